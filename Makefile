@@ -1,0 +1,43 @@
+# What people type. Everything happens in .venv, made on the first call.
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help:
+	@echo "make run    serve the example site on http://127.0.0.1:$(PORT)/ (PORT= changes it)"
+	@echo "make test   check style, types and imports, and run all tests"
+	@echo "make clean  remove what these made"
+
+run: $(VENV)/installed
+	@PORT=$(PORT) $(BIN)/python -m example_project
+
+test: $(VENV)/installed-tests lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy pushserver pushserver_channels
+	$(BIN)/lint-imports --no-logo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+# An environment of its own, because a newcomer has none; made again when what it holds
+# has changed.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed; make PYTHON=... names one.") if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/installed-tests: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[tests]'
+	touch $@ $(VENV)/installed

@@ -1,0 +1,15 @@
+"""The whole site: ``daphne example_project.asgi:application``."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+django_application = get_asgi_application()
+
+# Needs a Django that is set up, which get_asgi_application() has done.
+from pushserver_channels.routing import get_application  # noqa: E402
+
+application = get_application(django_application)

@@ -1,0 +1,77 @@
+"""Settings of a small site that pushes; read it in a minute."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+#: Where this site is served, and so where its push locations are found.
+PORT = int(os.environ.get("PORT", "8000"))
+HOST = f"127.0.0.1:{PORT}"
+#: Whose pages may subscribe: this site's, also with the push server on another port.
+ORIGINS = [
+    f"http://{HOST}",
+    f"http://localhost:{PORT}",
+    "http://127.0.0.1:8000",
+    "http://localhost:8000",
+]
+
+SECRET_KEY = "this-example-keeps-no-secrets"
+DEBUG = True
+ALLOWED_HOSTS = ["*"]
+INTERNAL_IPS = ["127.0.0.1", "::1"]
+
+INSTALLED_APPS = [
+    "daphne",  # Its runserver speaks ASGI; before staticfiles, as it asks.
+    "django.contrib.staticfiles",
+    "pushserver",
+    "example_project",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+]
+# No database: who a visitor is stands in a signed cookie.
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+TEMPLATES = [
+    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
+]
+ROOT_URLCONF = "example_project.urls"
+ASGI_APPLICATION = "example_project.asgi.application"
+STATIC_URL = "/static/"
+USE_TZ = True
+
+PUSH_SERVER = {
+    "publisher_host": HOST,
+    "subscriber_host": HOST,
+    "store": {
+        "type": "memory",
+        "min_messages": 0,
+        "max_messages": 100,
+        "message_timeout": 10,
+    },
+    "locations": (
+        {"type": "publisher", "url": r"/send-update/([^/]+)"},
+        {
+            "type": "subscriber",
+            "url": r"/updates/([^/]+)",
+            "polling": "long",
+            "create_on_get": True,
+            "allow_origin": ORIGINS,
+            "allow_credentials": True,
+            "passthrough": "/passthrough",
+        },
+        {
+            "type": "subscriber",
+            "url": r"/interval/([^/]+)",
+            "polling": "interval",
+            "create_on_get": True,
+            "allow_origin": ORIGINS,
+            "allow_credentials": True,
+        },
+    ),
+}

@@ -1,0 +1,307 @@
+"""The one door to ``PUSH_SERVER``: checked, complete, frozen.
+
+Everything else asks :func:`get_settings` at the time of use, so importing this package
+costs nothing and ``override_settings`` of a test takes effect.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from .addresses import Network
+from .readers import (
+    InvalidSetting,
+    addresses,
+    count,
+    flag,
+    header,
+    internal_addresses,
+    nearest,
+    one_of,
+    origins,
+    path,
+    port,
+    read_section,
+    regex,
+    seconds,
+    setting,
+    text,
+)
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where clients find the publisher or the subscriber locations."""
+
+    location: str = setting(text)
+    secure: bool = setting(flag, default=False)
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self.secure else ''}://{self.location}"
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How many messages of a channel are kept, and for how long.
+
+    Attributes:
+        min_messages: So many are kept whatever their age.
+        max_messages: So many are kept at most, 0 for no limit.
+        message_timeout: Seconds for which a message is kept, 0 for ever.
+        channel_timeout: Seconds after which a channel with no message, no subscriber
+            and no request is forgotten, 0 for never.
+        max_channels: So many channels exist at most, 0 for no limit.
+    """
+
+    #: Whether other processes see the same messages.
+    shared: ClassVar[bool] = False
+
+    type: str = setting(text)
+    min_messages: int = setting(count, default=0)
+    max_messages: int = setting(count, default=0)
+    message_timeout: float = setting(seconds, default=0)
+    channel_timeout: float = setting(seconds, default=3600)
+    max_channels: int = setting(count, default=0)
+
+
+@dataclass(frozen=True)
+class MemoryStoreSettings(StoreSettings):
+    """A store in this process's memory."""
+
+
+STORE_TYPES: dict[str, type[StoreSettings]] = {"memory": MemoryStoreSettings}
+
+
+@dataclass(frozen=True)
+class Location:
+    """A set of URLs, each for one channel.
+
+    Attributes:
+        url: Matches the whole path; its one group is the channel id.
+        store: The name of the store that keeps the messages.
+        max_channel_id_length: Characters; a longer id is refused.
+    """
+
+    type: str = setting(one_of("publisher", "subscriber"))
+    url: re.Pattern[str] = setting(regex)
+    store: str = setting(text, default="default")
+    max_channel_id_length: int = setting(count, default=512)
+
+
+@dataclass(frozen=True)
+class PublisherLocation(Location):
+    """Where messages are published.
+
+    Attributes:
+        create_on_post: Whether a POST creates a channel that does not exist.
+        store_messages: Whether messages are kept for who asks later.
+        max_message_size: Bytes; a longer body is refused.
+        allow_from: The networks that may publish, None for any address.
+    """
+
+    create_on_post: bool = setting(flag, default=True)
+    store_messages: bool = setting(flag, default=True)
+    max_message_size: int = setting(count, default=1_048_576)
+    allow_from: tuple[Network, ...] | None = setting(
+        addresses, default_factory=internal_addresses
+    )
+
+
+@dataclass(frozen=True)
+class SubscriberLocation(Location):
+    """Where messages are received.
+
+    Attributes:
+        polling: ``long`` holds a request until there is a message, ``interval``
+            answers at once.
+        create_on_get: Whether a GET creates a channel that does not exist.
+        timeout: Seconds for which a request is held, 0 for ever.
+        timeout_status: The status that ends a request held so long.
+        concurrency: What happens when two requests are held on one channel:
+            ``broadcast`` holds both, ``last`` ends the older ones with 409, ``first``
+            refuses the newcomer with 409.
+        allow_origin: Origins whose pages may read the answers, or ``('*',)``.
+        allow_credentials: Whether those pages may send cookies.
+        passthrough: The path of the Django view that hears who comes and goes.
+    """
+
+    polling: str = setting(one_of("long", "interval"), default="long")
+    create_on_get: bool = setting(flag, default=False)
+    timeout: float = setting(seconds, default=55)
+    timeout_status: int = setting(one_of(304, 408), default=304)
+    concurrency: str = setting(
+        one_of("broadcast", "last", "first"), default="broadcast"
+    )
+    allow_origin: tuple[str, ...] = setting(origins, default=())
+    allow_credentials: bool = setting(flag, default=False)
+    passthrough: str | None = setting(path, default=None)
+
+
+LOCATION_TYPES: dict[str, type[Location]] = {
+    "publisher": PublisherLocation,
+    "subscriber": SubscriberLocation,
+}
+
+DEFAULT_LOCATIONS = (
+    {"type": "publisher", "prefix": "/publisher/"},
+    {"type": "subscriber", "prefix": "/subscriber/"},
+)
+
+
+def _read_host(place: str, raw: object) -> Host:
+    return read_section(Host, place, {"location": raw} if isinstance(raw, str) else raw)
+
+
+def _read_store(place: str, raw: object) -> StoreSettings:
+    if not isinstance(raw, Mapping):
+        raise InvalidSetting(
+            place, f"is {raw!r}", "A store is a dict, as in {'type': 'memory'}."
+        )
+    if "type" not in raw:
+        raise InvalidSetting(place, "has no 'type'", "Add 'type': 'memory'.")
+    kind = one_of(*STORE_TYPES)(f"{place}['type']", raw["type"])
+    store = read_section(STORE_TYPES[kind], place, raw)
+    if 0 < store.max_messages < store.min_messages:
+        raise InvalidSetting(
+            f"{place}['min_messages']",
+            f"is {store.min_messages}, more than max_messages ({store.max_messages})",
+            "Keep at least as many at most as at least.",
+        )
+    return store
+
+
+def _read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
+    """Return stores by name, from one store or from a dict of named stores."""
+    if isinstance(raw, Mapping) and raw and "type" not in raw:
+        stores = {
+            name: _read_store(f"{place}[{name!r}]", store)
+            for name, store in raw.items()
+        }
+    else:
+        stores = {"default": _read_store(place, raw)}
+    return MappingProxyType(stores)
+
+
+def _read_location(place: str, raw: object) -> Location:
+    if not isinstance(raw, Mapping):
+        raise InvalidSetting(place, f"is {raw!r}", "A location is a dict.")
+    raw = dict(raw)
+    if "type" not in raw:
+        raise InvalidSetting(
+            place, "has no 'type'", "Add 'type': 'publisher' or 'type': 'subscriber'."
+        )
+    kind = one_of(*LOCATION_TYPES)(f"{place}['type']", raw["type"])
+    prefix = raw.pop("prefix", None)
+    if raw.get("url") is None:
+        if prefix is None:
+            raise InvalidSetting(
+                place, "has no 'url'", "Add a 'url' pattern or a 'prefix'."
+            )
+        raw["url"] = text(f"{place}['prefix']", prefix) + "(.+)"
+    location = read_section(LOCATION_TYPES[kind], place, raw)
+    if isinstance(location, SubscriberLocation) and location.allow_credentials:
+        if location.allow_origin == ("*",):
+            raise InvalidSetting(
+                f"{place}['allow_credentials']",
+                "cannot be True where allow_origin is '*'",
+                "Browsers refuse that; name the origins whose pages may send cookies.",
+            )
+        if not location.allow_origin:
+            raise InvalidSetting(
+                f"{place}['allow_credentials']",
+                "is True but there is no allow_origin",
+                "Name the origins whose pages may send cookies.",
+            )
+    return location
+
+
+def _read_locations(place: str, raw: object) -> tuple[Location, ...]:
+    if not isinstance(raw, list | tuple):
+        raise InvalidSetting(
+            place,
+            f"is {raw!r}",
+            "It must be a list of locations; a tuple of one ends with a comma.",
+        )
+    return tuple(
+        _read_location(f"{place}[{index}]", location)
+        for index, location in enumerate(raw)
+    )
+
+
+@dataclass(frozen=True)
+class PushServerSettings:
+    """``PUSH_SERVER``, with defaults.
+
+    Attributes:
+        address: Where ``runpushserver`` listens, None for loopback.
+        port: Where ``runpushserver`` listens, None for 8001 (8000 for the whole site).
+        publisher_host: Where publishers find the push server, None for this machine.
+        subscriber_host: Where pages find it, None for the host of the page.
+        servername: The ``Server`` header, None for the server's own.
+        publisher: ``auto``, ``direct`` or ``http``: how ``send_update`` publishes.
+        publisher_timeout: Seconds that publishing over HTTP may take.
+        store: The stores by name.
+        locations: In the order in which they are tried.
+    """
+
+    address: str | None = setting(text, default=None)
+    port: int | None = setting(port, default=None)
+    publisher_host: Host | None = setting(_read_host, default=None)
+    subscriber_host: Host | None = setting(_read_host, default=None)
+    servername: str | None = setting(header, default=None)
+    publisher: str = setting(one_of("auto", "direct", "http"), default="auto")
+    publisher_timeout: float = setting(seconds, default=5)
+    store: Mapping[str, StoreSettings] = setting(
+        _read_stores,
+        default_factory=lambda: {"default": MemoryStoreSettings(type="memory")},
+    )
+    locations: tuple[Location, ...] = setting(
+        _read_locations,
+        default_factory=lambda: _read_locations("", DEFAULT_LOCATIONS),
+    )
+
+    def first_location(self, kind: type[Kind]) -> Kind | None:
+        """Return the first location of a kind, which wins where a URL is built."""
+        return next((each for each in self.locations if isinstance(each, kind)), None)
+
+
+def read_settings(raw: object) -> PushServerSettings:
+    """Return ``PUSH_SERVER`` checked and completed.
+
+    Raises :class:`InvalidSetting`, an ``ImproperlyConfigured``, at the first mistake.
+    """
+    conf = read_section(PushServerSettings, "PUSH_SERVER", raw)
+    for index, location in enumerate(conf.locations):
+        if location.store not in conf.store:
+            raise InvalidSetting(
+                f"PUSH_SERVER['locations'][{index}]['store']",
+                f"is {location.store!r}, which is not in PUSH_SERVER['store']",
+                nearest(location.store, conf.store)
+                or f"The stores are {', '.join(map(repr, conf.store))}.",
+            )
+    return conf
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> PushServerSettings:
+    """Return the site's ``PUSH_SERVER``; no such setting is an empty one."""
+    return read_settings(getattr(settings, "PUSH_SERVER", {}))
+
+
+def _forget(**change: Any) -> None:
+    if change["setting"] in ("PUSH_SERVER", "INTERNAL_IPS"):
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,62 @@
+"""Channel ids in URLs: a path to an id, and an id to a path."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+from django.utils.encoding import iri_to_uri
+from django.utils.regex_helper import normalize
+
+#: Stands for a slash that was sent as ``%2F``: part of an id, not a boundary, so that
+#: ``[^/]+`` matches an id with a slash. No decoded path holds this lone surrogate.
+ENCODED_SLASH = "\udc2f"
+
+
+def decode_path(raw_path: bytes) -> str:
+    """Return a percent-encoded path as the text that patterns match.
+
+    An encoded slash is :data:`ENCODED_SLASH`, a byte that is not UTF-8 a lone
+    surrogate, so that two ids never become one.
+    """
+    return ENCODED_SLASH.join(
+        unquote_to_bytes(part).decode("utf-8", "surrogateescape")
+        for part in re.split(rb"%2[fF]", raw_path)
+    )
+
+
+def match_channel(pattern: re.Pattern[str], path: str) -> str | None:
+    """Return the channel id of a decoded path, None if the whole path does not match.
+
+    The id is empty where an optional group took no part.
+    """
+    match = pattern.fullmatch(path)
+    if match is None:
+        return None
+    return (match[1] or "").replace(ENCODED_SLASH, "/")
+
+
+def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
+    """Return the percent-encoded path of a channel.
+
+    Raises ``ValueError`` if the pattern cannot be reversed or cannot match the id.
+    """
+    try:
+        forms = normalize(pattern.pattern)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"The pattern {pattern.pattern!r} cannot be turned into a URL: it offers"
+            " alternatives. Put a location with a plain pattern before it."
+        ) from error
+    for form, groups in forms:
+        if len(groups) != 1:
+            continue
+        path = iri_to_uri(form % {groups[0]: quote(channel_id, safe="")}) or ""
+        if {".", ".."} & set(path.split("/")):
+            continue  # Clients resolve these away and would ask for another channel.
+        if match_channel(pattern, decode_path(path.encode())) == channel_id:
+            return path
+    raise ValueError(
+        f"The channel id {channel_id!r} has no URL: the pattern {pattern.pattern!r}"
+        " cannot match it."
+    )

@@ -1,0 +1,199 @@
+"""Ways for a message to reach the push server from Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from time import monotonic
+from typing import Any, Protocol
+from urllib.request import Request
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from .conf import get_settings
+
+#: Named, not imported: a site whose push server is nginx installs this app alone.
+DIRECT_PUBLISHER = "pushserver_channels.publishers.DirectPublisher"
+
+#: Seconds after which an idle connection is not used again. A POST cannot be repeated
+#: safely, so it must not meet a server that is just closing: uvicorn does after 5.
+MAX_IDLE = 4.0
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What happened to a published message.
+
+    Attributes:
+        status: 201 if it was sent to somebody who waited, 202 if not (200 from servers
+            that do not tell).
+        info: The channel info after it: ``messages``, ``requested`` (seconds),
+            ``subscribers`` and ``last_message_id``; None if the server told none.
+    """
+
+    status: int
+    info: dict[str, Any] | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether at least one waiting subscriber was sent the message."""
+        return self.status == 201
+
+
+class PublishError(OSError):
+    """A message that was not published; its text says where to and what to do.
+
+    Attributes:
+        url: The publisher URL.
+        status: The status that the push server answered, None if it did not answer.
+    """
+
+    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
+        super().__init__(url, reason)
+        self.url = url
+        self.reason = reason
+        self.status = status
+
+    def __str__(self) -> str:
+        return f"Could not publish to {self.url}: {self.reason}"
+
+
+class Publisher(Protocol):
+    """Publishes messages; how is its own affair."""
+
+    async def publish(self, channel_id: str, request: Request) -> Receipt:
+        """Publish the body of a request with its Content-Type on a channel.
+
+        Raises :class:`PublishError`.
+        """
+
+
+class HTTPPublisher:
+    """Publishes with a POST over a connection that is kept alive."""
+
+    def __init__(self) -> None:
+        # Idle connections by scheme and host, each with the time of its last use.
+        self._idle: dict[tuple[str, str], deque[tuple[HTTPConnection, float]]] = {}
+        # A child process must not write into its parent's connections. (Windows has no
+        # fork, and no such hook.)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._idle.clear)
+
+    async def publish(self, channel_id: str, request: Request) -> Receipt:
+        """Send the request, in a thread, within ``publisher_timeout`` seconds."""
+        timeout = get_settings().publisher_timeout or None
+        return await sync_to_async(self._post, thread_sensitive=False)(request, timeout)
+
+    def _post(self, request: Request, timeout: float | None) -> Receipt:
+        url = request.full_url
+        connection = self._connection(request.type, request.host, timeout)
+        try:
+            connection.request(
+                "POST",
+                request.selector,
+                body=request.data,
+                headers={**request.unredirected_hdrs, **request.headers},
+            )
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise PublishError(url, _why_unreachable(error, timeout)) from error
+        if response.will_close:
+            connection.close()
+        else:
+            idle = self._idle.setdefault((request.type, request.host), deque())
+            idle.append((connection, monotonic()))
+        if response.status not in (200, 201, 202):
+            raise PublishError(url, _why_refused(response, body), response.status)
+        return Receipt(response.status, _parse_info(body))
+
+    def _connection(
+        self, scheme: str, host: str, timeout: float | None
+    ) -> HTTPConnection:
+        idle = self._idle.get((scheme, host), deque())
+        while True:
+            try:
+                connection, last_used = idle.pop()
+            except IndexError:
+                break
+            if monotonic() - last_used < MAX_IDLE and _is_quiet(connection):
+                connection.sock.settimeout(timeout)
+                return connection
+            connection.close()
+        if scheme == "https":
+            context = ssl.create_default_context()
+            return HTTPSConnection(host, timeout=timeout, context=context)
+        return HTTPConnection(host, timeout=timeout)
+
+
+def _is_quiet(connection: HTTPConnection) -> bool:
+    """Return whether an idle connection is open: a closed one has an end to read."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.sock, selectors.EVENT_READ)
+        return not selector.select(0)
+
+
+def _why_unreachable(error: Exception, timeout: float | None) -> str:
+    if isinstance(error, TimeoutError):
+        return (
+            f"no answer within {timeout:g} s (PUSH_SERVER['publisher_timeout']);"
+            " the message may have been published or not."
+        )
+    reason = str(error) or type(error).__name__
+    return (
+        f"{reason}. Is the push server running there? Start it, or correct"
+        " PUSH_SERVER['publisher_host']."
+    )
+
+
+def _why_refused(response: HTTPResponse, body: bytes) -> str:
+    reason = f"it answered {response.status} {response.reason}."
+    if response.getheader("Content-Type", "").startswith("text/plain"):
+        reason += f" {body[:500].decode(errors='replace').strip()}"
+    return reason
+
+
+def _parse_info(body: bytes) -> dict[str, Any] | None:
+    try:
+        info = json.loads(body)
+    except ValueError:
+        return None
+    return info if isinstance(info, dict) else None
+
+
+@lru_cache(maxsize=1)
+def _http_publisher() -> HTTPPublisher:
+    return HTTPPublisher()
+
+
+def get_publisher() -> Publisher:
+    """Return the publisher that ``PUSH_SERVER['publisher']`` chooses.
+
+    ``auto`` is direct where the store is shared between processes or where the push
+    server runs in this process, else HTTP. Raises ``ImproperlyConfigured`` for
+    ``direct`` where the server is not installed.
+    """
+    choice = get_settings().publisher
+    if choice != "http":
+        try:
+            direct = import_string(DIRECT_PUBLISHER)()
+        except ImportError as error:
+            if choice == "direct":
+                raise ImproperlyConfigured(
+                    "PUSH_SERVER['publisher'] is 'direct', but the push server is not"
+                    f" installed here ({error}). Use 'auto' or 'http'."
+                ) from error
+        else:
+            if choice == "direct" or direct.is_available():
+                publisher: Publisher = direct
+                return publisher
+    return _http_publisher()

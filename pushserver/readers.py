@@ -1,0 +1,208 @@
+"""How one value of ``PUSH_SERVER`` is read: checked, or refused with a sentence.
+
+A section of the setting is a dataclass whose fields are made by :func:`setting`: each
+is a key with its reader and its default. A reader takes a place and a raw value, and
+returns the value or raises :class:`InvalidSetting`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, field, fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from .addresses import LOOPBACK, Network, known_networks, parse_networks
+
+Section = TypeVar("Section")
+Reader = Callable[[str, Any], Any]
+
+
+class InvalidSetting(ImproperlyConfigured):
+    """A value in ``PUSH_SERVER`` that cannot be served.
+
+    Attributes:
+        place: Where it stands, as ``PUSH_SERVER['locations'][0]['polling']``.
+        reason: What is wrong with it.
+        hint: What to write instead.
+    """
+
+    def __init__(self, place: str, reason: str, hint: str) -> None:
+        super().__init__(place, reason, hint)
+        self.place = place
+        self.reason = reason
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.reason}. {self.hint}"
+
+
+def flag(place: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidSetting(place, f"is {value!r}", "It must be True or False.")
+    return value
+
+
+def count(place: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidSetting(
+            place, f"is {value!r}", "It must be a whole number, 0 or more."
+        )
+    return value
+
+
+def port(place: str, value: object) -> int:
+    number = count(place, value)
+    if number not in range(1, 65536):
+        raise InvalidSetting(place, f"is {value!r}", "A port is from 1 to 65535.")
+    return number
+
+
+def seconds(place: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise InvalidSetting(
+            place, f"is {value!r}", "It must be a number of seconds, 0 or more."
+        )
+    return value
+
+
+def text(place: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidSetting(place, f"is {value!r}", "It must be a text.")
+    return value
+
+
+def header(place: str, value: object) -> str:
+    line = text(place, value)
+    if not line.isascii() or not line.isprintable():
+        raise InvalidSetting(place, f"is {value!r}", "A header holds printable ASCII.")
+    return line
+
+
+def one_of(*choices: object) -> Reader:
+    def read(place: str, value: object) -> object:
+        if isinstance(value, bool) or value not in choices:
+            allowed = ", ".join(repr(choice) for choice in choices)
+            raise InvalidSetting(
+                place,
+                f"is {value!r}",
+                nearest(value, choices) or f"It must be one of {allowed}.",
+            )
+        return value
+
+    return read
+
+
+def regex(place: str, value: object) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(text(place, value))
+    except re.error as error:
+        raise InvalidSetting(
+            place,
+            f"is {value!r}, which does not compile: {error}",
+            "It must be a regular expression.",
+        ) from error
+    if pattern.groups != 1:
+        raise InvalidSetting(
+            place,
+            f"is {value!r}, which has {pattern.groups} groups",
+            "It needs exactly one, which is the channel id, as in r'/updates/([^/]+)';"
+            " write (?:...) for a group that captures nothing.",
+        )
+    return pattern
+
+
+def origins(place: str, value: object) -> tuple[str, ...]:
+    origins = (value,) if isinstance(value, str) else value
+    if not isinstance(origins, list | tuple | set | frozenset) or not origins:
+        raise InvalidSetting(
+            place, f"is {value!r}", "It must be an origin, a list of origins, or '*'."
+        )
+    if tuple(origins) == ("*",):
+        return ("*",)
+    for origin in origins:
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", str(origin).lower()):
+            raise InvalidSetting(
+                place,
+                f"holds {origin!r}",
+                "An origin is a scheme and a host, with a port if it is not the usual"
+                " one and without a path, as in 'https://example.com';"
+                " '*' stands alone.",
+            )
+    return tuple(str(origin).lower() for origin in origins)
+
+
+def addresses(place: str, value: object) -> tuple[Network, ...] | None:
+    if value == "any":
+        return None
+    addresses = [value] if isinstance(value, str) else value
+    if not isinstance(addresses, list | tuple | set | frozenset):
+        raise InvalidSetting(
+            place, f"is {value!r}", "It must be a list of addresses, or 'any'."
+        )
+    try:
+        return parse_networks(addresses)
+    except ValueError as error:
+        raise InvalidSetting(
+            place,
+            f"holds something that is no address: {error}",
+            "Write addresses ('10.0.0.1', '::1'), networks ('10.0.0.0/8') or 'any'.",
+        ) from error
+
+
+def internal_addresses() -> tuple[Network, ...]:
+    return known_networks(settings.INTERNAL_IPS) or LOOPBACK
+
+
+def path(place: str, value: object) -> str:
+    path = urlsplit(text(place, value)).path
+    if not path.startswith("/"):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}, which has no path",
+            "It must be a path ('/passthrough') or a URL with one.",
+        )
+    return path
+
+
+def setting(read: Reader, **default: Any) -> Any:
+    return field(metadata={"read": read}, **default)
+
+
+def nearest(value: object, known: Any) -> str:
+    near = get_close_matches(str(value), [str(name) for name in known], n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _is_required(setting: Field[Any]) -> bool:
+    return setting.default is MISSING and setting.default_factory is MISSING
+
+
+def read_section(section: type[Section], place: str, raw: object) -> Section:
+    """Return a section from its dict, or raise :class:`InvalidSetting`."""
+    if not isinstance(raw, Mapping):
+        raise InvalidSetting(place, f"is {raw!r}", "It must be a dict.")
+    known = {setting.name: setting for setting in fields(section)}  # type: ignore[arg-type]
+    for key in raw:
+        if key not in known:
+            raise InvalidSetting(
+                f"{place}[{key!r}]",
+                "is not a known setting",
+                nearest(key, known) or f"Known are {', '.join(known)}.",
+            )
+    for name, setting in known.items():
+        if name not in raw and _is_required(setting):
+            raise InvalidSetting(place, f"has no {name!r}", f"Add the key {name!r}.")
+    return section(
+        **{
+            # None stands for "not set", as in the old settings.
+            name: known[name].metadata["read"](f"{place}[{name!r}]", value)
+            for name, value in raw.items()
+            if value is not None or _is_required(known[name])
+        }
+    )

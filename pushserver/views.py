@@ -1,0 +1,56 @@
+"""The passthrough view: who subscribes and unsubscribes, told as signals."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.views.decorators.csrf import csrf_exempt
+
+from . import signals
+from .addresses import is_inside, known_networks
+
+#: The key in an ASGI scope that marks a request as made by the push server itself.
+#: No header becomes a key of the scope, so no client can forge it.
+INTERNAL_REQUEST = "pushserver.internal"
+
+
+@csrf_exempt
+def passthrough(request: HttpRequest) -> HttpResponse:
+    """Send ``channel_subscribe`` or ``channel_unsubscribe``.
+
+    Answers only the push server of this process and, for an nginx in its place,
+    addresses in ``INTERNAL_IPS``; others get 403. The form has ``channel_id`` and
+    ``subscribe`` or ``unsubscribe``. Source: protocol, "Passthrough".
+    """
+    if not _is_internal(request):
+        return _refused("Only the push server may make passthrough requests.")
+    if request.method != "POST":
+        return _refused("A passthrough request is a POST.")
+    channel_id = request.POST.get("channel_id")
+    if not channel_id:
+        return _refused("The form has no channel_id.")
+    if request.POST.get("subscribe"):
+        signal = signals.channel_subscribe
+    elif request.POST.get("unsubscribe"):
+        signal = signals.channel_unsubscribe
+    else:
+        return _refused("The form has neither subscribe nor unsubscribe.")
+    # Robust: Django logs what a receiver raises, and the other receivers still hear it.
+    signal.send_robust(sender=passthrough, request=request, channel_id=channel_id)
+    return HttpResponse()
+
+
+def _is_internal(request: HttpRequest) -> bool:
+    if getattr(request, "scope", {}).get(INTERNAL_REQUEST) is True:
+        return True
+    return is_inside(
+        known_networks(settings.INTERNAL_IPS),
+        request.META.get("REMOTE_ADDR"),
+        request.META.get("HTTP_X_FORWARDED_FOR"),
+    )
+
+
+def _refused(reason: str) -> HttpResponse:
+    return HttpResponseForbidden(
+        f"{reason}\n", content_type="text/plain; charset=utf-8"
+    )

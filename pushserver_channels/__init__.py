@@ -1,0 +1,1 @@
+"""The push server: ASGI consumers, the stores behind them, and their routing."""

@@ -1,0 +1,162 @@
+"""What all locations share: one request, told from top to bottom."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+from channels.generic.http import AsyncHttpConsumer
+
+from pushserver.conf import Location
+from pushserver_channels.exceptions import (
+    ClientDisconnected,
+    InvalidChannelId,
+    MessageTooLarge,
+    MethodNotAllowed,
+    PushError,
+)
+from pushserver_channels.hubs import Hub, hubs
+from pushserver_channels.protocol import Headers, build_retry_after, check_headers
+from pushserver_channels.types import Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[], Awaitable[None]]
+
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+#: Browsers would keep a 404 or a 410 for a while.
+NO_CACHE = (b"cache-control", b"no-cache")
+
+
+class PushConsumer(AsyncHttpConsumer):
+    """Answers one request to a location.
+
+    The stock consumer reads nothing while it handles a request, so that it never hears
+    that a client left, and hops to a thread for database connections, of which there
+    are none here. This one keeps ``receive`` and tells the request in one coroutine.
+
+    Args:
+        location: The location, from ``PUSH_SERVER['locations']``.
+        servername: The ``Server`` header, None for the server's own.
+    """
+
+    #: No client has a channel of its own on the layer: the hub knows who waits.
+    channel_layer_alias = None
+
+    #: The methods of the location, and the names of what handles them.
+    methods: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, location: Location, servername: str | None = None) -> None:
+        super().__init__()
+        self.location = location
+        self.server_headers: Headers = (
+            [] if servername is None else [(b"server", servername.encode())]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.base_send = send
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            await self.handle_request()
+        except ClientDisconnected:
+            pass  # Nobody is left to answer.
+        except PushError as error:
+            await self.send_error(error)
+        except Exception:
+            logger.exception("Cannot answer %s %s", scope["method"], scope["path"])
+            await self.send_error(PushError("The server failed; its log says why."))
+
+    async def handle_request(self) -> None:
+        """Answer the request, or raise why not."""
+        try:
+            handler = self.find_handler()
+        except PushError:
+            # Its body is read all the same, or it would be taken for the next request.
+            await self.discard_body()
+            raise
+        await handler()
+
+    def find_handler(self) -> Handler:
+        """Return what answers the request, or raise why it is refused."""
+        check_headers(self.scope["headers"], self.headers)
+        name = self.methods.get(self.scope["method"])
+        if name is None:
+            raise MethodNotAllowed(self.scope["method"], ", ".join(self.methods))
+        self.channel_id = self.find_channel_id()
+        handler: Handler = getattr(self, name)
+        return handler
+
+    def find_channel_id(self) -> str:
+        """Return the channel id, or raise :class:`InvalidChannelId`."""
+        channel_id: str = self.scope["url_route"]["args"][0]
+        limit = self.location.max_channel_id_length
+        if not channel_id:
+            raise InvalidChannelId("The URL has no channel id.")
+        if len(channel_id) > limit:
+            raise InvalidChannelId(f"A channel id has at most {limit} characters here.")
+        try:
+            channel_id.encode()
+        except UnicodeEncodeError:
+            raise InvalidChannelId("The channel id in the URL is not UTF-8.") from None
+        return channel_id
+
+    @property
+    def hub(self) -> Hub:
+        """The hub of the location's store."""
+        return hubs.get(self.location.store)
+
+    def common_headers(self) -> Headers:
+        """Return the headers of every answer to this request."""
+        return self.server_headers
+
+    async def receive_body(self) -> tuple[bytes, bool]:
+        """Return a part of the body, and whether more follows."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        return message.get("body", b""), message.get("more_body", False)
+
+    async def read_body(self, max_size: int) -> bytes:
+        """Return the body, or raise :class:`MessageTooLarge` once it is sure to be."""
+        declared = self.headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared[-19:]) > max_size:
+            raise MessageTooLarge(max_size)
+        parts, size, more = [], 0, True
+        while more:
+            part, more = await self.receive_body()
+            parts.append(part)
+            size += len(part)
+            if size > max_size:
+                raise MessageTooLarge(max_size)
+        return b"".join(parts)
+
+    async def discard_body(self) -> None:
+        """Read the body to its end, keeping nothing."""
+        more = True
+        while more:
+            _, more = await self.receive_body()
+
+    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Send a whole answer."""
+        headers = headers + self.common_headers()
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await self.base_send(start)
+        await self.base_send({"type": "http.response.body", "body": body})
+
+    async def send_error(self, error: PushError) -> None:
+        """Answer with the status of an error and its sentence."""
+        body = f"{error}\n".encode(errors="replace")
+        headers: Headers = [TEXT, (b"content-length", b"%d" % len(body)), NO_CACHE]
+        if isinstance(error, MethodNotAllowed):
+            headers.append((b"allow", error.allowed.encode()))
+        if error.retry_after:
+            headers.append(build_retry_after())
+        await self.respond(error.status, headers, body)
+
+    async def options(self) -> None:
+        """Answer which methods there are."""
+        await self.discard_body()
+        await self.respond(204, [(b"allow", ", ".join(self.methods).encode())])

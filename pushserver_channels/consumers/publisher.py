@@ -1,0 +1,89 @@
+"""Publisher locations: POST publishes, PUT creates, DELETE drops, GET tells."""
+
+from __future__ import annotations
+
+import re
+
+from pushserver.addresses import is_inside
+from pushserver.conf import PublisherLocation
+from pushserver_channels.exceptions import BadRequest, Forbidden
+from pushserver_channels.messages import ChannelInfo
+from pushserver_channels.protocol import build_channel_info, choose_info_type
+
+from .base import NO_CACHE, Handler, PushConsumer
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class PublisherConsumer(PushConsumer):
+    """Answers a publisher's request with the channel info. Source: protocol, 3.2."""
+
+    location: PublisherLocation
+    methods = {
+        "GET": "get",
+        "HEAD": "get",  # The ASGI server leaves out the body.
+        "PUT": "put",
+        "POST": "post",
+        "DELETE": "delete",
+        "OPTIONS": "options",
+    }
+
+    def find_handler(self) -> Handler:
+        self.check_address()
+        return super().find_handler()
+
+    def check_address(self) -> None:
+        """Raise :class:`Forbidden` unless the client's address may publish."""
+        networks = self.location.allow_from
+        if networks is None:
+            return
+        client = self.scope.get("client") or (None, 0)
+        # Of several such headers a proxy may have added any one, so all of them count.
+        forwarded_for = b",".join(
+            value for name, value in self.scope["headers"] if name == b"x-forwarded-for"
+        )
+        forwarded = forwarded_for.decode("latin-1") or None
+        if not is_inside(networks, client[0], forwarded):
+            raise Forbidden
+
+    async def get(self) -> None:
+        """Tell the channel info."""
+        await self.discard_body()
+        await self.send_info(200, await self.hub.info(self.channel_id))
+
+    async def put(self) -> None:
+        """Create the channel if there is none; a body is no message."""
+        await self.discard_body()
+        await self.send_info(200, await self.hub.create(self.channel_id))
+
+    async def post(self) -> None:
+        """Publish the body: 201 if somebody waited and was sent it, else 202."""
+        content_type = self.headers.get(b"content-type") or None
+        if content_type is not None and _CONTROL.search(content_type):
+            await self.discard_body()
+            raise BadRequest("The header Content-Type holds a control character.")
+        body = await self.read_body(self.location.max_message_size)
+        delivered, info = await self.hub.publish(
+            self.channel_id,
+            body,
+            content_type,
+            keep=self.location.store_messages,
+            create=self.location.create_on_post,
+        )
+        await self.send_info(201 if delivered else 202, info)
+
+    async def delete(self) -> None:
+        """End the held requests and drop the channel; tell what it was."""
+        await self.discard_body()
+        await self.send_info(200, await self.hub.delete(self.channel_id))
+
+    async def send_info(self, status: int, info: ChannelInfo) -> None:
+        """Answer with channel info in the form that ``Accept`` asks for."""
+        media_type = choose_info_type(self.headers.get(b"accept", b""))
+        body = build_channel_info(info, media_type)
+        headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+            NO_CACHE,
+        ]
+        await self.respond(status, headers, body)

@@ -1,0 +1,140 @@
+"""Subscriber locations: GET asks for the message after the last one seen."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pushserver.conf import SubscriberLocation
+from pushserver_channels.cors import CrossOrigin
+from pushserver_channels.exceptions import ClientDisconnected, PushError, ServerStopping
+from pushserver_channels.hubs import Subscription
+from pushserver_channels.messages import Message, MessageId
+from pushserver_channels.passthrough import Passthrough, Presence
+from pushserver_channels.protocol import (
+    Headers,
+    build_message_headers,
+    build_message_id,
+    parse_message_id,
+)
+
+from .base import NO_CACHE, PushConsumer
+
+
+class SubscriberConsumer(PushConsumer):
+    """Answers a subscriber's request with the next message. Source: protocol, 3.1.
+
+    Args:
+        location: The location.
+        servername: The ``Server`` header, None for the server's own.
+        cross_origin: The location's headers for pages of other origins.
+        passthrough: Tells a view who comes and goes, None if nobody wants to know.
+    """
+
+    location: SubscriberLocation
+    methods = {"GET": "get", "OPTIONS": "options"}
+
+    def __init__(
+        self,
+        location: SubscriberLocation,
+        servername: str | None = None,
+        *,
+        cross_origin: CrossOrigin,
+        passthrough: Passthrough | None = None,
+    ) -> None:
+        super().__init__(location, servername)
+        self.cross_origin = cross_origin
+        self.passthrough = passthrough
+
+    def common_headers(self) -> Headers:
+        origin = self.headers.get(b"origin")
+        return self.server_headers + self.cross_origin.headers(origin)
+
+    async def send_message(self, message: Message, last_seen: MessageId) -> None:
+        """Answer with a message, and say so if an earlier one was missed."""
+        headers = build_message_headers(
+            message.id, message.content_type, len(message.body)
+        )
+        gap = message.gap_after(last_seen)
+        if gap is not None:
+            headers = [*headers, (b"push-gap", str(gap).encode())]
+        await self.respond(200, headers, message.body)
+
+    async def send_nothing(self, status: int, last_seen: MessageId) -> None:
+        """Answer that there is no message yet; the client's id stays what it is."""
+        await self.respond(status, [NO_CACHE, *build_message_id(last_seen)])
+
+
+class IntervalPollConsumer(SubscriberConsumer):
+    """Answers at once: 304 if there is no message yet."""
+
+    async def get(self) -> None:
+        """Answer with the next message or with 304."""
+        await self.discard_body()
+        last_seen = parse_message_id(self.headers)
+        message = await self.hub.next(
+            self.channel_id, last_seen, create=self.location.create_on_get
+        )
+        if message is None:
+            await self.send_nothing(304, last_seen)
+        else:
+            await self.send_message(message, last_seen)
+
+
+class LongPollConsumer(SubscriberConsumer):
+    """Holds the request until there is a message."""
+
+    presence: Presence | None = None
+
+    async def get(self) -> None:
+        """Answer with the next message, as soon as there is one."""
+        await self.discard_body()
+        last_seen = parse_message_id(self.headers)
+        hub = self.hub
+        with hub.subscription(self.channel_id) as subscription:
+            message = await hub.next(
+                self.channel_id, last_seen, create=self.location.create_on_get
+            )
+            if message is None:
+                hub.settle(subscription, self.location.concurrency)
+                message = await self.hold(subscription)
+        if message is None:
+            await self.send_nothing(self.location.timeout_status, last_seen)
+        else:
+            await self.send_message(message, last_seen)
+
+    async def hold(self, subscription: Subscription) -> Message | None:
+        """Return the next message published, None after the location's timeout.
+
+        Raises what ends it otherwise: the channel is deleted, another subscriber
+        conflicts, the client leaves, the server stops.
+        """
+        loop = asyncio.get_running_loop()
+        watch = loop.create_task(self.watch_client(subscription))
+        timer = None
+        if self.location.timeout:
+            timer = loop.call_later(self.location.timeout, subscription.end, None)
+        if self.passthrough is not None:
+            self.presence = self.passthrough.subscribe(self.scope, self.channel_id)
+        try:
+            return await subscription.wait()
+        except asyncio.CancelledError:
+            # This is how Daphne says that it stops; an answer sent now still gets out.
+            raise ServerStopping from None
+        finally:
+            watch.cancel()
+            if timer is not None:
+                timer.cancel()
+            if self.presence is not None:
+                self.presence.unsubscribe()
+
+    async def watch_client(self, subscription: Subscription) -> None:
+        """End the subscription when the client leaves."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass  # The rest of a body is nothing to us.
+        subscription.end(ClientDisconnected())
+
+    async def send_error(self, error: PushError) -> None:
+        await super().send_error(error)
+        if isinstance(error, ServerStopping) and self.presence is not None:
+            # The process ends with the last request, and who was here has left by then.
+            await self.presence.wait_until_told()

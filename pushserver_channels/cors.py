@@ -1,0 +1,55 @@
+"""Which pages of other origins may read the answers of a location (Fetch, CORS)."""
+
+from __future__ import annotations
+
+from .protocol import VARY, Headers
+
+_HEADERS: Headers = [
+    (
+        b"access-control-allow-headers",
+        b"If-Modified-Since, If-None-Match, X-Cookie",
+    ),
+    (
+        b"access-control-expose-headers",
+        b"Last-Modified, Etag, Cache-Control, Push-Gap",
+    ),
+    (b"access-control-max-age", b"864000"),
+]
+
+
+class CrossOrigin:
+    """The headers of a location, made once and looked up for each request.
+
+    Args:
+        origins: Lower-case origins, or ``('*',)``; empty for none.
+        credentials: Whether pages may send cookies.
+    """
+
+    def __init__(self, origins: tuple[str, ...], credentials: bool) -> None:
+        # With several origins the answer depends on who asks, and caches must know.
+        vary = VARY + b", Origin" if len(origins) > 1 else VARY
+        self._refused: Headers = [(b"vary", vary)]
+        self._allowed: dict[bytes, Headers] = {}
+        for origin in origins:
+            self._allowed[origin.encode()] = [
+                *self._refused,
+                (b"access-control-allow-origin", origin.encode()),
+                *(
+                    [(b"access-control-allow-credentials", b"true")]
+                    if credentials
+                    else []
+                ),
+                *_HEADERS,
+            ]
+        # What any origin gets, and who does not say where it comes from: with one fixed
+        # origin the same headers for all are right for every cache.
+        self._any = self._allowed.get(b"*", self._refused)
+        self._unsaid = (
+            next(iter(self._allowed.values())) if len(origins) == 1 else self._refused
+        )
+
+    def headers(self, origin: bytes | None) -> Headers:
+        """Return the headers, ``Vary`` among them, for a request's ``Origin``."""
+        if origin is None:
+            return self._unsaid
+        return self._allowed.get(origin.lower(), self._any)

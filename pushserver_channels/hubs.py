@@ -1,0 +1,240 @@
+"""Who waits in this process, and how messages reach them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from django.core.signals import setting_changed
+
+from pushserver.conf import get_settings
+
+from .exceptions import ChannelGone, Conflict
+from .messages import ChannelInfo, Message, MessageId
+from .stores import Store, make_store
+
+#: How a held request ends: with a message, an error, or neither when its time is up.
+Outcome = Message | Exception | None
+
+
+class Subscription:
+    """One subscriber's place on a channel, taken for the time of a ``with`` block.
+
+    Arm, then look, then wait: it hears what is published from the start of the block,
+    so nothing is lost between looking into the store and waiting.
+    """
+
+    __slots__ = ("_hub", "_outcome", "channel_id")
+
+    def __init__(self, hub: Hub, channel_id: str) -> None:
+        self.channel_id = channel_id
+        self._hub = hub
+        self._outcome: asyncio.Future[Outcome] = hub.loop.create_future()
+
+    def __enter__(self) -> Subscription:
+        self._hub.enter(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hub.leave(self)
+
+    def end(self, outcome: Outcome) -> bool:
+        """End the wait, and return whether this is what ended it."""
+        if self._outcome.done():
+            return False
+        self._outcome.set_result(outcome)
+        return True
+
+    async def wait(self) -> Message | None:
+        """Return the next message published, None if the wait ended without one.
+
+        Raises the error that ended it, such as
+        :class:`~pushserver_channels.exceptions.ChannelGone`.
+        """
+        outcome = await self._outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+class Hub:
+    """The subscribers of one store in this process.
+
+    A message is read once and handed to all who wait; no subscriber has a queue of its
+    own, because what it missed is in the store.
+
+    Args:
+        store: Keeps the messages.
+        loop: The event loop that serves; all methods are called on it.
+    """
+
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+        self.store = store
+        self.loop = loop
+        # Who waits on each channel, in the order in which they came.
+        self._waiting: dict[str, dict[Subscription, None]] = {}
+
+    async def publish(
+        self,
+        channel_id: str,
+        body: bytes,
+        content_type: bytes | None,
+        *,
+        keep: bool = True,
+        create: bool = True,
+    ) -> tuple[bool, ChannelInfo]:
+        """Publish a message; return whether somebody was sent it, and the channel.
+
+        The info counts those who waited before. Raises as :meth:`Store.append` does.
+        """
+        message, info = await self.store.append(
+            channel_id, body, content_type, keep=keep, create=create
+        )
+        info = self._with_subscribers(channel_id, info)
+        return self._end_all(channel_id, message), info
+
+    async def next(
+        self, channel_id: str, after: MessageId, *, create: bool = True
+    ) -> Message | None:
+        """Return the next kept message after an id: :meth:`Store.next`."""
+        return await self.store.next(channel_id, after, create=create)
+
+    def subscription(self, channel_id: str) -> Subscription:
+        """Return a place on a channel, to be entered."""
+        return Subscription(self, channel_id)
+
+    async def info(self, channel_id: str) -> ChannelInfo:
+        """Return what is known of a channel: :meth:`Store.info`."""
+        return self._with_subscribers(channel_id, await self.store.info(channel_id))
+
+    async def create(self, channel_id: str) -> ChannelInfo:
+        """Create a channel if there is none: :meth:`Store.create`."""
+        return self._with_subscribers(channel_id, await self.store.create(channel_id))
+
+    async def delete(self, channel_id: str) -> ChannelInfo:
+        """End all waits with 410 and drop the channel; return what it was."""
+        info = await self.store.delete(channel_id)
+        info = self._with_subscribers(channel_id, info)
+        self._end_all(channel_id, ChannelGone)
+        return info
+
+    def settle(self, newcomer: Subscription, concurrency: str) -> None:
+        """Let a newcomer wait beside others, or instead of them, or not at all.
+
+        Args:
+            newcomer: The subscription that is about to wait.
+            concurrency: ``broadcast``, ``last`` or ``first``: the location's setting.
+
+        Raises :class:`~pushserver_channels.exceptions.Conflict` for the newcomer.
+        """
+        others = [
+            each for each in self._waiting[newcomer.channel_id] if each != newcomer
+        ]
+        if concurrency == "first" and others:
+            raise Conflict
+        if concurrency == "last":
+            for other in others:
+                self.leave(other)
+                other.end(Conflict())
+
+    def enter(self, subscription: Subscription) -> None:
+        """Let a subscription hear its channel."""
+        waiting = self._waiting.get(subscription.channel_id)
+        if waiting is None:
+            waiting = self._waiting[subscription.channel_id] = {}
+            self.store.listen(subscription.channel_id)
+        waiting[subscription] = None
+
+    def leave(self, subscription: Subscription) -> None:
+        """Let a subscription hear its channel no more; twice does no harm."""
+        waiting = self._waiting.get(subscription.channel_id, {})
+        if subscription in waiting:
+            del waiting[subscription]
+            if not waiting:
+                del self._waiting[subscription.channel_id]
+                self.store.unlisten(subscription.channel_id)
+
+    def _end_all(self, channel_id: str, outcome: Message | type[Exception]) -> bool:
+        """End all waits on a channel; return whether one of them heard this."""
+        waiting = self._waiting.pop(channel_id, None)
+        if waiting is None:
+            return False
+        self.store.unlisten(channel_id)
+        heard = False
+        for each in waiting:
+            # To each an error of its own: one raised in many tasks piles up tracebacks.
+            heard |= each.end(outcome if isinstance(outcome, Message) else outcome())
+        return heard
+
+    def _with_subscribers(self, channel_id: str, info: ChannelInfo) -> ChannelInfo:
+        return replace(info, subscribers=len(self._waiting.get(channel_id, ())))
+
+
+class HubRegistry:
+    """The hubs of this process, by the name of their store, made when first asked for.
+
+    They live on the event loop that serves. A second server in the same process, on a
+    loop of its own, would not hear the first one's messages, so it is refused; when a
+    loop has stopped, the next one starts with empty stores.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hubs: dict[str, Hub] = {}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that serves, None if no server runs in this process."""
+        if self._loop is not None and self._loop.is_running():
+            return self._loop
+        return None
+
+    def serve(self) -> None:
+        """Take the running event loop for the one that serves.
+
+        Raises ``RuntimeError`` if another loop of this process does.
+        """
+        running = asyncio.get_running_loop()
+        if self._loop is running:
+            return
+        if self.loop is not None:
+            raise RuntimeError(
+                "A push server runs in this process already, on another event loop."
+                " Run each server in a process of its own."
+            )
+        self.reset()
+        self._loop = running
+
+    def get(self, store: str) -> Hub:
+        """Return the hub of a named store, on the running event loop."""
+        self.serve()
+        hub = self._hubs.get(store)
+        if hub is None:
+            settings = get_settings().store[store]
+            hub = Hub(make_store(settings), asyncio.get_running_loop())
+            self._hubs[store] = hub
+        return hub
+
+    def reset(self) -> None:
+        """Forget all hubs and what their stores hold."""
+        for hub in self._hubs.values():
+            hub.store.close()
+        self._hubs = {}
+
+
+hubs = HubRegistry()
+
+
+def _reset(**change: Any) -> None:
+    if change["setting"] == "PUSH_SERVER":
+        hubs.reset()
+
+
+setting_changed.connect(_reset)

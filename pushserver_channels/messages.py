@@ -1,0 +1,69 @@
+"""What is published: messages, their ids, and what is known of a channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class MessageId(NamedTuple):
+    """The name of a message in its channel; ids of a channel only grow.
+
+    Attributes:
+        time: Whole seconds of Unix time.
+        tag: Counts messages inside that second, from 0.
+    """
+
+    time: int
+    tag: int
+
+    def __str__(self) -> str:
+        return f"{self.time}:{self.tag}"
+
+
+#: Before every message: what a client has that names no message.
+START = MessageId(-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A published message.
+
+    Attributes:
+        id: Its name.
+        body: Bytes, as they were published.
+        content_type: The publisher's Content-Type, byte for byte; None if it sent none.
+        previous: The id of the message before it in its channel, None for the first.
+    """
+
+    id: MessageId
+    body: bytes
+    content_type: bytes | None
+    previous: MessageId | None
+
+    def gap_after(self, last_seen: MessageId) -> MessageId | None:
+        """Return the newest message missed by a client that saw last_seen before this.
+
+        None if it missed none, and for a client that starts, with no id or with the
+        epoch. Source: protocol, "Loss is never silent".
+        """
+        if last_seen.time <= 0 or self.previous is None:
+            return None
+        return self.previous if self.previous > last_seen else None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """What is known of a channel.
+
+    Attributes:
+        messages: How many are kept.
+        requested: Seconds since a subscriber last asked, -1 if none ever did.
+        last_message_id: The newest one's, 0:0 if there was none.
+        subscribers: How many requests are held.
+    """
+
+    messages: int
+    requested: int
+    last_message_id: MessageId
+    subscribers: int = 0

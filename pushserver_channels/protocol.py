@@ -1,0 +1,196 @@
+"""The protocol in text: headers to message ids and back, and channel info.
+
+Pure functions; source of all of it is the Basic HTTP Push Relay Protocol, Rev. 2.23.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from datetime import timezone
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
+
+from .exceptions import BadRequest, InvalidMessageId
+from .messages import START, ChannelInfo, MessageId
+
+Headers = list[tuple[bytes, bytes]]
+
+#: Seconds over which clients are spread that a stopping server sends away.
+RETRY_AFTER = (1, 5)
+
+VARY = b"If-None-Match, If-Modified-Since"
+
+# The three forms of a date (RFC 9110, section 5.6.7), the first two also with a numeric
+# zone and a day of one digit, which old browser clients send. Their fields are then
+# read by the standard library, which alone would take almost anything for a date.
+_TIME = r"\d\d:\d\d:\d\d"
+_ZONE = r"(?:GMT|UTC|[+-]\d{4})"
+_DATE = re.compile(
+    rf"""(?: [A-Z][a-z]{{2}},\ \d{{1,2}}\ [A-Z][a-z]{{2}}\ \d{{4}}\ {_TIME}\ {_ZONE}
+           | [A-Z][a-z]{{5,8}},\ \d\d-[A-Z][a-z]{{2}}-\d\d\ {_TIME}\ {_ZONE}
+           | [A-Z][a-z]{{2}}\ [A-Z][a-z]{{2}}\ [\d\ ]\d\ {_TIME}\ \d{{4}} )""",
+    re.VERBOSE | re.ASCII,
+)
+_TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
+
+
+def check_headers(raw: Headers, headers: Mapping[bytes, bytes]) -> None:
+    """Raise :class:`BadRequest` if a header that decides what happens is given twice.
+
+    Args:
+        raw: The headers of a scope.
+        headers: The same by name, of a name given twice the last one.
+    """
+    if len(headers) == len(raw):
+        return
+    names = [name for name, _ in raw]
+    for name in (b"if-modified-since", b"if-none-match", b"content-type"):
+        if names.count(name) > 1:
+            raise BadRequest(f"The header {name.decode().title()} is given twice.")
+
+
+def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
+    """Return the id of the last message that a client has, :data:`START` for none.
+
+    A date without a tag is before the first message of its second. Raises
+    :class:`InvalidMessageId`. Source: protocol, section 3.1.
+    """
+    date = headers.get(b"if-modified-since")
+    tag = headers.get(b"if-none-match")
+    number = -1 if tag is None else parse_tag(tag)
+    if date is None:
+        return START
+    return MessageId(max(parse_date(date), 0), number)
+
+
+def parse_tag(value: bytes) -> int:
+    """Return the number of an ``If-None-Match``: ``3``, ``"3"`` or ``W/"3"``."""
+    text = value.decode("latin-1").strip()
+    match = _TAG.fullmatch(text)
+    if match is None:
+        raise InvalidMessageId("If-None-Match", text[:80], "a number as in an Etag")
+    return int(match["tag"])
+
+
+def parse_date(value: bytes) -> int:
+    """Return the seconds of Unix time of an HTTP date (RFC 9110, section 5.6.7)."""
+    text = value.decode("latin-1").strip()
+    try:
+        if not _DATE.fullmatch(text):
+            raise ValueError(text)
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        raise InvalidMessageId(
+            "If-Modified-Since", text[:80], "a date as in a Last-Modified"
+        ) from None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return int(date.timestamp())
+
+
+@lru_cache(maxsize=1024)
+def build_date(time: int) -> bytes:
+    """Return seconds of Unix time as an IMF-fixdate."""
+    return formatdate(time, usegmt=True).encode()
+
+
+def build_message_id(last_seen: MessageId) -> Headers:
+    """Return the id of the last message that a client has, as it named it."""
+    if last_seen.time < 0:
+        return []
+    headers = [(b"last-modified", build_date(last_seen.time))]
+    if last_seen.tag >= 0:
+        headers.append((b"etag", b"%d" % last_seen.tag))
+    return headers
+
+
+@lru_cache(maxsize=1024)
+def build_message_headers(
+    message_id: MessageId, content_type: bytes | None, length: int
+) -> Headers:
+    """Return the headers of an answer that holds a message of length bytes.
+
+    The same list for each subscriber: do not change it.
+    """
+    headers = [] if content_type is None else [(b"content-type", content_type)]
+    return [
+        *headers,
+        (b"content-length", b"%d" % length),
+        (b"last-modified", build_date(message_id.time)),
+        (b"etag", b"%d" % message_id.tag),
+        # no-transform: a proxy that compresses weakens or drops the Etag; clients that
+        # do not see it read etag= here. Not no-store: a client may leave the ids to its
+        # HTTP cache.
+        (b"cache-control", b"no-cache, no-transform, etag=%d" % message_id.tag),
+    ]
+
+
+def build_retry_after() -> tuple[bytes, bytes]:
+    """Return a ``Retry-After`` that spreads the clients that are sent away."""
+    return (b"retry-after", b"%d" % random.randint(*RETRY_AFTER))
+
+
+# Channel info: byte for byte the documents that the clients of Nchan parse.
+
+_PLAIN = (
+    "queued messages: {messages}\r\n"
+    "last requested: {requested} sec. ago\r\n"
+    "active subscribers: {subscribers}\r\n"
+    "last message id: {last_message_id}"
+)
+_JSON = (
+    '{{"messages": {messages}, "requested": {requested}, "subscribers": {subscribers},'
+    ' "last_message_id": "{last_message_id}" }}'
+)
+_XML = (
+    '<?xml version="1.0" encoding="UTF-8" ?>\r\n'
+    "<channel>\r\n"
+    "  <messages>{messages}</messages>\r\n"
+    "  <requested>{requested}</requested>\r\n"
+    "  <subscribers>{subscribers}</subscribers>\r\n"
+    "  <last_message_id>{last_message_id}</last_message_id>\r\n"
+    "</channel>"
+)
+_YAML = (
+    "---\r\n"
+    "messages: {messages}\r\n"
+    "requested: {requested}\r\n"
+    "subscribers: {subscribers}\r\n"
+    'last_message_id: "{last_message_id}"\r\n'
+    "\r\n"
+)
+_INFO_TYPES = {
+    "text/plain": _PLAIN,
+    "text/json": _JSON,
+    "application/json": _JSON,
+    "text/xml": _XML,
+    "application/xml": _XML,
+    "text/yaml": _YAML,
+    "application/yaml": _YAML,
+}
+
+
+@lru_cache(maxsize=256)
+def choose_info_type(accept: bytes) -> str:
+    """Return the first known media type of an ``Accept``, else ``text/plain``."""
+    for part in accept.decode("latin-1").split(","):
+        media_type = part.partition(";")[0].strip().lower()
+        if media_type in _INFO_TYPES:
+            return media_type
+    return "text/plain"
+
+
+def build_channel_info(info: ChannelInfo, media_type: str) -> bytes:
+    """Return channel info as a document of a known media type."""
+    return (
+        _INFO_TYPES[media_type]
+        .format(
+            messages=info.messages,
+            requested=info.requested,
+            subscribers=info.subscribers,
+            last_message_id=info.last_message_id,
+        )
+        .encode()
+    )

@@ -1,0 +1,164 @@
+"""Ways into the push server from a site's ASGI application.
+
+One include beside Django::
+
+    application = get_application(get_asgi_application())
+
+or the locations among other consumers::
+
+    URLRouter([path("chat/", ChatConsumer.as_asgi()), *urlpatterns])
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from django.core.asgi import get_asgi_application
+from django.urls import Resolver404, re_path
+
+from pushserver.conf import (
+    Location,
+    PublisherLocation,
+    PushServerSettings,
+    SubscriberLocation,
+    get_settings,
+)
+from pushserver.paths import decode_path, match_channel
+
+from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
+from .cors import CrossOrigin
+from .hubs import hubs
+from .passthrough import Courier, Passthrough
+from .types import Application, Receive, Scope, Send
+
+Route = tuple[re.Pattern[str], Application]
+Found = tuple[Application, str]
+
+
+class PushLocations:
+    """Answers requests to the locations of ``PUSH_SERVER``.
+
+    Others are a ``Resolver404``, which makes a ``URLRouter`` try its next route. The
+    settings are asked for each request, so a change of them takes effect.
+
+    Args:
+        get_django_application: Returns the ASGI application that has the passthrough
+            views.
+    """
+
+    #: A URLRouter takes this for a router: its pattern is no endpoint.
+    _path_routing = True
+
+    def __init__(self, get_django_application: Callable[[], Application]) -> None:
+        self._get_django_application = get_django_application
+        self._settings: PushServerSettings | None = None
+        self._routes: list[Route] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self.find(scope)
+        if found is None:
+            raise Resolver404(f"No push location matches {scope['path']!r}.")
+        await self.answer(found, scope, receive, send)
+
+    def find(self, scope: Scope) -> Found | None:
+        """Return the first location's consumer that matches, and the channel id."""
+        settings = get_settings()
+        if settings is not self._settings:
+            self._routes = self._make_routes(settings)
+            self._settings = settings
+        path = _path(scope)
+        for pattern, consumer in self._routes:
+            channel_id = match_channel(pattern, path)
+            if channel_id is not None:
+                return consumer, channel_id
+        return None
+
+    async def answer(
+        self, found: Found, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run a consumer, with the channel id where a URLRouter would put it."""
+        consumer, channel_id = found
+        route = {"args": (channel_id,), "kwargs": {}}
+        await consumer({**scope, "url_route": route}, receive, send)
+
+    def _make_routes(self, settings: PushServerSettings) -> list[Route]:
+        courier = None
+        if any(
+            isinstance(each, SubscriberLocation) and each.passthrough
+            for each in settings.locations
+        ):
+            courier = Courier(self._get_django_application())
+        return [
+            (location.url, _make_consumer(location, settings.servername, courier))
+            for location in settings.locations
+        ]
+
+
+def _make_consumer(
+    location: Location, servername: str | None, courier: Courier | None
+) -> Application:
+    if isinstance(location, PublisherLocation):
+        consumer: Application = PublisherConsumer.as_asgi(
+            location=location, servername=servername
+        )
+        return consumer
+    assert isinstance(location, SubscriberLocation)
+    polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
+    passthrough = None
+    if location.passthrough is not None and courier is not None:
+        passthrough = Passthrough(courier, location.passthrough)
+    consumer = polling[location.polling].as_asgi(
+        location=location,
+        servername=servername,
+        cross_origin=CrossOrigin(location.allow_origin, location.allow_credentials),
+        passthrough=passthrough,
+    )
+    return consumer
+
+
+def _path(scope: Scope) -> str:
+    """Return the path that patterns match, decoded and below the site's root."""
+    raw_path = scope.get("raw_path")
+    if raw_path and b"%" in raw_path:
+        # Servers decode an encoded slash, too, and replace what is not UTF-8.
+        path = decode_path(raw_path.partition(b"?")[0])
+    else:
+        path = scope["path"]
+    root_path: str = scope.get("root_path", "")
+    return path.removeprefix(root_path) if root_path else path
+
+
+class PushApplication:
+    """An ASGI application with the push locations before another application.
+
+    Args:
+        application: Answers everything else.
+    """
+
+    def __init__(self, application: Application) -> None:
+        get_settings()  # A wrong PUSH_SERVER never starts.
+        self._application = application
+        self._locations = PushLocations(lambda: application)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            hubs.serve()  # From now on send_update() of this process can be direct.
+            found = self._locations.find(scope)
+            if found is not None:
+                await self._locations.answer(found, scope, receive, send)
+                return
+        await self._application(scope, receive, send)
+
+
+def get_application(django_application: Application) -> PushApplication:
+    """Return an ASGI application with the push locations before Django.
+
+    Raises ``ImproperlyConfigured`` if ``PUSH_SERVER`` cannot be served.
+    """
+    return PushApplication(django_application)
+
+
+get_settings()
+urlpatterns = [re_path("", PushLocations(lru_cache(get_asgi_application)))]

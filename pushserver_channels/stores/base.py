@@ -1,0 +1,82 @@
+"""The contract of a store."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from pushserver_channels.messages import ChannelInfo, Message, MessageId
+
+
+class Store(ABC):
+    """Keeps the messages of channels and gives them their ids.
+
+    Ids of a channel only grow: when the clock steps back, after a deletion, and over
+    all processes that share the store. A channel whose messages are all gone still
+    exists; it is forgotten when it had no message, no listener and no request for
+    ``channel_timeout`` seconds.
+
+    Each method may raise :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
+    where it creates a channel :class:`~pushserver_channels.exceptions.TooManyChannels`.
+    """
+
+    @abstractmethod
+    async def append(
+        self,
+        channel_id: str,
+        body: bytes,
+        content_type: bytes | None,
+        *,
+        keep: bool = True,
+        create: bool = True,
+    ) -> tuple[Message, ChannelInfo]:
+        """Give a message its id and keep it; return it and the channel after it.
+
+        Args:
+            channel_id: The channel.
+            body: Bytes of the message.
+            content_type: Its Content-Type, byte for byte, None for none.
+            keep: Whether it can be asked for later; if not it has an id all the same.
+            create: Whether to create the channel if there is none; if not,
+                :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
+        """
+
+    @abstractmethod
+    async def next(
+        self, channel_id: str, after: MessageId, *, create: bool = True
+    ) -> Message | None:
+        """Return the oldest kept message newer than an id, None if there is none yet.
+
+        Counts as a subscriber's request. Raises
+        :class:`~pushserver_channels.exceptions.ChannelNotFound` if there is no such
+        channel and ``create`` is false.
+        """
+
+    @abstractmethod
+    async def info(self, channel_id: str) -> ChannelInfo:
+        """Return what is known of a channel.
+
+        Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`.
+        """
+
+    @abstractmethod
+    async def create(self, channel_id: str) -> ChannelInfo:
+        """Create a channel if there is none, and return what is known of it."""
+
+    @abstractmethod
+    async def delete(self, channel_id: str) -> ChannelInfo:
+        """Drop a channel with its messages, and return what was known of it.
+
+        Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`.
+        """
+
+    @abstractmethod
+    def listen(self, channel_id: str) -> None:
+        """Hear that this process now has somebody waiting on a channel."""
+
+    @abstractmethod
+    def unlisten(self, channel_id: str) -> None:
+        """Hear that this process has nobody waiting on a channel any more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop background work; the store is not used again."""

@@ -1,0 +1,287 @@
+"""Messages in the memory of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from itertools import count
+from operator import attrgetter
+
+from pushserver.conf import StoreSettings
+from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
+from pushserver_channels.messages import ChannelInfo, Message, MessageId
+
+from .base import Store
+
+#: Seconds between two looks at what is due. A message is delivered until the end of a
+#: whole second, so looking more often frees nothing earlier.
+SWEEP_INTERVAL = 1.0
+
+#: How many channels are visited before requests get their turn again.
+SWEEP_BATCH = 1000
+
+_by_id = attrgetter("id")
+
+
+class _Channel:
+    """One channel: its kept messages, oldest first, and when it was last used."""
+
+    __slots__ = (
+        "expiry_due",
+        "floor",
+        "id",
+        "last_id",
+        "messages",
+        "requested_at",
+        "used_at",
+    )
+
+    def __init__(self, channel_id: str, now: float, floor: MessageId | None) -> None:
+        self.id = channel_id
+        self.messages: deque[Message] | None = None  # An empty deque takes 600 bytes.
+        self.last_id: MessageId | None = None
+        self.floor = floor  # Ids are newer than this, which the channel had before.
+        self.used_at = now
+        self.requested_at: float | None = None
+        self.expiry_due = False
+
+    def next_id(self, second: int) -> MessageId:
+        newest = self.last_id or self.floor
+        if newest is None or newest.time < second:
+            return MessageId(second, 0)
+        return MessageId(newest.time, newest.tag + 1)
+
+
+class MemoryStore(Store):
+    """Keeps messages in a deque per channel.
+
+    What is due (a message that expires, a channel to be forgotten) stands in a heap, in
+    which each channel has two entries at most. So keeping costs the same whatever the
+    number of channels, and memory is freed without anybody asking for the channel.
+
+    Args:
+        settings: Its limits.
+        clock: Returns seconds of Unix time; it may step.
+    """
+
+    def __init__(
+        self, settings: StoreSettings, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._channels: dict[str, _Channel] = {}
+        self._listened: set[str] = set()
+        self._second = 0  # The newest second in an id; the clock may be behind it.
+        # Last ids of the channels forgotten in that second: made again, they go on.
+        self._forgotten: dict[str, MessageId] = {}
+        self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
+        self._due = []
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def append(
+        self,
+        channel_id: str,
+        body: bytes,
+        content_type: bytes | None,
+        *,
+        keep: bool = True,
+        create: bool = True,
+    ) -> tuple[Message, ChannelInfo]:
+        now = self._clock()
+        channel = self._find(channel_id, now, create=create)
+        channel.used_at = now
+        message_id = channel.next_id(self._tick(now))
+        message = Message(message_id, body, content_type, channel.last_id)
+        channel.last_id = message_id
+        if keep:
+            self._keep(channel, message)
+        self._expire(channel, now)
+        return message, self._describe(channel, now)
+
+    async def next(
+        self, channel_id: str, after: MessageId, *, create: bool = True
+    ) -> Message | None:
+        now = self._clock()
+        channel = self._find(channel_id, now, create=create)
+        channel.used_at = channel.requested_at = now
+        self._expire(channel, now)
+        messages = channel.messages
+        if messages is None or after >= messages[-1].id:
+            return None
+        if after < messages[0].id:
+            return messages[0]
+        return messages[bisect_right(messages, after, key=_by_id)]
+
+    async def info(self, channel_id: str) -> ChannelInfo:
+        now = self._clock()
+        channel = self._find(channel_id, now, create=False)
+        channel.used_at = now
+        self._expire(channel, now)
+        return self._describe(channel, now)
+
+    async def create(self, channel_id: str) -> ChannelInfo:
+        self._find(channel_id, self._clock(), create=True)
+        return await self.info(channel_id)
+
+    async def delete(self, channel_id: str) -> ChannelInfo:
+        info = await self.info(channel_id)
+        self._tick(self._clock())
+        self._forget(self._channels[channel_id])
+        return info
+
+    def listen(self, channel_id: str) -> None:
+        self._listened.add(channel_id)
+
+    def unlisten(self, channel_id: str) -> None:
+        self._listened.discard(channel_id)
+        channel = self._channels.get(channel_id)
+        if channel is not None:
+            channel.used_at = self._clock()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Channels
+
+    def _find(self, channel_id: str, now: float, *, create: bool) -> _Channel:
+        channel = self._channels.get(channel_id)
+        if channel is not None:
+            return channel
+        if not create:
+            raise ChannelNotFound
+        limit = self._settings.max_channels
+        if 0 < limit <= len(self._channels):
+            raise TooManyChannels(limit)
+        self._tick(now)
+        channel = _Channel(channel_id, now, self._forgotten.pop(channel_id, None))
+        self._channels[channel_id] = channel
+        if self._settings.channel_timeout:
+            self._schedule(
+                now + self._settings.channel_timeout, self._visit_idle, channel
+            )
+        return channel
+
+    def _forget(self, channel: _Channel) -> None:
+        del self._channels[channel.id]
+        channel.messages = None
+        last_id = channel.last_id or channel.floor
+        if last_id is not None and last_id.time >= self._second:
+            self._forgotten[channel.id] = last_id
+        # What was due for forgotten channels goes when it outweighs the rest.
+        if len(self._due) > 4 * len(self._channels) + SWEEP_BATCH:
+            self._due = [entry for entry in self._due if self._is_known(entry[3])]
+            heapify(self._due)
+
+    def _is_known(self, channel: _Channel) -> bool:
+        return self._channels.get(channel.id) is channel
+
+    def _describe(self, channel: _Channel, now: float) -> ChannelInfo:
+        asked = channel.requested_at
+        return ChannelInfo(
+            messages=len(channel.messages or ()),
+            requested=-1 if asked is None else max(int(now - asked), 0),
+            last_message_id=channel.last_id or MessageId(0, 0),
+        )
+
+    def _tick(self, now: float) -> int:
+        """Return the second for new ids: the clock's, but never an earlier one.
+
+        It is the whole store's, so that a channel forgotten and made again goes on too.
+        """
+        if int(now) > self._second:
+            self._second = int(now)
+            self._forgotten.clear()
+        return self._second
+
+    # Messages
+
+    def _keep(self, channel: _Channel, message: Message) -> None:
+        if channel.messages is None:
+            channel.messages = deque()
+        channel.messages.append(message)
+        limit = self._settings.max_messages
+        if 0 < limit < len(channel.messages):
+            channel.messages.popleft()
+        self._schedule_expiry(channel)
+
+    def _expire(self, channel: _Channel, now: float) -> None:
+        """Drop the messages that are too old, but for the newest min_messages."""
+        messages, timeout = channel.messages, self._settings.message_timeout
+        if messages is None or not timeout:
+            return
+        while (
+            len(messages) > self._settings.min_messages
+            and int(now) > messages[0].id.time + timeout
+        ):
+            messages.popleft()
+            if not messages:
+                channel.messages = None
+                break
+
+    # What is due
+
+    def _schedule_expiry(self, channel: _Channel) -> None:
+        messages, timeout = channel.messages, self._settings.message_timeout
+        if channel.expiry_due or not timeout or messages is None:
+            return
+        if len(messages) > self._settings.min_messages:
+            channel.expiry_due = True
+            # It is delivered until the end of the second in which it expires.
+            due = int(messages[0].id.time + timeout) + 1
+            self._schedule(due, self._visit_expired, channel)
+
+    def _visit_expired(self, channel: _Channel, now: float) -> None:
+        channel.expiry_due = False
+        self._expire(channel, now)
+        self._schedule_expiry(channel)
+        if self._is_idle(channel, now):
+            self._forget(channel)
+
+    def _visit_idle(self, channel: _Channel, now: float) -> None:
+        if self._is_idle(channel, now):
+            self._forget(channel)
+            return
+        timeout = self._settings.channel_timeout
+        due = channel.used_at + timeout
+        self._schedule(due if due > now else now + timeout, self._visit_idle, channel)
+
+    def _is_idle(self, channel: _Channel, now: float) -> bool:
+        timeout = self._settings.channel_timeout
+        return (
+            0 < timeout <= now - channel.used_at
+            and channel.messages is None
+            and channel.id not in self._listened
+        )
+
+    def _schedule(
+        self, due: float, visit: Callable[[_Channel, float], None], channel: _Channel
+    ) -> None:
+        heappush(self._due, (due, next(self._order), visit, channel))
+        if self._timer is None:
+            self._sweep_in(SWEEP_INTERVAL)
+
+    def _sweep_in(self, delay: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay, self.sweep)
+
+    def sweep(self) -> None:
+        """Free what is due by now, and come back as long as anything will be."""
+        now = self._clock()
+        self._tick(now)
+        delay = SWEEP_INTERVAL
+        for _ in range(SWEEP_BATCH):
+            if not self._due or self._due[0][0] > now:
+                break
+            _, _, visit, channel = heappop(self._due)
+            if self._is_known(channel):
+                visit(channel, now)
+        else:
+            delay = 0
+        self._timer = None
+        if self._due:
+            self._sweep_in(delay)

@@ -1,0 +1,156 @@
+"""Real servers for tests: started, waited for, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Publisher /send-update/<id>, long poll /updates/<id>, interval /interval/<id>.
+LOCATIONS: tuple[dict[str, Any], ...] = (
+    {"type": "publisher", "url": "/send-update/([^/]+)"},
+    {
+        "type": "subscriber",
+        "url": "/updates/([^/]+)",
+        "create_on_get": True,
+        "passthrough": "/passthrough",
+    },
+    {
+        "type": "subscriber",
+        "url": "/interval/([^/]+)",
+        "polling": "interval",
+        "create_on_get": True,
+    },
+)
+
+
+def wait_until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
+    """Return what a condition answers, as soon as it is true; fail after seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(f"{condition} was not true within {timeout} seconds")
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    """Return whether somebody accepts connections on a port of loopback."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+class ServerProcess:
+    """A server of its own, as a context manager.
+
+    Args:
+        command: The command line; ``{port}`` in it is the port.
+        env: What its environment has besides this process's.
+    """
+
+    def __init__(self, *command: str, env: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.command = [part.format(port=self.port) for part in command]
+        self.env = {**os.environ, **(env or {})}
+        self.output = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections."""
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=ROOT,
+            env=self.env,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+        def is_up() -> bool:
+            if self.process.poll() is not None:
+                raise AssertionError(f"{self.command} ended:\n{self.log()}")
+            return listens(self.port)
+
+        wait_until(is_up)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
+        """Send a signal, wait for the end and return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def log(self) -> str:
+        """Return what it printed so far."""
+        self.output.seek(0)
+        return self.output.read()
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self.output.close()
+
+
+def daphne(
+    push_server: dict[str, Any] | None = None,
+    application: str = "tests.asgi:application",
+    **env: str,
+) -> ServerProcess:
+    """Return a Daphne that serves the tests' site with these settings."""
+    conf = {"locations": LOCATIONS, **(push_server or {})}
+    return ServerProcess(
+        *(sys.executable, "-m", "daphne", "-v", "0"),
+        *("-e", "tcp:port={port}:interface=127.0.0.1:backlog=4096"),
+        application,
+        env={
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_PUSH_SERVER": json.dumps(conf),
+            **env,
+        },
+    )
+
+
+def channel_info(url: str) -> dict[str, Any]:
+    """Return the channel info that a publisher URL tells, empty without a channel."""
+    response = httpx.get(url, headers={"Accept": "application/json"})
+    if response.status_code == 404:
+        return {}
+    info: dict[str, Any] = response.json()
+    return info
+
+
+def wait_until_held(url: str, count: int = 1) -> None:
+    """Wait until so many requests are held on the channel of a publisher URL."""
+    wait_until(lambda: channel_info(url).get("subscribers") == count)

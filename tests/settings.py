@@ -1,0 +1,22 @@
+"""Settings of the tests; ``PUSH_SERVER`` is each test's own.
+
+A server that a test starts as a process gets it as JSON in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+SECRET_KEY = "tests"
+ALLOWED_HOSTS = ["*"]
+INTERNAL_IPS = ["127.0.0.1"]
+INSTALLED_APPS = ["pushserver"]
+MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+TEMPLATES = [
+    {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
+]
+ROOT_URLCONF = "tests.urls"
+USE_TZ = True
+PUSH_SERVER = json.loads(os.environ.get("TEST_PUSH_SERVER", "{}"))

@@ -1,0 +1,80 @@
+"""The site of the tests: passthrough, and views that publish and tell."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import include, path
+
+from pushserver.signals import channel_subscribe, channel_unsubscribe
+from pushserver.updates import asend_update, send_update
+
+#: What the passthrough signals said, oldest first.
+heard: deque[dict[str, object]] = deque()
+
+
+def hear(event: str, request: HttpRequest, channel_id: str) -> None:
+    if "X-Slow" in request.headers:
+        time.sleep(float(request.headers["X-Slow"]))
+    heard.append(
+        {
+            "event": event,
+            "channel_id": channel_id,
+            "cookies": request.COOKIES,
+            "if_modified_since": request.headers.get("If-Modified-Since"),
+            "if_none_match": request.headers.get("If-None-Match"),
+            "address": request.META.get("REMOTE_ADDR"),
+            "threads": threading.active_count(),
+        }
+    )
+    if "X-Fail" in request.headers:
+        raise ValueError("a receiver that fails")
+
+
+@receiver(channel_subscribe)
+def hear_subscribe(request: HttpRequest, channel_id: str, **kwargs: object) -> None:
+    hear("subscribe", request, channel_id)
+
+
+@receiver(channel_unsubscribe)
+def hear_unsubscribe(request: HttpRequest, channel_id: str, **kwargs: object) -> None:
+    hear("unsubscribe", request, channel_id)
+
+
+def tell(request: HttpRequest) -> JsonResponse:
+    """Answer what was heard, of one channel if it is named."""
+    channel = request.GET.get("channel")
+    events = [each for each in heard if channel in (None, each["channel_id"])]
+    return JsonResponse({"heard": events})
+
+
+def publish(request: HttpRequest, channel_id: str) -> JsonResponse:
+    """Publish from a sync view."""
+    receipt = send_update(channel_id, {"type": "sync", "by": "view"})
+    assert receipt is not None
+    return JsonResponse({"status": receipt.status, "info": receipt.info})
+
+
+async def apublish(request: HttpRequest, channel_id: str) -> JsonResponse:
+    """Publish from an async view."""
+    receipt = await asend_update(channel_id, {"type": "async", "by": "view"})
+    assert receipt is not None
+    return JsonResponse({"status": receipt.status, "info": receipt.info})
+
+
+def hello(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("hello from Django")
+
+
+urlpatterns = [
+    path("hello", hello),
+    path("heard", tell),
+    path("publish/<channel_id>", publish),
+    path("apublish/<channel_id>", apublish),
+    path("passthrough", include("pushserver.urls")),
+    path("with-slash/", include("pushserver.urls")),
+]
