@@ -14,7 +14,13 @@ help:
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/installed
-	@PORT=$(PORT) $(BIN)/python -m example_project
+	@echo
+	@echo "  The example site: http://127.0.0.1:$(PORT)/    (Ctrl-C stops it)"
+	@echo
+	@echo "  In a second terminal, wait for news:   curl -i http://127.0.0.1:$(PORT)/updates/news"
+	@echo "  In a third one, publish some:          curl -i http://127.0.0.1:$(PORT)/send-update/news -d hello"
+	@echo
+	PORT=$(PORT) $(BIN)/daphne -b 127.0.0.1 -p $(PORT) example_project.asgi:application
 
 test: $(VENV)/installed-tests lint
 	$(BIN)/python -m pytest
