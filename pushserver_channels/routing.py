@@ -134,13 +134,16 @@ class PushApplication:
     """An ASGI application with the push locations before another application.
 
     Args:
-        application: Answers everything else.
+        django_application: Has the passthrough views.
+        otherwise: Answers everything else; Django, if it is None.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(
+        self, django_application: Application, otherwise: Application | None = None
+    ) -> None:
         get_settings()  # A wrong PUSH_SERVER never starts.
-        self._application = application
-        self._locations = PushLocations(lambda: application)
+        self._locations = PushLocations(lambda: django_application)
+        self._otherwise = otherwise or django_application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -149,7 +152,7 @@ class PushApplication:
             if found is not None:
                 await self._locations.answer(found, scope, receive, send)
                 return
-        await self._application(scope, receive, send)
+        await self._otherwise(scope, receive, send)
 
 
 def get_application(django_application: Application) -> PushApplication:

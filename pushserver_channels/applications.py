@@ -1,0 +1,56 @@
+"""ASGI applications around the push locations, for ``runpushserver``."""
+
+from __future__ import annotations
+
+from .types import Application, Receive, Scope, Send
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 404, where the push locations are served alone."""
+    if scope["type"] != "http":
+        raise ValueError(f"Only HTTP is served here, not {scope['type']}.")
+    await _respond(send, 404, [], b"No push location matches this path.\n")
+
+
+class ForceHost:
+    """Sends clients that came by another host name to the one that is wanted.
+
+    Args:
+        application: Answers those who came by it.
+        host: The host, with a port if it is not the usual one.
+    """
+
+    def __init__(self, application: Application, host: str) -> None:
+        self._application = application
+        self._host = host
+        self._name = _host_name(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope.get("headers", ()))
+        asked = _host_name(headers.get(b"host", b"").decode("latin-1"))
+        if scope["type"] != "http" or asked == self._name:
+            await self._application(scope, receive, send)
+            return
+        url = f"{scope['scheme']}://{self._host}".encode() + scope["raw_path"]
+        if scope["query_string"]:
+            url += b"?" + scope["query_string"]
+        await _respond(send, 301, [(b"location", url)], b"Moved.\n")
+
+
+def _host_name(host: str) -> str:
+    """Return a host in lower case, without its port."""
+    name, _, port = host.lower().rpartition(":")
+    # The last colon of an IPv6 address in brackets is no port's.
+    return name if name and not port.endswith("]") else host.lower()
+
+
+async def _respond(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        *headers,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
