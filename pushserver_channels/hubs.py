@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -78,6 +79,7 @@ class Hub:
     def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
         self.store = store
         self.loop = loop
+        store.attach(self)
         # Who waits on each channel, in the order in which they came.
         self._waiting: dict[str, dict[Subscription, None]] = {}
 
@@ -94,11 +96,11 @@ class Hub:
 
         The info counts those who waited before. Raises as :meth:`Store.append` does.
         """
-        message, info = await self.store.append(
+        waiting = self._count(channel_id)
+        appended = await self.store.append(
             channel_id, body, content_type, keep=keep, create=create
         )
-        info = self._with_subscribers(channel_id, info)
-        return self._end_all(channel_id, message), info
+        return appended.delivered, _with_subscribers(appended.info, waiting)
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -112,18 +114,30 @@ class Hub:
 
     async def info(self, channel_id: str) -> ChannelInfo:
         """Return what is known of a channel: :meth:`Store.info`."""
-        return self._with_subscribers(channel_id, await self.store.info(channel_id))
+        info = await self.store.info(channel_id)
+        return _with_subscribers(info, self._count(channel_id))
 
     async def create(self, channel_id: str) -> ChannelInfo:
         """Create a channel if there is none: :meth:`Store.create`."""
-        return self._with_subscribers(channel_id, await self.store.create(channel_id))
+        info = await self.store.create(channel_id)
+        return _with_subscribers(info, self._count(channel_id))
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         """End all waits with 410 and drop the channel; return what it was."""
+        waiting = self._count(channel_id)
         info = await self.store.delete(channel_id)
-        info = self._with_subscribers(channel_id, info)
-        self._end_all(channel_id, ChannelGone)
-        return info
+        return _with_subscribers(info, waiting)
+
+    def deliver(self, channel_id: str, message: Message) -> bool:
+        """Hand a message to all who wait on its channel; return whether one did."""
+        # A list, because any() of a generator stops at the first.
+        return any([each.end(message) for each in self._take_all(channel_id)])  # noqa: C419
+
+    def drop(self, channel_id: str) -> None:
+        """Tell all who wait on a channel that it was deleted."""
+        for each in self._take_all(channel_id):
+            # To each an error of its own: one raised in many tasks piles up tracebacks.
+            each.end(ChannelGone())
 
     def settle(self, newcomer: Subscription, concurrency: str) -> None:
         """Let a newcomer wait beside others, or instead of them, or not at all.
@@ -161,20 +175,21 @@ class Hub:
                 del self._waiting[subscription.channel_id]
                 self.store.unlisten(subscription.channel_id)
 
-    def _end_all(self, channel_id: str, outcome: Message | type[Exception]) -> bool:
-        """End all waits on a channel; return whether one of them heard this."""
+    def _take_all(self, channel_id: str) -> Iterable[Subscription]:
+        """Return who waits on a channel, and let them hear it no more."""
         waiting = self._waiting.pop(channel_id, None)
         if waiting is None:
-            return False
+            return ()
         self.store.unlisten(channel_id)
-        heard = False
-        for each in waiting:
-            # To each an error of its own: one raised in many tasks piles up tracebacks.
-            heard |= each.end(outcome if isinstance(outcome, Message) else outcome())
-        return heard
+        return waiting
 
-    def _with_subscribers(self, channel_id: str, info: ChannelInfo) -> ChannelInfo:
-        return replace(info, subscribers=len(self._waiting.get(channel_id, ())))
+    def _count(self, channel_id: str) -> int:
+        return len(self._waiting.get(channel_id, ()))
+
+
+def _with_subscribers(info: ChannelInfo, waiting: int) -> ChannelInfo:
+    """Return channel info that also counts who waits in this process."""
+    return replace(info, subscribers=info.subscribers + waiting)
 
 
 class HubRegistry:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pushserver.conf import MemoryStoreSettings, StoreSettings
 
-from .base import Store
+from .base import Audience, Store
 from .memory import MemoryStore
 
-__all__ = ["Store", "make_store"]
+__all__ = ["Audience", "Store", "make_store"]
 
 
 def make_store(settings: StoreSettings) -> Store:

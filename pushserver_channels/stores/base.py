@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
 
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
+
+
+class Audience(Protocol):
+    """Who waits in this process, as a store sees it."""
+
+    def deliver(self, channel_id: str, message: Message) -> bool:
+        """Hand a message to all who wait on its channel; return whether one did.
+
+        A store calls it once for each message of a channel that is listened to, in the
+        order of their ids.
+        """
+
+    def drop(self, channel_id: str) -> None:
+        """Tell all who wait on a channel that it was deleted."""
+
+
+class Appended(NamedTuple):
+    """What became of a message.
+
+    Attributes:
+        message: The message with its id.
+        info: What is known of the channel after it.
+        delivered: Whether somebody, in whatever process, waited and was handed it.
+    """
+
+    message: Message
+    info: ChannelInfo
+    delivered: bool
 
 
 class Store(ABC):
@@ -17,7 +46,13 @@ class Store(ABC):
 
     Each method may raise :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
     where it creates a channel :class:`~pushserver_channels.exceptions.TooManyChannels`.
+
+    The ``subscribers`` of its channel info are those of other processes.
     """
+
+    @abstractmethod
+    def attach(self, audience: Audience) -> None:
+        """Hear who waits in this process; called once, before anything else."""
 
     @abstractmethod
     async def append(
@@ -28,8 +63,8 @@ class Store(ABC):
         *,
         keep: bool = True,
         create: bool = True,
-    ) -> tuple[Message, ChannelInfo]:
-        """Give a message its id and keep it; return it and the channel after it.
+    ) -> Appended:
+        """Give a message its id, keep it and hand it to all who wait.
 
         Args:
             channel_id: The channel.
@@ -66,7 +101,7 @@ class Store(ABC):
     async def delete(self, channel_id: str) -> ChannelInfo:
         """Drop a channel with its messages, and return what was known of it.
 
-        Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`.
+        All who wait on it are told. Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`.
         """
 
     @abstractmethod

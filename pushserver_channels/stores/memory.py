@@ -15,7 +15,7 @@ from pushserver.conf import StoreSettings
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
-from .base import Store
+from .base import Appended, Audience, Store
 
 #: Seconds between two looks at what is due. A message is delivered until the end of a
 #: whole second, so looking more often frees nothing earlier.
@@ -73,6 +73,7 @@ class MemoryStore(Store):
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._audience: Audience
         self._channels: dict[str, _Channel] = {}
         self._listened: set[str] = set()
         self._second = 0  # The newest second in an id; the clock may be behind it.
@@ -83,6 +84,9 @@ class MemoryStore(Store):
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
 
+    def attach(self, audience: Audience) -> None:
+        self._audience = audience
+
     async def append(
         self,
         channel_id: str,
@@ -91,7 +95,7 @@ class MemoryStore(Store):
         *,
         keep: bool = True,
         create: bool = True,
-    ) -> tuple[Message, ChannelInfo]:
+    ) -> Appended:
         now = self._clock()
         channel = self._find(channel_id, now, create=create)
         channel.used_at = now
@@ -101,7 +105,8 @@ class MemoryStore(Store):
         if keep:
             self._keep(channel, message)
         self._expire(channel, now)
-        return message, self._describe(channel, now)
+        delivered = self._audience.deliver(channel_id, message)
+        return Appended(message, self._describe(channel, now), delivered)
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -132,6 +137,7 @@ class MemoryStore(Store):
         info = await self.info(channel_id)
         self._tick(self._clock())
         self._forget(self._channels[channel_id])
+        self._audience.drop(channel_id)
         return info
 
     def listen(self, channel_id: str) -> None:
