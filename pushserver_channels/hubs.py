@@ -148,15 +148,15 @@ class Hub:
 
         Raises :class:`~pushserver_channels.exceptions.Conflict` for the newcomer.
         """
-        others = [
-            each for each in self._waiting[newcomer.channel_id] if each != newcomer
-        ]
+        if concurrency == "broadcast":
+            return
+        waiting = self._waiting.get(newcomer.channel_id, ())
+        others = [each for each in waiting if each is not newcomer]
         if concurrency == "first" and others:
             raise Conflict
-        if concurrency == "last":
-            for other in others:
-                self.leave(other)
-                other.end(Conflict())
+        for other in others:
+            self.leave(other)
+            other.end(Conflict())
 
     def enter(self, subscription: Subscription) -> None:
         """Let a subscription hear its channel."""

@@ -101,7 +101,8 @@ class Store(ABC):
     async def delete(self, channel_id: str) -> ChannelInfo:
         """Drop a channel with its messages, and return what was known of it.
 
-        All who wait on it are told. Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`.
+        All who wait on it are told. Raises
+        :class:`~pushserver_channels.exceptions.ChannelNotFound`.
         """
 
     @abstractmethod
