@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.views.decorators.csrf import csrf_exempt
 
@@ -15,6 +16,7 @@ INTERNAL_REQUEST = "pushserver.internal"
 
 
 @csrf_exempt
+@login_not_required
 def passthrough(request: HttpRequest) -> HttpResponse:
     """Send ``channel_subscribe`` or ``channel_unsubscribe``.
 

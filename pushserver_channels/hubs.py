@@ -59,7 +59,13 @@ class Subscription:
         Raises the error that ended it, such as
         :class:`~pushserver_channels.exceptions.ChannelGone`.
         """
-        outcome = await self._outcome
+        try:
+            outcome = await self._outcome
+        except asyncio.CancelledError:
+            if self._outcome.cancelled():
+                raise
+            # Ended just before; a publisher may have been told that this was sent.
+            outcome = self._outcome.result()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -211,30 +217,33 @@ class HubRegistry:
             return self._loop
         return None
 
-    def serve(self) -> None:
-        """Take the running event loop for the one that serves.
+    @property
+    def in_use(self) -> bool:
+        """Whether the server of this process has been asked by a push client."""
+        return self.loop is not None and bool(self._hubs)
 
-        Raises ``RuntimeError`` if another loop of this process does.
+    def serve(self) -> None:
+        """Take the running event loop for the one that serves, if there is none yet."""
+        if self.loop is None:
+            self.reset()
+            self._loop = asyncio.get_running_loop()
+
+    def get(self, store: str) -> Hub:
+        """Return the hub of a named store, on the running event loop.
+
+        Raises ``RuntimeError`` if another loop of this process serves.
         """
+        hub = self._hubs.get(store)
         running = asyncio.get_running_loop()
-        if self._loop is running:
-            return
-        if self.loop is not None:
+        if hub is not None and hub.loop is running:
+            return hub
+        self.serve()
+        if self._loop is not running:
             raise RuntimeError(
                 "A push server runs in this process already, on another event loop."
                 " Run each server in a process of its own."
             )
-        self.reset()
-        self._loop = running
-
-    def get(self, store: str) -> Hub:
-        """Return the hub of a named store, on the running event loop."""
-        self.serve()
-        hub = self._hubs.get(store)
-        if hub is None:
-            settings = get_settings().store[store]
-            hub = Hub(make_store(settings), asyncio.get_running_loop())
-            self._hubs[store] = hub
+        hub = self._hubs[store] = Hub(make_store(get_settings().store[store]), running)
         return hub
 
     def reset(self) -> None:

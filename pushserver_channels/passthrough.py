@@ -71,6 +71,7 @@ class Courier:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._loop: asyncio.AbstractEventLoop | None = None
         # The notices of each subscriber, kept as long as one of them is under way.
         self._lines: dict[object, deque[_Notice]] = {}
         self._ready: deque[object] = deque()
@@ -80,6 +81,10 @@ class Courier:
     def post(self, path: str, scope: Scope, body: bytes, line: object) -> _Notice:
         """Queue a form for a view, behind what waits in the same line."""
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # What an earlier loop left behind has ended with it.
+            self._loop, self._waiting = loop, 0
+            self._lines, self._ready, self._workers = {}, deque(), set()
         notice = _Notice(path, scope, body, loop.create_future())
         self._waiting += 1
         if self._waiting % MANY == 0:
@@ -121,7 +126,7 @@ class Courier:
         except Exception:
             logger.exception("The passthrough view at %s failed", notice.path)
         else:
-            if status != 200:
+            if status is None or not 200 <= status < 300:
                 logger.error(
                     "The passthrough view at %s answered %s, so nobody heard %s",
                     notice.path,

@@ -17,8 +17,12 @@ class DirectPublisher:
     """Publishes as a POST to the first publisher location would."""
 
     def is_available(self) -> bool:
-        """Return whether what is published here reaches the subscribers."""
-        return hubs.loop is not None
+        """Return whether what is published here reaches the subscribers.
+
+        That the server could run in this process is not enough: behind an nginx that is
+        the push server itself, no push client ever asks this one.
+        """
+        return hubs.in_use
 
     async def publish(self, channel_id: str, request: Request) -> Receipt:
         """Publish the body of a request on a channel, from any event loop.

@@ -147,7 +147,7 @@ class PushApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            hubs.serve()  # From now on send_update() of this process can be direct.
+            hubs.serve()  # What is published directly goes to this event loop.
             found = self._locations.find(scope)
             if found is not None:
                 await self._locations.answer(found, scope, receive, send)
