@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test lint docs clean
 
 help:
 	@echo "make run    serve the example site on http://127.0.0.1:$(PORT)/ (PORT= changes it)"
 	@echo "make test   check style, types and imports, and run all tests"
+	@echo "make docs   build the documentation in docs/_build"
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/installed
@@ -31,8 +32,11 @@ lint: $(VENV)/installed-tests
 	$(BIN)/mypy pushserver pushserver_channels
 	$(BIN)/lint-imports --no-logo
 
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build -q -W -b html docs docs/_build
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist docs/_build *.egg-info
 
 # An environment of its own, because a newcomer has none; made again when what it holds
 # has changed.
@@ -46,4 +50,8 @@ $(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-tests: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[tests]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@ $(VENV)/installed
