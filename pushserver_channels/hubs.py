@@ -12,12 +12,16 @@ from django.core.signals import setting_changed
 
 from pushserver.conf import get_settings
 
-from .exceptions import ChannelGone, Conflict
+from .exceptions import ChannelGone, Conflict, ServerStopping
 from .messages import ChannelInfo, Message, MessageId
+from .shutdown import call_before_shutdown
 from .stores import Store, make_store
 
 #: How a held request ends: with a message, an error, or neither when its time is up.
 Outcome = Message | Exception | None
+
+#: Seconds for which a server that stops waits for its last answers.
+STOP_TIMEOUT = 10.0
 
 
 class Subscription:
@@ -27,10 +31,11 @@ class Subscription:
     so nothing is lost between looking into the store and waiting.
     """
 
-    __slots__ = ("_hub", "_outcome", "channel_id")
+    __slots__ = ("_hub", "_outcome", "channel_id", "task")
 
     def __init__(self, hub: Hub, channel_id: str) -> None:
         self.channel_id = channel_id
+        self.task = asyncio.current_task(hub.loop)
         self._hub = hub
         self._outcome: asyncio.Future[Outcome] = hub.loop.create_future()
 
@@ -145,6 +150,17 @@ class Hub:
             # To each an error of its own: one raised in many tasks piles up tracebacks.
             each.end(ChannelGone())
 
+    async def stop(self) -> None:
+        """End all waits with 503, and return when they have been answered."""
+        tasks = []
+        for channel_id in list(self._waiting):
+            for each in self._take_all(channel_id):
+                each.end(ServerStopping())
+                if each.task is not None:
+                    tasks.append(each.task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
+
     def settle(self, newcomer: Subscription, concurrency: str) -> None:
         """Let a newcomer wait beside others, or instead of them, or not at all.
 
@@ -227,6 +243,7 @@ class HubRegistry:
         if self.loop is None:
             self.reset()
             self._loop = asyncio.get_running_loop()
+            call_before_shutdown(self.stop)
 
     def get(self, store: str) -> Hub:
         """Return the hub of a named store, on the running event loop.
@@ -245,6 +262,10 @@ class HubRegistry:
             )
         hub = self._hubs[store] = Hub(make_store(get_settings().store[store]), running)
         return hub
+
+    async def stop(self) -> None:
+        """End all held requests, because the server stops."""
+        await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
 
     def reset(self) -> None:
         """Forget all hubs and what their stores hold."""
