@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from django.core.asgi import get_asgi_application
-from django.urls import Resolver404, re_path
+from django.urls import Resolver404, URLPattern, re_path
 
 from pushserver.conf import (
     Location,
@@ -163,5 +163,9 @@ def get_application(django_application: Application) -> PushApplication:
     return PushApplication(django_application)
 
 
-get_settings()
-urlpatterns = [re_path("", PushLocations(lru_cache(get_asgi_application)))]
+def __getattr__(name: str) -> list[URLPattern]:
+    # Made when it is asked for: importing this module reads no settings.
+    if name == "urlpatterns":
+        get_settings()  # A wrong PUSH_SERVER never starts.
+        return [re_path("", PushLocations(lru_cache(get_asgi_application)))]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

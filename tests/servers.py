@@ -55,10 +55,13 @@ def free_port() -> int:
         return port
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Return whether somebody accepts connections on a port of loopback."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    try:
+        socket.create_connection((host, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 class ServerProcess:
@@ -70,6 +73,7 @@ class ServerProcess:
     """
 
     def __init__(self, *command: str, env: dict[str, str] | None = None) -> None:
+        self.host = "127.0.0.1"
         self.port = free_port()
         self.command = [part.format(port=self.port) for part in command]
         self.env = {**os.environ, **(env or {})}
@@ -92,7 +96,7 @@ class ServerProcess:
         def is_up() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"{self.command} ended:\n{self.log()}")
-            return listens(self.port)
+            return listens(self.port, self.host)
 
         wait_until(is_up)
 

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import httpx
+import pytest
+
+from pushserver import __version__
+
+from .servers import LOCATIONS, ROOT, ServerProcess, wait_until
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "django", "runpushserver", *arguments]
+
+
+def environment(**push_server: object) -> dict[str, str]:
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PYTHONPATH": str(ROOT),
+        "TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS, **push_server}),
+    }
+
+
+def runpushserver(*arguments: str, **push_server: object) -> ServerProcess:
+    return ServerProcess(*command(*arguments), env=environment(**push_server))
+
+
+def fails(*arguments: str, **push_server: object) -> str:
+    """Return the error with which the command ends."""
+    ended = subprocess.run(
+        command(*arguments),
+        env={**os.environ, **environment(**push_server)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_it_serves_the_push_locations_alone() -> None:
+    """Push locations are answered, every other path is 404 with a sentence."""
+    with runpushserver("{port}") as server:
+        assert (
+            httpx.post(f"{server.url}/send-update/a", content=b"x").status_code == 202
+        )
+        assert httpx.get(f"{server.url}/updates/a").content == b"x"
+        other = httpx.get(f"{server.url}/hello")
+    assert other.status_code == 404
+    assert "push location" in other.text
+
+
+def test_it_says_what_runs_where() -> None:
+    """The start-up lines name the versions, the settings and the URL."""
+    with runpushserver("{port}") as server:
+        wait_until(lambda: "Quit the server" in server.log())
+        lines = server.log()
+    assert "using settings 'tests.settings'" in lines
+    assert f"Push server version {__version__} on Daphne" in lines
+    assert f"Daphne version {version('daphne')}" in lines
+    assert f"running at http://127.0.0.1:{server.port}/" in lines
+
+
+def test_it_listens_where_the_settings_say() -> None:
+    """Without an argument, address and port are those of PUSH_SERVER."""
+    server = runpushserver()
+    server.env.update(environment(address="127.0.0.1", port=server.port))
+    with server:
+        assert httpx.get(f"{server.url}/interval/a").status_code == 304
+
+
+def test_it_serves_the_whole_site_if_asked() -> None:
+    """With --allrequests, what is no push location goes to Django."""
+    with runpushserver("--allrequests", "{port}") as server:
+        assert httpx.get(f"{server.url}/hello").text == "hello from Django"
+        assert httpx.get(f"{server.url}/interval/a").status_code == 304
+
+
+def test_it_serves_static_files_under_debug() -> None:
+    """With --allrequests and DEBUG, static files are served."""
+    server = ServerProcess(
+        *(sys.executable, str(ROOT / "manage.py")),
+        *("runpushserver", "--allrequests", "{port}"),
+    )
+    with server:
+        script = httpx.get(f"{server.url}/static/pushserver/updates.js")
+    assert script.status_code == 200
+    assert "javascript" in script.headers["content-type"]
+
+
+def test_it_redirects_other_hosts_if_asked() -> None:
+    """With --forcehost, who came by another host is redirected permanently."""
+    with runpushserver("--allrequests", "--forcehost", "push.test", "{port}") as server:
+        url = f"{server.url}/hel%20lo?a=b"
+        moved = httpx.get(url, headers={"Host": f"other.test:{server.port}"})
+        wanted = httpx.get(
+            f"{server.url}/hello", headers={"Host": f"PUSH.test:{server.port}"}
+        )
+    assert moved.status_code == 301
+    assert moved.headers["location"] == "http://push.test/hel%20lo?a=b"
+    assert wanted.status_code == 200
+
+
+def test_it_listens_on_ipv6_if_asked() -> None:
+    """With -6, it listens on IPv6's loopback."""
+    with httpx.Client() as client:
+        server = runpushserver("-6", "{port}")
+        server.host = "::1"
+        with server:
+            answer = client.get(f"http://[::1]:{server.port}/interval/a")
+    assert answer.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--forcehost", "push.test"], "--allrequests"),
+        (["nonsense"], "'nonsense' is not a port"),
+        (["127.0.0.1:99999"], "99999 is not a port"),
+        (["-6", "127.0.0.1:8000"], "'127.0.0.1' is not an IPv6 address"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments: list[str], sentence: str) -> None:
+    """A wrong argument ends the command with a sentence that says why."""
+    assert sentence in fails(*arguments)
+
+
+def test_wrong_settings_are_told() -> None:
+    """A wrong PUSH_SERVER ends the command with a sentence that names the place."""
+    assert "PUSH_SERVER['prot'] is not a known setting" in fails("0", prot=1)
+
+
+def test_a_taken_port_is_told(server: ServerProcess) -> None:
+    """A port that somebody listens on ends the command with a sentence."""
+    assert f"Cannot listen on 127.0.0.1:{server.port}" in fails(str(server.port))
