@@ -15,7 +15,17 @@ def parse_networks(addresses: Iterable[object]) -> tuple[Network, ...]:
 
     Raises ``ValueError``, with a sentence, for a text that is neither.
     """
-    return tuple(ip_network(str(address), strict=False) for address in addresses)
+    networks = (ip_network(str(address), strict=False) for address in addresses)
+    return tuple(_without_mapping(network) for network in networks)
+
+
+def _without_mapping(network: Network) -> Network:
+    """Return an IPv4 network that was written as an IPv6 one (RFC 4291, 2.5.5.2)."""
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
 
 
 def known_networks(addresses: object) -> tuple[Network, ...]:
