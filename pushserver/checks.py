@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.urls import Resolver404, resolve
-from django.utils.regex_helper import normalize
 
 from .addresses import LOOPBACK
 from .conf import (
@@ -17,8 +17,18 @@ from .conf import (
     SubscriberLocation,
     get_settings,
 )
-from .paths import match_channel
+from .paths import build_path, decode_path, match_channel
 from .readers import InvalidSetting
+
+#: Ids of several kinds, because a pattern may match letters or digits only.
+EXAMPLE_IDS = (
+    "channel",
+    "7",
+    "a-7",
+    "A_7",
+    "a/7",
+    "0b45f9a2-6c1d-4d5e-8f7a-9b0c1d2e3f4a",
+)
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -40,29 +50,25 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def _hidden_locations(conf: PushServerSettings) -> Iterator[CheckMessage]:
     for index, location in enumerate(conf.locations):
-        for path in _example_paths(location.url.pattern):
-            for earlier, other in enumerate(conf.locations[:index]):
-                if match_channel(other.url, path) is None:
-                    continue
+        paths = list(_example_paths(location.url))
+        for earlier, other in enumerate(conf.locations[:index]):
+            if paths and all(match_channel(other.url, path) for path in paths):
                 yield Warning(
                     f"PUSH_SERVER['locations'][{index}] is hidden by [{earlier}]: both"
-                    f" match {path!r}, and the first one answers.",
+                    f" match {paths[0]!r}, and the first one answers.",
                     "Put the narrower pattern first, or tell them apart by a prefix.",
                     id="pushserver.W001",
                 )
                 break
 
 
-def _example_paths(pattern: str) -> Iterator[str]:
-    """Yield a path that a pattern matches, if one can be told from it."""
-    try:
-        forms = normalize(pattern)
-    except NotImplementedError:
-        return
-    for form, groups in forms:
-        if len(groups) == 1:
-            yield form % {groups[0]: "channel"}
-            return
+def _example_paths(pattern: re.Pattern[str]) -> Iterator[str]:
+    """Yield paths that a pattern matches, as far as they can be told from it."""
+    for channel_id in EXAMPLE_IDS:
+        try:
+            yield decode_path(build_path(pattern, channel_id).encode())
+        except ValueError:
+            continue
 
 
 def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
@@ -90,6 +96,8 @@ def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _unresolved_passthroughs(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return
     for index, location in enumerate(conf.locations):
         if not isinstance(location, SubscriberLocation) or not location.passthrough:
             continue

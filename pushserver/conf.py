@@ -23,6 +23,7 @@ from .readers import (
     count,
     flag,
     header,
+    host,
     internal_addresses,
     nearest,
     one_of,
@@ -43,7 +44,7 @@ Kind = TypeVar("Kind")
 class Host:
     """Where clients find the publisher or the subscriber locations."""
 
-    location: str = setting(text)
+    location: str = setting(host)
     secure: bool = setting(flag, default=False)
 
     @property
@@ -209,6 +210,7 @@ def _read_location(place: str, raw: object) -> Location:
                 place, "has no 'url'", "Add a 'url' pattern or a 'prefix'."
             )
         raw["url"] = text(f"{place}['prefix']", prefix) + "(.+)"
+        regex(f"{place}['prefix']", raw["url"])  # A mistake in it is told as its own.
     location = read_section(LOCATION_TYPES[kind], place, raw)
     if isinstance(location, SubscriberLocation) and location.allow_credentials:
         if location.allow_origin == ("*",):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote_to_bytes
 
-from django.utils.encoding import iri_to_uri
 from django.utils.regex_helper import normalize
 
 #: Stands for a slash that was sent as ``%2F``: part of an id, not a boundary, so that
 #: ``[^/]+`` matches an id with a slash. No decoded path holds this lone surrogate.
 ENCODED_SLASH = "\udc2f"
+
+#: What stands for itself in a path (RFC 3986, section 3.3), besides letters and digits.
+_SAFE = "/:@!$&'()*+,;="
 
 
 def decode_path(raw_path: bytes) -> str:
@@ -41,22 +43,36 @@ def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
 
     Raises ``ValueError`` if the pattern cannot be reversed or cannot match the id.
     """
-    try:
-        forms = normalize(pattern.pattern)
-    except NotImplementedError as error:
-        raise ValueError(
-            f"The pattern {pattern.pattern!r} cannot be turned into a URL: it offers"
-            " alternatives. Put a location with a plain pattern before it."
-        ) from error
-    for form, groups in forms:
-        if len(groups) != 1:
-            continue
-        path = iri_to_uri(form % {groups[0]: quote(channel_id, safe="")}) or ""
+    for before, after in _split(pattern):
+        path = "".join(
+            (quote(before, _SAFE), quote(channel_id, safe=""), quote(after, _SAFE))
+        )
+        if not path.startswith("/"):
+            continue  # It would go on in the name of the host.
         if {".", ".."} & set(path.split("/")):
-            continue  # Clients resolve these away and would ask for another channel.
+            continue  # Clients resolve these away, and would ask for another channel.
         if match_channel(pattern, decode_path(path.encode())) == channel_id:
             return path
     raise ValueError(
         f"The channel id {channel_id!r} has no URL: the pattern {pattern.pattern!r}"
         " cannot match it."
     )
+
+
+def _split(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
+    """Return what a pattern has before and after its group, in each of its forms."""
+    try:
+        forms = normalize(pattern.pattern)
+    except ValueError:  # Valid for Python, but more than Django takes apart.
+        forms = []
+    split = []
+    for form, groups in forms:
+        if len(groups) == 1:
+            before, _, after = form.partition(f"%({groups[0]})s")
+            split.append((before, after))
+    if not split:
+        raise ValueError(
+            f"The pattern {pattern.pattern!r} cannot be turned into a URL. Put a"
+            " location with a plainer pattern before it."
+        )
+    return split

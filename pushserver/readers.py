@@ -22,6 +22,9 @@ from .addresses import LOOPBACK, Network, known_networks, parse_networks
 Section = TypeVar("Section")
 Reader = Callable[[str, Any], Any]
 
+#: A century: what is longer is a mistake, and more than some clocks count.
+MAX_SECONDS = 100 * 366 * 24 * 3600
+
 
 class InvalidSetting(ImproperlyConfigured):
     """A value in ``PUSH_SERVER`` that cannot be served.
@@ -64,9 +67,11 @@ def port(place: str, value: object) -> int:
 
 
 def seconds(place: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidSetting(place, f"is {value!r}", "It must be a number of seconds.")
+    if not 0 <= value <= MAX_SECONDS:
         raise InvalidSetting(
-            place, f"is {value!r}", "It must be a number of seconds, 0 or more."
+            place, f"is {value!r}", f"It must be from 0 to {MAX_SECONDS} seconds."
         )
     return value
 
@@ -75,6 +80,28 @@ def text(place: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidSetting(place, f"is {value!r}", "It must be a text.")
     return value
+
+
+_NAME = r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
+_HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_NAME})(?::(?P<port>\d{{1,5}}))?")
+
+
+def _is_host(location: str) -> bool:
+    """Return whether this is a host name or address, with or without a port."""
+    match = _HOST.fullmatch(location)
+    return match is not None and int(match["port"] or 1) in range(1, 65536)
+
+
+def host(place: str, value: object) -> str:
+    location = text(place, value)
+    if not _is_host(location):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}",
+            "It must be a host, with a port if it is not the usual one, as in"
+            " '127.0.0.1:8001'.",
+        )
+    return location
 
 
 def header(place: str, value: object) -> str:
@@ -88,10 +115,9 @@ def one_of(*choices: object) -> Reader:
     def read(place: str, value: object) -> object:
         if isinstance(value, bool) or value not in choices:
             allowed = ", ".join(repr(choice) for choice in choices)
+            near = nearest(value, choices) if isinstance(value, str) else ""
             raise InvalidSetting(
-                place,
-                f"is {value!r}",
-                nearest(value, choices) or f"It must be one of {allowed}.",
+                place, f"is {value!r}", near or f"It must be one of {allowed}."
             )
         return value
 
@@ -100,8 +126,9 @@ def one_of(*choices: object) -> Reader:
 
 def regex(place: str, value: object) -> re.Pattern[str]:
     try:
-        pattern = re.compile(text(place, value))
-    except re.error as error:
+        # An id may hold any character, so the dot stands for each of them.
+        pattern = re.compile(text(place, value), re.DOTALL)
+    except (re.error, OverflowError, RecursionError) as error:
         raise InvalidSetting(
             place,
             f"is {value!r}, which does not compile: {error}",
@@ -126,7 +153,8 @@ def origins(place: str, value: object) -> tuple[str, ...]:
     if tuple(origins) == ("*",):
         return ("*",)
     for origin in origins:
-        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", str(origin).lower()):
+        scheme, _, host = str(origin).partition("://")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) or not _is_host(host):
             raise InvalidSetting(
                 place,
                 f"holds {origin!r}",
@@ -160,7 +188,10 @@ def internal_addresses() -> tuple[Network, ...]:
 
 
 def path(place: str, value: object) -> str:
-    path = urlsplit(text(place, value)).path
+    try:
+        path = urlsplit(text(place, value)).path
+    except ValueError:
+        path = ""
     if not path.startswith("/"):
         raise InvalidSetting(
             place,
@@ -175,7 +206,8 @@ def setting(read: Reader, **default: Any) -> Any:
 
 
 def nearest(value: object, known: Any) -> str:
-    near = get_close_matches(str(value), [str(name) for name in known], n=1)
+    names = [name for name in known if isinstance(name, str)]
+    near = get_close_matches(str(value), names, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
 
 

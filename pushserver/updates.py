@@ -45,7 +45,7 @@ def send_update(
     Raises:
         PublishError: The push server was not reached or refused the message.
         ValueError: The channel id has no URL, or data holds a NaN.
-        TypeError: Data cannot be serialized.
+        TypeError: Data cannot be serialized, or the channel id is None or bytes.
         SynchronousOnlyOperation: Called where an event loop runs: await
             :func:`asend_update` there.
     """
@@ -120,6 +120,8 @@ def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
     location = get_settings().first_location(kind)
     if location is None:
         raise ValueError(f"PUSH_SERVER['locations'] has no {name} location.")
+    if channel_id is None or isinstance(channel_id, bytes | bytearray | memoryview):
+        raise TypeError(f"A channel id is a text, not {channel_id!r}.")
     channel = str(channel_id)
     if not 0 < len(channel) <= location.max_channel_id_length:
         raise ValueError(

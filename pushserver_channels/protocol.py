@@ -20,7 +20,12 @@ Headers = list[tuple[bytes, bytes]]
 #: Seconds over which clients are spread that a stopping server sends away.
 RETRY_AFTER = (1, 5)
 
+#: 9999-12-31T23:59:59Z.
+LAST_SECOND = 253_402_300_799
+
 VARY = b"If-None-Match, If-Modified-Since"
+
+_SINGLE = (b"content-type", b"if-modified-since", b"if-none-match")
 
 # The three forms of a date (RFC 9110, section 5.6.7), the first two also with a numeric
 # zone and a day of one digit, which old browser clients send. Their fields are then
@@ -36,19 +41,23 @@ _DATE = re.compile(
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
 
-def check_headers(raw: Headers, headers: Mapping[bytes, bytes]) -> None:
-    """Raise :class:`BadRequest` if a header that decides what happens is given twice.
+def fold_headers(raw: Headers) -> dict[bytes, bytes]:
+    """Return the headers of a scope by name, several lines of one name as one.
 
-    Args:
-        raw: The headers of a scope.
-        headers: The same by name, of a name given twice the last one.
+    Raises :class:`BadRequest` if a header that has one value only is given twice, since
+    what it decides would depend on who reads it (RFC 9110, section 5.3).
     """
+    headers = dict(raw)
     if len(headers) == len(raw):
-        return
-    names = [name for name, _ in raw]
-    for name in (b"if-modified-since", b"if-none-match", b"content-type"):
-        if names.count(name) > 1:
-            raise BadRequest(f"The header {name.decode().title()} is given twice.")
+        return headers
+    headers = {}
+    for name, value in raw:
+        if name in headers:
+            if name in _SINGLE:
+                raise BadRequest(f"The header {name.decode().title()} is given twice.")
+            value = headers[name] + b", " + value
+        headers[name] = value
+    return headers
 
 
 def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
@@ -87,7 +96,8 @@ def parse_date(value: bytes) -> int:
         ) from None
     if date.tzinfo is None:
         date = date.replace(tzinfo=timezone.utc)
-    return int(date.timestamp())
+    # A zone may lead beyond the last second that can be written as a date.
+    return min(int(date.timestamp()), LAST_SECOND)
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
@@ -17,7 +18,7 @@ from pushserver_channels.exceptions import (
     PushError,
 )
 from pushserver_channels.hubs import Hub, hubs
-from pushserver_channels.protocol import Headers, build_retry_after, check_headers
+from pushserver_channels.protocol import Headers, build_retry_after, fold_headers
 from pushserver_channels.types import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ class PushConsumer(AsyncHttpConsumer):
     #: No client has a channel of its own on the layer: the hub knows who waits.
     channel_layer_alias = None
 
+    #: Whether an answer is on its way, after which there can be no other.
+    responding = False
+
     #: The methods of the location, and the names of what handles them.
     methods: ClassVar[dict[str, str]] = {}
 
@@ -58,16 +62,23 @@ class PushConsumer(AsyncHttpConsumer):
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = {}
+        with suppress(ClientDisconnected):  # Then nobody is left to answer.
+            await self.answer()
+
+    async def answer(self) -> None:
+        """Answer the request, with an error if something is wrong."""
         try:
             await self.handle_request()
-        except ClientDisconnected:
-            pass  # Nobody is left to answer.
         except PushError as error:
             await self.send_error(error)
+        except ClientDisconnected:
+            raise
         except Exception:
+            scope = self.scope
             logger.exception("Cannot answer %s %s", scope["method"], scope["path"])
-            await self.send_error(PushError("The server failed; its log says why."))
+            if not self.responding:
+                await self.send_error(PushError("The server failed; its log says why."))
 
     async def handle_request(self) -> None:
         """Answer the request, or raise why not."""
@@ -81,13 +92,17 @@ class PushConsumer(AsyncHttpConsumer):
 
     def find_handler(self) -> Handler:
         """Return what answers the request, or raise why it is refused."""
-        check_headers(self.scope["headers"], self.headers)
+        self.headers = fold_headers(self.scope["headers"])
+        self.check_client()
         name = self.methods.get(self.scope["method"])
         if name is None:
             raise MethodNotAllowed(self.scope["method"], ", ".join(self.methods))
         self.channel_id = self.find_channel_id()
         handler: Handler = getattr(self, name)
         return handler
+
+    def check_client(self) -> None:
+        """Raise :class:`PushError` if the client may not ask here at all."""
 
     def find_channel_id(self) -> str:
         """Return the channel id, or raise :class:`InvalidChannelId`."""
@@ -143,8 +158,12 @@ class PushConsumer(AsyncHttpConsumer):
         """Send a whole answer."""
         headers = headers + self.common_headers()
         start = {"type": "http.response.start", "status": status, "headers": headers}
-        await self.base_send(start)
-        await self.base_send({"type": "http.response.body", "body": body})
+        self.responding = True
+        try:
+            await self.base_send(start)
+            await self.base_send({"type": "http.response.body", "body": body})
+        except OSError:  # ASGI's word for a client that left.
+            raise ClientDisconnected from None
 
     async def send_error(self, error: PushError) -> None:
         """Answer with the status of an error and its sentence."""

@@ -10,7 +10,7 @@ from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import build_channel_info, choose_info_type
 
-from .base import NO_CACHE, Handler, PushConsumer
+from .base import NO_CACHE, PushConsumer
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
@@ -28,22 +28,15 @@ class PublisherConsumer(PushConsumer):
         "OPTIONS": "options",
     }
 
-    def find_handler(self) -> Handler:
-        self.check_address()
-        return super().find_handler()
-
-    def check_address(self) -> None:
+    def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
         networks = self.location.allow_from
         if networks is None:
             return
         client = self.scope.get("client") or (None, 0)
-        # Of several such headers a proxy may have added any one, so all of them count.
-        forwarded_for = b",".join(
-            value for name, value in self.scope["headers"] if name == b"x-forwarded-for"
-        )
-        forwarded = forwarded_for.decode("latin-1") or None
-        if not is_inside(networks, client[0], forwarded):
+        forwarded_for = self.headers.get(b"x-forwarded-for")
+        hops = None if forwarded_for is None else forwarded_for.decode("latin-1")
+        if not is_inside(networks, client[0], hops):
             raise Forbidden
 
     async def get(self) -> None:

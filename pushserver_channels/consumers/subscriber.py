@@ -49,6 +49,15 @@ class SubscriberConsumer(PushConsumer):
         origin = self.headers.get(b"origin")
         return self.server_headers + self.cross_origin.headers(origin)
 
+    async def handle_request(self) -> None:
+        try:
+            await super().handle_request()
+        except asyncio.CancelledError:
+            if self.responding:
+                raise
+            # This is how Daphne says that it stops; an answer sent now still gets out.
+            raise ServerStopping from None
+
     async def send_message(self, message: Message, last_seen: MessageId) -> None:
         """Answer with a message, and say so if an earlier one was missed."""
         headers = build_message_headers(
@@ -117,9 +126,6 @@ class LongPollConsumer(SubscriberConsumer):
             self.presence = self.passthrough.subscribe(self.scope, self.channel_id)
         try:
             return await subscription.wait()
-        except asyncio.CancelledError:
-            # This is how Daphne says that it stops; an answer sent now still gets out.
-            raise ServerStopping from None
         finally:
             watch.cancel()
             if timer is not None:
