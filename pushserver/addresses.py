@@ -70,10 +70,10 @@ def is_inside(
     Args:
         networks: What counts as inside.
         client: The address of the connection, None if the server does not know it.
-        forwarded_for: The value of ``X-Forwarded-For``, None if there was none.
+        forwarded_for: The value of ``X-Forwarded-For``, if there was one.
     """
     networks = tuple(networks)
     hops = [client]
-    if forwarded_for is not None:
+    if forwarded_for:
         hops += forwarded_for.split(",")
     return all(contains(networks, hop) for hop in hops)

@@ -96,20 +96,26 @@ def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _unresolved_passthroughs(conf: PushServerSettings) -> Iterator[CheckMessage]:
-    if not getattr(settings, "ROOT_URLCONF", None):
-        return
     for index, location in enumerate(conf.locations):
         if not isinstance(location, SubscriberLocation) or not location.passthrough:
             continue
-        try:
-            resolve(location.passthrough)
-        except Resolver404:
+        if not _resolves(location.passthrough):
             yield Warning(
                 f"PUSH_SERVER['locations'][{index}]['passthrough'] is"
                 f" {location.passthrough!r}, which no URL of this site matches.",
                 "Add path('passthrough', include('pushserver.urls')) to the URLconf.",
                 id="pushserver.W003",
             )
+
+
+def _resolves(path: str) -> bool:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return False
+    try:
+        resolve(path)
+    except Resolver404:
+        return False
+    return True
 
 
 def _direct_without_shared_store(conf: PushServerSettings) -> Iterator[CheckMessage]:

@@ -266,7 +266,7 @@ class PushServerSettings:
     publisher_timeout: float = setting(seconds, default=5)
     store: Mapping[str, StoreSettings] = setting(
         _read_stores,
-        default_factory=lambda: {"default": MemoryStoreSettings(type="memory")},
+        default_factory=lambda: _read_stores("", {"type": "memory"}),
     )
     locations: tuple[Location, ...] = setting(
         _read_locations,

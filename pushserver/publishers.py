@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import selectors
 import ssl
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from math import inf
+from socket import SHUT_RDWR, socket
 from time import monotonic
 from typing import Any, Protocol
 from urllib.request import Request
@@ -89,12 +93,22 @@ class HTTPPublisher:
 
     async def publish(self, channel_id: str, request: Request) -> Receipt:
         """Send the request, in a thread, within ``publisher_timeout`` seconds."""
-        timeout = get_settings().publisher_timeout or None
-        return await sync_to_async(self._post, thread_sensitive=False)(request, timeout)
+        limit = get_settings().publisher_timeout or inf
+        deadline = monotonic() + limit
+        connection = self._connection(request.type, request.host, limit)
+        # The connection's own limit is for each read; an answer may come in drops.
+        timer = asyncio.get_running_loop().call_later(limit, _abort, connection)
+        try:
+            return await sync_to_async(self._post, thread_sensitive=False)(
+                connection, request, deadline
+            )
+        finally:
+            timer.cancel()
 
-    def _post(self, request: Request, timeout: float | None) -> Receipt:
+    def _post(
+        self, connection: HTTPConnection, request: Request, deadline: float
+    ) -> Receipt:
         url = request.full_url
-        connection = self._connection(request.type, request.host, timeout)
         try:
             connection.request(
                 "POST",
@@ -104,9 +118,13 @@ class HTTPPublisher:
             )
             response = connection.getresponse()
             body = response.read()
+            if monotonic() >= deadline:
+                raise TimeoutError  # What was read may end where it was cut off.
         except (OSError, HTTPException) as error:
             connection.close()
-            raise PublishError(url, _why_unreachable(error, timeout)) from error
+            late = monotonic() >= deadline
+            reason = _why_late() if late else _why_unreachable(error)
+            raise PublishError(url, reason) from error
         if response.will_close:
             connection.close()
         else:
@@ -116,9 +134,8 @@ class HTTPPublisher:
             raise PublishError(url, _why_refused(response, body), response.status)
         return Receipt(response.status, _parse_info(body))
 
-    def _connection(
-        self, scheme: str, host: str, timeout: float | None
-    ) -> HTTPConnection:
+    def _connection(self, scheme: str, host: str, limit: float) -> HTTPConnection:
+        timeout = None if limit == inf else limit
         idle = self._idle.get((scheme, host), deque())
         while True:
             try:
@@ -126,6 +143,7 @@ class HTTPPublisher:
             except IndexError:
                 break
             if monotonic() - last_used < MAX_IDLE and _is_quiet(connection):
+                connection.timeout = timeout
                 connection.sock.settimeout(timeout)
                 return connection
             connection.close()
@@ -142,13 +160,28 @@ def _is_quiet(connection: HTTPConnection) -> bool:
         return not selector.select(0)
 
 
-def _why_unreachable(error: Exception, timeout: float | None) -> str:
-    if isinstance(error, TimeoutError):
-        return (
-            f"no answer within {timeout:g} s (PUSH_SERVER['publisher_timeout']);"
-            " the message may have been published or not."
-        )
+def _abort(connection: HTTPConnection) -> None:
+    """End a connection from outside of the thread that reads it."""
+    if connection.sock is not None:
+        with suppress(OSError):
+            # Not SSLSocket's own, which takes the layer away that the thread is in.
+            socket.shutdown(connection.sock, SHUT_RDWR)
+
+
+def _why_late() -> str:
+    return (
+        f"no answer within {get_settings().publisher_timeout:g} seconds"
+        " (PUSH_SERVER['publisher_timeout']); it may have been published or not."
+    )
+
+
+def _why_unreachable(error: Exception) -> str:
     reason = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"{reason}. PUSH_SERVER['publisher_host'] says 'secure': True; does a"
+            " server with a valid certificate speak TLS there?"
+        )
     return (
         f"{reason}. Is the push server running there? Start it, or correct"
         " PUSH_SERVER['publisher_host']."
@@ -165,7 +198,7 @@ def _why_refused(response: HTTPResponse, body: bytes) -> str:
 def _parse_info(body: bytes) -> dict[str, Any] | None:
     try:
         info = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return info if isinstance(info, dict) else None
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from difflib import get_close_matches
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -67,13 +67,14 @@ def port(place: str, value: object) -> int:
 
 
 def seconds(place: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidSetting(place, f"is {value!r}", "It must be a number of seconds.")
-    if not 0 <= value <= MAX_SECONDS:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]
         raise InvalidSetting(
-            place, f"is {value!r}", f"It must be from 0 to {MAX_SECONDS} seconds."
+            place,
+            f"is {value!r}",
+            f"It must be a number of seconds, 0 or more, and at most {MAX_SECONDS}.",
         )
-    return value
+    return value  # type: ignore[return-value]
 
 
 def text(place: str, value: object) -> str:
@@ -113,7 +114,8 @@ def header(place: str, value: object) -> str:
 
 def one_of(*choices: object) -> Reader:
     def read(place: str, value: object) -> object:
-        if isinstance(value, bool) or value not in choices:
+        # Not "in", which takes True for 1 and 304.0 for 304.
+        if not any(type(value) is type(each) and value == each for each in choices):
             allowed = ", ".join(repr(choice) for choice in choices)
             near = nearest(value, choices) if isinstance(value, str) else ""
             raise InvalidSetting(
@@ -189,7 +191,7 @@ def internal_addresses() -> tuple[Network, ...]:
 
 def path(place: str, value: object) -> str:
     try:
-        path = urlsplit(text(place, value)).path
+        path = unquote(urlsplit(text(place, value)).path)
     except ValueError:
         path = ""
     if not path.startswith("/"):
