@@ -1,0 +1,282 @@
+"""What happens inside Redis: one atomic script for each thing to do with a channel.
+
+A channel is a stream of its messages, whose ids are exactly those of the protocol, and
+a hash of what else is known of it:
+
+``made``
+    1, once it was made; not there after it was deleted or forgotten.
+``used``, ``asked``
+    When it was last used, and when a subscriber last asked for it.
+``time``, ``tag``
+    The id of its last message, kept or not.
+``past_time``, ``past_tag``
+    The last id it had before it was deleted or forgotten: ids go on from there.
+``before``
+    What stands for the id before its first one, if the store knows nothing of it.
+
+The hash outlives the channel by :data:`GRACE` seconds, so that ids go on when a channel
+is made again, also if the clock was set back. A store that is new or was emptied leaves
+a mark, an id that no message has: what it ever told before is older, what it tells from
+now on is newer. So a client that comes back to a store that lost its messages is told
+of the gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha1
+
+from pushserver.conf import RedisStoreSettings
+
+#: Seconds for which the ids of a channel are remembered after it was forgotten.
+GRACE = 3600
+
+# Each script gets the keys of a channel, the time (empty for the server's own clock),
+# the name of the channel's bell, and how many who listen to it do not count.
+_BEGIN = """
+local messages, channel, mark, bell = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+local second = math.floor(now)
+local clock = string.format('%.6f', now)
+
+local fields = {'made', 'used', 'asked', 'time', 'tag', 'past_time', 'past_tag'}
+local state = {}
+for i, value in ipairs(redis.call('HMGET', channel, unpack(fields))) do
+  state[fields[i]] = tonumber(value)
+end
+
+local function listeners()
+  return redis.call('PUBSUB', NUMSUB, bell)[2]
+end
+
+-- Drops the messages that are too old, but for the newest MIN_MESSAGES.
+local function expire()
+  if MESSAGE_TIMEOUT == 0 then
+    return
+  end
+  local oldest = math.max(math.ceil(second - MESSAGE_TIMEOUT), 0)
+  if MIN_MESSAGES == 0 then
+    redis.call('XTRIM', messages, 'MINID', '=', oldest)
+    return
+  end
+  while true do
+    local count = redis.call('XLEN', messages)
+    local spare = math.min(count - MIN_MESSAGES, 100)
+    if spare <= 0 then
+      return
+    end
+    local gone = redis.call('XRANGE', messages, '-', '(' .. oldest .. '-0', 'COUNT', spare)
+    if #gone == 0 then
+      return
+    end
+    redis.call('XTRIM', messages, 'MAXLEN', '=', count - #gone)
+  end
+end
+
+-- Drops the channel; of its ids the last one is remembered.
+local function forget()
+  redis.call('DEL', messages, channel)
+  state = {
+    past_time = state.time or state.past_time,
+    past_tag = state.tag or state.past_tag,
+  }
+  if state.past_time then
+    redis.call('HSET', channel, 'past_time', state.past_time, 'past_tag', state.past_tag)
+    redis.call('EXPIRE', channel, GRACE)
+  end
+end
+
+-- Begins a channel of which nothing is known.
+local function begin()
+  local newest = redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 1)[1]
+  if newest then
+    -- Only the hash was lost: Redis evicts keys if it is told to.
+    state.time, state.tag = string.match(newest[1], '(%d+)-(%d+)')
+    redis.call('HSET', channel, 'time', state.time, 'tag', state.tag)
+    return
+  end
+  local time = redis.call('GET', mark)
+  if not time then
+    time = second + 1
+    redis.call('SET', mark, time)
+  end
+  if tonumber(time) > 0 then
+    state.past_time, state.past_tag = time, 0
+    redis.call('HSET', channel, 'past_time', time, 'past_tag', 0, 'before', time .. '-0')
+  end
+end
+
+-- Returns whether there is the channel, or makes it.
+local function find(create)
+  if state.made then
+    if CHANNEL_TIMEOUT == 0
+      or now - state.used < CHANNEL_TIMEOUT
+      or redis.call('XLEN', messages) > 0
+      or listeners() > tonumber(ARGV[3])
+    then
+      return true
+    end
+    forget()
+  end
+  if create and not state.past_time then
+    begin()
+  end
+  return create
+end
+
+-- Notes that the channel was used, and how long to keep it.
+local function touch(...)
+  redis.call('HSET', channel, 'made', 1, 'used', clock, ...)
+  local left = redis.call('PTTL', messages)
+  if CHANNEL_TIMEOUT == 0 or left == -1 then
+    redis.call('PERSIST', channel)
+  else
+    left = math.max(left, math.ceil(CHANNEL_TIMEOUT * 1000))
+    redis.call('PEXPIRE', channel, left + GRACE * 1000)
+  end
+end
+
+-- Tells what is known of the channel, and more.
+local function describe(heard_by, ...)
+  local asked = -1
+  if state.asked then
+    asked = math.max(math.floor(now - state.asked), 0)
+  end
+  local count = redis.call('XLEN', messages)
+  return {'ok', heard_by, count, asked, state.time or 0, state.tag or 0, ...}
+end
+"""
+
+_APPEND = """
+local deadline, create, keep, token, again = unpack(ARGV, 4, 8)
+local kind, body = ARGV[9], ARGV[10]
+if deadline ~= '' and now > tonumber(deadline) then
+  return {'late', clock}
+end
+expire()
+if not find(create == '1') then
+  return {'none'}
+end
+if again == '1' then
+  for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 100)) do
+    if entry[2][2] == token then
+      state.time, state.tag = string.match(entry[1], '(%d+)-(%d+)')
+      return describe(listeners(), entry[2][4])
+    end
+  end
+end
+local previous = redis.call('HGET', channel, 'before') or ''
+if state.time then
+  previous = state.time .. '-' .. state.tag
+end
+local last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
+if last_time and tonumber(last_time) >= second then
+  state.time, state.tag = last_time, last_tag + 1
+else
+  state.time, state.tag = second, 0
+end
+local id = state.time .. '-' .. state.tag
+if keep == '1' then
+  local entry = {id, 'token', token, 'previous', previous, 'type', kind, 'body', body}
+  if MAX_MESSAGES == 0 then
+    redis.call('XADD', messages, unpack(entry))
+  else
+    redis.call('XADD', messages, 'MAXLEN', '=', MAX_MESSAGES, unpack(entry))
+  end
+  if MESSAGE_TIMEOUT > 0 and MIN_MESSAGES == 0 then
+    local until_second = state.time + math.floor(MESSAGE_TIMEOUT) + 1
+    redis.call('EXPIRE', messages, until_second - second)
+  else
+    redis.call('PERSIST', messages)
+  end
+end
+touch('time', state.time, 'tag', state.tag)
+local head = table.concat({'message', token, id, previous, #kind}, ' ')
+local heard_by = redis.call(PUBLISH, bell, head .. '\\n' .. kind .. body)
+return describe(heard_by, previous)
+"""
+
+_NEXT = """
+expire()
+if not find(ARGV[4] == '1') then
+  return {'none'}
+end
+state.asked = now
+touch('asked', clock)
+local entry = redis.call('XRANGE', messages, ARGV[5], '+', 'COUNT', 1)[1]
+return describe(0, entry)
+"""
+
+_INFO = """
+expire()
+if not find(false) then
+  return {'none'}
+end
+touch()
+return describe(listeners())
+"""
+
+_CREATE = """
+expire()
+find(true)
+touch()
+return describe(listeners())
+"""
+
+_DELETE = """
+expire()
+if not find(false) then
+  return {'none'}
+end
+local known = describe(0)
+forget()
+known[2] = redis.call(PUBLISH, bell, 'deletion ' .. ARGV[4])
+return known
+"""
+
+_TOUCH = """
+if state.made then
+  touch()
+end
+"""
+
+_NAMES = {
+    "append": _APPEND,
+    "next": _NEXT,
+    "info": _INFO,
+    "create": _CREATE,
+    "delete": _DELETE,
+    "touch": _TOUCH,
+}
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script, and the name under which Redis knows it once it was sent."""
+
+    text: str
+    digest: str
+
+
+def make_scripts(settings: RedisStoreSettings, *, sharded: bool) -> Mapping[str, Script]:
+    """Return the scripts by name, for the limits of a store."""
+    constants = {
+        "MIN_MESSAGES": settings.min_messages,
+        "MAX_MESSAGES": settings.max_messages,
+        "MESSAGE_TIMEOUT": settings.message_timeout,
+        "CHANNEL_TIMEOUT": settings.channel_timeout,
+        "GRACE": GRACE,
+        "PUBLISH": "'SPUBLISH'" if sharded else "'PUBLISH'",
+        "NUMSUB": "'SHARDNUMSUB'" if sharded else "'NUMSUB'",
+    }
+    limits = "".join(f"local {name} = {value}\n" for name, value in constants.items())
+    texts = {name: limits + _BEGIN + script for name, script in _NAMES.items()}
+    return {
+        name: Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+        for name, text in texts.items()
+    }
