@@ -75,7 +75,9 @@ class Courier:
         # The notices of each subscriber, kept as long as one of them is under way.
         self._lines: dict[object, deque[_Notice]] = {}
         self._ready: deque[object] = deque()
+        # The loop itself keeps no task alive.
         self._workers: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Future[int | None]] = set()
         self._waiting = 0
 
     def post(self, path: str, scope: Scope, body: bytes, line: object) -> _Notice:
@@ -101,7 +103,7 @@ class Courier:
             self._ready.append(line)
             if len(self._workers) < CONCURRENCY:
                 worker = loop.create_task(self._work())
-                self._workers.add(worker)  # The loop itself keeps no task alive.
+                self._workers.add(worker)
                 worker.add_done_callback(self._workers.discard)
         return notice
 
@@ -119,20 +121,27 @@ class Courier:
                 del self._lines[line]
 
     async def _deliver(self, notice: _Notice) -> None:
-        try:
-            status = await asyncio.wait_for(self._request(notice), VIEW_TIMEOUT)
-        except asyncio.TimeoutError:
+        """Make a request in a task of its own, which may outlast our patience."""
+        request = asyncio.ensure_future(self._request(notice))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+        await asyncio.wait([request], timeout=VIEW_TIMEOUT)
+        if not request.done():
+            # Not cancelled: the thread of the view would run on all the same.
             logger.error("The passthrough view at %s takes too long", notice.path)
-        except Exception:
-            logger.exception("The passthrough view at %s failed", notice.path)
-        else:
-            if status is None or not 200 <= status < 300:
-                logger.error(
-                    "The passthrough view at %s answered %s, so nobody heard %s",
-                    notice.path,
-                    status,
-                    notice.body.decode(),
-                )
+        elif request.cancelled():
+            logger.error("The passthrough view at %s was cancelled", notice.path)
+        elif error := request.exception():
+            logger.error(
+                "The passthrough view at %s failed", notice.path, exc_info=error
+            )
+        elif request.result() not in range(200, 300):
+            logger.error(
+                "The passthrough view at %s answered %s, so nobody heard %s",
+                notice.path,
+                request.result(),
+                notice.body.decode(),
+            )
 
     async def _request(self, notice: _Notice) -> int | None:
         """Run the application on a notice, and return the status it answered."""

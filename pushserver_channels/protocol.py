@@ -47,10 +47,7 @@ def fold_headers(raw: Headers) -> dict[bytes, bytes]:
     Raises :class:`BadRequest` if a header that has one value only is given twice, since
     what it decides would depend on who reads it (RFC 9110, section 5.3).
     """
-    headers = dict(raw)
-    if len(headers) == len(raw):
-        return headers
-    headers = {}
+    headers: dict[bytes, bytes] = {}
     for name, value in raw:
         if name in headers:
             if name in _SINGLE:

@@ -64,6 +64,8 @@ class PushLocations:
 
     def find(self, scope: Scope) -> Found | None:
         """Return the first location's consumer that matches, and the channel id."""
+        if scope["type"] != "http":
+            return None
         settings = get_settings()
         if settings is not self._settings:
             self._routes = self._make_routes(settings)
@@ -146,13 +148,12 @@ class PushApplication:
         self._otherwise = otherwise or django_application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            hubs.serve()  # What is published directly goes to this event loop.
-            found = self._locations.find(scope)
-            if found is not None:
-                await self._locations.answer(found, scope, receive, send)
-                return
-        await self._otherwise(scope, receive, send)
+        hubs.serve()  # What is published directly goes to this event loop.
+        found = self._locations.find(scope)
+        if found is not None:
+            await self._locations.answer(found, scope, receive, send)
+        else:
+            await self._otherwise(scope, receive, send)
 
 
 def get_application(django_application: Application) -> PushApplication:

@@ -62,7 +62,7 @@ class PushConsumer(AsyncHttpConsumer):
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.headers: dict[bytes, bytes] = {}
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         with suppress(ClientDisconnected):  # Then nobody is left to answer.
             await self.answer()
 
@@ -92,7 +92,8 @@ class PushConsumer(AsyncHttpConsumer):
 
     def find_handler(self) -> Handler:
         """Return what answers the request, or raise why it is refused."""
-        self.headers = fold_headers(self.scope["headers"])
+        if len(self.headers) != len(self.scope["headers"]):
+            self.headers = fold_headers(self.scope["headers"])
         self.check_client()
         name = self.methods.get(self.scope["method"])
         if name is None:

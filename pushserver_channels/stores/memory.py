@@ -288,6 +288,7 @@ class MemoryStore(Store):
                 visit(channel, now)
         else:
             delay = 0
+        self.close()
         self._timer = None
         if self._due:
             self._sweep_in(delay)
