@@ -7,9 +7,11 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-#: Where this site is served, and so where its push locations are found.
+#: Where this site is served.
 PORT = int(os.environ.get("PORT", "8000"))
 HOST = f"127.0.0.1:{PORT}"
+#: Where a push server of its own is (runpushserver), None if this site does it.
+PUSH_HOST = os.environ.get("PUSH_HOST")
 #: Whose pages may subscribe: this site's, also with the push server on another port.
 ORIGINS = [
     f"http://{HOST}",
@@ -46,8 +48,10 @@ STATIC_URL = "/static/"
 USE_TZ = True
 
 PUSH_SERVER = {
-    "publisher_host": HOST,
-    "subscriber_host": HOST,
+    # A site that does it itself publishes into its own memory.
+    "publisher": "http" if PUSH_HOST else "auto",
+    "publisher_host": PUSH_HOST or HOST,
+    "subscriber_host": PUSH_HOST or HOST,
     "store": {
         "type": "memory",
         "min_messages": 0,

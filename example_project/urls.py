@@ -6,5 +6,7 @@ from . import views
 
 urlpatterns = [
     path("", views.index),
+    path("state", views.state, name="state"),
+    path("post", views.post, name="post"),
     path("passthrough", include("pushserver.urls")),
 ]

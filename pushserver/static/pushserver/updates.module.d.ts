@@ -1,0 +1,2 @@
+export * from "./updates.js";
+export { updates as default } from "./updates.js";

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+
+from tests.servers import ServerProcess
+
+from .stage import Site, Visit, push_server
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+NEEDS = (
+    "The browser's tests need Chromium and Playwright:"
+    " apt-get install chromium && pip install playwright"
+)
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium; where there is none, tests are skipped, but not in CI."""
+    chromium = shutil.which("chromium")
+    try:
+        from playwright.async_api import async_playwright
+    except ImportError:
+        async_playwright = None
+    if chromium is None or async_playwright is None:
+        if os.environ.get("CI"):
+            pytest.fail(NEEDS)
+        pytest.skip(NEEDS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium,
+            args=ARGUMENTS,
+            # Playwright turns off what a test here is about.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Visit]]]:
+    """Opens a URL in a tab: of one visitor, or with options of another one."""
+    contexts = []
+
+    async def visit(
+        url: str, beside: Visit | None = None, wait_until: str = "load", **options: Any
+    ) -> Visit:
+        if beside is None:
+            contexts.append(await browser.new_context(**options))
+            page = await contexts[-1].new_page()
+        else:
+            page = await beside.page.context.new_page()
+        visit = Visit(page)
+        await page.goto(url, wait_until=wait_until)
+        return visit
+
+    yield visit
+    for context in contexts:
+        await context.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """A site whose pages may subscribe to the push server, which is elsewhere."""
+    with Site().serving() as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def push(site: Site) -> Iterator[ServerProcess]:
+    """A push server alone, on another origin than the site."""
+    with push_server(site) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def whole(site: Site) -> Iterator[ServerProcess]:
+    """The same with a Django site, whose passthrough view tells what it heard."""
+    with push_server(site, "--allrequests") as server:
+        yield server

@@ -1,0 +1,98 @@
+"""Pages that close, go into the back-forward cache, sleep, and lose the network."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.servers import ServerProcess
+
+from .stage import Site, Visitor, publish, subscribe, until_heard, until_held
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_closed(site: Site, whole: ServerProcess, visit: Visitor) -> None:
+    """A page that is left lets go of its request, without an error to anybody."""
+    page = await visit(site.page("updates.js", subscribe(whole, "closed")))
+    await until_held(whole, "closed")
+    await page.page.goto(site.page())
+    await until_held(whole, "closed", 0)
+    assert page.errors == []
+
+    page = await visit(site.page("updates.js", subscribe(whole, "closed")))
+    await until_held(whole, "closed")
+    await page.page.close()
+    await until_held(whole, "closed", 0)
+    events = await until_heard(whole, "closed", 4)
+    assert [each["event"] for each in events] == ["subscribe", "unsubscribe"] * 2
+
+
+async def test_back_forward_cache(
+    site: Site, push: ServerProcess, visit: Visitor
+) -> None:
+    """A page that comes back from the cache gets what it missed, and nothing twice."""
+    script = "addEventListener('pageshow', (e) => window.persisted = e.persisted)"
+    page = await visit(site.page("updates.js", script, subscribe(push, "cache")))
+    await publish(push, "cache", "before")
+    await page.until_got(1)
+    await until_held(push, "cache")
+    await page.page.goto(site.page())
+    await until_held(push, "cache", 0)
+    await publish(push, "cache", "meanwhile")
+    # A page from the cache is not loaded.
+    await page.page.go_back(wait_until="commit")
+    assert await page.until_got(2) == ["before", "meanwhile"]
+    assert await page.run("persisted") is True
+    await until_held(push, "cache")
+    await publish(push, "cache", "after")
+    assert await page.until_got(3) == ["before", "meanwhile", "after"]
+    assert "waiting" not in await page.run("states.map(([state]) => state)")
+    assert page.errors == []
+
+
+async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) -> None:
+    """A page asks at once when the browser says that the network is back."""
+    page = await visit(site.page("updates.js", subscribe(push, "online")))
+    await until_held(push, "online")
+    asked = await page.run("exchanges.length")
+    await page.page.context.set_offline(True)
+    await page.page.context.set_offline(False)
+    await page.until("(asked) => exchanges.length > asked", asked)
+    await until_held(push, "online")
+    await publish(push, "online", "hello")
+    assert await page.until_got(1) == ["hello"]
+
+
+async def test_sleep(site: Site, push: ServerProcess, visit: Visitor) -> None:
+    """A page on a computer that slept asks at once, and lets go of its old request."""
+    page = await visit("about:blank")
+    await page.page.clock.install()
+    await page.page.goto(site.page("updates.js", subscribe(push, "sleep")))
+    await until_held(push, "sleep")
+    await page.page.clock.fast_forward("01:00")
+    await page.until("exchanges.length > 1")
+    await until_held(push, "sleep")
+    await publish(push, "sleep", "good morning")
+    assert await page.until_got(1) == ["good morning"]
+    assert page.errors == []
+
+
+async def test_late_processor(site: Site, push: ServerProcess, visit: Visitor) -> None:
+    """Processors of a script that loads after the one that subscribes miss nothing."""
+    await publish(push, "late", {"type": "kept"})
+    url = f"{push.url}/updates/late"
+    later = "updates.registerProcessor('a', 'kept', ({type}) => late.push(type));"
+    page = await visit(
+        site.page(
+            "updates.js",
+            f"window.late = []; updates.subscribe({{a: '{url}'}});",
+            "gate.js",
+            later,
+        ),
+        wait_until="commit",
+    )
+    await page.until("window.late")
+    # Whatever the client had asked for by now would be answered as well.
+    await page.run("(url) => fetch(url).then((answer) => answer.text())", url)
+    site.gate.set()
+    await page.until("late.length === 1")

@@ -1,0 +1,460 @@
+// What the client asks, when it asks, and what it tells the page.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import client from "../../pushserver/static/pushserver/updates.js";
+import {
+    DATE,
+    TIME,
+    message,
+    status,
+    useClock,
+    useConsole,
+    useRandom,
+    useServer,
+} from "./stage.mjs";
+
+const URL_A = "/updates/a";
+
+/** Set the stage: a clock, a server with these answers, a client that subscribed. */
+async function play(t, answers, channel = URL_A) {
+    const clock = useClock(t);
+    const server = useServer(t, ...answers);
+    const updates = client.createUpdates();
+    const got = [];
+    const states = [];
+    updates.on("a", ({ data }) => got.push(data));
+    updates.onState((state, name, detail) => states.push([state, detail]));
+    updates.subscribe({ a: channel });
+    t.after(() => updates.close());
+    await clock.pass(1);
+    return { clock, server, updates, got, states };
+}
+
+const names = (states) => states.map(([state]) => state);
+const gaps = ({ requests }) =>
+    requests.slice(1).map(({ at }, index) => at - requests[index].at);
+
+test("a page starts at the epoch with tag 0 and sends credentials", async (t) => {
+    const { server } = await play(t, []);
+    const [request] = server.requests;
+    assert.equal(request.url, URL_A);
+    assert.deepEqual(request.headers, {
+        "If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "If-None-Match": "0",
+    });
+    assert.equal(request.credentials, "include");
+    assert.equal(request.cache, "no-store");
+});
+
+test("a page starts at a position that it gives", async (t) => {
+    const { server } = await play(t, [], { url: URL_A, after: `${TIME}:4` });
+    assert.deepEqual(server.requests[0].headers, {
+        "If-Modified-Since": DATE,
+        "If-None-Match": "4",
+    });
+});
+
+test("a position that is none is refused when it is given", () => {
+    const updates = client.createUpdates();
+    assert.throws(() => updates.subscribe({ a: { url: URL_A, after: "now" } }), /id/);
+});
+
+test("credentials can be kept at home", async (t) => {
+    const channel = { url: URL_A, credentials: "same-origin" };
+    const { server } = await play(t, [], channel);
+    assert.equal(server.requests[0].credentials, "same-origin");
+});
+
+test("after a message the next one is asked for at once, by its id", async (t) => {
+    const { server, got } = await play(t, [message(0, 1), message(1, 2)]);
+    assert.deepEqual(got, [1, 2]);
+    assert.deepEqual(gaps(server), [0, 0]);
+    assert.deepEqual(server.requests[2].headers, {
+        "If-Modified-Since": DATE,
+        "If-None-Match": "1",
+    });
+});
+
+for (const code of [304, 408]) {
+    test(`after ${code} the same is asked for at once`, async (t) => {
+        const { clock, server } = await play(t, [message(3, 1)]);
+        await clock.pass(55_000);
+        server.answer(status(code));
+        await clock.pass(0);
+        assert.equal(server.requests.length, 3);
+        assert.equal(server.requests[2].headers["If-None-Match"], "3");
+    });
+}
+
+test("a location that holds nothing is asked once a second", async (t) => {
+    const { clock, server } = await play(t, Array(10).fill(status(304)));
+    await clock.pass(10_000);
+    assert.deepEqual(gaps(server), [...Array(5).fill(0), ...Array(5).fill(1000)]);
+});
+
+test("errors are met with doubling waits, and a success forgets them", async (t) => {
+    useRandom(t, 1);
+    const failed = new TypeError("Failed to fetch");
+    const { clock, server, got } = await play(t, [
+        ...[failed, status(500), status(502), failed, failed, failed, failed],
+        message(0, "x"),
+        failed,
+    ]);
+    await clock.pass(120_000);
+    assert.deepEqual(
+        gaps(server).slice(0, 9),
+        [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 0, 1000],
+    );
+    assert.deepEqual(got, ["x"]);
+});
+
+test("a proxy that cuts long requests does not count as overload", async (t) => {
+    useRandom(t, 1);
+    const { clock, server } = await play(t, []);
+    for (let time = 0; time < 5; time += 1) {
+        await clock.pass(31_000);
+        server.answer(status(504));
+        await clock.pass(1000);
+    }
+    assert.deepEqual(new Set(gaps(server)), new Set([32_000]));
+});
+
+test("the server's Retry-After is waited for, in seconds or until a date", async (t) => {
+    useRandom(t, 0.5);
+    const { clock, server } = await play(t, [
+        status(503, { "Retry-After": "7" }),
+        status(503, { "Retry-After": new Date((TIME + 40) * 1000).toUTCString() }),
+        status(429, { "Retry-After": "2" }),
+    ]);
+    await clock.pass(60_000);
+    const [first, , third] = gaps(server);
+    assert.equal(first, 7500);
+    assert.equal(server.requests[2].at, (TIME + 40) * 1000 + 500);
+    assert.equal(third, 2500);
+});
+
+for (const code of [400, 401, 403, 404, 409]) {
+    test(`${code} is told to the page and tried again slowly`, async (t) => {
+        const warnings = useConsole(t, "warn");
+        useRandom(t, 0);
+        const refused = () => status(code, { "Content-Type": "text/plain" }, "No.\n");
+        const { clock, server, states } = await play(t, [refused(), refused()]);
+        assert.deepEqual(states.at(-1), [
+            "waiting",
+            { status: code, reason: "No.", retryIn: 15_000 },
+        ]);
+        await clock.pass(29_000);
+        assert.deepEqual(gaps(server), [15_000]);
+        assert.equal(warnings.length, 1, "told once, not each time");
+    });
+}
+
+test("410 ends the subscription and tells it", async (t) => {
+    const { clock, server, updates, states } = await play(t, [status(410)]);
+    assert.deepEqual(names(states), ["connecting", "gone"]);
+    assert.equal(states[1][1].status, 410);
+    await clock.pass(300_000);
+    assert.equal(server.requests.length, 1);
+    updates.subscribe({ a: URL_A });
+    await clock.pass(1);
+    assert.equal(server.requests.length, 2, "it can be subscribed to again");
+});
+
+test("a channel that is gone can be subscribed to again where it is told", async (t) => {
+    const { clock, server, updates } = await play(t, []);
+    updates.onState((state) => state === "gone" && updates.subscribe({ a: URL_A }));
+    server.answer(status(410));
+    await clock.pass(1);
+    assert.equal(server.requests.length, 2);
+});
+
+test("a message is not given twice, and repeating does not make the page spin", async (t) => {
+    const again = () => message(5, "first");
+    const { clock, server, got } = await play(t, [
+        ...[again(), again(), again(), message(6, "second"), again()],
+    ]);
+    await clock.pass(60_000);
+    assert.deepEqual(got, ["first", "second"]);
+    assert.equal(server.requests.length, 6);
+    assert.equal(server.requests[5].headers["If-None-Match"], "6");
+});
+
+test("not every id is remembered for ever, but many are", async (t) => {
+    const many = Array.from({ length: 300 }, (_, tag) => message(tag, tag));
+    const old = [message(299, "again"), message(200, "old")];
+    const { clock, got } = await play(t, [...many, ...old]);
+    await clock.pass(60_000);
+    assert.equal(got.length, 300);
+});
+
+test("the message of the position that the page gave is not given", async (t) => {
+    const channel = { url: URL_A, after: `${TIME}:4` };
+    const { clock, got } = await play(t, [message(4, "old"), message(5, "new")], channel);
+    await clock.pass(5000);
+    assert.deepEqual(got, ["new"]);
+});
+
+test("an older id that was not seen is given: servers lose stores and clocks", async (t) => {
+    const older = { "Last-Modified": "Sun, 22 Nov 2026 11:00:00 GMT" };
+    const { server, got } = await play(t, [message(9, 1), message(0, 2, older)]);
+    assert.deepEqual(got, [1, 2]);
+    assert.equal(server.requests[2].headers["If-Modified-Since"], older["Last-Modified"]);
+});
+
+test("an answer without an id is not given for ever, and the page is told", async (t) => {
+    const warnings = useConsole(t, "warn");
+    const anonymous = new Response("{}", { headers: { "Last-Modified": DATE } });
+    const { clock, server, got, states } = await play(t, [anonymous, anonymous]);
+    await clock.pass(10_000);
+    assert.equal(server.requests.length, 1);
+    assert.deepEqual(got, []);
+    assert.equal(states.at(-1)[0], "waiting");
+    assert.match(warnings[0][0], /Last-Modified and Etag/);
+});
+
+test("a gap is told before the message that comes after it", async (t) => {
+    const clock = useClock(t);
+    useServer(t, message(0, 1), message(5, 2, { "Push-Gap": `${TIME}:4` }));
+    const updates = client.createUpdates();
+    const told = [];
+    updates.on("a", ({ id }) => told.push(id));
+    updates.onGap("a", (missed, name) => told.push(["gap", missed, name]));
+    updates.subscribe({ a: URL_A });
+    await clock.pass(1);
+    assert.deepEqual(told, [`${TIME}:0`, ["gap", `${TIME}:4`, "a"], `${TIME}:5`]);
+    updates.close();
+});
+
+test("processors are called in order, each for its type", async (t) => {
+    const { clock, server, updates } = await play(t, []);
+    const told = [];
+    updates.registerProcessor("a", "x", (data) => told.push(["one", data]));
+    updates.registerProcessor("a", "y", () => told.push("another type"));
+    updates.registerProcessor("b", "x", () => told.push("another channel"));
+    updates.registerProcessor("a", "x", (data) => told.push(["two", data.n]));
+    updates.registerProcessor("a", 7, () => told.push("a number"));
+    server.answer(message(0, { type: "x", n: 1 }));
+    await clock.settle();
+    server.answer(message(1, { type: 7 }));
+    await clock.settle();
+    assert.deepEqual(told, [["one", { type: "x", n: 1 }], ["two", 1], "a number"]);
+});
+
+test("data without a type reaches no processor and hurts none", async (t) => {
+    const { clock, server, updates, got } = await play(t, []);
+    const told = [];
+    updates.registerProcessor("a", "x", (data) => told.push(data));
+    for (const [tag, data] of [null, 5, [], {}, "x", { type: "x" }].entries()) {
+        server.answer(message(tag, data));
+        await clock.settle();
+    }
+    assert.equal(got.length, 6);
+    assert.deepEqual(told, [{ type: "x" }]);
+});
+
+test("a listener is given everything that is known of a message", async (t) => {
+    const { clock, server, updates } = await play(t, []);
+    const told = [];
+    updates.on("a", (message) => told.push(message));
+    const headers = { "Content-Type": "text/plain", "Last-Modified": DATE, Etag: "0" };
+    server.answer(new Response("Grüße", { headers }));
+    await clock.settle();
+    const { bytes, ...rest } = told[0];
+    assert.deepEqual(rest, {
+        name: "a",
+        id: `${TIME}:0`,
+        contentType: "text/plain",
+        data: "Grüße",
+        text: "Grüße",
+    });
+    assert.deepEqual([...bytes], [...new TextEncoder().encode("Grüße")]);
+});
+
+test("a processor that throws is reported and stops nobody", async (t) => {
+    const errors = useConsole(t, "error");
+    const { clock, server, updates, got } = await play(t, []);
+    const told = [];
+    updates.registerProcessor("a", "x", () => {
+        throw new Error("of the page");
+    });
+    updates.registerProcessor("a", "x", () => told.push("after it"));
+    server.answer(message(0, { type: "x" }));
+    await clock.settle();
+    server.answer(message(1, { type: "x" }));
+    await clock.settle();
+    assert.equal(errors.length, 2);
+    assert.match(String(errors[0][1]), /of the page/);
+    assert.deepEqual(told, ["after it", "after it"]);
+    assert.equal(got.length, 2);
+});
+
+test("each call returns what undoes it, and twice does no harm", async (t) => {
+    const { clock, server, updates, got, states } = await play(t, []);
+    const told = [];
+    const undos = [
+        updates.registerProcessor("a", "x", () => told.push("processor")),
+        updates.on("a", () => told.push("on")),
+        updates.onGap("a", () => told.push("gap")),
+        updates.onState(() => told.push("state")),
+        updates.onExchange(() => told.push("exchange")),
+    ];
+    told.length = 0;
+    [...undos, ...undos].forEach((undo) => undo());
+    server.answer(message(0, { type: "x" }, { "Push-Gap": "1:1" }));
+    await clock.settle();
+    assert.deepEqual(told, []);
+    assert.equal(got.length, 1, "others are still called");
+    assert.equal(states.at(-1)[0], "live");
+});
+
+test("undoing a subscription leaves a later one of that name alone", async (t) => {
+    const clock = useClock(t);
+    const server = useServer(t);
+    const updates = client.createUpdates();
+    const undo = updates.subscribe({ a: URL_A });
+    undo();
+    updates.subscribe({ a: "/updates/other" });
+    undo();
+    await clock.pass(1);
+    assert.deepEqual(
+        server.requests.map(({ url }) => url),
+        ["/updates/other"],
+    );
+    updates.close();
+});
+
+test("what was unsubscribed or closed goes on after the last message", async (t) => {
+    const { clock, server, updates, states } = await play(t, [message(3, 1)]);
+    for (const stop of [() => updates.unsubscribe("a"), () => updates.close()]) {
+        const undo = stop();
+        await clock.settle();
+        assert.equal(server.held, 0);
+        undo();
+        undo();
+        await clock.pass(1);
+        assert.equal(server.held, 1);
+        assert.equal(server.requests.at(-1).headers["If-None-Match"], "3");
+    }
+    assert.deepEqual(names(states), ["connecting", "live", "connecting", "connecting"]);
+});
+
+test("unsubscribing from what is not subscribed does nothing", () => {
+    client.createUpdates().unsubscribe("a")();
+});
+
+test("falsy URLs are skipped and a name twice is ignored", async (t) => {
+    const { clock, server, updates } = await play(t, []);
+    updates.subscribe({ a: "/updates/again", b: "", c: null, d: undefined, e: false });
+    updates.subscribe({ f: { url: null }, g: { url: "/updates/g" } });
+    updates.subscribe(null);
+    await clock.pass(1);
+    assert.deepEqual(
+        server.requests.map(({ url }) => url),
+        [URL_A, "/updates/g"],
+    );
+});
+
+test("processors wait for a subscription, and outlast it", async (t) => {
+    const { clock, server, updates, got } = await play(t, []);
+    updates.unsubscribe("a");
+    await clock.settle();
+    updates.subscribe({ a: URL_A });
+    await clock.pass(1);
+    assert.equal(server.requests.at(-1).headers["If-None-Match"], "0", "from the start");
+    server.answer(message(0, 1));
+    await clock.settle();
+    assert.deepEqual(got, [1]);
+});
+
+test("a subscription is live when a request is held for a second", async (t) => {
+    const { clock, states } = await play(t, []);
+    assert.deepEqual(names(states), ["connecting"]);
+    await clock.pass(1000);
+    assert.deepEqual(names(states), ["connecting", "live"]);
+});
+
+test("states tell of failing and of coming back", async (t) => {
+    const { clock, server, states } = await play(t, [message(0, 1)]);
+    server.fail();
+    await clock.pass(3000);
+    assert.deepEqual(names(states), ["connecting", "live", "waiting", "connecting", "live"]);
+    assert.equal(states[2][1].reason, "Failed to fetch");
+});
+
+test("who asks for states late is told the present ones", async (t) => {
+    const { updates } = await play(t, [message(0, 1)]);
+    const told = [];
+    updates.onState((...args) => told.push(args));
+    assert.deepEqual(told, [["live", "a", {}]]);
+});
+
+test("a woken computer asks at once", async (t) => {
+    const { clock, server } = await play(t, [message(3, 1)]);
+    await clock.pass(20_000);
+    assert.equal(server.requests.length, 2);
+    clock.sleep(60_000);
+    await clock.pass(2000);
+    assert.equal(server.requests.length, 3);
+    assert.equal(server.requests[2].headers["If-None-Match"], "3");
+    assert.equal(server.held, 1, "the old request is let go");
+});
+
+test("a request held very long is asked anew, as its connection may be dead", async (t) => {
+    const { clock, server } = await play(t, []);
+    await clock.pass(119_000);
+    assert.equal(server.requests.length, 1);
+    await clock.pass(4000);
+    assert.equal(server.requests.length, 2);
+    assert.equal(server.held, 1);
+});
+
+test("a woken computer still waits as long as the server asked", async (t) => {
+    useRandom(t, 0);
+    const { clock, server } = await play(t, [status(503, { "Retry-After": "900" })]);
+    await clock.pass(2000);
+    clock.sleep(60_000);
+    await clock.pass(800_000);
+    assert.equal(server.requests.length, 1);
+    await clock.pass(100_000);
+    assert.equal(server.requests.length, 2);
+});
+
+test("exchanges are told when they start and when they end", async (t) => {
+    const clock = useClock(t);
+    const server = useServer(t);
+    const updates = client.createUpdates();
+    const told = [];
+    updates.onExchange((exchange) => told.push(exchange));
+    updates.subscribe({ a: URL_A });
+    await clock.pass(1);
+    assert.deepEqual(Object.keys(told[0]), ["name", "url", "request"]);
+    server.answer(message(0, 1));
+    await clock.settle();
+    assert.equal(told[1].status, 200);
+    assert.equal(told[1].response.etag, "0");
+    assert.equal(told[1].text, "1");
+    assert.equal(told.length, 3, "the next one has started");
+    updates.close();
+});
+
+test("what is no function is refused when it is registered", () => {
+    const updates = client.createUpdates();
+    assert.throws(() => updates.registerProcessor("a", "x"), TypeError);
+    assert.throws(() => updates.on("a", "x"), TypeError);
+    assert.throws(() => updates.onGap("a", null), TypeError);
+    assert.throws(() => updates.onState(), TypeError);
+    assert.throws(() => updates.onExchange({}), TypeError);
+});
+
+test("names are only names", async (t) => {
+    const { clock, server, updates } = await play(t, []);
+    const told = [];
+    updates.registerProcessor("__proto__", "toString", (data) => told.push(data.n));
+    updates.subscribe(JSON.parse('{"__proto__": "/updates/proto"}'));
+    await clock.pass(1);
+    server.answer(message(0, { type: "toString", n: 1 }));
+    await clock.settle();
+    assert.deepEqual(told, [1]);
+});
