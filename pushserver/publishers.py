@@ -97,16 +97,21 @@ class HTTPPublisher:
         deadline = monotonic() + limit
         connection = self._connection(request.type, request.host, limit)
         # The connection's own limit is for each read; an answer may come in drops.
-        timer = asyncio.get_running_loop().call_later(limit, _abort, connection)
+        sockets: list[socket] = []
+        timer = asyncio.get_running_loop().call_later(limit, _abort, sockets)
         try:
             return await sync_to_async(self._post, thread_sensitive=False)(
-                connection, request, deadline
+                connection, request, deadline, sockets
             )
         finally:
             timer.cancel()
 
     def _post(
-        self, connection: HTTPConnection, request: Request, deadline: float
+        self,
+        connection: HTTPConnection,
+        request: Request,
+        deadline: float,
+        sockets: list[socket],
     ) -> Receipt:
         url = request.full_url
         try:
@@ -116,8 +121,10 @@ class HTTPPublisher:
                 body=request.data,
                 headers={**request.unredirected_hdrs, **request.headers},
             )
-            response = connection.getresponse()
-            body = response.read()
+            # The connection forgets its socket where the server is going to close it.
+            sockets.append(connection.sock)
+            with connection.getresponse() as response:
+                body = response.read()
             if monotonic() >= deadline:
                 raise TimeoutError  # What was read may end where it was cut off.
         except (OSError, HTTPException) as error:
@@ -160,12 +167,12 @@ def _is_quiet(connection: HTTPConnection) -> bool:
         return not selector.select(0)
 
 
-def _abort(connection: HTTPConnection) -> None:
-    """End a connection from outside of the thread that reads it."""
-    if connection.sock is not None:
+def _abort(sockets: list[socket]) -> None:
+    """End connections from outside of the thread that reads them."""
+    for each in sockets:
         with suppress(OSError):
             # Not SSLSocket's own, which takes the layer away that the thread is in.
-            socket.shutdown(connection.sock, SHUT_RDWR)
+            socket.shutdown(each, SHUT_RDWR)
 
 
 def _why_late() -> str:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 from pushserver.views import INTERNAL_REQUEST
 
+from .shutdown import call_before_shutdown
 from .types import Application, Message, Scope
 
 logger = logging.getLogger(__name__)
@@ -78,22 +79,25 @@ class Courier:
         # The loop itself keeps no task alive.
         self._workers: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Future[int | None]] = set()
-        self._waiting = 0
+        # What the views were not told yet.
+        self._untold: set[asyncio.Future[None]] = set()
 
     def post(self, path: str, scope: Scope, body: bytes, line: object) -> _Notice:
         """Queue a form for a view, behind what waits in the same line."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             # What an earlier loop left behind has ended with it.
-            self._loop, self._waiting = loop, 0
-            self._lines, self._ready, self._workers = {}, deque(), set()
+            self._lines, self._ready = {}, deque()
+            self._workers, self._untold = set(), set()
+            self._loop = loop
+            call_before_shutdown(self.drain)
         notice = _Notice(path, scope, body, loop.create_future())
-        self._waiting += 1
-        if self._waiting % MANY == 0:
+        self._untold.add(notice.told)
+        if len(self._untold) % MANY == 0:
             logger.warning(
                 "%d passthrough requests wait: the view at %s is slower than"
                 " subscribers come and go",
-                self._waiting,
+                len(self._untold),
                 path,
             )
         if line in self._lines:
@@ -107,13 +111,23 @@ class Courier:
                 worker.add_done_callback(self._workers.discard)
         return notice
 
+    async def drain(self) -> None:
+        """Wait until the views were told of all that waits now, but not for long."""
+        if self._untold:
+            await asyncio.wait(self._untold.copy(), timeout=STOP_TIMEOUT)
+        if self._untold:
+            logger.error(
+                "The server stops before %d passthrough requests were made",
+                len(self._untold),
+            )
+
     async def _work(self) -> None:
         while self._ready:
             line = self._ready.popleft()
             notices = self._lines[line]
             notice = notices.popleft()
             await self._deliver(notice)
-            self._waiting -= 1
+            self._untold.discard(notice.told)
             notice.told.set_result(None)
             if notices:
                 self._ready.append(line)
@@ -193,7 +207,7 @@ def _request_scope(notice: _Notice) -> Scope:
 class Presence:
     """A held request, of which a view was told."""
 
-    __slots__ = ("_form", "_left", "_line", "_passthrough", "_scope")
+    __slots__ = ("_form", "_line", "_passthrough", "_scope")
 
     def __init__(
         self, passthrough: Passthrough, scope: Scope, form: dict[str, str], line: object
@@ -202,21 +216,15 @@ class Presence:
         self._scope = scope
         self._form = form
         self._line = line
-        self._left: _Notice | None = None
         self._post("subscribe")
 
     def unsubscribe(self) -> None:
         """Tell the view that the request is held no more."""
-        self._left = self._post("unsubscribe")
+        self._post("unsubscribe")
 
-    async def wait_until_told(self) -> None:
-        """Wait until the view was told of the end, but not for long."""
-        if self._left is not None:
-            await asyncio.wait([self._left.told], timeout=STOP_TIMEOUT)
-
-    def _post(self, event: str) -> _Notice:
+    def _post(self, event: str) -> None:
         body = urlencode({**self._form, event: "1"}).encode()
-        return self._passthrough.post(self._scope, body, self._line)
+        self._passthrough.post(self._scope, body, self._line)
 
 
 class Passthrough:
@@ -238,6 +246,10 @@ class Passthrough:
         who = tuple(cookies) or tuple(scope.get("client") or ())
         return Presence(self, scope, {"channel_id": channel_id}, (channel_id, who))
 
-    def post(self, scope: Scope, body: bytes, line: object) -> _Notice:
+    def post(self, scope: Scope, body: bytes, line: object) -> None:
         """Queue a form for the view, behind what waits in the same line."""
-        return self._courier.post(self._path, scope, body, line)
+        self._courier.post(self._path, scope, body, line)
+
+    async def drain(self) -> None:
+        """Wait until the views were told of all that waits now, but not for long."""
+        await self._courier.drain()

@@ -38,6 +38,7 @@ _DATE = re.compile(
            | [A-Z][a-z]{{2}}\ [A-Z][a-z]{{2}}\ [\d\ ]\d\ {_TIME}\ \d{{4}} )""",
     re.VERBOSE | re.ASCII,
 )
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
 
@@ -95,6 +96,12 @@ def parse_date(value: bytes) -> int:
         date = date.replace(tzinfo=timezone.utc)
     # A zone may lead beyond the last second that can be written as a date.
     return min(int(date.timestamp()), LAST_SECOND)
+
+
+def check_content_type(value: bytes | None) -> None:
+    """Raise :class:`BadRequest` if a Content-Type could break out of its header."""
+    if value is not None and _CONTROL.search(value):
+        raise BadRequest("The header Content-Type holds a control character.")
 
 
 @lru_cache(maxsize=1024)

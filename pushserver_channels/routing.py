@@ -128,8 +128,8 @@ def _path(scope: Scope) -> str:
         path = decode_path(raw_path.partition(b"?")[0])
     else:
         path = scope["path"]
-    root_path: str = scope.get("root_path", "")
-    return path.removeprefix(root_path) if root_path else path
+    root_path: str = scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
 
 
 class PushApplication:

@@ -87,6 +87,7 @@ def test_it_serves_static_files_under_debug() -> None:
     server = ServerProcess(
         *(sys.executable, str(ROOT / "manage.py")),
         *("runpushserver", "--allrequests", "{port}"),
+        env={"DJANGO_SETTINGS_MODULE": "example_project.settings"},
     )
     with server:
         script = httpx.get(f"{server.url}/static/pushserver/updates.js")

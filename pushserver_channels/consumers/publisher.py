@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from pushserver.addresses import is_inside
 from pushserver.conf import PublisherLocation
 from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
-from pushserver_channels.protocol import build_channel_info, choose_info_type
+from pushserver_channels.protocol import (
+    build_channel_info,
+    check_content_type,
+    choose_info_type,
+)
 
 from .base import NO_CACHE, PushConsumer
-
-_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class PublisherConsumer(PushConsumer):
@@ -52,9 +52,11 @@ class PublisherConsumer(PushConsumer):
     async def post(self) -> None:
         """Publish the body: 201 if somebody waited and was sent it, else 202."""
         content_type = self.headers.get(b"content-type") or None
-        if content_type is not None and _CONTROL.search(content_type):
+        try:
+            check_content_type(content_type)
+        except BadRequest:
             await self.discard_body()
-            raise BadRequest("The header Content-Type holds a control character.")
+            raise
         body = await self.read_body(self.location.max_message_size)
         delivered, info = await self.hub.publish(
             self.channel_id,

@@ -9,7 +9,7 @@ from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import ClientDisconnected, PushError, ServerStopping
 from pushserver_channels.hubs import Subscription
 from pushserver_channels.messages import Message, MessageId
-from pushserver_channels.passthrough import Passthrough, Presence
+from pushserver_channels.passthrough import Passthrough
 from pushserver_channels.protocol import (
     Headers,
     build_message_headers,
@@ -92,16 +92,14 @@ class IntervalPollConsumer(SubscriberConsumer):
 class LongPollConsumer(SubscriberConsumer):
     """Holds the request until there is a message."""
 
-    presence: Presence | None = None
-
     async def get(self) -> None:
         """Answer with the next message, as soon as there is one."""
         await self.discard_body()
         last_seen = parse_message_id(self.headers)
         hub = self.hub
         with hub.subscription(self.channel_id) as subscription:
-            message = await hub.next(
-                self.channel_id, last_seen, create=self.location.create_on_get
+            message = await subscription.next(
+                last_seen, create=self.location.create_on_get
             )
             if message is None:
                 hub.settle(subscription, self.location.concurrency)
@@ -122,16 +120,17 @@ class LongPollConsumer(SubscriberConsumer):
         timer = None
         if self.location.timeout:
             timer = loop.call_later(self.location.timeout, subscription.end, None)
+        presence = None
         if self.passthrough is not None:
-            self.presence = self.passthrough.subscribe(self.scope, self.channel_id)
+            presence = self.passthrough.subscribe(self.scope, self.channel_id)
         try:
             return await subscription.wait()
         finally:
             watch.cancel()
             if timer is not None:
                 timer.cancel()
-            if self.presence is not None:
-                self.presence.unsubscribe()
+            if presence is not None:
+                presence.unsubscribe()
 
     async def watch_client(self, subscription: Subscription) -> None:
         """End the subscription when the client leaves."""
@@ -141,6 +140,6 @@ class LongPollConsumer(SubscriberConsumer):
 
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)
-        if isinstance(error, ServerStopping) and self.presence is not None:
+        if isinstance(error, ServerStopping) and self.passthrough is not None:
             # The process ends with the last request, and who was here has left by then.
-            await self.presence.wait_until_told()
+            await self.passthrough.drain()

@@ -25,7 +25,7 @@ SWEEP_INTERVAL = 1.0
 SWEEP_BATCH = 1000
 
 #: The second in which this process started, and the first tag in it. A process before
-#: this one, killed in the same second, has given out lower ones; clients have seen them.
+#: it, killed in the same second, has given out lower ones, and clients have seen them.
 STARTED = int(time.time())
 FIRST_TAG_WHEN_STARTED = 100_000
 
@@ -57,7 +57,8 @@ class _Channel:
     def next_id(self, second: int) -> MessageId:
         newest = self.last_id or self.floor
         if newest is None or newest.time < second:
-            return MessageId(second, FIRST_TAG_WHEN_STARTED if second == STARTED else 0)
+            tag = FIRST_TAG_WHEN_STARTED if second == STARTED else 0
+            return MessageId(second, tag)
         return MessageId(newest.time, newest.tag + 1)
 
 
