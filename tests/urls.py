@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import threading
 import time
 from collections import deque
@@ -16,21 +19,26 @@ from pushserver.updates import asend_update, send_update
 #: What the passthrough signals said, oldest first.
 heard: deque[dict[str, object]] = deque()
 
+#: Where they are written down too, to be read when the server has ended.
+LOG = os.environ.get("TEST_PASSTHROUGH_LOG")
+
 
 def hear(event: str, request: HttpRequest, channel_id: str) -> None:
     if "X-Slow" in request.headers:
         time.sleep(float(request.headers["X-Slow"]))
-    heard.append(
-        {
-            "event": event,
-            "channel_id": channel_id,
-            "cookies": request.COOKIES,
-            "if_modified_since": request.headers.get("If-Modified-Since"),
-            "if_none_match": request.headers.get("If-None-Match"),
-            "address": request.META.get("REMOTE_ADDR"),
-            "threads": threading.active_count(),
-        }
-    )
+    told = {
+        "event": event,
+        "channel_id": channel_id,
+        "cookies": request.COOKIES,
+        "if_modified_since": request.headers.get("If-Modified-Since"),
+        "if_none_match": request.headers.get("If-None-Match"),
+        "address": request.META.get("REMOTE_ADDR"),
+        "threads": threading.active_count(),
+    }
+    heard.append(told)
+    if LOG is not None:
+        with open(LOG, "a") as log:
+            log.write(json.dumps(told) + "\n")
     if "X-Fail" in request.headers:
         raise ValueError("a receiver that fails")
 
@@ -46,10 +54,17 @@ def hear_unsubscribe(request: HttpRequest, channel_id: str, **kwargs: object) ->
 
 
 def tell(request: HttpRequest) -> JsonResponse:
-    """Answer what was heard, of one channel if it is named."""
+    """Answer what was heard, of one channel if it is named, or how much of it."""
     channel = request.GET.get("channel")
-    events = [each for each in heard if channel in (None, each["channel_id"])]
-    return JsonResponse({"heard": events})
+    events = [each for each in list(heard) if channel in (None, each["channel_id"])]
+    return JsonResponse({"heard": len(events) if "count" in request.GET else events})
+
+
+async def state(request: HttpRequest) -> JsonResponse:
+    """Answer how many tasks and threads there are."""
+    return JsonResponse(
+        {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
+    )
 
 
 def publish(request: HttpRequest, channel_id: str) -> JsonResponse:
@@ -73,6 +88,7 @@ def hello(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("hello", hello),
     path("heard", tell),
+    path("state", state),
     path("publish/<channel_id>", publish),
     path("apublish/<channel_id>", apublish),
     path("passthrough", include("pushserver.urls")),

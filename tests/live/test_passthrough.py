@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from tests.servers import daphne
+
+from .wire import Answer, Wire, publish, request, until, until_held
+
+FUTURE = (
+    "If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT",
+    'If-None-Match: W/"7"',
+)
+
+
+async def heard(port: int, channel_id: str) -> list[dict[str, Any]]:
+    """Return what the site heard of a channel, oldest first."""
+    async with await Wire.open(port) as wire:
+        answer = await wire.ask("GET", f"/heard?channel={channel_id}")
+    told: list[dict[str, Any]] = json.loads(answer.body)["heard"]
+    return told
+
+
+async def until_heard(port: int, channel_id: str, count: int) -> list[dict[str, Any]]:
+    """Wait until the site has heard so many events of a channel, and return them."""
+
+    async def is_heard() -> bool:
+        async with await Wire.open(port) as wire:
+            answer = await wire.ask("GET", f"/heard?channel={channel_id}&count")
+        enough: bool = json.loads(answer.body)["heard"] >= count
+        return enough
+
+    # Asking is a request to the same server, so it asks not too often.
+    await until(is_heard, timeout=90, interval=count / 20_000)
+    told = await heard(port, channel_id)
+    assert len(told) == count
+    return told
+
+
+def events(told: list[dict[str, Any]]) -> list[str]:
+    return [each["event"] for each in told]
+
+
+async def hold(port: int, channel_id: str, *headers: str) -> Wire:
+    wire = await Wire.open(port)
+    await wire.send(request("GET", f"/updates/{channel_id}", *headers))
+    await until_held(port, channel_id)
+    return wire
+
+
+def headers_after(answer: Answer) -> list[str]:
+    return [
+        f"If-Modified-Since: {answer['last-modified']}",
+        f"If-None-Match: {answer['etag']}",
+    ]
+
+
+@pytest.mark.parametrize("headers", [(), FUTURE, FUTURE[:1]])
+async def test_a_pair(port: int, channel_id: str, headers: tuple[str, ...]) -> None:
+    """Both events of a pair come with the subscriber's cookies, ids and address."""
+    wire = await hold(port, channel_id, "Cookie: sessionid=1; a=b", *headers)
+    assert events(await until_heard(port, channel_id, 1)) == ["subscribe"]
+    await publish(port, channel_id)
+    assert (await wire.answer()).status == 200
+    told = await until_heard(port, channel_id, 2)
+    assert events(told) == ["subscribe", "unsubscribe"]
+    sent = dict(header.split(": ", 1) for header in headers)
+    for each in told:
+        assert each["cookies"] == {"sessionid": "1", "a": "b"}
+        assert each["if_modified_since"] == sent.get("If-Modified-Since")
+        assert each["if_none_match"] == sent.get("If-None-Match")
+        assert each["address"] == "127.0.0.1"
+
+
+async def test_a_request_answered_at_once(port: int, channel_id: str) -> None:
+    """A request that is answered at once, well or not, is no subscription."""
+    await publish(port, channel_id)
+    async with await Wire.open(port) as wire:
+        path = f"/updates/{channel_id}"
+        assert (await wire.ask("GET", path)).status == 200
+        assert (await wire.ask("GET", path, "If-None-Match: x")).status == 400
+        assert (await wire.ask("PUT", path)).status == 405
+        assert (await wire.ask("OPTIONS", path)).status == 204
+        assert (await wire.ask("GET", f"/interval/{channel_id}")).status == 200
+        # What is told is told in order, so this one would come behind the others.
+        await wire.send(request("GET", path, *FUTURE))
+        await until_held(port, channel_id)
+        told = await until_heard(port, channel_id, 1)
+    assert told[0]["if_none_match"] == 'W/"7"'
+
+
+async def test_a_client_that_vanishes(port: int, channel_id: str) -> None:
+    """The end of a client that vanishes is told too."""
+    wire = await hold(port, channel_id)
+    wire.reset()
+    told = await until_heard(port, channel_id, 2)
+    assert events(told) == ["subscribe", "unsubscribe"]
+
+
+async def test_any_channel_id(port: int, channel_id: str) -> None:
+    """Any channel id reaches the site as it is."""
+    for encoded in ("%E2%82%AC", "a%2Fb", "a%26subscribe%3D1", "a+b%20c", "%25"):
+        async with await Wire.open(port) as wire:
+            path = f"{channel_id}{encoded}"
+            await wire.send(request("GET", f"/updates/{path}"))
+            await until_held(port, path)
+            await publish(port, path)
+            await wire.answer()
+        query = path.replace("+", "%2B")
+        told = await until_heard(port, query, 2)
+        assert events(told) == ["subscribe", "unsubscribe"]
+
+
+async def test_order_of_a_subscriber(port: int, channel_id: str) -> None:
+    """A subscriber that comes back on other connections is told in order."""
+    headers: list[str] = []
+    for _ in range(20):
+        wire = await hold(port, channel_id, "Cookie: id=1", *headers)
+        await publish(port, channel_id)
+        headers = headers_after(await wire.answer())
+        wire.abort()
+    told = await until_heard(port, channel_id, 40)
+    assert events(told) == ["subscribe", "unsubscribe"] * 20
+    seen = [each["if_none_match"] for each in told]
+    assert seen[::2] == seen[1::2]
+
+
+async def test_a_slow_view(port: int, channel_id: str) -> None:
+    """A view that is slow delays no message, not even its own subscriber's."""
+    wires = [
+        await hold(port, f"{channel_id}-{number}", "X-Slow: 0.5")
+        for number in range(10)
+    ]
+    for number in range(10):
+        assert await publish(port, f"{channel_id}-{number}") == 201
+    for wire in wires:
+        assert (await wire.answer()).status == 200
+    told = [await heard(port, f"{channel_id}-{number}") for number in range(10)]
+    assert sum(map(len, told)) < 20
+    for number in range(10):
+        told[number] = await until_heard(port, f"{channel_id}-{number}", 2)
+        assert events(told[number]) == ["subscribe", "unsubscribe"]
+
+
+async def test_a_receiver_that_fails(channel_id: str) -> None:
+    """What a receiver raises is logged, and harms nobody."""
+    with daphne() as server:
+        wire = await hold(server.port, channel_id, "X-Fail: 1")
+        assert await publish(server.port, channel_id) == 201
+        assert (await wire.answer()).status == 200
+        await until_heard(server.port, channel_id, 2)
+        wire.abort()
+        assert await publish(server.port, channel_id) == 202
+
+        async def is_logged() -> bool:
+            return server.log().count("ValueError: a receiver that fails") == 2
+
+        await until(is_logged)
+
+
+async def state(port: int) -> dict[str, int]:
+    async with await Wire.open(port) as wire:
+        found: dict[str, int] = json.loads((await wire.ask("GET", "/state")).body)
+    return found
+
+
+async def test_a_crowd_that_polls_again(channel_id: str) -> None:
+    """2,000 clients that poll again on a message lose no pair, in few threads."""
+    clients = 2000
+    path = f"/updates/{channel_id}"
+
+    async def poll_all(wires: list[Wire], *headers: str) -> None:
+        for number, wire in enumerate(wires):
+            await wire.send(request("GET", path, f"Cookie: id={number}", *headers))
+        await until_held(port, channel_id, clients)
+
+    with daphne() as server:
+        port = server.port
+        before = await state(port)
+        wires: list[Wire] = []
+        for _ in range(clients // 200):
+            wires += await asyncio.gather(*(Wire.open(port) for _ in range(200)))
+        await poll_all(wires)
+        assert await publish(port, channel_id) == 201
+        answers = [await wire.answer() for wire in wires]
+        assert {answer.body for answer in answers} == {b"news"}
+        await poll_all(wires, *headers_after(answers[0]))
+        told = await until_heard(port, channel_id, clients * 3)
+        for wire in wires:
+            wire.abort()
+        await until_held(port, channel_id, 0)
+
+        async def is_idle() -> bool:
+            return (await state(port))["tasks"] <= before["tasks"] + 5
+
+        await until(is_idle)
+    pairs = defaultdict(list)
+    for each in told:
+        pairs[each["cookies"]["id"]].append(each["event"])
+    assert len(pairs) == clients
+    expected = ["subscribe", "unsubscribe", "subscribe"]
+    assert all(events == expected for events in pairs.values())
+    assert max(each["threads"] for each in told) < 50

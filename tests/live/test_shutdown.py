@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ServerProcess, daphne
+
+from .conftest import COMPLAINTS
+from .wire import Answer, Wire, publish, request, until, until_held
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where the site writes down what passthrough told it."""
+    path = tmp_path / "passthrough"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def stopping(log: Path) -> Iterator[ServerProcess]:
+    """A server of the test's own, which ends well and without complaint."""
+    with daphne(TEST_PASSTHROUGH_LOG=str(log)) as server:
+        yield server
+        # A second signal would end it at once, so it gets one only.
+        assert server.process.wait(20) == 0
+        said = server.log()
+        assert not any(complaint in said for complaint in COMPLAINTS), said
+
+
+async def hold(port: int, channel_id: str, *headers: str, count: int = 1) -> list[Wire]:
+    """Return connections on which requests are held."""
+    wires = [await Wire.open(port) for _ in range(count)]
+    for wire in wires:
+        await wire.send(request("GET", f"/updates/{channel_id}", *headers))
+    await until_held(port, channel_id, count)
+    return wires
+
+
+def check_sent_away(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer["retry-after"] in ("1", "2", "3", "4", "5")
+    assert answer["vary"]
+    assert answer.body == b"The server is shutting down.\n"
+
+
+async def has_ended(server: ServerProcess) -> bool:
+    return server.process.poll() is not None
+
+
+def heard(log: Path) -> list[tuple[str, str]]:
+    """Return the events that passthrough told, with the cookie of each."""
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    return [(each["event"], each["cookies"].get("id", "")) for each in told]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_held_requests(stopping: ServerProcess, how: signal.Signals) -> None:
+    """A server that stops answers each held request with 503 and Retry-After."""
+    wires = []
+    for number in range(10):
+        wires += await hold(stopping.port, f"channel-{number}", count=20)
+    stopping.process.send_signal(how)
+    answers = [await wire.answer() for wire in wires]
+    for answer in answers:
+        check_sent_away(answer)
+    assert len({answer["retry-after"] for answer in answers}) > 1
+    for wire in wires:
+        assert await wire.rest() == b""
+    await until(lambda: has_ended(stopping))
+
+
+async def test_nothing_held(stopping: ServerProcess) -> None:
+    """A server on which nothing is held, or nothing ever was, stops too."""
+    async with await Wire.open(stopping.port) as wire:
+        assert (await wire.ask("GET", "/hello")).status == 200
+        stopping.process.send_signal(signal.SIGTERM)
+        assert await wire.rest() == b""
+
+
+async def test_a_server_that_nobody_asked(stopping: ServerProcess) -> None:
+    """A server that nobody has asked stops too."""
+    stopping.process.send_signal(signal.SIGTERM)
+    await until(lambda: has_ended(stopping))
+
+
+async def test_beside_other_connections(stopping: ServerProcess) -> None:
+    """Half requests and broken ones keep no held one from its answer."""
+    port = stopping.port
+    others = [await Wire.open(port) for _ in range(7)]
+    await others[0].send(b"GET /upd")
+    await others[1].send(b"GET /updates/a HTTP/1.1\r\nHo")
+    await others[2].send(b"POST /send-update/a HTTP/1.1\r\nContent-Length: 9\r\n\r\nab")
+    await others[3].send(b"\x00" * 100)
+    await others[4].send(request("GET", "/hello"))
+    await others[5].send(request("GET", "/updates/\x01", "X: \x00"))
+    wires = await hold(port, "a", count=50)
+    others[6].reset()
+    await others[5].some()
+    stopping.process.send_signal(signal.SIGTERM)
+    for wire in wires:
+        check_sent_away(await wire.answer())
+    for wire in others:
+        wire.abort()
+    await until(lambda: has_ended(stopping))
+
+
+async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
+    """A long poll that was sent behind a held one is sent away too, and not cut."""
+    async with await Wire.open(stopping.port) as wire:
+        await wire.send(request("GET", "/updates/a") + request("GET", "/updates/b"))
+        await until_held(stopping.port, "a")
+        stopping.process.send_signal(signal.SIGTERM)
+        check_sent_away(await wire.answer())
+        check_sent_away(await wire.answer())
+
+
+async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
+    """What was held when the server stopped has its pair all the same."""
+    wires = []
+    for number in range(100):
+        wires += await hold(stopping.port, f"channel-{number}", f"Cookie: id={number}")
+    stopping.process.send_signal(signal.SIGTERM)
+    for wire in wires:
+        check_sent_away(await wire.answer())
+    await until(lambda: has_ended(stopping))
+    events = Counter(heard(log))
+    assert events == {
+        (event, str(number)): 1
+        for event in ("subscribe", "unsubscribe")
+        for number in range(100)
+    }
+
+
+async def test_views_are_told_of_who_left_just_before(
+    stopping: ServerProcess, log: Path
+) -> None:
+    """What ended just before the server stopped has its pair all the same."""
+    wires = []
+    for number in range(50):
+        slow = "X-Slow: 0.05"
+        wires += await hold(
+            stopping.port, f"channel-{number}", f"Cookie: id={number}", slow
+        )
+    last = await hold(stopping.port, "last")
+    for number in range(50):
+        assert await publish(stopping.port, f"channel-{number}") == 201
+    stopping.process.send_signal(signal.SIGTERM)
+    check_sent_away(await last[0].answer())
+    await until(lambda: has_ended(stopping))
+    events = Counter(event for event, cookie in heard(log) if cookie)
+    assert events == {"subscribe": 50, "unsubscribe": 50}
+
+
+async def test_a_slow_view(stopping: ServerProcess, log: Path) -> None:
+    """A held request is sent away at once; the server ends when the view has heard."""
+    wires = await hold(stopping.port, "a", "X-Slow: 1")
+    stopping.process.send_signal(signal.SIGTERM)
+    check_sent_away(await wires[0].answer())
+    assert not await has_ended(stopping)
+    await until(lambda: has_ended(stopping))
+    assert [event for event, _ in heard(log)] == ["subscribe", "unsubscribe"]
+
+
+async def test_who_comes_while_the_server_stops(stopping: ServerProcess) -> None:
+    """Who comes while the server waits for a view is refused or sent away, not cut."""
+    wires = await hold(stopping.port, "a", "X-Slow: 1")
+    late = await Wire.open(stopping.port)
+    assert (await late.ask("GET", "/hello")).status == 200
+    stopping.process.send_signal(signal.SIGTERM)
+    check_sent_away(await wires[0].answer())
+    assert not await has_ended(stopping)
+    await late.send(request("GET", "/updates/a"))
+    check_sent_away(await late.answer())
+    try:
+        newcomer = await Wire.open(stopping.port)
+    except OSError:
+        return
+    await newcomer.send(request("GET", "/updates/a"))
+    check_sent_away(await newcomer.answer())
+
+
+async def test_clients_that_vanish_while_the_server_stops(
+    stopping: ServerProcess,
+) -> None:
+    """Clients that vanish as the server stops do it no harm."""
+    wires = await hold(stopping.port, "a", count=100)
+    stopping.process.send_signal(signal.SIGTERM)
+    for wire in wires:
+        wire.reset()
+    await until(lambda: has_ended(stopping))
+
+
+async def test_messages_and_the_end(stopping: ServerProcess) -> None:
+    """Who was said to be sent a message gets it, though the server stops just then."""
+    wires = await hold(stopping.port, "a", count=50)
+    status = await publish(stopping.port, "a")
+    stopping.process.send_signal(signal.SIGTERM)
+    answers = await asyncio.gather(*(wire.answer() for wire in wires))
+    assert status == 201
+    assert {answer.status for answer in answers} == {200}

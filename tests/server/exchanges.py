@@ -1,0 +1,206 @@
+"""One HTTP request to an ASGI application in this process, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from asgiref.testing import ApplicationCommunicator
+
+from pushserver_channels.hubs import hubs
+from pushserver_channels.types import Application, Receive, Scope, Send
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+EPOCH = b"Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+async def django(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what is no push location, in a way that shows who answered."""
+    if scope["type"] != "http":
+        await send({"type": f"{scope['type']}.seen"})
+        return
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an application answered."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    def __getitem__(self, name: str) -> str | None:
+        """Return the value of a header, None if there is none, and fail on two."""
+        values = [value for key, value in self.headers if key == name.lower().encode()]
+        assert len(values) < 2, f"{name} is given twice: {values}"
+        return values[0].decode("latin-1") if values else None
+
+
+def http_scope(
+    method: str,
+    path: str,
+    headers: Headers = (),
+    **others: Any,
+) -> Scope:
+    """Return the scope of a request for a percent-encoded path, as Daphne makes it."""
+    path, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(b"host", b"testserver"), *headers],
+        "client": ["127.0.0.1", 40_000],
+        "server": ["127.0.0.1", 8000],
+        **others,
+    }
+
+
+class Exchange(ApplicationCommunicator):
+    """A request under way; its body is sent in parts, or not yet if it is None."""
+
+    def __init__(
+        self,
+        application: Application,
+        method: str,
+        path: str,
+        headers: Headers = (),
+        body: bytes | Iterable[bytes] | None = b"",
+        **scope: Any,
+    ) -> None:
+        super().__init__(application, http_scope(method, path, headers, **scope))
+        if body is not None:
+            parts = [body] if isinstance(body, bytes) else list(body)
+            for number, part in enumerate(parts, 1):
+                self.put_body(part, more=number < len(parts))
+
+    def put_body(self, part: bytes, *, more: bool) -> None:
+        """Let the application receive a part of the body."""
+        message = {"type": "http.request", "body": part, "more_body": more}
+        self.input_queue.put_nowait(message)
+
+    def start(self) -> Exchange:
+        """Start the application on the request."""
+        assert self.future
+        return self
+
+    def disconnect(self) -> None:
+        """Let the client leave."""
+        self.input_queue.put_nowait({"type": "http.disconnect"})
+
+    async def end(self) -> None:
+        """Wait for the end of the application, and raise what it raised."""
+        await asyncio.wait_for(self.future, 10)
+
+    async def answer(self) -> Answer:
+        """Return the whole answer, once the application has ended."""
+        await self.end()
+        start = self.output_queue.get_nowait()
+        assert start["type"] == "http.response.start"
+        body = []
+        while not self.output_queue.empty():
+            part = self.output_queue.get_nowait()
+            assert part["type"] == "http.response.body"
+            body.append(part.get("body", b""))
+        assert not part.get("more_body"), "the answer has no end"
+        return Answer(start["status"], list(start["headers"]), b"".join(body))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was answered."""
+        return self.output_queue.empty()
+
+
+async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
+    """Let the event loop run until a condition is true; fail after seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while not condition():
+        assert loop.time() < deadline, f"{condition} was not true in {timeout} seconds"
+        await asyncio.sleep(0)
+
+
+async def until_held(channel_id: str, count: int = 1, store: str = "default") -> None:
+    """Wait until so many requests are held on a channel."""
+    hub = hubs.get(store)
+    await until(lambda: len(hub._waiting.get(channel_id, ())) == count)
+
+
+async def until_idle() -> None:
+    """Wait until no task is left but this one."""
+    this = asyncio.current_task()
+    await until(lambda: asyncio.all_tasks() == {this})
+
+
+class Site:
+    """An application under test, asked over ASGI."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Headers = (),
+        body: bytes | Iterable[bytes] | None = b"",
+        **scope: Any,
+    ) -> Exchange:
+        """Return a request that is not started yet."""
+        return Exchange(self.application, method, path, headers, body, **scope)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Headers = (),
+        body: bytes | Iterable[bytes] = b"",
+        **scope: Any,
+    ) -> Answer:
+        """Return the answer to a request."""
+        return await self.exchange(method, path, headers, body, **scope).answer()
+
+    async def hold(self, path: str, headers: Headers = (), **scope: Any) -> Exchange:
+        """Return a request once it is held, on the channel that ends its path."""
+        channel_id = path.rpartition("/")[2]
+        waiting = len(hubs.get("default")._waiting.get(channel_id, ()))
+        exchange = self.exchange("GET", path, headers, **scope).start()
+        await until_held(channel_id, waiting + 1)
+        return exchange
+
+    async def info(self, channel_id: str) -> dict[str, Any] | None:
+        """Return the channel info, None if there is no such channel."""
+        answer = await self.ask(
+            "GET", f"/send-update/{channel_id}", [(b"accept", b"application/json")]
+        )
+        if answer.status == 404:
+            return None
+        assert answer.status == 200
+        info: dict[str, Any] = json.loads(answer.body)
+        return info
+
+    async def post(
+        self, channel_id: str, body: bytes = b"news", headers: Headers = ()
+    ) -> Answer:
+        """Publish a message."""
+        return await self.ask("POST", f"/send-update/{channel_id}", headers, body)
+
+
+def id_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    """Return the headers with which a client asks for what follows an answer."""
+    date, tag = answer["last-modified"], answer["etag"]
+    assert date is not None
+    assert tag is not None
+    return [(b"if-modified-since", date.encode()), (b"if-none-match", tag.encode())]

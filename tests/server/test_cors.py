@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from pushserver_channels.cors import CrossOrigin
+
+PAGE = b"http://127.0.0.1:8000"
+OTHER = b"https://example.com"
+VARY = b"If-None-Match, If-Modified-Since"
+
+ALLOWED = {
+    b"vary": VARY,
+    b"access-control-allow-origin": PAGE,
+    b"access-control-allow-headers": b"If-Modified-Since, If-None-Match, X-Cookie",
+    b"access-control-expose-headers": b"Last-Modified, Etag, Cache-Control, Push-Gap",
+    b"access-control-max-age": b"864000",
+}
+REFUSED = {b"vary": VARY}
+
+
+def answered(cross_origin: CrossOrigin, origin: bytes | None) -> dict[bytes, bytes]:
+    headers = cross_origin.headers(origin)
+    assert len(dict(headers)) == len(headers), "a header is given twice"
+    return dict(headers)
+
+
+def test_one_origin() -> None:
+    """A page of the one origin may read the answers."""
+    assert answered(CrossOrigin((PAGE.decode(),), False), PAGE) == ALLOWED
+
+
+def test_credentials() -> None:
+    """Where the location allows it, pages may send cookies."""
+    assert answered(CrossOrigin((PAGE.decode(),), True), PAGE) == {
+        **ALLOWED,
+        b"access-control-allow-credentials": b"true",
+    }
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        OTHER,
+        b"null",
+        b"",
+        b"*",
+        b"http://127.0.0.1:8001",
+        b"https://127.0.0.1:8000",
+        b"http://127.0.0.1:8000/",
+        b"http://127.0.0.1:8000.example.com",
+        b"http://127.0.0.1:8000, https://example.com",
+        b" http://127.0.0.1:8000",
+        b"\xff\x00",
+    ],
+)
+@pytest.mark.parametrize("credentials", [False, True])
+def test_another_origin(origin: bytes, credentials: bool) -> None:
+    """A page of another origin may not, however much it looks like the right one."""
+    assert answered(CrossOrigin((PAGE.decode(),), credentials), origin) == REFUSED
+
+
+def test_no_origin_with_one_allowed() -> None:
+    """With one origin, who sends none is told the same, which is right for a cache."""
+    assert answered(CrossOrigin((PAGE.decode(),), False), None) == ALLOWED
+
+
+@pytest.mark.parametrize("origin", [PAGE, OTHER])
+def test_a_list_of_origins(origin: bytes) -> None:
+    """Of a list the matching origin is echoed, and caches are told that it varies."""
+    cross_origin = CrossOrigin((PAGE.decode(), OTHER.decode()), False)
+    assert answered(cross_origin, origin) == {
+        **ALLOWED,
+        b"access-control-allow-origin": origin,
+        b"vary": VARY + b", Origin",
+    }
+
+
+@pytest.mark.parametrize("origin", [None, b"null", b"http://example.com"])
+def test_none_of_a_list(origin: bytes | None) -> None:
+    """With a list, an answer without CORS headers says too that it varies."""
+    cross_origin = CrossOrigin((PAGE.decode(), OTHER.decode()), False)
+    assert answered(cross_origin, origin) == {b"vary": VARY + b", Origin"}
+
+
+@pytest.mark.parametrize("origin", [None, PAGE, OTHER, b"null"])
+def test_any_origin(origin: bytes | None) -> None:
+    """With * every page may read the answers, and they are the same for all."""
+    assert answered(CrossOrigin(("*",), False), origin) == {
+        **ALLOWED,
+        b"access-control-allow-origin": b"*",
+    }
+
+
+@pytest.mark.parametrize("origin", [None, PAGE])
+def test_no_origins(origin: bytes | None) -> None:
+    """Without allow_origin no page of another origin may read the answers."""
+    assert answered(CrossOrigin((), False), origin) == REFUSED
+
+
+def test_the_case_of_an_origin() -> None:
+    """The scheme and the host of an origin have no case."""
+    headers = answered(CrossOrigin((OTHER.decode(),), False), b"HTTPS://Example.COM")
+    assert headers[b"access-control-allow-origin"].lower() == OTHER
+
+
+def test_headers_are_made_once() -> None:
+    """The headers of an origin are the same list for each request."""
+    cross_origin = CrossOrigin((PAGE.decode(),), False)
+    assert cross_origin.headers(PAGE) is cross_origin.headers(PAGE)

@@ -1,0 +1,523 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from django.test import override_settings
+
+from pushserver.conf import MemoryStoreSettings
+from pushserver_channels.exceptions import (
+    ChannelGone,
+    ChannelNotFound,
+    Conflict,
+    ServerStopping,
+)
+from pushserver_channels.hubs import Hub, HubRegistry, hubs
+from pushserver_channels.messages import START, Message, MessageId
+from pushserver_channels.stores.memory import MemoryStore
+
+from .exchanges import until
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+class RecordingStore(MemoryStore):
+    """A memory store that tells what it hears of listeners."""
+
+    def __init__(self, settings: MemoryStoreSettings) -> None:
+        super().__init__(settings)
+        self.heard: list[tuple[str, str]] = []
+
+    def listen(self, channel_id: str) -> None:
+        self.heard.append(("listen", channel_id))
+        super().listen(channel_id)
+
+    def unlisten(self, channel_id: str) -> None:
+        self.heard.append(("unlisten", channel_id))
+        super().unlisten(channel_id)
+
+
+class GatedStore(RecordingStore):
+    """A store far away: what it found arrives when the gate opens."""
+
+    def __init__(self, settings: MemoryStoreSettings) -> None:
+        super().__init__(settings)
+        self.gate = asyncio.Event()
+        self.looked = asyncio.Event()
+
+    async def next(
+        self, channel_id: str, after: MessageId, *, create: bool = True
+    ) -> Message | None:
+        found = await super().next(channel_id, after, create=create)
+        self.looked.set()
+        await self.gate.wait()
+        return found
+
+
+SETTINGS = MemoryStoreSettings(type="memory")
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    store = RecordingStore(SETTINGS)
+    yield Hub(store, asyncio.get_running_loop())
+    store.close()
+
+
+@pytest.fixture
+async def gated() -> AsyncIterator[Hub]:
+    store = GatedStore(SETTINGS)
+    yield Hub(store, asyncio.get_running_loop())
+    store.close()
+
+
+async def poll(
+    hub: Hub,
+    channel_id: str,
+    after: MessageId = START,
+    concurrency: str = "broadcast",
+) -> Message | None:
+    """Arm, look and wait, as a consumer does."""
+    with hub.subscription(channel_id) as subscription:
+        message = await hub.next(channel_id, after)
+        if message is None:
+            hub.settle(subscription, concurrency)
+            message = await subscription.wait()
+        return message
+
+
+async def held(hub: Hub, channel_id: str, count: int = 1) -> None:
+    await until(lambda: len(hub._waiting.get(channel_id, ())) == count)
+
+
+async def test_a_held_subscriber_is_sent_the_next_message(hub: Hub) -> None:
+    """Who waits is sent the next message, and the publisher is told."""
+    waiting = asyncio.create_task(poll(hub, "a"))
+    await held(hub, "a")
+    delivered, info = await hub.publish("a", b"news", b"text/plain")
+    message = await waiting
+    assert message is not None
+    assert (message.body, message.content_type) == (b"news", b"text/plain")
+    assert delivered
+    assert info.subscribers == 1
+    assert info.last_message_id == message.id
+
+
+async def test_nobody_waits(hub: Hub) -> None:
+    """Where nobody waits a message is kept for who asks later."""
+    delivered, info = await hub.publish("a", b"news", None)
+    assert not delivered
+    assert (info.messages, info.subscribers) == (1, 0)
+    message = await poll(hub, "a")
+    assert message is not None
+    assert message.body == b"news"
+
+
+async def test_a_message_wakes_its_channel_only(hub: Hub) -> None:
+    """A message is for those who wait on its channel."""
+    one = asyncio.create_task(poll(hub, "a"))
+    other = asyncio.create_task(poll(hub, "b"))
+    await held(hub, "a")
+    await held(hub, "b")
+    await hub.publish("a", b"news", None)
+    await one
+    assert not other.done()
+    await hub.delete("b")
+    with pytest.raises(ChannelGone):
+        await other
+
+
+async def test_all_who_wait_are_sent_the_same_message(hub: Hub) -> None:
+    """One message object is handed to all who wait."""
+    waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(100)]
+    await held(hub, "a", 100)
+    _, info = await hub.publish("a", b"news", None)
+    messages = await asyncio.gather(*waiting)
+    assert info.subscribers == 100
+    assert len({id(message) for message in messages}) == 1
+
+
+async def test_nothing_between_two_messages_is_lost(hub: Hub) -> None:
+    """Who comes back for more gets what was published meanwhile, in order."""
+    waiting = asyncio.create_task(poll(hub, "a"))
+    await held(hub, "a")
+    for body in (b"1", b"2", b"3"):
+        await hub.publish("a", body, None)
+    seen = [await waiting]
+    while len(seen) < 3:
+        last = seen[-1]
+        assert last is not None
+        seen.append(await poll(hub, "a", last.id))
+    assert [each.body for each in seen if each] == [b"1", b"2", b"3"]
+
+
+async def test_published_while_looking(gated: Hub) -> None:
+    """What is published after the store looked and before it answered is not lost."""
+    assert isinstance(gated.store, GatedStore)
+    waiting = asyncio.create_task(poll(gated, "a"))
+    await gated.store.looked.wait()
+    delivered, _ = await gated.publish("a", b"news", None)
+    gated.store.gate.set()
+    message = await waiting
+    assert message is not None
+    assert message.body == b"news"
+    assert delivered
+
+
+async def test_deleted_while_looking(gated: Hub) -> None:
+    """A channel deleted after the store looked and before it answered is gone."""
+    assert isinstance(gated.store, GatedStore)
+    waiting = asyncio.create_task(poll(gated, "a"))
+    await gated.store.looked.wait()
+    await gated.delete("a")
+    gated.store.gate.set()
+    with pytest.raises(ChannelGone):
+        await waiting
+
+
+@pytest.mark.parametrize("concurrency", ["broadcast", "last", "first"])
+async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) -> None:
+    """With each concurrency, who is still looking gets what is published meanwhile."""
+    assert isinstance(gated.store, GatedStore)
+    waiting = asyncio.create_task(poll(gated, "a", START, concurrency))
+    await gated.store.looked.wait()
+    await gated.publish("a", b"news", None)
+    gated.store.gate.set()
+    late = asyncio.create_task(poll(gated, "a", MessageId(2**40, 0), concurrency))
+    message = await waiting
+    assert message is not None
+    assert message.body == b"news"
+    await held(gated, "a")
+    await gated.publish("a", b"more", None)
+    assert await late is not None
+
+
+async def test_cancelled_while_looking(gated: Hub) -> None:
+    """A subscriber that is cancelled while the store looks leaves nothing."""
+    assert isinstance(gated.store, GatedStore)
+    waiting = asyncio.create_task(poll(gated, "a"))
+    await gated.store.looked.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not gated._waiting
+    assert gated.store.heard == [("listen", "a"), ("unlisten", "a")]
+
+
+async def test_a_future_id_waits_for_any_next_message(hub: Hub) -> None:
+    """An id newer than the newest waits for the next message, whatever its id."""
+    await hub.publish("a", b"old", None)
+    waiting = asyncio.create_task(poll(hub, "a", MessageId(2**40, 0)))
+    await held(hub, "a")
+    delivered, _ = await hub.publish("a", b"new", None)
+    message = await waiting
+    assert message is not None
+    assert message.body == b"new"
+    assert delivered
+
+
+async def test_a_message_that_is_not_kept(hub: Hub) -> None:
+    """A message that is not kept reaches who waits, and nobody later."""
+    waiting = asyncio.create_task(poll(hub, "a"))
+    await held(hub, "a")
+    delivered, info = await hub.publish("a", b"now", None, keep=False)
+    message = await waiting
+    assert message is not None
+    assert message.body == b"now"
+    assert delivered
+    assert info.messages == 0
+    assert await hub.next("a", START) is None
+
+
+async def test_no_channel_to_publish_on(hub: Hub) -> None:
+    """Where a POST may not create a channel, there must be one."""
+    with pytest.raises(ChannelNotFound):
+        await hub.publish("a", b"news", None, create=False)
+    assert await hub.create("a") == await hub.info("a")
+    await hub.publish("a", b"news", None, create=False)
+
+
+async def test_a_deletion_ends_all_waits(hub: Hub) -> None:
+    """A deletion ends each wait with an error of its own, and tells what was."""
+    waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
+    await held(hub, "a", 3)
+    info = await hub.delete("a")
+    assert (info.subscribers, info.messages) == (3, 0)
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in errors] == [ChannelGone] * 3
+    assert len({id(error) for error in errors}) == 3
+    with pytest.raises(ChannelNotFound):
+        await hub.info("a")
+
+
+async def test_nothing_to_delete(hub: Hub) -> None:
+    """A channel that is not there cannot be deleted."""
+    with pytest.raises(ChannelNotFound):
+        await hub.delete("a")
+
+
+async def test_a_wait_ends_once(hub: Hub) -> None:
+    """What ends a wait first is how it ends; ending it again changes nothing."""
+    with hub.subscription("a") as subscription:
+        assert subscription.end(None)
+        assert not subscription.end(ChannelGone())
+        delivered, _ = await hub.publish("a", b"news", None)
+        assert not delivered
+        assert await subscription.wait() is None
+
+
+async def test_who_left_is_not_sent_to(hub: Hub) -> None:
+    """A message that meets only a wait that has ended was sent to nobody."""
+    with hub.subscription("gone") as gone, hub.subscription("gone"):
+        gone.end(ServerStopping())
+        delivered, info = await hub.publish("gone", b"news", None)
+        assert delivered  # The other one waited.
+        delivered, _ = await hub.publish("gone", b"news", None)
+        assert not delivered
+        with pytest.raises(ServerStopping):
+            await gone.wait()
+    assert info.messages == 1
+
+
+async def test_leaving_twice(hub: Hub) -> None:
+    """A subscription may be left twice, also after others came and went."""
+    with hub.subscription("a") as first:
+        hub.leave(first)
+        hub.leave(first)
+        with hub.subscription("a"):
+            hub.leave(first)
+            assert (await hub.create("a")).subscribers == 1
+    assert isinstance(hub.store, RecordingStore)
+    assert hub.store.heard == [("listen", "a"), ("unlisten", "a")] * 2
+
+
+async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
+    """The store hears of a channel when the first comes and when the last leaves."""
+    assert isinstance(hub.store, RecordingStore)
+    with hub.subscription("a"), hub.subscription("a"):
+        pass
+    assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
+
+
+async def test_the_store_hears_of_a_message_sent(hub: Hub) -> None:
+    """A message that answers all who wait leaves the channel without listeners."""
+    assert isinstance(hub.store, RecordingStore)
+    with hub.subscription("a"):
+        await hub.publish("a", b"news", None)
+        assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
+    assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
+
+
+async def test_broadcast(hub: Hub) -> None:
+    """By default all who come are held."""
+    waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
+    await held(hub, "a", 3)
+    await hub.publish("a", b"news", None)
+    assert None not in await asyncio.gather(*waiting)
+
+
+async def test_last(hub: Hub) -> None:
+    """With last, older ones get a conflict and the newcomer is held."""
+    older = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
+    await held(hub, "a", 3)
+    newest = asyncio.create_task(poll(hub, "a", START, "last"))
+    errors = await asyncio.gather(*older, return_exceptions=True)
+    assert [type(error) for error in errors] == [Conflict] * 3
+    await held(hub, "a", 1)
+    _, info = await hub.publish("a", b"news", None)
+    assert info.subscribers == 1
+    assert await newest is not None
+
+
+async def test_first(hub: Hub) -> None:
+    """With first, a newcomer gets a conflict and the one before is held."""
+    oldest = asyncio.create_task(poll(hub, "a", START, "first"))
+    await held(hub, "a")
+    with pytest.raises(Conflict):
+        await poll(hub, "a", START, "first")
+    _, info = await hub.publish("a", b"news", None)
+    assert info.subscribers == 1
+    assert await oldest is not None
+
+
+@pytest.mark.parametrize("concurrency", ["last", "first"])
+async def test_no_conflict_over_a_message_that_is_there(
+    hub: Hub, concurrency: str
+) -> None:
+    """Who is answered at once conflicts with nobody."""
+    await hub.publish("a", b"1", None)
+    older = asyncio.create_task(poll(hub, "a", MessageId(2**40, 0), concurrency))
+    await held(hub, "a")
+    assert await poll(hub, "a", START, concurrency) is not None
+    assert not older.done()
+    await hub.publish("a", b"2", None)
+    await older
+
+
+@pytest.mark.parametrize("concurrency", ["last", "first"])
+async def test_no_conflict_between_channels(hub: Hub, concurrency: str) -> None:
+    """Subscribers of two channels do not conflict."""
+    waiting = [
+        asyncio.create_task(poll(hub, channel_id, START, concurrency))
+        for channel_id in ("a", "b")
+    ]
+    for channel_id in ("a", "b"):
+        await held(hub, channel_id)
+        await hub.publish(channel_id, b"news", None)
+    assert None not in await asyncio.gather(*waiting)
+
+
+class CountedSubscriptions(dict):  # type: ignore[type-arg]
+    """Who waits, with a count of how many of them were looked at."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[object]:
+        for each in super().__iter__():
+            CountedSubscriptions.looks += 1
+            yield each
+
+
+async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
+    """Letting one more wait costs the same, however many wait already."""
+    subscriptions = [hub.subscription("a") for _ in range(300)]
+    hub.enter(subscriptions[0])
+    hub._waiting["a"] = CountedSubscriptions(hub._waiting["a"])
+    for each in subscriptions:
+        hub.enter(each)
+        hub.settle(each, "broadcast")
+    looks = CountedSubscriptions.looks
+    for each in subscriptions:
+        hub.leave(each)
+    assert looks <= 2 * len(subscriptions)
+
+
+async def test_one_hub_for_each_store() -> None:
+    """The hub of a store is made when first asked for and stays the same."""
+    stores = {"default": {"type": "memory"}, "other": {"type": "memory"}}
+    with override_settings(PUSH_SERVER={"store": stores}):
+        assert hubs.get("default") is hubs.get("default")
+        assert hubs.get("default") is not hubs.get("other")
+        await hubs.get("default").publish("a", b"news", None)
+        with pytest.raises(ChannelNotFound):
+            await hubs.get("other").info("a")
+
+
+async def test_the_loop_that_serves() -> None:
+    """The registry knows the event loop that serves, from the first request on."""
+    registry = HubRegistry()
+    assert registry.loop is None
+    registry.serve()
+    assert registry.loop is asyncio.get_running_loop()
+    registry.serve()
+
+
+async def test_in_use() -> None:
+    """A process is in use from the first push client on, not from any request on."""
+    registry = HubRegistry()
+    registry.serve()
+    assert not registry.in_use
+    registry.get("default")
+    assert registry.in_use
+    registry.reset()
+    assert not registry.in_use
+
+
+async def test_the_end_of_the_server(hub: Hub) -> None:
+    """A server that stops tells all who wait, and waits until they have answered."""
+    answered = []
+
+    async def answer(channel_id: str) -> None:
+        try:
+            await poll(hub, channel_id)
+        except ServerStopping:
+            await asyncio.sleep(0)
+            answered.append(channel_id)
+
+    tasks = [asyncio.create_task(answer(channel_id)) for channel_id in "aabc"]
+    for channel_id, count in (("a", 2), ("b", 1), ("c", 1)):
+        await held(hub, channel_id, count)
+    await hub.stop()
+    assert sorted(answered) == ["a", "a", "b", "c"]
+    assert all(task.done() for task in tasks)
+    await hub.stop()
+
+
+async def test_cancelled_while_waiting(hub: Hub) -> None:
+    """A subscriber that is cancelled while it waits leaves nothing."""
+    waiting = asyncio.create_task(poll(hub, "a"))
+    await held(hub, "a")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not hub._waiting
+
+
+async def test_cancelled_just_after_a_message(hub: Hub) -> None:
+    """A message that was said to be sent reaches also who is cancelled just then."""
+    waiting = asyncio.create_task(poll(hub, "a"))
+    await held(hub, "a")
+    delivered, _ = await hub.publish("a", b"news", None, keep=False)
+    waiting.cancel()
+    assert delivered
+    message = await waiting
+    assert message is not None
+    assert message.body == b"news"
+
+
+async def test_changed_settings() -> None:
+    """A change of the settings starts with new stores, which have the new limits."""
+    with override_settings(
+        PUSH_SERVER={"store": {"type": "memory", "max_messages": 2}}
+    ):
+        before = hubs.get("default")
+        for _ in range(3):
+            _, info = await before.publish("a", b"news", None)
+        assert info.messages == 2
+    after = hubs.get("default")
+    assert after is not before
+    with pytest.raises(ChannelNotFound):
+        await after.info("a")
+    for _ in range(3):
+        _, info = await after.publish("a", b"news", None)
+    assert info.messages == 3
+
+
+async def test_a_second_loop_is_refused() -> None:
+    """A second server in this process would lose messages, so it serves nobody."""
+    registry = HubRegistry()
+    first = registry.get("default")
+    errors: list[Exception] = []
+
+    async def serve() -> None:
+        registry.serve()
+        try:
+            registry.get("default")
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    thread.join()
+    assert ["another event loop" in str(error) for error in errors] == [True]
+    assert registry.get("default") is first
+
+
+def test_a_stopped_loop_makes_room() -> None:
+    """When a loop has stopped, the next one starts with empty stores."""
+    registry = HubRegistry()
+
+    async def publish() -> tuple[Hub, int]:
+        hub = registry.get("default")
+        _, info = await hub.publish("a", b"news", None)
+        return hub, info.messages
+
+    first, messages = asyncio.run(publish())
+    assert messages == 1
+    assert registry.loop is None
+    second, messages = asyncio.run(publish())
+    assert messages == 1
+    assert first is not second
+    registry.reset()

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
+
+IDS = st.builds(MessageId, st.integers(0, 2**33), st.integers(0, 2**40))
+
+
+def message(previous: MessageId | None) -> Message:
+    return Message(MessageId(1000, 5), b"body", None, previous)
+
+
+def test_the_text_of_an_id() -> None:
+    """An id is written time:tag."""
+    assert str(MessageId(1_795_350_764, 1)) == "1795350764:1"
+
+
+@given(IDS, IDS)
+def test_order(one: MessageId, other: MessageId) -> None:
+    """Ids are ordered by time, and inside a second by tag as a number."""
+    by_time = (one.time > other.time) - (one.time < other.time)
+    by_tag = (one.tag > other.tag) - (one.tag < other.tag)
+    assert (one > other) - (one < other) == (by_time or by_tag)
+
+
+@given(IDS)
+def test_the_start(any_id: MessageId) -> None:
+    """The start is before every message."""
+    assert any_id > START
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "previous", "gap"),
+    [
+        # Nothing was missed: the one before is the one that the client has.
+        (MessageId(1000, 4), MessageId(1000, 4), None),
+        (MessageId(999, 0), MessageId(999, 0), None),
+        # Something was: the newest of it is told.
+        (MessageId(1000, 3), MessageId(1000, 4), MessageId(1000, 4)),
+        (MessageId(999, 9), MessageId(1000, 4), MessageId(1000, 4)),
+        (MessageId(1000, 9), MessageId(1000, 10), MessageId(1000, 10)),
+        (MessageId(1, 0), MessageId(1000, 4), MessageId(1000, 4)),
+        # A date without a tag is before its second.
+        (MessageId(1000, -1), MessageId(1000, 4), MessageId(1000, 4)),
+        (MessageId(1000, -1), MessageId(999, 9), None),
+        # The first message of a channel has none before it.
+        (MessageId(999, 9), None, None),
+        # A client with an id of the future missed nothing.
+        (MessageId(2000, 0), MessageId(1000, 4), None),
+        # A client that starts misses nothing.
+        (START, MessageId(1000, 4), None),
+        (MessageId(0, 0), MessageId(1000, 4), None),
+        (MessageId(0, -1), MessageId(1000, 4), None),
+    ],
+)
+def test_gaps(
+    last_seen: MessageId, previous: MessageId | None, gap: MessageId | None
+) -> None:
+    """A gap is the newest message missed by a client that has seen some."""
+    assert message(previous).gap_after(last_seen) == gap
+
+
+def test_nothing_can_be_changed() -> None:
+    """A message and a channel info are what they are."""
+    info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
+    with pytest.raises(AttributeError):
+        message(None).body = b"other"  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        info.subscribers = 1  # type: ignore[misc]
+
+
+def test_an_info_without_subscribers() -> None:
+    """A store, which knows no subscribers, tells of none."""
+    info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
+    assert info.subscribers == 0

@@ -1,0 +1,678 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+
+from pushserver_channels import passthrough
+from pushserver_channels.passthrough import CONCURRENCY, Courier, Passthrough
+from pushserver_channels.routing import get_application
+from pushserver_channels.types import Receive, Scope, Send
+
+from .exchanges import Headers, Site, http_scope, id_headers, until, until_held
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+VIEW = "/passthrough"
+
+
+class View:
+    """A site's application that hears passthrough requests.
+
+    Attributes:
+        heard: What it was told, as events like ``subscribe a``.
+        scopes: The scopes of the requests.
+        gate: Closed, it keeps all requests from being answered.
+        status: What it answers.
+        most: How many requests ran at once at most.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.status = 200
+        self.running = 0
+        self.most = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != VIEW:
+            await respond(send, 299)
+            return
+        self.running += 1
+        self.most = max(self.most, self.running)
+        message = await receive()
+        assert message["type"] == "http.request"
+        assert not message.get("more_body")
+        await self.gate.wait()
+        self.running -= 1
+        form = parse_qs(message["body"].decode(), strict_parsing=True)
+        event = "subscribe" if form.get("subscribe") == ["1"] else "unsubscribe"
+        assert form == {"channel_id": form["channel_id"], event: ["1"]}
+        self.heard.append(f"{event} {form['channel_id'][0]}")
+        self.bodies.append(message["body"])
+        self.scopes.append(scope)
+        await respond(send, self.status)
+
+
+async def respond(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": []})
+    await send({"type": "http.response.body", "body": b"a", "more_body": True})
+    await send({"type": "http.response.body", "body": b"b"})
+
+
+@pytest.fixture
+async def view() -> View:
+    return View()
+
+
+Serve = Callable[..., Site]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve locations with passthrough, before an application."""
+    changes: list[Any] = []
+
+    def serve(application: Any, **options: Any) -> Site:
+        conf = {
+            "locations": [
+                {"type": "publisher", "url": "/send-update/([^/]+)"},
+                {
+                    "type": "subscriber",
+                    "url": "/updates/([^/]+)",
+                    "create_on_get": True,
+                    "passthrough": VIEW,
+                    **options,
+                },
+            ]
+        }
+        changes.append(override_settings(PUSH_SERVER=conf))
+        changes[-1].enable()
+        return Site(get_application(application))
+
+    yield serve
+    for change in reversed(changes):
+        change.disable()
+
+
+# The courier
+
+
+def post(courier: Courier, number: int, line: object) -> Any:
+    body = b"channel_id=%d&subscribe=1" % number
+    return courier.post(VIEW, http_scope("GET", "/updates/a"), body, line)
+
+
+async def test_a_request_is_made(view: View) -> None:
+    """What is posted reaches the application as a request."""
+    notice = post(Courier(view), 1, "line")
+    await notice.told
+    assert view.heard == ["subscribe 1"]
+
+
+async def test_order_in_a_line(view: View) -> None:
+    """The requests of one line are made one after the other, in order."""
+    courier = Courier(view)
+    view.gate.clear()
+    notices = [post(courier, number, "line") for number in range(50)]
+    await until(lambda: view.running)
+    assert view.running == 1
+    view.gate.set()
+    await notices[-1].told
+    assert view.heard == [f"subscribe {number}" for number in range(50)]
+    assert view.most == 1
+
+
+async def test_many_lines(view: View) -> None:
+    """Many lines move a few at a time, each in its own order."""
+    courier = Courier(view)
+    view.gate.clear()
+    notices = [post(courier, number, number % 100) for number in range(1000)]
+    await until(lambda: view.running == CONCURRENCY)
+    view.gate.set()
+    for notice in notices:
+        await notice.told
+    assert view.most == CONCURRENCY
+    assert len(view.heard) == 1000
+    for line in range(100):
+        mine = [each for each in view.heard if int(each.split()[1]) % 100 == line]
+        assert mine == [f"subscribe {number}" for number in range(line, 1000, 100)]
+
+
+async def test_lines_take_turns(view: View) -> None:
+    """A long line does not keep others from moving."""
+    courier = Courier(view)
+    view.gate.clear()
+    for number in range(1000):
+        post(courier, number, "long")
+    last = post(courier, 5000, "short")
+    view.gate.set()
+    await last.told
+    assert len(view.heard) < 10
+    await until(lambda: len(view.heard) == 1001)
+
+
+async def test_nothing_is_left_of_a_line(view: View) -> None:
+    """Lines that are done leave nothing behind."""
+    courier = Courier(view)
+    notices = [post(courier, number, number) for number in range(100)]
+    for notice in notices:
+        await notice.told
+    await until(lambda: not courier._workers)
+    assert not courier._lines
+    assert not courier._ready
+    assert not courier._untold
+
+
+async def test_a_line_goes_on_later(view: View) -> None:
+    """A line that was done moves again when something is posted."""
+    courier = Courier(view)
+    for number in range(3):
+        await post(courier, number, "line").told
+        await until(lambda: not courier._workers)
+    assert view.heard == ["subscribe 0", "subscribe 1", "subscribe 2"]
+
+
+async def test_the_second_receive_waits(view: View) -> None:
+    """A view that listens for the client's disconnect hears none before its answer."""
+    order = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        listening = asyncio.create_task(receive())  # type: ignore[arg-type]
+        listening.add_done_callback(lambda task: order.append(task.result()["type"]))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        order.append("answered")
+        await respond(send, 200)
+        await listening
+
+    await post(Courier(application), 1, "line").told
+    assert order == ["answered", "http.disconnect"]
+
+
+async def end_early(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer nothing."""
+
+
+async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ZeroDivisionError("a view that fails")
+
+
+async def fail_late(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, 200)
+    raise ZeroDivisionError("a view that fails")
+
+
+async def give_up(scope: Scope, receive: Receive, send: Send) -> None:
+    raise asyncio.CancelledError
+
+
+async def take_too_long(scope: Scope, receive: Receive, send: Send) -> None:
+    raise asyncio.TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("broken", "logged"),
+    [
+        (end_early, "answered None"),
+        (fail, "ZeroDivisionError"),
+        (fail_late, "ZeroDivisionError"),
+        (give_up, "passthrough view at /passthrough"),
+        (take_too_long, "passthrough view at /passthrough"),
+    ],
+)
+async def test_a_view_that_fails(
+    view: View, caplog: pytest.LogCaptureFixture, broken: Any, logged: str
+) -> None:
+    """A view that fails is logged, and the lines move on."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        body = (await receive())["body"]
+        if b"channel_id=0" in body:
+            await broken(scope, receive, send)
+        else:
+            view.heard.append(body.decode())
+            await respond(send, 200)
+
+    courier = Courier(application)
+    notices = [post(courier, number % 2, number % 10) for number in range(40)]
+    for notice in notices:
+        await asyncio.wait_for(asyncio.shield(notice.told), 5)
+    assert len(view.heard) == 20
+    assert logged in caplog.text
+    assert {each.levelno for each in caplog.records} == {logging.ERROR}
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 500])
+async def test_a_status_that_is_no_success(
+    view: View, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """A view that answers an error is logged with what nobody heard."""
+    view.status = status
+    await post(Courier(view), 1, "line").told
+    assert f"answered {status}" in caplog.text
+    assert "channel_id=1&subscribe=1" in caplog.text
+
+
+@pytest.mark.parametrize("status", [200, 204])
+async def test_a_status_that_is_a_success(
+    view: View, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """A view that answers any success is not logged."""
+    view.status = status
+    await post(Courier(view), 1, "line").told
+    assert caplog.records == []
+
+
+async def test_a_view_that_never_answers(
+    view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A view that never answers is given up, logged, and the lines move on."""
+    monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.01)
+    view.gate.clear()
+    courier = Courier(view)
+    notices = [post(courier, number, number) for number in range(2 * CONCURRENCY)]
+    for notice in notices[:CONCURRENCY]:
+        await notice.told
+    view.gate.set()
+    for notice in notices[CONCURRENCY:]:
+        await notice.told
+    assert "takes too long" in caplog.text
+
+
+async def test_a_blocking_view_that_never_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Django view that hangs in its thread is given up too, and blocks nobody."""
+    monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.05)
+    let_go = threading.Event()
+    heard: list[str] = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if request.POST["channel_id"] == "0":
+            let_go.wait(30)
+        heard.append(request.POST["channel_id"])
+        return HttpResponse()
+
+    urlconf = type("urlconf", (), {"urlpatterns": [path("passthrough", view)]})
+    with override_settings(ROOT_URLCONF=urlconf):
+        courier = Courier(get_asgi_application())
+        for number in range(CONCURRENCY):
+            post(courier, 0, number)
+        free = post(courier, 1, "free")
+        try:
+            await asyncio.wait_for(asyncio.shield(free.told), 5)
+            assert heard == ["1"]
+        finally:
+            let_go.set()
+        await until(lambda: len(heard) == 1 + CONCURRENCY)
+    assert "takes too long" in caplog.text
+
+
+async def test_many_wait(
+    view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That the view is slower than subscribers come and go is logged, now and then."""
+    monkeypatch.setattr(passthrough, "MANY", 10)
+    view.gate.clear()
+    courier = Courier(view)
+    notices = [post(courier, number, number) for number in range(25)]
+    view.gate.set()
+    for notice in notices:
+        await notice.told
+    messages = [each.getMessage() for each in caplog.records]
+    assert [each.split()[0] for each in messages] == ["10", "20"]
+
+
+def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
+    """A courier goes on where another event loop runs than before."""
+    views = []
+
+    async def post_and_leave() -> None:
+        view = View()
+        view.gate.clear()
+        courier._application = view
+        post(courier, 1, "line")
+        await until(lambda: view.running)
+
+    async def post_again() -> None:
+        view = View()
+        views.append(view)
+        courier._application = view
+        await post(courier, 2, "line").told
+
+    courier = Courier(fail)
+    asyncio.run(post_and_leave())
+    asyncio.run(post_again())
+    assert views[0].heard == ["subscribe 2"]
+
+
+# The request that a view gets
+
+
+async def one_notice(view: View, channel_id: str = "a", **scope: Any) -> Scope:
+    scope = {**http_scope("GET", "/updates/a?query=1"), **scope}
+    told = Passthrough(Courier(view), VIEW)
+    told.subscribe(scope, channel_id).unsubscribe()
+    await told.drain()
+    assert len(view.scopes) == 2
+    return view.scopes[0]
+
+
+async def test_the_request(view: View) -> None:
+    """The view gets a POST of a form, as if the subscriber had made it."""
+    scope = await one_notice(view, headers=[(b"cookie", b"a=b")])
+    assert view.bodies == [b"channel_id=a&subscribe=1", b"channel_id=a&unsubscribe=1"]
+    assert (scope["type"], scope["method"]) == ("http", "POST")
+    assert (scope["path"], scope["raw_path"]) == (VIEW, VIEW.encode())
+    assert scope["query_string"] == b""
+    assert scope["client"] == ["127.0.0.1", 40_000]
+    assert (scope["scheme"], scope["http_version"]) == ("http", "1.1")
+    headers = dict(scope["headers"])
+    assert headers == {
+        b"cookie": b"a=b",
+        b"content-type": b"application/x-www-form-urlencoded",
+        b"content-length": b"24",
+    }
+
+
+async def test_headers_that_are_passed_on(view: View) -> None:
+    """The subscriber's own headers come with both requests, exactly as it sent them."""
+    sent = [
+        (b"host", b"example.com"),
+        (b"cookie", b"sessionid=1"),
+        (b"cookie", b"csrftoken=2"),
+        (b"if-modified-since", b"Thu, 1 Jan 1970 00:00:00 GMT"),
+        (b"if-none-match", b'W/"0"'),
+        (b"authorization", b"Bearer \xff"),
+        (b"origin", b"https://example.com"),
+        (b"x-forwarded-for", b"10.0.0.1"),
+        (b"user-agent", b"test"),
+        (b"x-cookie", b"3"),
+        (b"accept-language", b"sl"),
+    ]
+    await one_notice(view, headers=sent)
+    for scope in view.scopes:
+        assert scope["headers"][: len(sent)] == sent
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"expect",
+    ],
+)
+async def test_headers_that_are_not_passed_on(view: View, name: bytes) -> None:
+    """What belongs to the subscriber's connection or body does not come with them."""
+    scope = await one_notice(view, headers=[(name, b"100"), (b"x-kept", b"1")])
+    assert [key for key, _ in scope["headers"]] == [
+        b"x-kept",
+        b"content-type",
+        b"content-length",
+    ]
+    assert b"100" not in dict(scope["headers"]).values()
+
+
+@pytest.mark.parametrize(
+    "channel_id",
+    ["a b", "a&subscribe=0", "a=b", "%", "+", "\u20ac", "\U0001f600", "a/b", "\x00\n"],
+)
+async def test_any_channel_id(view: View, channel_id: str) -> None:
+    """Any channel id reaches the view as it is."""
+    await one_notice(view, channel_id)
+    assert view.heard == [f"subscribe {channel_id}", f"unsubscribe {channel_id}"]
+    for scope, body in zip(view.scopes, view.bodies, strict=True):
+        assert dict(scope["headers"])[b"content-length"] == b"%d" % len(body)
+
+
+async def test_the_subscribers_scope_is_left_alone(view: View) -> None:
+    """What the view's request is made of stays as it was."""
+    scope = http_scope("GET", "/updates/a")
+    before = {**scope, "headers": list(scope["headers"])}
+    told = Passthrough(Courier(view), VIEW)
+    told.subscribe(scope, "a").unsubscribe()
+    await told.drain()
+    assert scope == before
+
+
+# Around held requests
+
+
+async def test_a_pair(serve: Serve, view: View) -> None:
+    """A held request is told at its start and at its end."""
+    site = serve(view)
+    held = await site.hold("/updates/a")
+    await until(lambda: view.heard == ["subscribe a"])
+    await site.post("a")
+    await held.answer()
+    await until(lambda: view.heard == ["subscribe a", "unsubscribe a"])
+
+
+async def test_a_request_answered_at_once(serve: Serve, view: View) -> None:
+    """A request that is answered at once was never a subscription."""
+    site = serve(view)
+    await site.post("a")
+    assert (await site.ask("GET", "/updates/a")).status == 200
+    bad = [(b"if-none-match", b"x")]
+    assert (await site.ask("GET", "/updates/a", bad)).status == 400
+    assert (await site.ask("PATCH", "/updates/a")).status == 405
+    assert (await site.ask("OPTIONS", "/updates/a")).status == 204
+    held = await site.hold("/updates/b")
+    await site.post("b")
+    await held.answer()
+    await until(lambda: len(view.heard) == 2)
+    assert view.heard == ["subscribe b", "unsubscribe b"]
+
+
+@pytest.mark.parametrize("options", [{"create_on_get": False}, {"polling": "interval"}])
+async def test_a_request_that_is_not_held(
+    serve: Serve, view: View, options: dict[str, Any]
+) -> None:
+    """A request that is not held is not told, nor is any interval poll."""
+    site = serve(view, **options)
+    assert (await site.ask("GET", "/updates/a")).status in (304, 404)
+    await asyncio.sleep(0)
+    assert (view.heard, view.running) == ([], 0)
+
+
+@pytest.mark.parametrize("end", ["delete", "leave", "cancel", "timeout", "conflict"])
+async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
+    """Whatever ends a held request, its end is told."""
+    options: dict[str, Any] = {}
+    if end == "timeout":
+        options["timeout"] = 0.001
+    elif end == "conflict":
+        options["concurrency"] = "last"
+    site = serve(view, **options)
+    if end == "timeout":
+        await site.ask("GET", "/updates/a")
+    else:
+        held = await site.hold("/updates/a")
+        if end == "delete":
+            await site.ask("DELETE", "/send-update/a")
+        elif end == "leave":
+            held.disconnect()
+        elif end == "cancel":
+            held.future.cancel()
+        else:
+            newer = site.exchange("GET", "/updates/a").start()
+            await held.end()
+            await until_held("a")
+            newer.disconnect()
+            await newer.end()
+        await held.end()
+    pairs = 2 if end == "conflict" else 1
+    await until(lambda: len(view.heard) == 2 * pairs)
+    assert Counter(view.heard) == {"subscribe a": pairs, "unsubscribe a": pairs}
+
+
+async def test_the_newcomer_of_first(serve: Serve, view: View) -> None:
+    """A newcomer that is refused with 409 was never a subscription."""
+    site = serve(view, concurrency="first")
+    held = await site.hold("/updates/a")
+    assert (await site.ask("GET", "/updates/a")).status == 409
+    await site.post("a")
+    await held.answer()
+    await until(lambda: len(view.heard) == 2)
+    assert view.heard == ["subscribe a", "unsubscribe a"]
+
+
+async def test_a_client_that_leaves_at_once(serve: Serve, view: View) -> None:
+    """A client that leaves right after its request makes no pair or a whole one."""
+    site = serve(view)
+    for _ in range(20):
+        exchange = site.exchange("GET", "/updates/a").start()
+        exchange.disconnect()
+        await exchange.end()
+    await until(lambda: len(view.heard) % 2 == 0 and not view.running)
+    count = Counter(view.heard)
+    assert count["subscribe a"] == count["unsubscribe a"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT")],
+        [
+            (b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT"),
+            (b"if-none-match", b'W/"7"'),
+        ],
+    ],
+)
+async def test_both_id_headers(serve: Serve, view: View, headers: Headers) -> None:
+    """Both requests of a pair carry the id headers exactly as they were sent."""
+    site = serve(view)
+    held = await site.hold("/updates/a", [*headers, (b"cookie", b"a=b")])
+    await site.post("a")
+    await held.answer()
+    await until(lambda: len(view.scopes) == 2)
+    for scope in view.scopes:
+        sent = dict(scope["headers"])
+        assert sent[b"cookie"] == b"a=b"
+        for name in (b"if-modified-since", b"if-none-match"):
+            assert sent.get(name) == dict(headers).get(name)
+
+
+async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
+    """Messages are delivered while the view hangs, and what it missed is told later."""
+    site = serve(view)
+    view.gate.clear()
+    for number in range(20):
+        held = await site.hold(f"/updates/{number}")
+        assert (await site.post(f"{number}")).status == 201
+        assert (await held.answer()).status == 200
+    assert view.heard == []
+    view.gate.set()
+    await until(lambda: len(view.heard) == 40)
+    for number in range(20):
+        mine = [each for each in view.heard if each.split()[1] == str(number)]
+        assert mine == [f"subscribe {number}", f"unsubscribe {number}"]
+
+
+async def test_a_failing_view_delays_no_message(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A view that fails is logged, and messages are delivered all the same."""
+    site = serve(fail)
+    held = await site.hold("/updates/a")
+    await site.post("a")
+    assert (await held.answer()).status == 200
+    await until(lambda: caplog.text.count("ZeroDivisionError: a view") == 2)
+
+
+async def test_order_of_a_subscriber_that_comes_back(serve: Serve, view: View) -> None:
+    """A browser comes back on another connection; its pairs stay in order."""
+    site = serve(view)
+    view.gate.clear()
+    headers: list[tuple[bytes, bytes]] = []
+    for number in range(10):
+        cookie = (b"cookie", b"sessionid=1")
+        held = await site.hold(
+            "/updates/a", [*headers, cookie], client=["127.0.0.1", 1000 + number]
+        )
+        await site.post("a")
+        headers = id_headers(await held.answer())
+    view.gate.set()
+    await until(lambda: len(view.heard) == 20)
+    assert view.heard == ["subscribe a", "unsubscribe a"] * 10
+
+
+async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
+    """500 clients that poll again after each message lose no pair, in no order."""
+    site = serve(view)
+    clients = 500
+
+    async def poll(number: int) -> None:
+        headers: list[tuple[bytes, bytes]] = []
+        cookie = (b"cookie", b"id=%d" % number)
+        for _ in range(4):
+            answer = await site.ask("GET", "/updates/a", [*headers, cookie])
+            headers = id_headers(answer)
+
+    polls = [asyncio.ensure_future(poll(number)) for number in range(clients)]
+    for _ in range(4):
+        await until_held("a", clients)
+        assert (await site.post("a")).status == 201
+    await asyncio.gather(*polls)
+    await until(lambda: len(view.heard) == clients * 8, timeout=30)
+    assert view.most <= CONCURRENCY
+    order: dict[bytes, list[str]] = {}
+    for scope, event in zip(view.scopes, view.heard, strict=True):
+        order.setdefault(dict(scope["headers"])[b"cookie"], []).append(event)
+    assert len(order) == clients
+    for events in order.values():
+        assert events == ["subscribe a", "unsubscribe a"] * 4
+
+
+async def test_a_stopping_server_waits_for_the_view(serve: Serve, view: View) -> None:
+    """A request that ends with the server is answered, and then waits for the view."""
+    site = serve(view)
+    view.gate.clear()
+    held = await site.hold("/updates/a")
+    held.future.cancel()
+    await until(lambda: not held.is_silent)
+    assert not held.future.done()
+    view.gate.set()
+    answer = await held.answer()
+    assert answer.status == 503
+    assert view.heard == ["subscribe a", "unsubscribe a"]
+
+
+async def test_a_stopping_server_does_not_wait_for_long(
+    serve: Serve, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stops does not wait for ever for a view that hangs."""
+    monkeypatch.setattr(passthrough, "STOP_TIMEOUT", 0.01)
+    site = serve(view)
+    view.gate.clear()
+    held = await site.hold("/updates/a")
+    held.future.cancel()
+    assert (await held.answer()).status == 503
+    assert view.heard == []
+    view.gate.set()
+    await until(lambda: len(view.heard) == 2)

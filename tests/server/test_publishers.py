@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+from urllib.request import Request
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import override_settings
+
+from pushserver.publishers import PublishError, Receipt
+from pushserver_channels.hubs import hubs
+from pushserver_channels.messages import START
+from pushserver_channels.publishers import DirectPublisher
+from pushserver_channels.routing import get_application
+
+from .exchanges import Site, django
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+URL = "http://127.0.0.1:8001/send-update/a"
+
+Serve = Callable[..., Site]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve a publisher and a subscriber location, with options of the publisher."""
+    changes = ExitStack()
+
+    def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
+        conf = {
+            "store": {"type": "memory", **(store or {})},
+            "locations": [
+                {"type": "publisher", "url": "/send-update/([^/]+)", **options},
+                {
+                    "type": "subscriber",
+                    "url": "/updates/([^/]+)",
+                    "create_on_get": True,
+                },
+            ],
+        }
+        changes.enter_context(override_settings(PUSH_SERVER=conf))
+        hubs.serve()
+        return Site(get_application(django))
+
+    with changes:
+        yield serve
+
+
+def request(body: bytes = b"news", content_type: str | None = "x/y") -> Request:
+    request = Request(URL, data=body, method="POST")
+    if content_type is not None:
+        request.add_header("Content-Type", content_type)
+    return request
+
+
+async def publish(
+    body: bytes = b"news", channel_id: str = "a", content_type: str | None = "x/y"
+) -> Receipt:
+    return await DirectPublisher().publish(channel_id, request(body, content_type))
+
+
+async def test_to_who_waits(serve: Serve) -> None:
+    """Who waits is sent the message, and the receipt says so with the channel info."""
+    site = serve()
+    held = await site.hold("/updates/a")
+    receipt = await publish()
+    answer = await held.answer()
+    assert (receipt.status, receipt.delivered) == (201, True)
+    assert receipt.info is not None
+    assert receipt.info["subscribers"] == 1
+    assert (answer.body, answer["content-type"]) == (b"news", "x/y")
+
+
+async def test_to_nobody(serve: Serve) -> None:
+    """Where nobody waits the message is kept, and the receipt says so."""
+    site = serve()
+    receipt = await publish()
+    assert (receipt.status, receipt.delivered) == (202, False)
+    assert (await site.ask("GET", "/updates/a")).body == b"news"
+
+
+async def test_as_a_post_would(serve: Serve) -> None:
+    """The info of a receipt is the document that a POST answers, as a dict."""
+    site = serve()
+    receipt = await publish(channel_id="a")
+    posted = await site.ask(
+        "POST", "/send-update/b", [(b"accept", b"application/json")], b"news"
+    )
+    told = json.loads(posted.body)
+    assert receipt.info is not None
+    assert list(receipt.info) == list(told)
+    assert {**receipt.info, "last_message_id": ""} == {**told, "last_message_id": ""}
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain; name=\u00e9"])
+@pytest.mark.parametrize("body", [b"", bytes(range(256))])
+async def test_bytes(serve: Serve, body: bytes, content_type: str | None) -> None:
+    """The body and its type come out as they went in."""
+    site = serve()
+    await publish(body, content_type=content_type)
+    answer = await site.ask("GET", "/updates/a")
+    assert (answer.body, answer["content-type"]) == (body, content_type)
+
+
+@pytest.mark.parametrize("channel_id", ["a/b", "\u20ac", "\x00", "%2F", " ", "x" * 512])
+async def test_any_channel_id(serve: Serve, channel_id: str) -> None:
+    """Any channel id reaches the channel of that name."""
+    serve()
+    await publish(channel_id=channel_id)
+    message = await hubs.get("default").next(channel_id, START, create=False)
+    assert message is not None
+
+
+async def test_who_may_publish_is_no_question(serve: Serve) -> None:
+    """The site itself may publish, whatever addresses may."""
+    serve(allow_from=[])
+    assert (await publish()).status == 202
+
+
+async def test_messages_that_are_not_kept(serve: Serve) -> None:
+    """The location's store_messages counts here too."""
+    serve(store_messages=False)
+    receipt = await publish()
+    assert receipt.info is not None
+    assert receipt.info["messages"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        ({"max_message_size": 3}, 413, "at most 3 bytes"),
+        ({"create_on_post": False}, 404, "no such channel"),
+        ({"store": {"max_channels": 1}}, 503, "the limit"),
+    ],
+)
+async def test_refusals(
+    serve: Serve, options: dict[str, Any], status: int, reason: str
+) -> None:
+    """What the location refuses is an error with the status and the sentence."""
+    serve(**options)
+    await hubs.get("default").create("other")
+    with pytest.raises(PublishError, match=reason) as refusal:
+        await publish()
+    assert refusal.value.status == status
+    assert URL in str(refusal.value)
+
+
+async def test_the_first_publisher_location(serve: Serve) -> None:
+    """It publishes as the first publisher location does, into its store."""
+    conf = {
+        "store": {"default": {"type": "memory"}, "other": {"type": "memory"}},
+        "locations": [
+            {"type": "publisher", "url": "/first/(.+)", "store": "other"},
+            {"type": "publisher", "url": "/second/(.+)"},
+        ],
+    }
+    with override_settings(PUSH_SERVER=conf):
+        hubs.serve()
+        await publish()
+        assert (await hubs.get("other").info("a")).messages == 1
+
+
+async def test_changed_settings(serve: Serve) -> None:
+    """A change of the settings counts from the next message on."""
+    serve(max_message_size=3)
+    with pytest.raises(PublishError):
+        await publish()
+    serve(max_message_size=4)
+    await publish()
+
+
+async def test_availability() -> None:
+    """Where a publisher host is named, it is available once a push client came."""
+    with override_settings(PUSH_SERVER={"publisher_host": "127.0.0.1:8001"}):
+        site = Site(get_application(django))
+        assert not DirectPublisher().is_available()
+        await site.ask("GET", "/elsewhere")
+        assert not DirectPublisher().is_available()
+        await site.ask("GET", "/publisher/a")
+        assert DirectPublisher().is_available()
+
+
+def test_no_server_here() -> None:
+    """Without a server in this process it is an error that says what to do."""
+    assert not DirectPublisher().is_available()
+    with pytest.raises(PublishError, match="Use 'auto'") as error:
+        async_to_sync(publish)()
+    assert error.value.status is None
+
+
+def test_a_server_that_has_stopped() -> None:
+    """It does not publish into a server whose event loop has stopped."""
+
+    async def serve() -> None:
+        hubs.get("default")
+        assert DirectPublisher().is_available()
+
+    asyncio.run(serve())
+    assert not DirectPublisher().is_available()
+    with pytest.raises(PublishError):
+        async_to_sync(publish)()
+
+
+async def test_from_another_thread(serve: Serve) -> None:
+    """From a thread with its own event loop, it hands over to the one that serves."""
+    site = serve()
+    held = await site.hold("/updates/a")
+    threads: list[int] = []
+    append = hubs.get("default").store.append
+
+    async def spy(*args: Any, **kwargs: Any) -> Any:
+        threads.append(threading.get_ident())
+        return await append(*args, **kwargs)
+
+    hubs.get("default").store.append = spy  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    receipt = await loop.run_in_executor(None, lambda: asyncio.run(publish()))
+    assert receipt.delivered
+    assert (await held.answer()).body == b"news"
+    assert threads == [threading.get_ident()]
+
+
+async def test_an_error_in_another_thread(serve: Serve) -> None:
+    """A refusal reaches the thread that published."""
+    serve(max_message_size=3)
+
+    def attempt() -> None:
+        with pytest.raises(PublishError, match="at most 3 bytes"):
+            asyncio.run(publish())
+
+    await asyncio.get_running_loop().run_in_executor(None, attempt)
+
+
+async def test_many_threads(serve: Serve) -> None:
+    """Many threads that publish at once lose nothing, and each keeps its order."""
+    serve()
+    loop = asyncio.get_running_loop()
+
+    def publish_all(thread: int) -> None:
+        for number in range(25):
+            async_to_sync(publish)(b"%d:%d" % (thread, number))
+
+    with ThreadPoolExecutor(8) as pool:
+        await asyncio.gather(
+            *(loop.run_in_executor(pool, publish_all, thread) for thread in range(8))
+        )
+    bodies, after = [], START
+    while (message := await hubs.get("default").next("a", after)) is not None:
+        bodies.append(message.body)
+        after = message.id
+    for thread in range(8):
+        mine = [body for body in bodies if body.startswith(b"%d:" % thread)]
+        assert mine == [b"%d:%d" % (thread, number) for number in range(25)]
+    assert len(bodies) == 200

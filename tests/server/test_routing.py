@@ -1,0 +1,396 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from channels.generic.http import AsyncHttpConsumer
+from channels.routing import URLRouter
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from django.urls import URLPattern, path, re_path
+
+from pushserver_channels.routing import get_application
+from pushserver_channels.types import Application, Scope
+from tests.servers import ROOT
+
+from .exchanges import Answer, Exchange, django, until, until_held
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+LOCATIONS: list[dict[str, Any]] = [
+    {"type": "publisher", "url": "/send-update/([^/]+)"},
+    {"type": "subscriber", "url": "/updates/([^/]+)", "create_on_get": True},
+    {
+        "type": "subscriber",
+        "url": "/interval/([^/]+)",
+        "polling": "interval",
+        "create_on_get": True,
+    },
+]
+
+
+class Hello(AsyncHttpConsumer):
+    """A consumer of the site's own."""
+
+    async def handle(self, body: bytes) -> None:
+        await self.send_response(200, b"hello")
+
+
+def spliced(*routes: URLPattern) -> Application:
+    """Return the push locations among routes of a site."""
+    from pushserver_channels.routing import urlpatterns
+
+    router: Application = URLRouter(
+        [path("hello", Hello.as_asgi()), *urlpatterns, *routes, re_path("", django)]
+    )
+    return router
+
+
+@pytest.fixture(params=["include", "splice"])
+def application(request: pytest.FixtureRequest) -> Any:
+    """The push locations before Django, in both ways."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        yield get_application(django) if request.param == "include" else spliced()
+
+
+async def ask(
+    application: Application, method: str, path: str, body: bytes = b"", **scope: Any
+) -> Answer:
+    return await Exchange(application, method, path, (), body, **scope).answer()
+
+
+async def test_each_location(application: Application) -> None:
+    """Each location answers its paths."""
+    assert (await ask(application, "GET", "/send-update/a")).status == 404
+    assert (await ask(application, "GET", "/interval/a")).status == 304
+    assert (await ask(application, "POST", "/send-update/a", b"news")).status == 202
+    assert (await ask(application, "GET", "/updates/a")).body == b"news"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/elsewhere",
+        "/updates",
+        "/updates/",
+        "/updates/a/b",
+        "/updates/a/",
+        "/x/updates/a",
+        "//updates/a",
+        "/Updates/a",
+        "/updates/a%0A/",
+        "/updates%2Fa",
+        "/send-updates/a",
+    ],
+)
+async def test_the_whole_path(application: Application, path: str) -> None:
+    """A pattern matches the whole path; everything else goes on to Django."""
+    answer = await ask(application, "GET", path)
+    assert answer.status == 299
+
+
+@pytest.mark.parametrize("query", ["_=1699", "", "/b", "?", "a=%2F"])
+async def test_query_strings(application: Application, query: str) -> None:
+    """A query string is no part of a channel id."""
+    await ask(application, "POST", "/send-update/a", b"news")
+    answer = await ask(application, "GET", f"/interval/a?{query}")
+    assert answer.body == b"news"
+
+
+@pytest.mark.parametrize(
+    ("encoded", "channel_id"),
+    [
+        ("a%2Fb", "a/b"),
+        ("a%2fb", "a/b"),
+        ("%2F", "/"),
+        ("%252F", "%2F"),
+        ("a%20b", "a b"),
+        ("a+b", "a+b"),
+        ("%E2%82%AC", "\u20ac"),
+        ("%00", "\x00"),
+        ("%3F", "?"),
+        ("%23", "#"),
+        ("%", "%"),
+        ("%zz", "%zz"),
+        ("a;b=c", "a;b=c"),
+        ("a%0Ab", "a\nb"),
+    ],
+)
+async def test_channel_ids(
+    application: Application, encoded: str, channel_id: str
+) -> None:
+    """A channel id is the percent-decoded group, slashes and all."""
+    from pushserver_channels.hubs import hubs
+
+    answer = await ask(application, "POST", f"/send-update/{encoded}", b"news")
+    assert answer.status == 202
+    assert (await hubs.get("default").info(channel_id)).messages == 1
+    assert (await ask(application, "GET", f"/updates/{encoded}")).body == b"news"
+
+
+async def test_two_ids_are_two_channels(application: Application) -> None:
+    """Ids that differ only in their encoding are told apart where they differ."""
+    await ask(application, "POST", "/send-update/a%2Fb", b"slash")
+    await ask(application, "POST", "/send-update/a%252Fb", b"text")
+    assert (await ask(application, "GET", "/updates/a%2fb")).body == b"slash"
+    assert (await ask(application, "GET", "/updates/a%252Fb")).body == b"text"
+    assert (await ask(application, "GET", "/updates/%61%2Fb")).body == b"slash"
+
+
+@pytest.mark.parametrize("path", ["/updates/%FF", "/interval/%C3", "/send-update/%80"])
+async def test_not_utf8(application: Application, path: str) -> None:
+    """A channel id that is not UTF-8 is 400."""
+    assert (await ask(application, "GET", path)).status == 400
+
+
+async def test_without_a_raw_path(application: Application) -> None:
+    """A server that gives no raw path gives a decoded one, which is matched."""
+    for sent in ("/send-update/a%20b", "/send-update/a%E2%82%AC"):
+        answer = await ask(application, "POST", sent, b"news", raw_path=None)
+        assert answer.status == 202
+    assert (await ask(application, "GET", "/updates/a%20b")).body == b"news"
+    assert (await ask(application, "GET", "/updates/a%E2%82%AC")).body == b"news"
+
+
+@pytest.mark.parametrize("root_path", ["/site", "/site/", "/a/b", "/\u20ac"])
+async def test_root_path(application: Application, root_path: str) -> None:
+    """Under a root path, patterns match what is below it."""
+    scope = {"root_path": root_path}
+    prefix = quote(root_path.rstrip("/"))
+    path = f"{prefix}/send-update/a%2Fb"
+    answer = await ask(application, "POST", path, b"news", **scope)
+    assert answer.status == 202
+    answer = await ask(application, "GET", f"{prefix}/updates/a%2Fb", **scope)
+    assert answer.body == b"news"
+    answer = await ask(application, "GET", f"{prefix}/updates/a%2Fb/c", **scope)
+    assert answer.status == 299
+
+
+async def test_the_first_location_wins() -> None:
+    """Of two locations that match, the first one answers."""
+    locations = [
+        {"type": "subscriber", "url": "/push/only-(.+)", "polling": "interval"},
+        {"type": "publisher", "url": "/push/(.+)"},
+        {"type": "subscriber", "url": "/push/never-(.+)"},
+    ]
+    with override_settings(PUSH_SERVER={"locations": locations}):
+        application = get_application(django)
+        allow = [
+            (await ask(application, "PATCH", path))["allow"]
+            for path in ("/push/only-a", "/push/a", "/push/never-a")
+        ]
+    publisher = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+    assert allow == ["GET, OPTIONS", publisher, publisher]
+
+
+async def test_prefix_and_url() -> None:
+    """A prefix stands for any id below it, and a url wins over a prefix."""
+    locations = [
+        {"type": "publisher", "prefix": "/send/"},
+        {"type": "subscriber", "prefix": "/nothing/", "url": "/get/(a+)"},
+    ]
+    with override_settings(PUSH_SERVER={"locations": locations}):
+        application = get_application(django)
+        assert (await ask(application, "POST", "/send/a/b//c", b"1")).status == 202
+        assert (await ask(application, "POST", "/send/", b"1")).status == 299
+        assert (await ask(application, "GET", "/nothing/a")).status == 299
+        assert (await ask(application, "GET", "/get/aa")).status == 404
+
+
+async def test_no_locations() -> None:
+    """Without locations there are /publisher/ and /subscriber/."""
+    with override_settings(PUSH_SERVER={}):
+        application = get_application(django)
+        assert (await ask(application, "POST", "/publisher/a/b", b"1")).status == 202
+        assert (await ask(application, "GET", "/subscriber/a/b")).body == b"1"
+        assert (await ask(application, "GET", "/subscriber/b")).status == 404
+
+
+async def test_any_text_is_an_id() -> None:
+    """Below a prefix any text is a channel id, line ends included."""
+    with override_settings(PUSH_SERVER={}):
+        application = get_application(django)
+        for channel_id in ("a%0Ab", "%0A", "a%0D", "%E2%80%A8", "a%00b"):
+            answer = await ask(application, "POST", f"/publisher/{channel_id}", b"1")
+            assert answer.status == 202, channel_id
+
+
+async def test_named_stores() -> None:
+    """A location uses the store that it names."""
+    conf = {
+        "store": {"default": {"type": "memory"}, "other": {"type": "memory"}},
+        "locations": [
+            *LOCATIONS,
+            {"type": "publisher", "url": "/other/([^/]+)", "store": "other"},
+            {"type": "subscriber", "url": "/from-other/([^/]+)", "store": "other"},
+        ],
+    }
+    with override_settings(PUSH_SERVER=conf):
+        application = get_application(django)
+        await ask(application, "POST", "/send-update/a", b"default")
+        await ask(application, "POST", "/other/a", b"other")
+        assert (await ask(application, "GET", "/updates/a")).body == b"default"
+        assert (await ask(application, "GET", "/from-other/a")).body == b"other"
+
+
+@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
+async def test_other_protocols_go_on(kind: str) -> None:
+    """What is not HTTP goes on, also on the path of a location."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        application = get_application(django)
+        seen: list[Any] = []
+
+        async def send(message: Any) -> None:
+            seen.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("nothing is received")
+
+        scope: Scope = {"type": kind, "asgi": {"version": "3.0"}}
+        if kind == "websocket":
+            scope |= {"path": "/updates/a", "raw_path": b"/updates/a", "headers": []}
+        await application(scope, receive, send)
+    assert seen == [{"type": f"{kind}.seen"}]
+
+
+async def test_websockets_go_on_in_a_router() -> None:
+    """In a router for several protocols, push locations answer HTTP only."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        application = spliced()
+        seen: list[Any] = []
+
+        async def send(message: Any) -> None:
+            seen.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError("nothing is received")
+
+        scope: Scope = {
+            "type": "websocket",
+            "path": "/updates/a",
+            "raw_path": b"/updates/a",
+            "headers": [],
+        }
+        await application(scope, receive, send)
+    assert seen == [{"type": "websocket.seen"}]
+
+
+async def test_beside_other_consumers() -> None:
+    """Spliced into a router, the locations leave the site's other routes alone."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        application = spliced(path("after", Hello.as_asgi()))
+        assert (await ask(application, "GET", "/hello")).body == b"hello"
+        assert (await ask(application, "GET", "/after")).body == b"hello"
+        assert (await ask(application, "GET", "/interval/a")).status == 304
+        assert (await ask(application, "GET", "/else")).body == b"/else"
+
+
+async def test_a_held_request_in_a_router() -> None:
+    """A held request works the same in a router."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        application = spliced()
+        held = Exchange(application, "GET", "/updates/a").start()
+        await until_held("a")
+        answer = await ask(application, "POST", "/send-update/a", b"news")
+        assert answer.status == 201
+        assert (await held.answer()).body == b"news"
+
+
+async def test_in_a_router_inside_a_router() -> None:
+    """In a nested router too, patterns match the whole path."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        router = URLRouter([path("", spliced())])
+        assert (await ask(router, "GET", "/interval/a")).status == 304
+        assert (await ask(router, "GET", "/hello")).body == b"hello"
+        router = URLRouter([path("inner/", spliced())])
+        assert (await ask(router, "GET", "/inner/interval/a")).status == 299
+
+
+async def test_changed_settings_take_effect(application: Application) -> None:
+    """A change of the settings changes the locations of a running application."""
+    moved = [{**each, "url": "/moved" + each["url"]} for each in LOCATIONS]
+    await ask(application, "POST", "/send-update/a", b"news")
+    with override_settings(PUSH_SERVER={"locations": moved}):
+        assert (await ask(application, "GET", "/interval/a")).status == 299
+        # The stores are new ones, with the new limits.
+        assert (await ask(application, "GET", "/moved/interval/a")).status == 304
+    assert (await ask(application, "GET", "/moved/interval/a")).status == 299
+    assert (await ask(application, "GET", "/interval/a")).status == 304
+
+
+async def test_internal_addresses_take_effect(application: Application) -> None:
+    """Who may publish by default follows a change of INTERNAL_IPS."""
+    scope = {"client": ["10.0.0.1", 1]}
+    assert (await ask(application, "PUT", "/send-update/a", **scope)).status == 403
+    with override_settings(INTERNAL_IPS=["10.0.0.1"]):
+        assert (await ask(application, "PUT", "/send-update/a", **scope)).status == 200
+        assert (await ask(application, "PUT", "/send-update/a")).status == 403
+    with override_settings(INTERNAL_IPS=[]):
+        assert (await ask(application, "PUT", "/send-update/a", **scope)).status == 403
+        assert (await ask(application, "PUT", "/send-update/a")).status == 200
+
+
+WRONG: list[Any] = [
+    {"locations": [{"type": "subscriber", "url": "/a/(.+)", "polling": "quick"}]},
+    {"locations": [{"type": "subscriber", "url": "/a/.+"}]},
+    {"locations": [{"type": "subscriber", "url": "/a/("}]},
+    {"locations": [{"type": "subscriber", "url": "/a/(.+)", "store": "none"}]},
+    {"no such key": 1},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_wrong_settings_never_start(wrong: Any) -> None:
+    """Where PUSH_SERVER is wrong there is no application, by either way."""
+    with override_settings(PUSH_SERVER=wrong):
+        with pytest.raises(ImproperlyConfigured, match="^PUSH_SERVER"):
+            get_application(django)
+        with pytest.raises(ImproperlyConfigured, match="^PUSH_SERVER"):
+            spliced()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tests.asgi",
+        "import django; django.setup();"
+        " from pushserver_channels.routing import urlpatterns",
+    ],
+)
+def test_a_process_with_wrong_settings_never_starts(statement: str) -> None:
+    """A server whose PUSH_SERVER is wrong ends at once, and says why."""
+    ended = subprocess.run(
+        [sys.executable, "-c", statement],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_PUSH_SERVER": '{"locatoins": []}',
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode != 0
+    assert "PUSH_SERVER['locatoins'] is not a known setting" in ended.stderr
+    assert "Did you mean 'locations'?" in ended.stderr
+
+
+async def test_the_passthrough_view_of_a_router() -> None:
+    """Spliced into a router, passthrough requests go to the site's Django."""
+    from tests import urls
+
+    locations = [LOCATIONS[0], {**LOCATIONS[1], "passthrough": "/passthrough"}]
+    urls.heard.clear()
+    with override_settings(PUSH_SERVER={"locations": locations}):
+        application = spliced()
+        held = Exchange(application, "GET", "/updates/a").start()
+        await until_held("a")
+        await ask(application, "POST", "/send-update/a", b"news")
+        await held.answer()
+        await until(lambda: len(urls.heard) == 2)
+    assert [each["event"] for each in urls.heard] == ["subscribe", "unsubscribe"]

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from pushserver.conf import MemoryStoreSettings, RedisStoreSettings
+from pushserver_channels.messages import Message
+from pushserver_channels.stores import Store
+from pushserver_channels.stores.memory import MemoryStore
+from pushserver_channels.stores.redis import RedisStore
+from tests.valkey import Valkey
+
+#: When the clock of a test starts: in the middle of a second.
+START_OF_CLOCK = 1_700_000_000.5
+
+
+class Clock:
+    """A clock that stands until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = START_OF_CLOCK
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        """Step forward, or back if seconds are negative."""
+        self.now += seconds
+
+
+class Audience:
+    """Remembers what a store hands to those who wait.
+
+    Attributes:
+        waiting: The channels on which somebody waits.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: set[str] = set()
+        self.delivered: list[tuple[str, Message]] = []
+        self.dropped: list[str] = []
+
+    def deliver(self, channel_id: str, message: Message) -> bool:
+        self.delivered.append((channel_id, message))
+        return channel_id in self.waiting
+
+    def drop(self, channel_id: str) -> None:
+        self.dropped.append(channel_id)
+
+
+class Subject:
+    """A store under test, with its clock and its audience."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.audience = Audience()
+        store.attach(self.audience)
+
+    def free(self) -> None:
+        """Let the store free what is due by now, as it does itself in time."""
+        if isinstance(self.store, MemoryStore):
+            self.store.sweep()
+
+    def wait(self, channel_id: str) -> None:
+        """Let somebody wait on a channel."""
+        self.audience.waiting.add(channel_id)
+        self.store.listen(channel_id)
+
+    def leave(self, channel_id: str) -> None:
+        """Let nobody wait on a channel any more."""
+        self.audience.waiting.discard(channel_id)
+        self.store.unlisten(channel_id)
+
+    async def append(self, channel_id: str, body: bytes = b"") -> Message:
+        """Append a message and return it."""
+        return (await self.store.append(channel_id, body, None)).message
+
+
+MakeSubject = Callable[..., Subject]
+
+_prefixes = (f"{number}:" for number in count())
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """A real Valkey; tests tell themselves apart by the prefix of their keys."""
+    with Valkey() as process:
+        yield process
+
+
+def make_memory_store(clock: Clock, **limits: Any) -> MemoryStore:
+    """Return a store in memory."""
+    return MemoryStore(MemoryStoreSettings(type="memory", **limits), clock)
+
+
+def make_redis_store(valkey: Valkey, clock: Clock, **limits: Any) -> RedisStore:
+    """Return a store in Valkey, with keys of its own."""
+    if limits.pop("max_channels", 0):
+        pytest.skip("The channels of a shared store are not counted.")
+    prefix = next(_prefixes)
+    with valkey.client() as client:
+        # As if it was there since the epoch: then a channel's first message has none
+        # before it.
+        client.set(f"{prefix}{{00}}:mark", 0)
+    settings = RedisStoreSettings(
+        type="redis", url=valkey.url, key_prefix=prefix, **limits
+    )
+    return RedisStore(settings, clock)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeSubject]:
+    """Make stores of each kind, with their limits as options."""
+    made = []
+
+    def make(**limits: Any) -> Subject:
+        clock = Clock()
+        store: Store
+        if request.param == "memory":
+            store = make_memory_store(clock, **limits)
+        else:
+            valkey = request.getfixturevalue("valkey")
+            store = make_redis_store(valkey, clock, **limits)
+        subject = Subject(store, clock)
+        made.append(subject)
+        return subject
+
+    yield make
+    for subject in made:
+        await subject.store.aclose()

@@ -1,0 +1,280 @@
+"""What only a store in memory can promise: that memory is freed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from pushserver_channels.exceptions import ChannelNotFound
+from pushserver_channels.messages import START
+from pushserver_channels.stores import memory
+from pushserver_channels.stores.memory import MemoryStore
+
+from .conftest import MakeSubject, Subject
+
+pytestmark = pytest.mark.parametrize("make", ["memory"], indirect=True)
+
+
+def leftovers(store: MemoryStore) -> int:
+    """Return how many things a store holds on to, besides its settings."""
+    return sum(
+        len(value)
+        for value in vars(store).values()
+        if isinstance(value, dict | set | list)
+    )
+
+
+def sweep_all(subject: Subject) -> None:
+    """Free what is due, of which one sweep does a part only."""
+    assert isinstance(subject.store, MemoryStore)
+    before = -1
+    while (left := leftovers(subject.store)) != before:
+        before = left
+        subject.store.sweep()
+
+
+def timers() -> list[str]:
+    """Return the timers of the running event loop that will sweep."""
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return [repr(each) for each in scheduled if "sweep" in repr(each)]
+
+
+class Body(bytes):
+    """Bytes whose end is counted."""
+
+    freed = 0
+
+    def __del__(self) -> None:
+        Body.freed += 1
+
+
+@pytest.fixture(autouse=True)
+def none_freed() -> None:
+    Body.freed = 0
+
+
+async def publish_watched(subject: Subject, **options: bool) -> None:
+    """Publish a message whose end is counted, on the channel a."""
+    await subject.store.append("a", Body(b"x" * 1000), None, **options)
+    subject.audience.delivered.clear()
+
+
+def memory_store(make: MakeSubject, **limits: object) -> tuple[Subject, MemoryStore]:
+    subject = make(**limits)
+    if not isinstance(subject.store, MemoryStore):
+        pytest.skip("another store")
+    return subject, subject.store
+
+
+async def test_an_expired_message_is_freed(make: MakeSubject) -> None:
+    """An expired message is freed without anybody asking for its channel."""
+    subject, store = memory_store(make, message_timeout=10)
+    await publish_watched(subject)
+    subject.clock.move(10)
+    store.sweep()
+    assert Body.freed == 0
+    subject.clock.move(1)
+    store.sweep()
+    assert Body.freed == 1
+
+
+async def test_a_dropped_message_is_freed(make: MakeSubject) -> None:
+    """A message that max_messages pushes out is freed at once."""
+    subject, _ = memory_store(make, max_messages=2)
+    for freed in (0, 0, 1, 2):
+        await publish_watched(subject)
+        assert Body.freed == freed
+
+
+async def test_a_deleted_message_is_freed(make: MakeSubject) -> None:
+    """The messages of a deleted channel are freed at once."""
+    subject, _ = memory_store(make, message_timeout=10)
+    await publish_watched(subject)
+    await subject.store.delete("a")
+    assert Body.freed == 1
+
+
+async def test_an_unkept_message_is_freed(make: MakeSubject) -> None:
+    """A message that is not kept is freed at once."""
+    subject, _ = memory_store(make)
+    await publish_watched(subject, keep=False)
+    assert Body.freed == 1
+
+
+async def test_channels_used_once(make: MakeSubject) -> None:
+    """100,000 channels that are used once leave nothing behind."""
+    subject, store = memory_store(
+        make, max_messages=100, message_timeout=10, channel_timeout=3600
+    )
+    for number in range(100_000):
+        await subject.append(f"channel {number}")
+        subject.audience.delivered.clear()
+    assert len(store._channels) == 100_000
+    subject.clock.move(11)
+    sweep_all(subject)
+    assert all(each.messages is None for each in store._channels.values())
+    subject.clock.move(3600)
+    sweep_all(subject)
+    assert leftovers(store) == 0
+
+
+@pytest.mark.parametrize("use", ["ask", "create", "unkept", "wait"])
+async def test_channels_without_a_message(make: MakeSubject, use: str) -> None:
+    """Channels that were only asked for leave nothing behind either."""
+    subject, store = memory_store(make, channel_timeout=60)
+    for number in range(10_000):
+        channel_id = f"channel {number}"
+        if use == "ask":
+            await store.next(channel_id, START)
+        elif use == "create":
+            await store.create(channel_id)
+        elif use == "unkept":
+            await store.append(channel_id, b"", None, keep=False)
+            subject.audience.delivered.clear()
+        else:
+            store.listen(channel_id)
+            await store.next(channel_id, START)
+            store.unlisten(channel_id)
+    subject.clock.move(60)
+    sweep_all(subject)
+    assert leftovers(store) == 0
+
+
+async def test_channels_that_are_not_there(make: MakeSubject) -> None:
+    """Asking for channels that are not there leaves nothing behind."""
+    _, store = memory_store(make, channel_timeout=60)
+    for number in range(1000):
+        channel_id = f"channel {number}"
+        store.listen(channel_id)
+        with pytest.raises(ChannelNotFound):
+            await store.next(channel_id, START, create=False)
+        store.unlisten(channel_id)
+        with pytest.raises(ChannelNotFound):
+            await store.append(channel_id, b"", None, create=False)
+        with pytest.raises(ChannelNotFound):
+            await store.info(channel_id)
+        with pytest.raises(ChannelNotFound):
+            await store.delete(channel_id)
+    assert leftovers(store) == 0
+    assert timers() == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_loop_of_creating_and_deleting(make: MakeSubject, same: bool) -> None:
+    """Creating and deleting channels again and again makes nothing grow."""
+    subject, store = memory_store(make, message_timeout=10, channel_timeout=3600)
+    sizes = []
+    for number in range(5000):
+        channel_id = "a" if same else f"channel {number}"
+        await subject.append(channel_id)
+        subject.audience.delivered.clear()
+        await store.delete(channel_id)
+        subject.audience.dropped.clear()
+        sizes.append(leftovers(store))
+        if number % 100 == 99:
+            subject.clock.move(1)
+    assert max(sizes[2500:]) <= max(sizes[:2500])
+    subject.clock.move(3600)
+    sweep_all(subject)
+    assert leftovers(store) == 0
+
+
+async def test_many_messages_of_one_channel(make: MakeSubject) -> None:
+    """What is due does not grow with the messages of a channel."""
+    subject, store = memory_store(
+        make, max_messages=10, message_timeout=10, channel_timeout=3600
+    )
+    for number in range(10_000):
+        await subject.append("a")
+        subject.audience.delivered.clear()
+        if number % 100 == 99:
+            subject.clock.move(1)
+            store.sweep()
+    assert leftovers(store) <= 3
+    subject.clock.move(11)
+    sweep_all(subject)
+    subject.clock.move(3600)
+    sweep_all(subject)
+    assert leftovers(store) == 0
+
+
+async def test_asking_again_and_again(make: MakeSubject) -> None:
+    """What is due does not grow with the requests for a channel."""
+    subject, store = memory_store(make, channel_timeout=60)
+    for _ in range(1000):
+        store.listen("a")
+        await store.next("a", START)
+        await store.info("a")
+        store.unlisten("a")
+        subject.clock.move(1)
+        store.sweep()
+    assert leftovers(store) <= 2
+
+
+async def test_a_sweep_leaves_the_rest_for_later(
+    make: MakeSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep frees a part of what is due, so that requests get their turn."""
+    monkeypatch.setattr(memory, "SWEEP_BATCH", 10)
+    subject, store = memory_store(make, channel_timeout=60)
+    for number in range(25):
+        await store.create(f"channel {number}")
+    subject.clock.move(60)
+    store.sweep()
+    assert len(store._channels) == 15
+    store.sweep()
+    store.sweep()
+    assert leftovers(store) == 0
+
+
+async def test_it_sweeps_by_itself(
+    make: MakeSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is due is freed without a call, and then no timer is left."""
+    monkeypatch.setattr(memory, "SWEEP_INTERVAL", 0.001)
+    subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
+    assert timers() == []
+    await subject.append("a")
+    assert len(timers()) == 1
+    subject.clock.move(61)
+    while store._channels or timers():
+        await asyncio.sleep(0)
+    assert leftovers(store) == 0
+
+
+async def test_one_timer(make: MakeSubject) -> None:
+    """However much is due, and however often it is swept, one timer waits for it."""
+    _, store = memory_store(make, message_timeout=1, channel_timeout=60)
+    for number in range(10):
+        await store.create(f"channel {number}")
+        store.sweep()
+    assert len([each for each in timers() if "cancelled" not in each]) == 1
+
+
+async def test_a_closed_store_sweeps_no_more(make: MakeSubject) -> None:
+    """A store that was closed is not kept alive by its timer."""
+    subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
+    await subject.append("a")
+    store.close()
+    assert [each for each in timers() if "cancelled" not in each] == []
+
+
+async def test_no_cycles(make: MakeSubject) -> None:
+    """Channels are freed without the garbage collector."""
+    subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(100):
+            await subject.append(f"channel {number}")
+        subject.audience.delivered.clear()
+        subject.clock.move(100)
+        sweep_all(subject)
+        channels = [
+            each for each in gc.get_objects() if type(each).__name__ == "_Channel"
+        ]
+        assert channels == []
+    finally:
+        gc.enable()

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core import checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from .test_conf import OLD_BLOCK
+
+#: A store that W005 does not complain of.
+STORE = {"type": "memory", "max_messages": 100}
+
+
+def run(block: Any, settings: LazySettings, **others: Any) -> list[checks.CheckMessage]:
+    """Return what the checks say of a block and of other settings of a site."""
+    settings.PUSH_SERVER = block
+    for name, value in others.items():
+        setattr(settings, name, value)
+    messages: list[checks.CheckMessage] = checks.run_checks(tags=["pushserver"])
+    return messages
+
+
+def locations(*patterns: str, **keys: Any) -> dict[str, Any]:
+    """Return a block with a subscriber location for each pattern."""
+    each = [{"type": "subscriber", "url": pattern, **keys} for pattern in patterns]
+    return {"store": STORE, "locations": each}
+
+
+def publisher(**keys: Any) -> dict[str, Any]:
+    """Return a block with one publisher location."""
+    return {
+        "store": STORE,
+        "locations": [{"type": "publisher", "url": "/send-update/(.+)", **keys}],
+    }
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        OLD_BLOCK,
+        {"store": STORE},
+        locations(r"/a/([^/]+)", r"/b/([^/]+)"),
+        locations(),
+        locations(r"/updates/(.+)", passthrough="/with-slash/"),
+        publisher(allow_from="any"),
+    ],
+)
+def test_right_settings_are_met_with_silence(
+    block: Any, settings: LazySettings
+) -> None:
+    """The old block and other blocks without a mistake give no message at all."""
+    assert run(block, settings) == []
+
+
+def test_a_wrong_setting_is_an_error(settings: LazySettings) -> None:
+    """E001 is one sentence that names the place, and a hint what to write there."""
+    [message] = run(locations("/updates/(.+)", polling="lnog"), settings)
+    assert message.id == "pushserver.E001"
+    assert message.is_serious()
+    assert message.msg == "PUSH_SERVER['locations'][0]['polling'] is 'lnog'."
+    assert message.hint == "Did you mean 'long'?"
+
+
+def test_a_wrong_setting_ends_the_command(settings: LazySettings) -> None:
+    """The command "check" fails, showing the sentence and the hint."""
+    settings.PUSH_SERVER = {"locatons": []}
+    with pytest.raises(SystemCheckError) as caught:
+        call_command("check")
+    told = str(caught.value)
+    assert "(pushserver.E001) PUSH_SERVER['locatons'] is not a known setting." in told
+    assert "HINT: Did you mean 'locations'?" in told
+
+
+def test_a_warning_does_not_end_the_command(
+    settings: LazySettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command "check" tells a warning with its hint and succeeds."""
+    settings.PUSH_SERVER = {}
+    call_command("check")
+    told = capsys.readouterr().err
+    assert "(pushserver.W005)" in told
+    assert "HINT: Set max_messages, message_timeout, or both." in told
+
+
+def test_a_hidden_location_is_a_warning(settings: LazySettings) -> None:
+    """W001 names the location that never answers and the one that answers instead."""
+    [message] = run(locations(r"/(.+)", r"/updates/([^/]+)"), settings)
+    assert message.id == "pushserver.W001"
+    assert not message.is_serious()
+    assert message.msg.startswith("PUSH_SERVER['locations'][1] is hidden by [0]")
+    assert message.hint is not None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "hidden"),
+    [
+        ([r"/updates/(.+)", r"/updates/(.+)"], 1),
+        ([r"/updates/(.+)", r"/updates/news/([^/]+)"], 1),
+        ([r"/u/(.+)", r"/v/(.+)", r"/u/x/(.+)"], 1),
+        ([r"/u/([^/]+)", r"/u/(.+)", r"/u/([^/]+)"], 2),
+        ([r"/u/(\d+)", r"/u/(\d+)"], 1),
+        ([r"/u/(.+)", r"/u/(\d+)"], 1),
+        ([r"/u/([^/]+)/x", r"/u/([^/]+)"], 0),
+        ([r"/updates/news/([^/]+)", r"/updates/(.+)"], 0),
+        ([r"/u/([a-z]+)", r"/u/(\d+)"], 0),
+        ([r"/u/(\d+)", r"/u/(.+)"], 0),
+        ([r"(?i)/U/(.+)", r"/u/(.+)"], 1),
+    ],
+)
+def test_a_location_is_hidden_if_an_earlier_one_takes_its_paths(
+    patterns: list[str], hidden: int, settings: LazySettings
+) -> None:
+    """Each location of which all ids go to an earlier one is a warning, no other."""
+    found = [message.id for message in run(locations(*patterns), settings)]
+    assert found == ["pushserver.W001"] * hidden
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"/{site}/(.+)",
+        r"/a{,2}/(.+)",
+        r"/(?i:updates)/(.+)",
+        r"/100%/(.+)",
+        r"/a/(.+)|/b/",
+        r"/(.+)\1",
+        r"()",
+    ],
+)
+def test_no_pattern_is_too_odd_for_the_checks(
+    pattern: str, settings: LazySettings
+) -> None:
+    """What compiles can be checked: the checks tell, they never end in a traceback."""
+    assert run(locations(pattern, r"/other/(.+)"), settings) == []
+
+
+@pytest.mark.parametrize(
+    "proxied",
+    [
+        {"USE_X_FORWARDED_HOST": True},
+        {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")},
+    ],
+)
+def test_publishing_open_to_a_proxy_is_a_warning(
+    proxied: dict[str, Any], settings: LazySettings
+) -> None:
+    """W002: behind a proxy on this machine, everybody would seem to be local."""
+    [message] = run(publisher(), settings, **proxied)
+    assert message.id == "pushserver.W002"
+    assert message.msg.startswith("PUSH_SERVER['locations'][0] lets this machine")
+    assert message.hint is not None
+    assert "X-Forwarded-For" in message.hint
+
+
+@pytest.mark.parametrize(
+    ("allow_from", "warned"),
+    [
+        (["127.0.0.1"], True),
+        (["::1"], True),
+        (["0.0.0.0/0"], True),
+        (["10.0.0.1", "127.0.0.0/8"], True),
+        (["10.0.0.1"], False),
+        ([], False),
+        ("any", False),
+    ],
+)
+def test_only_loopback_looks_internal_behind_a_proxy(
+    allow_from: Any, warned: bool, settings: LazySettings
+) -> None:
+    """W002 is about this machine's own addresses; "any" was opened on purpose."""
+    found = run(publisher(allow_from=allow_from), settings, USE_X_FORWARDED_HOST=True)
+    assert [message.id for message in found] == ["pushserver.W002"] * warned
+
+
+def test_a_passthrough_that_nobody_answers_is_a_warning(settings: LazySettings) -> None:
+    """W003 names the path that is in no URLconf, and what to add."""
+    block = locations("/updates/(.+)", passthrough="http://127.0.0.1:8000/nowhere")
+    [message] = run(block, settings)
+    assert message.id == "pushserver.W003"
+    assert "['locations'][0]['passthrough'] is '/nowhere'" in message.msg
+    assert "include('pushserver.urls')" in str(message.hint)
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_a_project_without_a_urlconf_can_be_checked(
+    remove: bool, settings: LazySettings
+) -> None:
+    """A push server without URLs of Django is checked as far as it goes."""
+    settings.ROOT_URLCONF = None
+    if remove:
+        del settings.ROOT_URLCONF
+    found = run(locations("/updates/(.+)", passthrough="/passthrough"), settings)
+    assert {message.id for message in found} <= {"pushserver.W003"}
+
+
+def test_direct_publishing_without_a_shared_store_is_a_warning(
+    settings: LazySettings,
+) -> None:
+    """W004: what another process publishes directly would reach nobody."""
+    [message] = run({**publisher(), "publisher": "direct"}, settings)
+    assert message.id == "pushserver.W004"
+    assert "'direct'" in message.msg
+    assert "'auto'" in str(message.hint)
+    for other in ("auto", "http"):
+        assert run({**publisher(), "publisher": other}, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "warned"),
+    [
+        ({}, True),
+        ({"max_messages": 0, "message_timeout": 0, "channel_timeout": 1}, True),
+        ({"max_messages": 1}, False),
+        ({"message_timeout": 0.5}, False),
+    ],
+)
+def test_a_store_without_limits_is_a_warning(
+    limits: dict[str, Any], warned: bool, settings: LazySettings
+) -> None:
+    """W005 names the store that keeps every message for ever."""
+    block = {"store": {"default": STORE, "news": {"type": "memory", **limits}}}
+    found = run(block, settings)
+    assert [message.id for message in found] == ["pushserver.W005"] * warned
+    assert all("'news'" in message.msg and message.hint for message in found)
+
+
+def test_several_mistakes_that_are_no_errors_are_told_at_once(
+    settings: LazySettings,
+) -> None:
+    """All warnings come together, each with a hint."""
+    block = {
+        "publisher": "direct",
+        "locations": [
+            {"type": "publisher", "url": "/(.+)"},
+            {"type": "subscriber", "url": "/updates/(.+)", "passthrough": "/nowhere"},
+        ],
+    }
+    found = run(block, settings, USE_X_FORWARDED_HOST=True)
+    assert [message.id for message in found] == [
+        f"pushserver.W00{number}" for number in range(1, 6)
+    ]
+    assert all(message.hint for message in found)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from pushserver.paths import build_path, decode_path, match_channel
+
+PATTERNS = [
+    r"/updates/([^/]+)",
+    r"/subscriber/(.+)",
+    r"^/updates/([^/]+)$",
+    r"/updates/(?P<channel_id>[^/]+)/",
+    r"/updates/([a-z0-9_-]+)\.json",
+    r"/(\w+)/news",
+    r"/aktuell/ä ö/([^/]+)",
+    r"/shop(?:/eu)?/(.+)",
+    r"/v[12]/(\d+)",
+    r"(?i)/Updates/(.+)",
+    r"/a{2}/(.{1,40})",
+    r"(/.+)",
+]
+
+IDS = st.text(min_size=1, max_size=512)
+
+
+@given(pattern=st.sampled_from(PATTERNS), channel_id=IDS)
+def test_each_id_that_gets_a_path_comes_back(pattern: str, channel_id: str) -> None:
+    """Of any id and pattern, the path that is built matches and gives the same id."""
+    compiled = re.compile(pattern)
+    try:
+        path = build_path(compiled, channel_id)
+    except ValueError:
+        assume(False)
+    assert path.isascii()
+    # As a client takes the URL apart, and as the server gets it.
+    asked = urlsplit(f"http://localhost{path}").path
+    assert match_channel(compiled, decode_path(asked.encode())) == channel_id
+
+
+@given(channel_id=IDS.filter(lambda text: text not in (".", "..")))
+def test_each_id_has_a_path_where_the_pattern_takes_all(channel_id: str) -> None:
+    """A pattern for one path segment takes any id: slashes, newlines, non-ASCII."""
+    path = build_path(re.compile(r"/updates/([^/]+)"), channel_id)
+    assert re.fullmatch(r"/updates/[A-Za-z0-9._~%-]+", path)
+
+
+@given(
+    one=st.lists(st.sampled_from([b"a", b"/", b"%2F", b"%2f", b"%C3", b"%A4", b"%ED"])),
+    other=st.lists(st.sampled_from([b"a", b"/", b"%C3", b"%B0", b"%AF", b"%25", b"%"])),
+)
+def test_two_ids_never_become_one(one: list[bytes], other: list[bytes]) -> None:
+    """Paths of different bytes have different ids, also where they are not UTF-8."""
+    everything = re.compile("(.*)", re.DOTALL)
+    ids = [
+        match_channel(everything, decode_path(b"".join(parts)))
+        for parts in (one, other)
+    ]
+    same = unquote_to_bytes(b"".join(one)) == unquote_to_bytes(b"".join(other))
+    assert (ids[0] == ids[1]) is same
+
+
+@pytest.mark.parametrize(
+    ("channel_id", "path"),
+    [
+        ("news", "/updates/news"),
+        ("a/b", "/updates/a%2Fb"),
+        ("/", "/updates/%2F"),
+        ("käse", "/updates/k%C3%A4se"),
+        ("\U0001f4ec", "/updates/%F0%9F%93%AC"),
+        ("100%", "/updates/100%25"),
+        ("%2F", "/updates/%252F"),
+        ("a b+c", "/updates/a%20b%2Bc"),
+        ("?x=1#y", "/updates/%3Fx%3D1%23y"),
+        ("\r\n\0", "/updates/%0D%0A%00"),
+        ("a/../b", "/updates/a%2F..%2Fb"),
+        ("...", "/updates/..."),
+        ("'\"<&>\\", "/updates/%27%22%3C%26%3E%5C"),
+    ],
+)
+def test_an_id_is_percent_encoded_in_its_path(channel_id: str, path: str) -> None:
+    """An id stands in its path with all but unreserved characters encoded."""
+    assert build_path(re.compile(r"/updates/([^/]+)"), channel_id) == path
+    assert match_channel(re.compile(r"/updates/([^/]+)"), decode_path(path.encode()))
+
+
+@pytest.mark.parametrize("channel_id", [".", ".."])
+@pytest.mark.parametrize("pattern", [r"/updates/([^/]+)", r"/x/(.+)", r"/(.*)/news"])
+def test_an_id_that_clients_would_resolve_away_has_no_path(
+    pattern: str, channel_id: str
+) -> None:
+    """The ids "." and ".." are refused: clients would ask for another path."""
+    with pytest.raises(ValueError, match="has no URL"):
+        build_path(re.compile(pattern), channel_id)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "channel_id"),
+    [
+        (r"/updates/(\d+)", "news"),
+        (r"/updates/([a-z]{3})", "news"),
+        (r"/updates/(a|b)", "c"),
+        (r"/updates/([^/]+)", ""),
+        (r"/(.+)\1", "news"),
+        (r"/updates/(?!news)(.+)", "news"),
+    ],
+)
+def test_an_id_that_the_pattern_cannot_match_is_refused(
+    pattern: str, channel_id: str
+) -> None:
+    """The refusal names the id and the pattern."""
+    with pytest.raises(ValueError, match="cannot match it") as caught:
+        build_path(re.compile(pattern), channel_id)
+    assert repr(channel_id) in str(caught.value)
+    assert repr(pattern) in str(caught.value)
+
+
+def test_an_id_that_no_server_could_read_is_refused() -> None:
+    """A lone surrogate has no UTF-8 and so no path."""
+    with pytest.raises(ValueError, match="surrogate"):
+        build_path(re.compile(r"/updates/([^/]+)"), "a\udc2fb")
+
+
+def test_alternatives_in_a_group_still_make_a_path() -> None:
+    """A choice inside the group itself is no hindrance."""
+    assert build_path(re.compile(r"/(news|sports)/x"), "sports") == "/sports/x"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"/a/([^/]+)|/b/x",
+        r"/(?:a|b)/([^/]+)",
+        r"/(?i:updates)/([^/]+)",
+        r"/{site}/([^/]+)",
+        r"/a{,2}/([^/]+)",
+    ],
+)
+def test_a_pattern_that_cannot_be_turned_round_is_refused(pattern: str) -> None:
+    """What is no single path is a ValueError that names the pattern and the reason."""
+    with pytest.raises(ValueError, match="cannot be turned into a URL") as caught:
+        build_path(re.compile(pattern), "news")
+    assert repr(pattern) in str(caught.value)
+
+
+def test_a_percent_sign_in_a_pattern_is_text() -> None:
+    """A pattern's own percent sign is encoded in the path and matches it again."""
+    pattern = re.compile(r"/100%/([^/]+)")
+    path = build_path(pattern, "news")
+    assert path == "/100%25/news"
+    assert match_channel(pattern, decode_path(path.encode())) == "news"
+
+
+@pytest.mark.parametrize("pattern", [r"/updates\?id=(.+)", r"/updates#(.+)"])
+def test_an_id_is_in_the_path_and_nowhere_else(pattern: str) -> None:
+    """A path never ends early at a ? or # of the pattern: they are encoded."""
+    path = build_path(re.compile(pattern), "news")
+    assert urlsplit(f"http://localhost{path}").path == path
+
+
+@pytest.mark.parametrize("pattern", [r"updates/(.+)", r"(.+)"])
+def test_a_path_begins_with_a_slash(pattern: str) -> None:
+    """A pattern that fits no path of HTTP gives none: it would change the host."""
+    with pytest.raises(ValueError, match="has no URL"):
+        build_path(re.compile(pattern), "news")
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "channel_id"),
+    [
+        (b"/updates/news", "news"),
+        (b"/updates/%6Eews", "news"),
+        (b"/updates/a%2Fb", "a/b"),
+        (b"/updates/a%2fb", "a/b"),
+        (b"/updates/%252F", "%2F"),
+        (b"/updates/k%C3%A4se", "käse"),
+        ("/updates/käse".encode(), "käse"),
+        (b"/updates/50%", "50%"),
+        (b"/updates/%zz", "%zz"),
+        (b"/updates/a+b", "a+b"),
+        (b"/updates/a%0Ab", "a\nb"),
+        (b"/updates/", None),
+        (b"/updates/a/b", None),
+        (b"/updates/news/", None),
+        (b"/x/updates/news", None),
+        (b"/Updates/news", None),
+        (b"", None),
+    ],
+)
+def test_the_whole_path_has_to_match(raw_path: bytes, channel_id: str | None) -> None:
+    """The id is the decoded group; an encoded slash is part of it, a bare one not."""
+    pattern = re.compile(r"/updates/([^/]+)")
+    assert match_channel(pattern, decode_path(raw_path)) == channel_id
+
+
+def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
+    """Each such byte is a character that no other path gives and nobody can encode."""
+    pattern = re.compile(r"/updates/([^/]+)")
+    ids = [
+        match_channel(pattern, decode_path(path))
+        for path in (b"/updates/%FF", b"/updates/%FE", b"/updates/%EF%BF%BD")
+    ]
+    assert len(set(ids)) == 3
+    assert ids[0] is not None
+    with pytest.raises(UnicodeEncodeError):
+        ids[0].encode()
+
+
+def test_an_optional_group_without_a_part_is_an_empty_id() -> None:
+    """A path that matches without its group is found, for the location to refuse."""
+    assert match_channel(re.compile("/updates(?:/(.+))?"), "/updates") == ""
+
+
+def test_a_group_with_a_name_is_a_group() -> None:
+    """The id may be in a named group."""
+    pattern = re.compile(r"/updates/(?P<channel_id>[^/]+)")
+    assert build_path(pattern, "a/b") == "/updates/a%2Fb"
+    assert match_channel(pattern, "/updates/news") == "news"

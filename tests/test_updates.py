@@ -1,0 +1,508 @@
+from __future__ import annotations
+
+import asyncio
+import datetime
+import decimal
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.request import Request
+
+import httpx
+import pytest
+from django.conf import LazySettings
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.test import override_settings
+from django.utils.translation import gettext_lazy
+
+from pushserver.publishers import PublishError, Receipt
+from pushserver.signals import post_send_update, pre_send_update
+from pushserver.updates import (
+    asend_update,
+    publisher_url,
+    send_update,
+    subscriber_url,
+)
+
+from .servers import LOCATIONS, ServerProcess, free_port
+
+JSON = "application/json; charset=utf-8"
+
+
+@pytest.fixture(autouse=True)
+def site(server: ServerProcess, settings: LazySettings) -> None:
+    """A site in this process whose push server is another process."""
+    settings.PUSH_SERVER = {
+        "publisher_host": f"127.0.0.1:{server.port}",
+        "subscriber_host": f"127.0.0.1:{server.port}",
+        "locations": LOCATIONS,
+    }
+
+
+@pytest.fixture
+def nobody(settings: LazySettings) -> str:
+    """The site's push server is down; its host."""
+    host = f"127.0.0.1:{free_port()}"
+    settings.PUSH_SERVER = {"publisher_host": host, "locations": LOCATIONS}
+    return host
+
+
+@pytest.fixture
+def signals() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What the signals of updates say, in their order."""
+    heard: list[tuple[str, dict[str, Any]]] = []
+
+    def hear_pre(signal: Any, **kwargs: Any) -> None:
+        heard.append(("pre", kwargs))
+
+    def hear_post(signal: Any, **kwargs: Any) -> None:
+        heard.append(("post", kwargs))
+
+    pre_send_update.connect(hear_pre)
+    post_send_update.connect(hear_post)
+    yield heard
+    pre_send_update.disconnect(hear_pre)
+    post_send_update.disconnect(hear_post)
+
+
+@pytest.fixture
+def channel_id() -> str:
+    """A channel that no other test uses."""
+    return uuid.uuid4().hex
+
+
+def received(channel_id: object) -> httpx.Response:
+    """Return the first message of a channel, as a subscriber gets it."""
+    url = subscriber_url(channel_id).replace("/updates/", "/interval/")
+    return httpx.get(url)
+
+
+NOW = datetime.datetime(2026, 11, 22, 14, 30, 1, 5000, tzinfo=datetime.timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        ({"a": [1, 2.5, None, True]}, {"a": [1, 2.5, None, True]}),
+        ("käse \U0001f4ec \0 </script>", "käse \U0001f4ec \0 </script>"),
+        (None, None),
+        ([], []),
+        ("", ""),
+        (NOW, "2026-11-22T14:30:01.005Z"),
+        (datetime.timedelta(days=1), "P1DT00H00M00S"),
+        (decimal.Decimal("1.10"), "1.10"),
+        (uuid.UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        ({"label": gettext_lazy("News")}, {"label": "News"}),
+        ({1: 2}, {"1": 2}),
+        (10**400, 10**400),
+        ("x" * 500_000, "x" * 500_000),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_data_is_sent_as_json(data: Any, seen: Any, channel_id: str) -> None:
+    """What Django's JSON encoder writes arrives, with the type and length it has."""
+    receipt = send_update(channel_id, data)
+    assert receipt is not None
+    assert receipt.status == 202
+    assert not receipt.delivered
+    assert receipt.info is not None
+    assert receipt.info["messages"] == 1
+    response = received(channel_id)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == JSON
+    assert int(response.headers["Content-Length"]) == len(response.content)
+    assert json.loads(response.content) == seen
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [
+        ('{"a": "käse"}', '{"a": "käse"}'.encode()),
+        ("\U0001f4ec", "\U0001f4ec".encode()),
+        ("", b""),
+        (b"", b""),
+        (b"\x00\xff\r\n\r\n0\r\n\r\n", b"\x00\xff\r\n\r\n0\r\n\r\n"),
+        (bytearray(b"[1]"), b"[1]"),
+        (memoryview(b"[1, 2]")[::2], b"[,2"),
+        (json.dumps({"a": "ä"}, ensure_ascii=False), '{"a": "ä"}'.encode()),
+    ],
+)
+def test_serialized_data_is_sent_as_it_is(
+    data: Any, body: bytes, channel_id: str
+) -> None:
+    """Text becomes UTF-8 and bytes stay as they are, with the length in bytes."""
+    send_update(channel_id, data, already_serialized=True)
+    response = received(channel_id)
+    assert response.status_code == 200
+    assert response.content == body
+    assert response.headers["Content-Length"] == str(len(body))
+    assert response.headers["Content-Type"] == JSON
+
+
+@pytest.mark.parametrize("data", [{"a": 1}, None, 5, ["x"], gettext_lazy("x")])
+def test_what_is_not_text_is_not_serialized_already(data: Any) -> None:
+    """Data that is no text is a TypeError that says what it must be."""
+    with pytest.raises(TypeError, match="must be str or bytes, not"):
+        send_update("news", data, already_serialized=True)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_json_is_refused(
+    number: float, channel_id: str, signals: list[Any]
+) -> None:
+    """A NaN, which no browser could parse, is a ValueError and nothing is sent."""
+    with pytest.raises(ValueError, match="JSON"):
+        send_update(channel_id, {"a": [number]})
+    assert received(channel_id).status_code == 304
+    assert signals == []
+
+
+@pytest.mark.parametrize("data", [object(), {1, 2}, b"bytes", {(1, 2): 3}])
+def test_what_cannot_be_serialized_is_a_type_error(
+    data: Any, channel_id: str, settings: LazySettings
+) -> None:
+    """Errors of the programmer are raised whatever is ignored."""
+    settings.PUSH_SERVER_IGNORE_ERRORS = True
+    with pytest.raises(TypeError):
+        send_update(channel_id, data, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "channel_id", [17, uuid.UUID(int=17), gettext_lazy("lazy"), 1.5, "käse/a b?c#%d"]
+)
+def test_an_id_that_is_no_text_becomes_one(channel_id: object) -> None:
+    """A primary key or a UUID names the channel of its text."""
+    data = uuid.uuid4().hex
+    httpx.delete(publisher_url(channel_id))
+    send_update(channel_id, data)
+    assert received(str(channel_id)).json() == data
+
+
+@pytest.mark.parametrize("channel_id", [b"news", bytearray(b"news"), None])
+def test_an_id_that_has_no_text_of_its_own_is_refused(channel_id: object) -> None:
+    """Bytes and None are a mistake: nobody subscribes to "b'news'" or "None"."""
+    for make_url in (publisher_url, subscriber_url):
+        with pytest.raises((TypeError, ValueError)):
+            make_url(channel_id)
+
+
+def test_the_signals_carry_what_is_sent(
+    channel_id: str, signals: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Before and after, the same update is told; after it, what happened, too."""
+    data = {"käse": [1]}
+    receipt = send_update(channel_id, data)
+    assert [name for name, _ in signals] == ["pre", "post"]
+    for _, said in signals:
+        assert said["sender"] is send_update
+        assert said["channel_id"] is channel_id
+        assert said["data"] is data
+        assert said["already_serialized"] is False
+        assert isinstance(said["request"], Request)
+        assert said["request"] is signals[0][1]["request"]
+    request = signals[0][1]["request"]
+    assert request.full_url == publisher_url(channel_id)
+    assert request.get_method() == "POST"
+    assert json.loads(request.data) == data
+    assert request.get_header("Content-type") == JSON
+    assert "response" not in signals[0][1]
+    assert signals[1][1]["response"] is receipt
+
+
+def test_the_signals_carry_serialized_data_as_it_was_given(
+    channel_id: str, signals: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Serialized data is the text or bytes of the caller, and is said to be such."""
+    send_update(channel_id, "[1]", True)
+    for _, said in signals:
+        assert said["already_serialized"] is True
+        assert said["data"] == "[1]"
+        assert said["request"].data == b"[1]"
+
+
+def test_a_failure_is_told_to_who_listens(
+    nobody: str, signals: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """When publishing fails, the exception that is raised is the response."""
+    with pytest.raises(PublishError) as caught:
+        send_update("news", {})
+    assert [name for name, _ in signals] == ["pre", "post"]
+    assert signals[1][1]["response"] is caught.value
+
+
+def test_an_ignored_failure_is_told_to_who_listens(
+    nobody: str, signals: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The signal tells also of the failure that is not raised."""
+    assert send_update("news", {}, ignore_errors=True) is None
+    assert isinstance(signals[1][1]["response"], PublishError)
+
+
+def test_a_failure_that_is_no_publishing_error_is_told_and_raised(
+    settings: LazySettings,
+    signals: list[tuple[str, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A failure of another kind is raised whatever is ignored, and told as well."""
+    settings.PUSH_SERVER = {"publisher": "direct"}
+    monkeypatch.setitem(sys.modules, "pushserver_channels.publishers", None)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        send_update("news", {}, ignore_errors=True)
+    assert signals[1][1]["response"] is caught.value
+
+
+def test_receivers_may_be_async(channel_id: str) -> None:
+    """A receiver that is a coroutine hears the signal, too."""
+    heard = []
+
+    async def hear(signal: Any, **kwargs: Any) -> None:
+        await asyncio.sleep(0)
+        heard.append(kwargs["channel_id"])
+
+    pre_send_update.connect(hear)
+    try:
+        send_update(channel_id, {})
+    finally:
+        pre_send_update.disconnect(hear)
+    assert heard == [channel_id]
+
+
+def test_a_receiver_may_send_an_update_itself(channel_id: str) -> None:
+    """From the receiver of a signal, another channel can be told."""
+
+    def copy(signal: Any, channel_id: str, data: Any, **kwargs: Any) -> None:
+        if not channel_id.endswith("-copy"):
+            send_update(f"{channel_id}-copy", data)
+
+    post_send_update.connect(copy)
+    try:
+        send_update(channel_id, [5])
+    finally:
+        post_send_update.disconnect(copy)
+    assert received(f"{channel_id}-copy").json() == [5]
+
+
+def test_what_a_receiver_raises_before_stops_the_update(channel_id: str) -> None:
+    """A receiver of the first signal may forbid the update by an exception."""
+
+    def forbid(signal: Any, **kwargs: Any) -> None:
+        raise PermissionError("not now")
+
+    pre_send_update.connect(forbid)
+    try:
+        with pytest.raises(PermissionError, match="not now"):
+            send_update(channel_id, {})
+    finally:
+        pre_send_update.disconnect(forbid)
+    assert received(channel_id).status_code == 304
+
+
+def test_a_header_that_a_receiver_adds_is_sent(channel_id: str) -> None:
+    """A receiver of the first signal may change the request, as its type."""
+
+    def change(signal: Any, request: Request, **kwargs: Any) -> None:
+        request.add_header("Content-Type", "text/plain")
+
+    pre_send_update.connect(change)
+    try:
+        send_update(channel_id, "plain", already_serialized=True)
+    finally:
+        pre_send_update.disconnect(change)
+    assert received(channel_id).headers["Content-Type"] == "text/plain"
+
+
+def test_an_unreachable_server_is_an_error(nobody: str) -> None:
+    """The error names the URL and what to do about it."""
+    with pytest.raises(PublishError) as caught:
+        send_update("news", {})
+    error = caught.value
+    assert error.url == f"http://{nobody}/send-update/news"
+    assert error.status is None
+    assert error.url in str(error)
+    assert "PUSH_SERVER['publisher_host']" in str(error)
+
+
+def test_errors_are_ignored_where_the_caller_says_so(
+    nobody: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ignored failure is logged, and None is what happened."""
+    assert send_update("news", {}, ignore_errors=True) is None
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert nobody in record.getMessage()
+
+
+def test_errors_are_ignored_where_the_site_says_so(nobody: str) -> None:
+    """PUSH_SERVER_IGNORE_ERRORS is read at each call."""
+    for ignored in (True, False, True):
+        with override_settings(PUSH_SERVER_IGNORE_ERRORS=ignored):
+            if ignored:
+                assert send_update("news", {}) is None
+            else:
+                with pytest.raises(PublishError):
+                    send_update("news", {})
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:http", "a b", "a..b", f"{'a' * 64}.com", "http://127.0.0.1:1", "[::1"],
+)
+def test_a_host_that_is_none_is_an_error_of_the_site(
+    host: str, settings: LazySettings
+) -> None:
+    """A host that cannot be connected to is told as such, whoever finds it out."""
+    settings.PUSH_SERVER = {"publisher_host": host, "locations": LOCATIONS}
+    with pytest.raises((PublishError, ImproperlyConfigured)):
+        send_update("news", {})
+
+
+async def test_in_async_code_the_sync_function_says_what_to_write() -> None:
+    """It would block the event loop, so it is refused with the way out."""
+    with pytest.raises(SynchronousOnlyOperation, match="await asend_update") as caught:
+        send_update("news", {})
+    assert "event loop" in str(caught.value)
+
+
+async def test_in_async_code_the_async_function_sends(
+    channel_id: str, signals: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """asend_update sends the same and tells the same."""
+    receipt = await asend_update(channel_id, {"a": "ä"})
+    assert isinstance(receipt, Receipt)
+    assert receipt.status == 202
+    assert [name for name, _ in signals] == ["pre", "post"]
+    response = await asyncio.to_thread(received, channel_id)
+    assert response.json() == {"a": "ä"}
+
+
+async def test_in_async_code_errors_are_raised_and_ignored_alike(nobody: str) -> None:
+    """asend_update knows ignore_errors, too."""
+    with pytest.raises(PublishError):
+        await asend_update("news", {})
+    assert await asend_update("news", {}, ignore_errors=True) is None
+
+
+async def test_many_updates_at_once_all_arrive(channel_id: str) -> None:
+    """Updates that are sent at the same time do not get in each other's way."""
+    receipts = await asyncio.gather(
+        *(asend_update(f"{channel_id}-{number}", number) for number in range(40))
+    )
+    assert [each.status for each in receipts if each] == [202] * 40
+    for number in (0, 17, 39):
+        response = await asyncio.to_thread(received, f"{channel_id}-{number}")
+        assert response.json() == number
+
+
+@pytest.mark.parametrize(
+    ("block", "publishes_at", "subscribes_at"),
+    [
+        ({}, "http://127.0.0.1:8001/publisher/a%2Fb", "/subscriber/a%2Fb"),
+        (
+            {"publisher_host": "push:1", "subscriber_host": "example.com"},
+            "http://push:1/publisher/a%2Fb",
+            "http://example.com/subscriber/a%2Fb",
+        ),
+        (
+            {
+                "publisher_host": {"location": "push:1", "secure": True},
+                "subscriber_host": {"location": "example.com", "secure": True},
+            },
+            "https://push:1/publisher/a%2Fb",
+            "https://example.com/subscriber/a%2Fb",
+        ),
+        (
+            {"address": "10.0.0.1", "port": 9000},
+            "http://10.0.0.1:9000/publisher/a%2Fb",
+            "/subscriber/a%2Fb",
+        ),
+        (
+            {"address": "0.0.0.0"},
+            "http://127.0.0.1:8001/publisher/a%2Fb",
+            "/subscriber/a%2Fb",
+        ),
+        (
+            {"address": "::", "port": 9000},
+            "http://127.0.0.1:9000/publisher/a%2Fb",
+            "/subscriber/a%2Fb",
+        ),
+        (
+            {"address": "::1"},
+            "http://[::1]:8001/publisher/a%2Fb",
+            "/subscriber/a%2Fb",
+        ),
+    ],
+)
+def test_the_urls_follow_the_settings(
+    block: dict[str, Any],
+    publishes_at: str,
+    subscribes_at: str,
+    settings: LazySettings,
+) -> None:
+    """Hosts come from the settings, else from where runpushserver listens."""
+    settings.PUSH_SERVER = block
+    assert publisher_url("a/b") == publishes_at
+    assert subscriber_url("a/b") == subscribes_at
+
+
+def test_the_first_location_of_a_kind_is_the_one(settings: LazySettings) -> None:
+    """Of several locations the first of its kind gives the URL."""
+    settings.PUSH_SERVER = {
+        "publisher_host": "h",
+        "locations": [
+            {"type": "subscriber", "url": r"^/a/([^/]+)/$"},
+            {"type": "subscriber", "prefix": "/b/"},
+            {"type": "publisher", "prefix": "/c/"},
+            {"type": "publisher", "prefix": "/d/"},
+        ],
+    }
+    assert subscriber_url(5) == "/a/5/"
+    assert publisher_url(5) == "http://h/c/5"
+
+
+@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
+def test_without_a_location_there_is_no_url(
+    make_url: Callable[[object], str], settings: LazySettings
+) -> None:
+    """A site without such a location is told so."""
+    settings.PUSH_SERVER = {"locations": []}
+    with pytest.raises(ValueError, match=r"PUSH_SERVER\['locations'\] has no \w+ loc"):
+        make_url("news")
+
+
+@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
+def test_an_id_has_a_length(
+    make_url: Callable[[object], str], settings: LazySettings
+) -> None:
+    """An id that the server would refuse for its length has no URL; in characters."""
+    settings.PUSH_SERVER = {}
+    assert make_url("ä" * 512).endswith("%C3%A4" * 512)
+    for channel_id in ("", "x" * 513, "x" * 1_000_000):
+        with pytest.raises(ValueError, match="from 1 to 512 characters"):
+            make_url(channel_id)
+
+
+@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
+def test_under_a_prefix_any_text_is_an_id(
+    make_url: Callable[[object], str], settings: LazySettings
+) -> None:
+    """A prefix takes slashes, line breaks and all other characters."""
+    settings.PUSH_SERVER = {}
+    for channel_id in ("a/b", "a\nb", "\r", "\u2028", "a\0", "ä", "%", "a;b=c", "-"):
+        assert make_url(channel_id)
+
+
+@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
+def test_an_id_that_the_pattern_cannot_match_has_no_url(
+    make_url: Callable[[object], str], settings: LazySettings
+) -> None:
+    """The error says which id and which pattern."""
+    settings.PUSH_SERVER = {
+        "locations": [
+            {"type": "publisher", "url": r"/p/(\d+)"},
+            {"type": "subscriber", "url": r"/s/(\d+)"},
+        ]
+    }
+    with pytest.raises(ValueError, match=r"'news' has no URL: .*\(\\\\d\+\)"):
+        make_url("news")

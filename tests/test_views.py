@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from django.conf import LazySettings
+from django.core.asgi import get_asgi_application
+from django.dispatch import Signal
+from django.http import HttpRequest
+from django.test import Client
+from django.urls import reverse
+
+from pushserver.signals import channel_subscribe, channel_unsubscribe
+from pushserver.views import INTERNAL_REQUEST
+
+FORM = "application/x-www-form-urlencoded"
+OUTSIDE = "203.0.113.9"
+
+#: Makes a request and returns its status and text.
+Ask = Callable[..., tuple[int, str]]
+
+
+def ask_wsgi(
+    body: bytes | str = "channel_id=news&subscribe=1",
+    *,
+    path: str = "/passthrough",
+    method: str = "POST",
+    content_type: str = FORM,
+    address: str = "127.0.0.1",
+    headers: dict[str, str] | None = None,
+    csrf: bool = False,
+) -> tuple[int, str]:
+    """Ask the site as a WSGI server does."""
+    client = Client(enforce_csrf_checks=csrf, REMOTE_ADDR=address)
+    response = client.generic(method, path, body, content_type, headers=headers)
+    return response.status_code, response.content.decode()
+
+
+def ask_asgi(
+    body: bytes | str = "channel_id=news&subscribe=1",
+    *,
+    path: str = "/passthrough",
+    method: str = "POST",
+    content_type: str = FORM,
+    address: str = "127.0.0.1",
+    headers: dict[str, str] | None = None,
+    csrf: bool = False,
+    scope: dict[str, Any] | None = None,
+) -> tuple[int, str]:
+    """Ask the site as an ASGI server does."""
+    body = body.encode() if isinstance(body, str) else body
+    raw = [
+        (name.lower().encode(), value.encode())
+        for name, value in {
+            "Host": "testserver",
+            "Content-Type": content_type,
+            "Content-Length": str(len(body)),
+            **(headers or {}),
+        }.items()
+    ]
+    path, _, query = path.partition("?")
+    request = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": raw,
+        "client": [address, 4711] if address else None,
+        "server": ["127.0.0.1", 80],
+        **(scope or {}),
+    }
+
+    async def ask() -> tuple[int, str]:
+        site = ApplicationCommunicator(get_asgi_application(), request)
+        await site.send_input({"type": "http.request", "body": body})
+        start = await site.receive_output(5)
+        text = b""
+        more = True
+        while more:
+            part = await site.receive_output(5)
+            text += part.get("body", b"")
+            more = part.get("more_body", False)
+        await site.wait(5)
+        return start["status"], text.decode()
+
+    answer: tuple[int, str] = async_to_sync(ask)()
+    return answer
+
+
+@pytest.fixture(params=[ask_wsgi, ask_asgi], ids=["wsgi", "asgi"])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    """Ask the site over each of Django's interfaces."""
+    function: Ask = request.param
+    return function
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What the two signals of subscriptions say, in their order."""
+    said: list[tuple[str, dict[str, Any]]] = []
+
+    def hear_subscribe(signal: Signal, **kwargs: Any) -> None:
+        said.append(("subscribe", kwargs))
+
+    def hear_unsubscribe(signal: Signal, **kwargs: Any) -> None:
+        said.append(("unsubscribe", kwargs))
+
+    channel_subscribe.connect(hear_subscribe)
+    channel_unsubscribe.connect(hear_unsubscribe)
+    yield said
+    channel_subscribe.disconnect(hear_subscribe)
+    channel_unsubscribe.disconnect(hear_unsubscribe)
+
+
+def events(heard: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
+    """Return the names of the events and their channels."""
+    return [(event, said["channel_id"]) for event, said in heard]
+
+
+@pytest.mark.parametrize("event", ["subscribe", "unsubscribe"])
+def test_a_form_becomes_a_signal(
+    event: str, ask: Ask, heard: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """Each event is its signal, with the channel and the subscriber's request."""
+    status, text = ask(
+        f"channel_id=news&{event}=1",
+        headers={
+            "Cookie": "sessionid=abc",
+            "If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT",
+            "If-None-Match": "0",
+        },
+    )
+    assert (status, text) == (200, "")
+    [(name, said)] = heard
+    assert name == event
+    assert said["channel_id"] == "news"
+    request = said["request"]
+    assert isinstance(request, HttpRequest)
+    assert request.COOKIES == {"sessionid": "abc"}
+    assert request.headers["If-Modified-Since"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert request.headers["If-None-Match"] == "0"
+    assert said["sender"].__name__ == "passthrough"
+
+
+def test_the_request_has_a_user(
+    ask: Ask, heard: list[tuple[str, dict[str, Any]]], settings: LazySettings
+) -> None:
+    """The request has run through the middleware, which knows the user."""
+    settings.INSTALLED_APPS = [
+        *settings.INSTALLED_APPS,
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+    ]
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+    ]
+    ask()
+    [(_, said)] = heard
+    assert said["request"].user.is_anonymous
+
+
+@pytest.mark.parametrize(
+    "channel_id",
+    ["a/b c&d=e%f+g", "käse \U0001f4ec", "x" * 512, "\r\n", "0", "None", "\0", "'\""],
+)
+def test_any_channel_id_comes_through(
+    channel_id: str, ask: Ask, heard: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The form carries any text as the id."""
+    status, _ = ask(urlencode({"channel_id": channel_id, "unsubscribe": "1"}))
+    assert status == 200
+    assert events(heard) == [("unsubscribe", channel_id)]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("", "The form has no channel_id."),
+        ("subscribe=1", "The form has no channel_id."),
+        ("channel_id=&subscribe=1", "The form has no channel_id."),
+        ("channel_id=news", "The form has neither subscribe nor unsubscribe."),
+        ("channel_id=news&subscribe=", "The form has neither"),
+        ("channel_id=news&publish=1", "The form has neither"),
+        (b"\x00\xff\xfe", "The form has no channel_id."),
+        ('{"channel_id": "news", "subscribe": 1}', "The form has no channel_id."),
+    ],
+)
+def test_an_incomplete_form_is_refused(
+    body: bytes | str, reason: str, ask: Ask, heard: list[Any]
+) -> None:
+    """403 says what the form lacks, and nobody hears anything."""
+    status, text = ask(body)
+    assert status == 403
+    assert text.startswith(reason)
+    assert heard == []
+
+
+def test_a_form_of_another_type_is_refused(ask: Ask, heard: list[Any]) -> None:
+    """What is no form holds no channel id, whatever it looks like."""
+    assert ask(content_type="application/json")[0] == 403
+    assert heard == []
+
+
+def test_the_query_string_is_no_form(ask: Ask, heard: list[Any]) -> None:
+    """A channel id in the URL does not count."""
+    status, _ = ask("", path="/passthrough?channel_id=news&subscribe=1")
+    assert status == 403
+    assert heard == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
+def test_only_a_post_is_answered(method: str, ask: Ask, heard: list[Any]) -> None:
+    """Other methods are 403, also with a complete form and from inside."""
+    status, text = ask(method=method)
+    assert status == 403
+    assert heard == []
+    if method != "HEAD":
+        assert text == "A passthrough request is a POST.\n"
+
+
+@pytest.mark.parametrize(
+    ("internal_ips", "address", "forwarded_for", "status"),
+    [
+        (["127.0.0.1"], "127.0.0.1", None, 200),
+        (["127.0.0.1"], OUTSIDE, None, 403),
+        (["127.0.0.1"], "127.0.0.2", None, 403),
+        (["127.0.0.0/8"], "127.0.0.2", None, 200),
+        (["::1"], "::1", None, 200),
+        (["127.0.0.1"], "::ffff:127.0.0.1", None, 200),
+        (["10.0.0.1", "localhost"], "10.0.0.1", None, 200),
+        ([], "127.0.0.1", None, 403),
+        (["localhost"], "127.0.0.1", None, 403),
+        (["127.0.0.1"], "", None, 403),
+        (["127.0.0.1"], "unix:", None, 403),
+        (["127.0.0.1"], "127.0.0.1", OUTSIDE, 403),
+        (["127.0.0.1"], "127.0.0.1", "127.0.0.1", 200),
+        (["127.0.0.1"], "127.0.0.1", f"127.0.0.1, {OUTSIDE}", 403),
+        (["127.0.0.1"], "127.0.0.1", f"{OUTSIDE}, 127.0.0.1", 403),
+        (["127.0.0.1"], "127.0.0.1", "nonsense", 403),
+        (["127.0.0.1"], OUTSIDE, "127.0.0.1", 403),
+    ],
+)
+def test_other_requests_are_answered_from_inside_only(
+    internal_ips: list[str],
+    address: str,
+    forwarded_for: str | None,
+    status: int,
+    ask: Ask,
+    heard: list[Any],
+    settings: LazySettings,
+) -> None:
+    """For an nginx in our place: INTERNAL_IPS, and each hop of X-Forwarded-For."""
+    settings.INTERNAL_IPS = internal_ips
+    headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
+    found, text = ask(address=address, headers=headers)
+    assert found == status
+    assert len(heard) == (status == 200)
+    if status == 403:
+        assert text == "Only the push server may make passthrough requests.\n"
+
+
+def test_a_request_of_the_push_server_itself_is_internal(
+    heard: list[Any], settings: LazySettings
+) -> None:
+    """The mark in the scope counts wherever the subscriber comes from."""
+    settings.INTERNAL_IPS = []
+    status, _ = ask_asgi(
+        address=OUTSIDE,
+        headers={"X-Forwarded-For": OUTSIDE},
+        scope={INTERNAL_REQUEST: True},
+    )
+    assert status == 200
+    assert events(heard) == [("subscribe", "news")]
+
+
+@pytest.mark.parametrize("mark", ["1", 1, None, False, "True"])
+def test_only_the_mark_itself_is_the_mark(
+    mark: object, heard: list[Any], settings: LazySettings
+) -> None:
+    """Another value under the key of the mark is not the mark."""
+    status, _ = ask_asgi(address=OUTSIDE, scope={INTERNAL_REQUEST: mark})
+    assert status == 403
+    assert heard == []
+
+
+def test_no_header_is_the_mark(ask: Ask, heard: list[Any]) -> None:
+    """A client that sends the name of the mark is as foreign as before."""
+    for name in (INTERNAL_REQUEST, "pushserver-internal", "pushserver_internal"):
+        assert ask(address=OUTSIDE, headers={name: "True"})[0] == 403
+    assert heard == []
+
+
+def test_the_internal_request_has_to_be_a_whole_form_too(heard: list[Any]) -> None:
+    """The mark spares the address, not the method and the form."""
+    internal = {INTERNAL_REQUEST: True}
+    assert ask_asgi(method="GET", scope=internal)[0] == 403
+    assert ask_asgi("channel_id=news", scope=internal)[0] == 403
+    assert heard == []
+
+
+def test_no_csrf_token_is_asked_for(
+    ask: Ask, heard: list[Any], settings: LazySettings
+) -> None:
+    """The push server has no form of the site's pages."""
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.middleware.csrf.CsrfViewMiddleware",
+    ]
+    assert ask(csrf=True)[0] == 200
+    assert len(heard) == 1
+
+
+def test_no_login_is_asked_for(
+    ask: Ask, heard: list[Any], settings: LazySettings
+) -> None:
+    """Who may subscribe without a login is told of on a site that else wants one."""
+    settings.INSTALLED_APPS = [
+        *settings.INSTALLED_APPS,
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+    ]
+    settings.MIDDLEWARE = [
+        *settings.MIDDLEWARE,
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    ]
+    assert ask()[0] == 200
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("path", ["/passthrough", "/passthrough/", "/with-slash/"])
+def test_it_answers_with_a_slash_and_without(
+    path: str, ask: Ask, heard: list[Any]
+) -> None:
+    """The URLs may be included at any prefix; a slash at the end does no harm."""
+    assert ask(path=path)[0] == 200
+    assert len(heard) == 1
+
+
+def test_it_answers_nothing_below_its_url(ask: Ask) -> None:
+    """Other paths under the prefix are not its affair."""
+    for path in ("/passthrough/x", "/passthroughx", "/passthrough//"):
+        assert ask(path=path)[0] == 404
+
+
+def test_its_route_has_a_name() -> None:
+    """Sites may ask for the URL by its name."""
+    assert reverse("pushserver-passthrough") in ("/passthrough", "/with-slash/")
+
+
+@pytest.mark.parametrize("event", ["subscribe", "unsubscribe"])
+def test_what_a_receiver_raises_harms_nobody(
+    event: str,
+    ask: Ask,
+    heard: list[tuple[str, dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged with its traceback, and the receivers after it still hear."""
+    signal = {"subscribe": channel_subscribe, "unsubscribe": channel_unsubscribe}[event]
+    later: list[str] = []
+
+    def fail(**kwargs: Any) -> None:
+        raise LookupError("a receiver that fails")
+
+    def hear(channel_id: str, **kwargs: Any) -> None:
+        later.append(channel_id)
+
+    signal.connect(fail)
+    signal.connect(hear)
+    try:
+        with caplog.at_level(logging.ERROR):
+            status, _ = ask(f"channel_id=news&{event}=1")
+    finally:
+        signal.disconnect(fail)
+        signal.disconnect(hear)
+    assert status == 200
+    assert later == ["news"]
+    assert events(heard) == [(event, "news")]
+    [record] = [each for each in caplog.records if each.exc_info]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], LookupError)
+
+
+def test_a_receiver_may_be_async(ask: Ask) -> None:
+    """A receiver that is a coroutine hears, too."""
+    later: list[str] = []
+
+    async def hear(channel_id: str, **kwargs: Any) -> None:
+        later.append(channel_id)
+
+    channel_subscribe.connect(hear)
+    try:
+        assert ask()[0] == 200
+    finally:
+        channel_subscribe.disconnect(hear)
+    assert later == ["news"]
