@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -19,22 +19,26 @@ from django.core.signals import setting_changed
 from .addresses import Network
 from .readers import (
     InvalidSetting,
+    address,
     addresses,
     count,
     flag,
     header,
     host,
     internal_addresses,
+    key_prefix,
     nearest,
     one_of,
     origins,
     path,
     port,
     read_section,
+    redis_url,
     regex,
     seconds,
     setting,
     text,
+    uncounted,
 )
 
 Kind = TypeVar("Kind")
@@ -81,7 +85,41 @@ class MemoryStoreSettings(StoreSettings):
     """A store in this process's memory."""
 
 
-STORE_TYPES: dict[str, type[StoreSettings]] = {"memory": MemoryStoreSettings}
+@dataclass(frozen=True)
+class RedisStoreSettings(StoreSettings):
+    """A store in Redis, for any number of processes.
+
+    Attributes:
+        url: Where Redis is: ``redis://``, ``rediss://`` or ``unix://``; with
+            ``+sentinel`` or ``+cluster`` after the scheme, several hosts.
+        host: Instead of a URL: its host,
+        port: its port,
+        database: and the number of its database.
+        key_prefix: Begins all keys and all names of pub/sub channels.
+    """
+
+    shared: ClassVar[bool] = True
+
+    max_channels: int = setting(uncounted, default=0)
+    url: str | None = setting(redis_url, default=None)
+    host: str = setting(text, default="127.0.0.1")
+    port: int = setting(port, default=6379)
+    database: int = setting(count, default=0)
+    key_prefix: str = setting(key_prefix, default="pushserver:")
+
+    @property
+    def address(self) -> str:
+        """Where Redis is, as a URL."""
+        if self.url is not None:
+            return self.url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis://{host}:{self.port}/{self.database}"
+
+
+STORE_TYPES: dict[str, type[StoreSettings]] = {
+    "memory": MemoryStoreSettings,
+    "redis": RedisStoreSettings,
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +129,7 @@ class Location:
     Attributes:
         url: Matches the whole path; its one group is the channel id.
         store: The name of the store that keeps the messages.
-        max_channel_id_length: Characters; a longer id is refused.
+        max_channel_id_length: Characters; a longer id is refused. 0 for no limit.
     """
 
     type: str = setting(one_of("publisher", "subscriber"))
@@ -107,7 +145,7 @@ class PublisherLocation(Location):
     Attributes:
         create_on_post: Whether a POST creates a channel that does not exist.
         store_messages: Whether messages are kept for who asks later.
-        max_message_size: Bytes; a longer body is refused.
+        max_message_size: Bytes; a longer body is refused. 0 for no limit.
         allow_from: The networks that may publish, None for any address.
     """
 
@@ -172,6 +210,11 @@ def _read_store(place: str, raw: object) -> StoreSettings:
     if "type" not in raw:
         raise InvalidSetting(place, "has no 'type'", "Add 'type': 'memory'.")
     kind = one_of(*STORE_TYPES)(f"{place}['type']", raw["type"])
+    for key in ("host", "port", "database"):
+        if raw.get("url") is not None and raw.get(key) is not None:
+            raise InvalidSetting(
+                f"{place}[{key!r}]", "is given beside a 'url'", "Write it into the URL."
+            )
     store = read_section(STORE_TYPES[kind], place, raw)
     if 0 < store.max_messages < store.min_messages:
         raise InvalidSetting(
@@ -184,7 +227,8 @@ def _read_store(place: str, raw: object) -> StoreSettings:
 
 def _read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
     """Return stores by name, from one store or from a dict of named stores."""
-    if isinstance(raw, Mapping) and raw and "type" not in raw:
+    keys = {each.name for kind in STORE_TYPES.values() for each in fields(kind)}
+    if isinstance(raw, Mapping) and raw and not keys & raw.keys():
         stores = {
             name: _read_store(f"{place}[{name!r}]", store)
             for name, store in raw.items()
@@ -257,7 +301,7 @@ class PushServerSettings:
         locations: In the order in which they are tried.
     """
 
-    address: str | None = setting(text, default=None)
+    address: str | None = setting(address, default=None)
     port: int | None = setting(port, default=None)
     publisher_host: Host | None = setting(_read_host, default=None)
     subscriber_host: Host | None = setting(_read_host, default=None)

@@ -47,8 +47,8 @@ def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
         path = "".join(
             (quote(before, _SAFE), quote(channel_id, safe=""), quote(after, _SAFE))
         )
-        if not path.startswith("/"):
-            continue  # It would go on in the name of the host.
+        if not path.startswith("/") or path.startswith("//"):
+            continue  # It would go on in the name of the host, or be taken for one.
         if {".", ".."} & set(path.split("/")):
             continue  # Clients resolve these away, and would ask for another channel.
         if match_channel(pattern, decode_path(path.encode())) == channel_id:

@@ -62,6 +62,7 @@ class PublishError(OSError):
 
     def __init__(self, url: str, reason: str, status: int | None = None) -> None:
         super().__init__(url, reason)
+        self.errno = None  # Which OSError would take the URL for.
         self.url = url
         self.reason = reason
         self.status = status
@@ -95,25 +96,21 @@ class HTTPPublisher:
         """Send the request, in a thread, within ``publisher_timeout`` seconds."""
         limit = get_settings().publisher_timeout or inf
         deadline = monotonic() + limit
-        connection = self._connection(request.type, request.host, limit)
         # The connection's own limit is for each read; an answer may come in drops.
         sockets: list[socket] = []
         timer = asyncio.get_running_loop().call_later(limit, _abort, sockets)
         try:
             return await sync_to_async(self._post, thread_sensitive=False)(
-                connection, request, deadline, sockets
+                request, limit, deadline, sockets
             )
         finally:
             timer.cancel()
 
     def _post(
-        self,
-        connection: HTTPConnection,
-        request: Request,
-        deadline: float,
-        sockets: list[socket],
+        self, request: Request, limit: float, deadline: float, sockets: list[socket]
     ) -> Receipt:
         url = request.full_url
+        connection = self._connection(request.type, request.host, limit)
         try:
             connection.request(
                 "POST",
@@ -123,6 +120,8 @@ class HTTPPublisher:
             )
             # The connection forgets its socket where the server is going to close it.
             sockets.append(connection.sock)
+            if monotonic() >= deadline:
+                raise TimeoutError  # Nobody will abort it any more.
             with connection.getresponse() as response:
                 body = response.read()
             if monotonic() >= deadline:
@@ -198,7 +197,8 @@ def _why_unreachable(error: Exception) -> str:
 def _why_refused(response: HTTPResponse, body: bytes) -> str:
     reason = f"it answered {response.status} {response.reason}."
     if response.getheader("Content-Type", "").startswith("text/plain"):
-        reason += f" {body[:500].decode(errors='replace').strip()}"
+        text = body[:500].decode(errors="replace")
+        reason += " " + " ".join("".join(filter(str.isprintable, text)).split())
     return reason
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from difflib import get_close_matches
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -83,14 +84,28 @@ def text(place: str, value: object) -> str:
     return value
 
 
-_NAME = r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
-_HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]+\]|{_NAME})(?::(?P<port>\d{{1,5}}))?")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
+_HOST = re.compile(
+    r"(\[(?P<ipv6>.+)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?", re.ASCII
+)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_host(location: str) -> bool:
     """Return whether this is a host name or address, with or without a port."""
     match = _HOST.fullmatch(location)
-    return match is not None and int(match["port"] or 1) in range(1, 65536)
+    if match is None or int(match["port"] or 1) not in range(1, 65536):
+        return False
+    if match["ipv6"] is not None:
+        return _is_address(match["ipv6"])
+    return _NAME.fullmatch(match["name"]) is not None
 
 
 def host(place: str, value: object) -> str:
@@ -103,6 +118,17 @@ def host(place: str, value: object) -> str:
             " '127.0.0.1:8001'.",
         )
     return location
+
+
+def address(place: str, value: object) -> str:
+    name = text(place, value)
+    if not _is_address(name) and not _NAME.fullmatch(name):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}",
+            "It must be an address or a host name, without a port.",
+        )
+    return name
 
 
 def header(place: str, value: object) -> str:
@@ -201,6 +227,46 @@ def path(place: str, value: object) -> str:
             "It must be a path ('/passthrough') or a URL with one.",
         )
     return path
+
+
+def redis_url(place: str, value: object) -> str:
+    url = text(place, value)
+    parts = urlsplit(url)
+    schemes = [
+        secure + kind
+        for kind in ("", "+sentinel", "+cluster")
+        for secure in ("redis", "rediss")
+    ]
+    if parts.scheme not in [*schemes, "unix"] or not (parts.netloc or parts.path):
+        # A URL may hold a password, so it is not told.
+        raise InvalidSetting(
+            place,
+            "is no URL of Redis",
+            f"It begins with {', '.join(schemes)} or unix, as in"
+            " 'redis://127.0.0.1:6379/0'.",
+        )
+    return url
+
+
+def key_prefix(place: str, value: object) -> str:
+    if not isinstance(value, str) or "{" in value or "}" in value:
+        raise InvalidSetting(
+            place,
+            f"is {value!r}",
+            "It must be a text without braces, which mean something to Redis.",
+        )
+    return value
+
+
+def uncounted(place: str, value: object) -> int:
+    if count(place, value):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}, and nobody counts the channels of a store that processes"
+            " share",
+            "Leave it out; 'channel_timeout' bounds them, and Redis's own maxmemory.",
+        )
+    return 0
 
 
 def setting(read: Reader, **default: Any) -> Any:

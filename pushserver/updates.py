@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from math import inf
 from typing import Any
 from urllib.request import Request
 
@@ -123,10 +124,11 @@ def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
     if channel_id is None or isinstance(channel_id, bytes | bytearray | memoryview):
         raise TypeError(f"A channel id is a text, not {channel_id!r}.")
     channel = str(channel_id)
-    if not 0 < len(channel) <= location.max_channel_id_length:
+    limit = location.max_channel_id_length or inf
+    if not 0 < len(channel) <= limit:
         raise ValueError(
-            f"A channel id has from 1 to {location.max_channel_id_length} characters;"
-            f" this one has {len(channel)}."
+            f"A channel id has from 1 to {limit} characters; this one has"
+            f" {len(channel)}."
         )
     return build_path(location.url, channel)
 

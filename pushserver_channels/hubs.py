@@ -13,7 +13,7 @@ from django.core.signals import setting_changed
 from pushserver.conf import get_settings
 
 from .exceptions import ChannelGone, Conflict, ServerStopping
-from .messages import ChannelInfo, Message, MessageId
+from .messages import START, ChannelInfo, Message, MessageId
 from .shutdown import call_before_shutdown
 from .stores import Store, make_store
 
@@ -31,10 +31,11 @@ class Subscription:
     so nothing is lost between looking into the store and waiting.
     """
 
-    __slots__ = ("_hub", "_outcome", "channel_id", "task")
+    __slots__ = ("_hub", "_outcome", "channel_id", "looks_after", "task")
 
     def __init__(self, hub: Hub, channel_id: str) -> None:
         self.channel_id = channel_id
+        self.looks_after: MessageId | None = None
         self.task = asyncio.current_task(hub.loop)
         self._hub = hub
         self._outcome: asyncio.Future[Outcome] = hub.loop.create_future()
@@ -50,6 +51,18 @@ class Subscription:
         traceback: TracebackType | None,
     ) -> None:
         self._hub.leave(self)
+
+    async def next(self, after: MessageId, *, create: bool = True) -> Message | None:
+        """Return the next kept message after an id: :meth:`Store.next`.
+
+        While the store looks, no message up to that id is heard: one that the client
+        was sent by another process may be only on its way to this one.
+        """
+        self.looks_after = after
+        try:
+            return await self._hub.next(self.channel_id, after, create=create)
+        finally:
+            self.looks_after = None
 
     def end(self, outcome: Outcome) -> bool:
         """End the wait, and return whether this is what ended it."""
@@ -91,6 +104,7 @@ class Hub:
         self.store = store
         self.loop = loop
         store.attach(self)
+        self._stopping = False
         # Who waits on each channel, in the order in which they came.
         self._waiting: dict[str, dict[Subscription, None]] = {}
 
@@ -141,8 +155,9 @@ class Hub:
 
     def deliver(self, channel_id: str, message: Message) -> bool:
         """Hand a message to all who wait on its channel; return whether one did."""
+        waiting = self._take_all(channel_id, message.id)
         # A list, because any() of a generator stops at the first.
-        return any([each.end(message) for each in self._take_all(channel_id)])  # noqa: C419
+        return any([each.end(message) for each in waiting])  # noqa: C419
 
     def drop(self, channel_id: str) -> None:
         """Tell all who wait on a channel that it was deleted."""
@@ -152,6 +167,7 @@ class Hub:
 
     async def stop(self) -> None:
         """End all waits with 503, and return when they have been answered."""
+        self._stopping = True
         tasks = []
         for channel_id in list(self._waiting):
             for each in self._take_all(channel_id):
@@ -168,8 +184,11 @@ class Hub:
             newcomer: The subscription that is about to wait.
             concurrency: ``broadcast``, ``last`` or ``first``: the location's setting.
 
-        Raises :class:`~pushserver_channels.exceptions.Conflict` for the newcomer.
+        Raises :class:`~pushserver_channels.exceptions.Conflict` for the newcomer, or
+        :class:`~pushserver_channels.exceptions.ServerStopping`.
         """
+        if self._stopping:
+            raise ServerStopping
         if concurrency == "broadcast":
             return
         waiting = self._waiting.get(newcomer.channel_id, ())
@@ -197,12 +216,27 @@ class Hub:
                 del self._waiting[subscription.channel_id]
                 self.store.unlisten(subscription.channel_id)
 
-    def _take_all(self, channel_id: str) -> Iterable[Subscription]:
-        """Return who waits on a channel, and let them hear it no more."""
+    def _take_all(
+        self, channel_id: str, news: MessageId | None = None
+    ) -> Iterable[Subscription]:
+        """Return who waits on a channel, and let them hear it no more.
+
+        Args:
+            channel_id: The channel.
+            news: The id of a message; who looks for what follows it goes on to hear.
+        """
         waiting = self._waiting.pop(channel_id, None)
         if waiting is None:
             return ()
-        self.store.unlisten(channel_id)
+        others = []
+        if news is not None:
+            others = [each for each in waiting if (each.looks_after or START) >= news]
+        if others:
+            for each in others:
+                del waiting[each]
+            self._waiting[channel_id] = dict.fromkeys(others)
+        else:
+            self.store.unlisten(channel_id)
         return waiting
 
     def _count(self, channel_id: str) -> int:

@@ -1,4 +1,4 @@
-"""Publishing without HTTP: into the hub of this process."""
+"""Publishing without HTTP: into the hub of this process, or the shared store."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pushserver.publishers import PublishError, Receipt
 from .exceptions import MessageTooLarge, PushError
 from .hubs import hubs
 from .messages import ChannelInfo
+from .protocol import check_content_type
+from .stores import make_store
 
 
 class DirectPublisher:
@@ -19,10 +21,17 @@ class DirectPublisher:
     def is_available(self) -> bool:
         """Return whether what is published here reaches the subscribers.
 
-        That the server could run in this process is not enough: behind an nginx that is
-        the push server itself, no push client ever asks this one.
+        It does where the store is shared, or where the server runs in this process. If
+        a publisher_host is named, though, a client has to have asked this server:
+        behind an nginx that is the push server itself, none ever does.
         """
-        return hubs.in_use
+        settings = get_settings()
+        location = settings.first_location(PublisherLocation)
+        if location is not None and settings.store[location.store].shared:
+            return True
+        if hubs.loop is None:
+            return False
+        return hubs.in_use or settings.publisher_host is None
 
     async def publish(self, channel_id: str, request: Request) -> Receipt:
         """Publish the body of a request on a channel, from any event loop.
@@ -30,7 +39,7 @@ class DirectPublisher:
         Raises :class:`pushserver.publishers.PublishError`.
         """
         loop = hubs.loop
-        if loop is None:
+        if loop is None and not self.is_available():
             raise PublishError(
                 request.full_url,
                 "PUSH_SERVER['publisher'] is 'direct', but no push server runs in this"
@@ -38,7 +47,7 @@ class DirectPublisher:
             )
         publishing = self._publish(channel_id, request)
         try:
-            if loop is asyncio.get_running_loop():
+            if loop is None or loop is asyncio.get_running_loop():
                 return await publishing
             # The hub belongs to the loop that serves; this one is a thread's own.
             return await asyncio.wrap_future(
@@ -52,17 +61,38 @@ class DirectPublisher:
         assert location is not None, "publisher_url() has found one"
         body = request.data
         assert isinstance(body, bytes), "asend_update() has made it"
-        if len(body) > location.max_message_size:
+        if 0 < location.max_message_size < len(body):
             raise MessageTooLarge(location.max_message_size)
-        content_type = request.get_header("Content-type")
-        delivered, info = await hubs.get(location.store).publish(
+        header = request.get_header("Content-type")
+        content_type = header.encode("latin-1") if header else None
+        check_content_type(content_type)
+        publish = _append if hubs.loop is None else hubs.get(location.store).publish
+        delivered, info = await publish(
             channel_id,
             body,
-            content_type.encode("latin-1") if content_type else None,
+            content_type,
             keep=location.store_messages,
             create=location.create_on_post,
         )
         return Receipt(201 if delivered else 202, _as_dict(info))
+
+
+async def _append(
+    channel_id: str, body: bytes, content_type: bytes | None, **options: bool
+) -> tuple[bool, ChannelInfo]:
+    """Publish from a process without a push server, straight to the shared store.
+
+    Each time over a connection of its own: a sync caller's event loop lasts no longer.
+    """
+    settings = get_settings()
+    location = settings.first_location(PublisherLocation)
+    assert location is not None, "publisher_url() has found one"
+    store = make_store(settings.store[location.store])
+    try:
+        appended = await store.append(channel_id, body, content_type, **options)
+    finally:
+        await store.aclose()
+    return appended.delivered, appended.info
 
 
 def _as_dict(info: ChannelInfo) -> dict[str, object]:

@@ -131,7 +131,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"store": {"type": "memry"}}, "['store']['type']", "Did you mean 'memory'?"),
     ({"store": {"type": "disk"}}, "['store']['type']", "is 'disk'"),
     ({"store": {"type": None}}, "['store']['type']", "is None"),
-    ({"store": {"max_messages": 5}}, "['store']", "is a dict"),
+    ({"store": {"max_messages": 5}}, "['store']", "has no 'type'"),
     ({"store": {"default": {}}}, "['store']['default']", "has no 'type'"),
     (
         {"store": {"default": {"type": "memory", "max_messages": "1"}}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from typing import ClassVar
 
 from channels.generic.http import AsyncHttpConsumer
@@ -111,7 +112,7 @@ class PushConsumer(AsyncHttpConsumer):
         limit = self.location.max_channel_id_length
         if not channel_id:
             raise InvalidChannelId("The URL has no channel id.")
-        if len(channel_id) > limit:
+        if 0 < limit < len(channel_id):
             raise InvalidChannelId(f"A channel id has at most {limit} characters here.")
         try:
             channel_id.encode()
@@ -136,17 +137,22 @@ class PushConsumer(AsyncHttpConsumer):
         return message.get("body", b""), message.get("more_body", False)
 
     async def read_body(self, max_size: int) -> bytes:
-        """Return the body, or raise :class:`MessageTooLarge` once it is sure to be."""
+        """Return the body, or raise :class:`MessageTooLarge` once it is sure to be.
+
+        Args:
+            max_size: Bytes, 0 for no limit.
+        """
+        limit = max_size or inf
         declared = self.headers.get(b"content-length", b"0")
         # (int() refuses thousands of digits, which are too many bytes in any case.)
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > max_size):
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
             raise MessageTooLarge(max_size)
         parts, size, more = [], 0, True
         while more:
             part, more = await self.receive_body()
             parts.append(part)
             size += len(part)
-            if size > max_size:
+            if size > limit:
                 raise MessageTooLarge(max_size)
         return b"".join(parts)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from pushserver.conf import MemoryStoreSettings, StoreSettings
+from pushserver.conf import RedisStoreSettings, StoreSettings
 
 from .base import Audience, Store
 from .memory import MemoryStore
+from .redis import RedisStore
 
 __all__ = ["Audience", "Store", "make_store"]
 
 
 def make_store(settings: StoreSettings) -> Store:
-    """Return a new store of the kind that its settings are for."""
-    kinds = {MemoryStoreSettings: MemoryStore}
-    return kinds[type(settings)](settings)  # type: ignore[index]
+    """Return a new store of the kind that its settings are for.
+
+    Raises ``ImproperlyConfigured`` if a package that it needs is not installed.
+    """
+    if isinstance(settings, RedisStoreSettings):
+        return RedisStore(settings)
+    return MemoryStore(settings)

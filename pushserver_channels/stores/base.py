@@ -81,7 +81,9 @@ class Store(ABC):
     ) -> Message | None:
         """Return the oldest kept message newer than an id, None if there is none yet.
 
-        Counts as a subscriber's request. Raises
+        If there is none and the channel is listened to, what is published from the look
+        on is handed to the audience, also before this returns. It counts as a
+        subscriber's request. Raises
         :class:`~pushserver_channels.exceptions.ChannelNotFound` if there is no such
         channel and ``create`` is false.
         """
@@ -116,3 +118,7 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop background work; the store is not used again."""
+
+    async def aclose(self) -> None:
+        """Close the store, and return when that is done."""
+        self.close()

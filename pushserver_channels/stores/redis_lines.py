@@ -12,16 +12,14 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from .redis_scripts import Script
-
-if TYPE_CHECKING:
-    from redis.asyncio import Connection, RedisCluster
 
 #: Where a server listens; empty if there is only one.
 Address = tuple[Any, ...]
@@ -39,6 +37,35 @@ SILENCE = 10
 _CONFIRMATIONS = {b"subscribe", b"unsubscribe", b"ssubscribe", b"sunsubscribe"}
 
 
+def load(module: str) -> Any:
+    """Return a module of redis-py. Raises ``ImproperlyConfigured``."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            "A store of the type 'redis' needs the package redis. Install it with:"
+            " pip install django-pushserver[redis]"
+        ) from error
+
+
+class Connection(Protocol):
+    """What is used of a connection of redis-py."""
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self, nowait: bool) -> None: ...
+
+    def pack_command(self, *args: Any) -> list[bytes]: ...
+
+    async def send_packed_command(
+        self, command: Iterable[bytes], check_health: bool
+    ) -> None: ...
+
+    async def read_response(
+        self, disable_decoding: bool, *, push_request: bool
+    ) -> Any: ...
+
+
 class LineError(Exception):
     """Redis did not do what it was asked; the text says why."""
 
@@ -52,6 +79,10 @@ class LineError(Exception):
 
 class LineLost(LineError):
     """The connection ended before the answer: the command was run or not."""
+
+
+class LineSilent(LineLost):
+    """There was no answer in time."""
 
 
 class Misplaced(LineError):
@@ -115,6 +146,7 @@ class Line:
         self._connection = connection
         self._on_push = on_push
         self._on_end = on_end
+        self._known: set[str] = set()  # The scripts that were sent.
         self._questions: deque[_Question] = deque()
         self._outgoing: list[bytes] = []
         self._sender: asyncio.Task[None] | None = None
@@ -130,11 +162,10 @@ class Line:
     async def open(
         cls,
         connection: Connection,
-        scripts: Sequence[Script],
         on_push: Callable[[Push], None],
         on_end: Callable[[Line, LineError], None],
     ) -> Line:
-        """Connect, and return the line once the server knows the scripts."""
+        """Connect, and return the line once the server has told its time."""
         try:
             await connection.connect()
         except BaseException:
@@ -142,8 +173,6 @@ class Line:
             raise
         line = cls(connection, on_push, on_end)
         try:
-            for script in scripts:
-                line.ask("SCRIPT", "LOAD", script.text)
             seconds, microseconds = await line.ask("TIME")
         except BaseException:
             line.end(LineLost("Connecting was given up."))
@@ -183,20 +212,29 @@ class Line:
             self._sender = self._loop.create_task(self._send())
         return answer
 
-    async def run(
+    def run(
         self,
         script: Script,
         keys: Sequence[str],
         *arguments: str | bytes | float,
         then: Callable[[Any], Any] | None = None,
-    ) -> Any:
-        """Return what a script answers, or raise :class:`LineError`."""
+    ) -> Coroutine[Any, Any, Any]:
+        """Send a script with its arguments, and return what waits for its answer."""
         call = (len(keys), *keys, *arguments)
-        try:
-            return await self.ask("EVALSHA", script.digest, *call, then=then)
-        except UnknownScript:
-            # Somebody made Redis forget its scripts; EVAL teaches it this one again.
-            return await self.ask("EVAL", script.text, *call, then=then)
+        if script.digest in self._known:
+            answer = self.ask("EVALSHA", script.digest, *call, then=then)
+        else:
+            self._known.add(script.digest)
+            answer = self.ask("EVAL", script.text, *call, then=then)
+
+        async def wait() -> Any:
+            try:
+                return await answer
+            except UnknownScript:
+                # Somebody made Redis forget it.
+                return await self.ask("EVAL", script.text, *call, then=then)
+
+        return wait()
 
     def end(self, error: LineError) -> None:
         """Hang up; whoever waits for an answer gets the error."""
@@ -228,14 +266,13 @@ class Line:
             self._sender = None
 
     async def _read(self) -> None:
-        from redis.exceptions import ResponseError
-
+        response_error = load("redis.exceptions").ResponseError
         read = self._connection.read_response
         try:
             while True:
                 try:
                     answer = await read(disable_decoding=True, push_request=True)
-                except ResponseError as error:
+                except response_error as error:
                     self._take_error(error)
                 else:
                     self._take(answer)
@@ -262,8 +299,10 @@ class Line:
 
     def _take_error(self, error: Exception) -> None:
         meaning = _explain(error)
-        _fail(self._questions.popleft().answer, meaning)
-        if isinstance(meaning, Misplaced):
+        question = self._questions.popleft()
+        _fail(question.answer, meaning)
+        # On a line that cannot subscribe, nobody would be told of that.
+        if isinstance(meaning, Misplaced) or question.confirmed:
             self.end(meaning)
 
     def _watch(self) -> None:
@@ -271,7 +310,7 @@ class Line:
         self._tick += 1
         if self._questions:
             if self._tick - self._questions[0].asked_at > ANSWER_TIMEOUT:
-                self.end(LineLost(f"No answer came within {ANSWER_TIMEOUT} seconds."))
+                self.end(LineSilent(f"No answer came within {ANSWER_TIMEOUT} seconds."))
                 return
         elif self._tick - self._heard_at >= SILENCE:
             self.ask("PING")
@@ -290,8 +329,7 @@ def _reason(error: Exception) -> str:
 
 def _explain(error: Exception) -> LineError:
     """Return what it means that Redis answered an error."""
-    from redis import exceptions
-
+    exceptions = load("redis.exceptions")
     if isinstance(error, exceptions.NoScriptError):
         return UnknownScript(_reason(error))
     if isinstance(
@@ -316,33 +354,23 @@ class Servers(ABC):
         parts: Into how many parts the channels are dealt; each is on one server.
         sharded: Whether a bell is heard on the server of its part only.
 
-    Raises ``ImproperlyConfigured`` if redis-py is missing or cannot read the URL.
+    Raises ``ImproperlyConfigured`` if redis-py is missing or cannot use the URL.
     """
 
     parts = 1
     sharded = False
 
     def __init__(self, url: str) -> None:
-        try:
-            from redis.asyncio import Connection
-            from redis.asyncio.connection import parse_url
-        except ImportError as error:
-            raise ImproperlyConfigured(
-                "A store of the type 'redis' needs the package redis. Install it with:"
-                " pip install django-pushserver[redis]"
-            ) from error
+        redis = load("redis.asyncio.connection")
         try:
             self._options: dict[str, Any] = {
                 "socket_connect_timeout": CONNECT_TIMEOUT,
                 "socket_keepalive": True,
-                **parse_url(url),
+                **redis.parse_url(url),
                 "socket_timeout": None,  # How long to wait is the line's affair.
                 "protocol": 3,
             }
-            if self._options.get("connection_class"):
-                self._class = self._options.pop("connection_class")
-            else:
-                self._class = Connection
+            self._class = self._options.pop("connection_class", redis.Connection)
             self.take_options()
         except (TypeError, ValueError) as error:
             raise ImproperlyConfigured(
@@ -409,9 +437,9 @@ class SentinelServers(Servers):
         super().take_options()
 
     async def find(self, key: str) -> Address:
-        from redis.asyncio import Sentinel
-
-        sentinel = Sentinel(self._hosts, sentinel_kwargs=self._sentinel_options)
+        sentinel = load("redis.asyncio").Sentinel(
+            self._hosts, sentinel_kwargs=self._sentinel_options
+        )
         try:
             host, port = await sentinel.discover_master(self._service)
         finally:
@@ -429,43 +457,46 @@ class ClusterServers(Servers):
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._hosts = _hosts(parts, 6379)
-        self._cluster: RedisCluster | None = None
+        self._cluster: Any = None
+        self._asking = asyncio.Lock()
         super().__init__(_single(parts, ""))
 
     def take_options(self) -> None:
         super().take_options()
         self._make_cluster()
 
-    def _make_cluster(self) -> RedisCluster:
-        from redis.asyncio import RedisCluster
-        from redis.asyncio.cluster import ClusterNode
-
+    def _make_cluster(self) -> Any:
+        redis = load("redis.asyncio.cluster")
         options = {**self._options, "socket_timeout": CONNECT_TIMEOUT}
         for name in ("host", "port", "db"):
             options.pop(name, None)
         if self._class.__name__.startswith("SSL"):
             options["ssl"] = True
-        nodes = [ClusterNode(host, port) for host, port in self._hosts]
-        return RedisCluster(startup_nodes=nodes, **options)
+        nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
+        return redis.RedisCluster(startup_nodes=nodes, **options)
 
     async def find(self, key: str) -> Address:
-        if self._cluster is None:
-            cluster = self._make_cluster()
-            try:
-                await cluster.initialize()
-            finally:
-                await cluster.aclose()  # It was asked where what is, and still knows.
-            self._cluster = cluster
-            # Those of the URL may be gone when it is asked next.
-            known = [(node.host, node.port) for node in cluster.get_nodes()]
-            self._hosts = list(dict.fromkeys([*self._hosts, *known]))
-        node = self._cluster.get_node_from_key(key)
+        async with self._asking:
+            cluster = self._cluster = self._cluster or await self._ask_cluster()
+        node = cluster.get_node_from_key(key)
         if node is None:
             raise LineLost(f"No server of the cluster has the key {key}.")
         return (node.host, node.port)
 
     def forget(self) -> None:
         self._cluster = None
+
+    async def _ask_cluster(self) -> Any:
+        """Return a client that has asked the cluster where what is."""
+        cluster = self._make_cluster()
+        try:
+            await cluster.initialize()
+        finally:
+            await cluster.aclose()  # What it knows by now, it goes on to know.
+        # Those that the URL names may be gone when it is asked again.
+        known = [(node.host, node.port) for node in cluster.get_nodes()]
+        self._hosts = list(dict.fromkeys([*self._hosts, *known]))
+        return cluster
 
 
 def find_servers(url: str) -> Servers:

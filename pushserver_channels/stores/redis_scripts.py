@@ -70,7 +70,8 @@ local function expire()
     if spare <= 0 then
       return
     end
-    local gone = redis.call('XRANGE', messages, '-', '(' .. oldest .. '-0', 'COUNT', spare)
+    local gone =
+      redis.call('XRANGE', messages, '-', '(' .. oldest .. '-0', 'COUNT', spare)
     if #gone == 0 then
       return
     end
@@ -81,12 +82,10 @@ end
 -- Drops the channel; of its ids the last one is remembered.
 local function forget()
   redis.call('DEL', messages, channel)
-  state = {
-    past_time = state.time or state.past_time,
-    past_tag = state.tag or state.past_tag,
-  }
-  if state.past_time then
-    redis.call('HSET', channel, 'past_time', state.past_time, 'past_tag', state.past_tag)
+  local time, tag = state.time or state.past_time, state.tag or state.past_tag
+  state = {past_time = time, past_tag = tag}
+  if time then
+    redis.call('HSET', channel, 'past_time', time, 'past_tag', tag)
     redis.call('EXPIRE', channel, GRACE)
   end
 end
@@ -107,7 +106,8 @@ local function begin()
   end
   if tonumber(time) > 0 then
     state.past_time, state.past_tag = time, 0
-    redis.call('HSET', channel, 'past_time', time, 'past_tag', 0, 'before', time .. '-0')
+    redis.call('HSET', channel, 'past_time', time, 'past_tag', 0)
+    redis.call('HSET', channel, 'before', time .. '-0')
   end
 end
 
@@ -148,7 +148,7 @@ local function describe(heard_by, ...)
     asked = math.max(math.floor(now - state.asked), 0)
   end
   local count = redis.call('XLEN', messages)
-  return {'ok', heard_by, count, asked, state.time or 0, state.tag or 0, ...}
+  return {'ok', clock, heard_by, count, asked, state.time or 0, state.tag or 0, ...}
 end
 """
 
@@ -160,7 +160,7 @@ if deadline ~= '' and now > tonumber(deadline) then
 end
 expire()
 if not find(create == '1') then
-  return {'none'}
+  return {'none', clock}
 end
 if again == '1' then
   for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 100)) do
@@ -193,6 +193,7 @@ if keep == '1' then
     redis.call('EXPIRE', messages, until_second - second)
   else
     redis.call('PERSIST', messages)
+    expire()  -- An old one among the newest MIN_MESSAGES may be so no more.
   end
 end
 touch('time', state.time, 'tag', state.tag)
@@ -204,7 +205,7 @@ return describe(heard_by, previous)
 _NEXT = """
 expire()
 if not find(ARGV[4] == '1') then
-  return {'none'}
+  return {'none', clock}
 end
 state.asked = now
 touch('asked', clock)
@@ -215,7 +216,7 @@ return describe(0, entry)
 _INFO = """
 expire()
 if not find(false) then
-  return {'none'}
+  return {'none', clock}
 end
 touch()
 return describe(listeners())
@@ -231,11 +232,11 @@ return describe(listeners())
 _DELETE = """
 expire()
 if not find(false) then
-  return {'none'}
+  return {'none', clock}
 end
 local known = describe(0)
 forget()
-known[2] = redis.call(PUBLISH, bell, 'deletion ' .. ARGV[4])
+known[3] = redis.call(PUBLISH, bell, 'deletion ' .. ARGV[4])
 return known
 """
 
@@ -263,7 +264,9 @@ class Script:
     digest: str
 
 
-def make_scripts(settings: RedisStoreSettings, *, sharded: bool) -> Mapping[str, Script]:
+def make_scripts(
+    settings: RedisStoreSettings, *, sharded: bool
+) -> Mapping[str, Script]:
     """Return the scripts by name, for the limits of a store."""
     constants = {
         "MIN_MESSAGES": settings.min_messages,
