@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import replace
+import sys
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +12,8 @@ from django.core.signals import setting_changed
 
 from pushserver.conf import get_settings
 
-from .exceptions import ChannelGone, Conflict, ServerStopping
+from .deadlines import Deadlines
+from .exceptions import ChannelGone, ClientDisconnected, Conflict, ServerStopping
 from .messages import START, ChannelInfo, Message, MessageId
 from .shutdown import call_before_shutdown
 from .stores import Store, make_store
@@ -31,14 +32,26 @@ class Subscription:
     so nothing is lost between looking into the store and waiting.
     """
 
-    __slots__ = ("_hub", "_outcome", "channel_id", "looks_after", "task")
+    __slots__ = (
+        "_deadlines",
+        "_ended",
+        "_hub",
+        "_outcome",
+        "_waits",
+        "channel_id",
+        "looks_after",
+        "task",
+    )
 
     def __init__(self, hub: Hub, channel_id: str) -> None:
         self.channel_id = channel_id
         self.looks_after: MessageId | None = None
         self.task = asyncio.current_task(hub.loop)
         self._hub = hub
-        self._outcome: asyncio.Future[Outcome] = hub.loop.create_future()
+        self._deadlines: Deadlines[Subscription] | None = None
+        self._waits: asyncio.Task[Any] | None = None
+        self._ended = False
+        self._outcome: Outcome = None
 
     def __enter__(self) -> Subscription:
         self._hub.enter(self)
@@ -51,6 +64,8 @@ class Subscription:
         traceback: TracebackType | None,
     ) -> None:
         self._hub.leave(self)
+        if self._deadlines is not None:
+            self._deadlines.discard(self)
 
     async def next(self, after: MessageId, *, create: bool = True) -> Message | None:
         """Return the next kept message after an id: :meth:`Store.next`.
@@ -66,27 +81,57 @@ class Subscription:
 
     def end(self, outcome: Outcome) -> bool:
         """End the wait, and return whether this is what ended it."""
-        if self._outcome.done():
+        if self._ended:
             return False
-        self._outcome.set_result(outcome)
+        self._ended = True
+        self._outcome = outcome
+        if self._waits is not None:
+            self._waits.cancel()
         return True
 
-    async def wait(self) -> Message | None:
+    def end_after(self, seconds: float) -> None:
+        """Let the wait end without a message when so much time has passed."""
+        self._deadlines = self._hub.deadlines(seconds)
+        self._deadlines.add(self)
+
+    async def wait(
+        self, client_leaves: Callable[[], Awaitable[None]] | None = None
+    ) -> Message | None:
         """Return the next message published, None if the wait ended without one.
+
+        The request waits for its client to leave, and what ends the wait interrupts
+        that: a future to wait for, and a task beside it that watches the client, would
+        cost more than all the rest of holding a request.
+
+        Args:
+            client_leaves: Returns when the client has left; None if nobody can tell.
 
         Raises the error that ended it, such as
         :class:`~pushserver_channels.exceptions.ChannelGone`.
         """
-        try:
-            outcome = await self._outcome
-        except asyncio.CancelledError:
-            if self._outcome.cancelled():
-                raise
-            # Ended just before; a publisher may have been told that this was sent.
-            outcome = self._outcome.result()
+        if not self._ended:
+            self._waits = asyncio.current_task()
+            try:
+                await (client_leaves or self._hub.loop.create_future)()
+            except asyncio.CancelledError:
+                # If the server cancels the request in the same moment, it has ended all
+                # the same: a publisher may have been told that this was sent.
+                if not self._ended:
+                    raise
+                _uncancel(self._waits)
+            finally:
+                self._waits = None
+            self.end(ClientDisconnected())
+        outcome = self._outcome
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+
+def _uncancel(task: asyncio.Task[Any] | None) -> None:
+    """Tell a task that its cancellation was meant for what it waited for only."""
+    if sys.version_info >= (3, 11) and task is not None:
+        task.uncancel()
 
 
 class Hub:
@@ -105,6 +150,7 @@ class Hub:
         self.loop = loop
         store.attach(self)
         self._stopping = False
+        self._deadlines: dict[float, Deadlines[Subscription]] = {}
         # Who waits on each channel, in the order in which they came.
         self._waiting: dict[str, dict[Subscription, None]] = {}
 
@@ -136,6 +182,14 @@ class Hub:
     def subscription(self, channel_id: str) -> Subscription:
         """Return a place on a channel, to be entered."""
         return Subscription(self, channel_id)
+
+    def deadlines(self, seconds: float) -> Deadlines[Subscription]:
+        """Return what ends the waits that have a time limit."""
+        deadlines = self._deadlines.get(seconds)
+        if deadlines is None:
+            deadlines = Deadlines(seconds, lambda subscription: subscription.end(None))
+            self._deadlines[seconds] = deadlines
+        return deadlines
 
     async def info(self, channel_id: str) -> ChannelInfo:
         """Return what is known of a channel: :meth:`Store.info`."""
@@ -245,7 +299,12 @@ class Hub:
 
 def _with_subscribers(info: ChannelInfo, waiting: int) -> ChannelInfo:
     """Return channel info that also counts who waits in this process."""
-    return replace(info, subscribers=info.subscribers + waiting)
+    if not waiting:
+        return info
+    # (replace() of dataclasses takes as long as half a publish.)
+    return ChannelInfo(
+        info.messages, info.requested, info.last_message_id, info.subscribers + waiting
+    )
 
 
 class HubRegistry:

@@ -57,13 +57,17 @@ class PushLocations:
         self._routes: list[Route] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self.find(scope)
-        if found is None:
+        consumer = self.find(scope)
+        if consumer is None:
             raise Resolver404(f"No push location matches {scope['path']!r}.")
-        await self.answer(found, scope, receive, send)
+        await consumer(scope, receive, send)
 
-    def find(self, scope: Scope) -> Found | None:
-        """Return the first location's consumer that matches, and the channel id."""
+    def find(self, scope: Scope) -> PushConsumer | None:
+        """Return a consumer of the first location that matches, for this request.
+
+        The scope gets the channel id where a URLRouter would put it: a copy of the
+        scope for each held request is memory.
+        """
         if scope["type"] != "http":
             return None
         settings = get_settings()
@@ -71,19 +75,12 @@ class PushLocations:
             self._routes = self._make_routes(settings)
             self._settings = settings
         path = _path(scope)
-        for pattern, consumer in self._routes:
+        for pattern, make_consumer in self._routes:
             channel_id = match_channel(pattern, path)
             if channel_id is not None:
-                return consumer, channel_id
+                scope["url_route"] = {"args": (channel_id,), "kwargs": {}}
+                return make_consumer()
         return None
-
-    async def answer(
-        self, found: Found, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Run a consumer, with the channel id where a URLRouter would put it."""
-        consumer, channel_id = found
-        route = {"args": (channel_id,), "kwargs": {}}
-        await consumer({**scope, "url_route": route}, receive, send)
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
         courier = None

@@ -6,7 +6,7 @@ import asyncio
 
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.cors import CrossOrigin
-from pushserver_channels.exceptions import ClientDisconnected, PushError, ServerStopping
+from pushserver_channels.exceptions import PushError, ServerStopping
 from pushserver_channels.hubs import Subscription
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.passthrough import Passthrough
@@ -115,28 +115,21 @@ class LongPollConsumer(SubscriberConsumer):
         Raises what ends it otherwise: the channel is deleted, another subscriber
         conflicts, the client leaves, the server stops.
         """
-        loop = asyncio.get_running_loop()
-        watch = loop.create_task(self.watch_client(subscription))
-        timer = None
         if self.location.timeout:
-            timer = loop.call_later(self.location.timeout, subscription.end, None)
+            subscription.end_after(self.location.timeout)
         presence = None
         if self.passthrough is not None:
             presence = self.passthrough.subscribe(self.scope, self.channel_id)
         try:
-            return await subscription.wait()
+            return await subscription.wait(self.client_leaves)
         finally:
-            watch.cancel()
-            if timer is not None:
-                timer.cancel()
             if presence is not None:
                 presence.unsubscribe()
 
-    async def watch_client(self, subscription: Subscription) -> None:
-        """End the subscription when the client leaves."""
+    async def client_leaves(self) -> None:
+        """Return when the client has left."""
         while (await self.receive())["type"] != "http.disconnect":
             pass  # The rest of a body is nothing to us.
-        subscription.end(ClientDisconnected())
 
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)

@@ -1,0 +1,56 @@
+"""Time limits by the thousand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+class Deadlines(Generic[Item]):
+    """Items that are due the same number of seconds after they were added.
+
+    Who came first is due first, so one timer of the event loop does for all of them.
+    An item that is not waited for to the end, as most are, costs an entry in a dict
+    and not a timer that is made, sorted in and cancelled.
+
+    Args:
+        seconds: The time limit.
+        expire: Called with each item that is due.
+    """
+
+    def __init__(self, seconds: float, expire: Callable[[Item], object]) -> None:
+        self._seconds = seconds
+        self._expire = expire
+        self._due: dict[Item, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, item: Item) -> None:
+        """Let an item be due after the time limit; added again, it starts anew."""
+        loop = asyncio.get_running_loop()
+        self._due.pop(item, None)
+        self._due[item] = due = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(due, self._look)
+
+    def discard(self, item: Item) -> None:
+        """Let an item be due no more; one that is not here does no harm."""
+        self._due.pop(item, None)
+        if not self._due and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        now = loop.time()
+        while self._due:
+            item, due = next(iter(self._due.items()))
+            if due > now:
+                # The one that the timer was for may have gone, or started anew.
+                self._timer = loop.call_at(due, self._look)
+                break
+            del self._due[item]
+            self._expire(item)
