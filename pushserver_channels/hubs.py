@@ -40,12 +40,14 @@ class Subscription:
         "_waits",
         "channel_id",
         "looks_after",
+        "set_aside",
         "task",
     )
 
     def __init__(self, hub: Hub, channel_id: str) -> None:
         self.channel_id = channel_id
         self.looks_after: MessageId | None = None
+        self.set_aside: Message | None = None
         self.task = asyncio.current_task(hub.loop)
         self._hub = hub
         self._deadlines: Deadlines[Subscription] | None = None
@@ -70,14 +72,21 @@ class Subscription:
     async def next(self, after: MessageId, *, create: bool = True) -> Message | None:
         """Return the next kept message after an id: :meth:`Store.next`.
 
-        While the store looks, no message up to that id is heard: one that the client
-        was sent by another process may be only on its way to this one.
+        While the store looks, a message up to that id is set aside: it may be one that
+        the client was sent by another process, and is only on its way to this one. If
+        the channel has not come to that id, the client's id is from the future, and the
+        message is what it waits for.
         """
         self.looks_after = after
         try:
-            return await self._hub.next(self.channel_id, after, create=create)
+            message = await self._hub.next(self.channel_id, after, create=create)
         finally:
             self.looks_after = None
+        if message is None and self.set_aside is not None:
+            info = await self._hub.info(self.channel_id)
+            if info.last_message_id < after:
+                self.end(self.set_aside)
+        return message
 
     def end(self, outcome: Outcome) -> bool:
         """End the wait, and return whether this is what ended it."""
@@ -209,7 +218,7 @@ class Hub:
 
     def deliver(self, channel_id: str, message: Message) -> bool:
         """Hand a message to all who wait on its channel; return whether one did."""
-        waiting = self._take_all(channel_id, message.id)
+        waiting = self._take_all(channel_id, message)
         # A list, because any() of a generator stops at the first.
         return any([each.end(message) for each in waiting])  # noqa: C419
 
@@ -271,22 +280,25 @@ class Hub:
                 self.store.unlisten(subscription.channel_id)
 
     def _take_all(
-        self, channel_id: str, news: MessageId | None = None
+        self, channel_id: str, news: Message | None = None
     ) -> Iterable[Subscription]:
         """Return who waits on a channel, and let them hear it no more.
 
         Args:
             channel_id: The channel.
-            news: The id of a message; who looks for what follows it goes on to hear.
+            news: The message that they hear; who looks for a later one sets it aside.
         """
         waiting = self._waiting.pop(channel_id, None)
         if waiting is None:
             return ()
         others = []
         if news is not None:
-            others = [each for each in waiting if (each.looks_after or START) >= news]
+            others = [
+                each for each in waiting if (each.looks_after or START) >= news.id
+            ]
         if others:
             for each in others:
+                each.set_aside = news
                 del waiting[each]
             self._waiting[channel_id] = dict.fromkeys(others)
         else:

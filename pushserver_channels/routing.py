@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from django.core.asgi import get_asgi_application
 from django.urls import Resolver404, URLPattern, re_path
@@ -33,8 +33,8 @@ from .hubs import hubs
 from .passthrough import Courier, Passthrough
 from .types import Application, Receive, Scope, Send
 
-Route = tuple[re.Pattern[str], Application]
-Found = tuple[Application, str]
+MakeConsumer = Callable[[], Application]
+Route = tuple[re.Pattern[str], MakeConsumer]
 
 
 class PushLocations:
@@ -62,7 +62,7 @@ class PushLocations:
             raise Resolver404(f"No push location matches {scope['path']!r}.")
         await consumer(scope, receive, send)
 
-    def find(self, scope: Scope) -> PushConsumer | None:
+    def find(self, scope: Scope) -> Application | None:
         """Return a consumer of the first location that matches, for this request.
 
         The scope gets the channel id where a URLRouter would put it: a copy of the
@@ -90,31 +90,29 @@ class PushLocations:
         ):
             courier = Courier(self._get_django_application())
         return [
-            (location.url, _make_consumer(location, settings.servername, courier))
+            (location.url, _prepare_consumer(location, settings.servername, courier))
             for location in settings.locations
         ]
 
 
-def _make_consumer(
+def _prepare_consumer(
     location: Location, servername: str | None, courier: Courier | None
-) -> Application:
+) -> MakeConsumer:
+    """Return what makes a consumer; as_asgi() would wrap each in one more coroutine."""
     if isinstance(location, PublisherLocation):
-        consumer: Application = PublisherConsumer.as_asgi(
-            location=location, servername=servername
-        )
-        return consumer
+        return partial(PublisherConsumer, location, servername)
     assert isinstance(location, SubscriberLocation)
     polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
     passthrough = None
     if location.passthrough is not None and courier is not None:
         passthrough = Passthrough(courier, location.passthrough)
-    consumer = polling[location.polling].as_asgi(
-        location=location,
-        servername=servername,
+    return partial(
+        polling[location.polling],
+        location,
+        servername,
         cross_origin=CrossOrigin(location.allow_origin, location.allow_credentials),
         passthrough=passthrough,
     )
-    return consumer
 
 
 def _path(scope: Scope) -> str:
@@ -146,11 +144,8 @@ class PushApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hubs.serve()  # What is published directly goes to this event loop.
-        found = self._locations.find(scope)
-        if found is not None:
-            await self._locations.answer(found, scope, receive, send)
-        else:
-            await self._otherwise(scope, receive, send)
+        application = self._locations.find(scope) or self._otherwise
+        await application(scope, receive, send)
 
 
 def get_application(django_application: Application) -> PushApplication:

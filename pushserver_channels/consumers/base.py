@@ -64,19 +64,13 @@ class PushConsumer(AsyncHttpConsumer):
         self.receive = receive
         self.base_send = send
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        with suppress(ClientDisconnected):  # Then nobody is left to answer.
-            await self.answer()
-
-    async def answer(self) -> None:
-        """Answer the request, with an error if something is wrong."""
         try:
             await self.handle_request()
         except PushError as error:
             await self.send_error(error)
         except ClientDisconnected:
-            raise
+            pass  # Nobody is left to answer.
         except Exception:
-            scope = self.scope
             logger.exception("Cannot answer %s %s", scope["method"], scope["path"])
             if not self.responding:
                 await self.send_error(PushError("The server failed; its log says why."))
@@ -181,7 +175,8 @@ class PushConsumer(AsyncHttpConsumer):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
-        await self.respond(error.status, headers, body)
+        with suppress(ClientDisconnected):
+            await self.respond(error.status, headers, body)
 
     async def options(self) -> None:
         """Answer which methods there are."""

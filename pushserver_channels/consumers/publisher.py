@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pushserver.addresses import is_inside
 from pushserver.conf import PublisherLocation
 from pushserver_channels.exceptions import BadRequest, Forbidden
@@ -13,6 +15,9 @@ from pushserver_channels.protocol import (
 )
 
 from .base import NO_CACHE, PushConsumer
+
+#: Reading addresses takes as long as the rest of a publish, and few hosts publish.
+_is_inside = lru_cache(maxsize=128)(is_inside)
 
 
 class PublisherConsumer(PushConsumer):
@@ -36,7 +41,7 @@ class PublisherConsumer(PushConsumer):
         client = self.scope.get("client") or (None, 0)
         forwarded_for = self.headers.get(b"x-forwarded-for")
         hops = None if forwarded_for is None else forwarded_for.decode("latin-1")
-        if not is_inside(networks, client[0], hops):
+        if not _is_inside(networks, client[0], hops):
             raise Forbidden
 
     async def get(self) -> None:

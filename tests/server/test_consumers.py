@@ -1174,11 +1174,15 @@ async def slow_store(monkeypatch: pytest.MonkeyPatch) -> type[SlowStore]:
 async def test_published_while_looking(
     serve: Serve, slow_store: type[SlowStore], headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """What is published while the store looks is not lost."""
+    """What is published while the store looks is not lost.
+
+    With an id from the future, only the look tells that the message is what the client
+    waits for, so its publisher may be told 202.
+    """
     site = serve()
     exchange = site.exchange("GET", "/updates/a", headers).start()
     await slow_store.looking.wait()
-    assert (await site.post("a")).status == 201
+    assert (await site.post("a")).status in ((201, 202) if headers else (201,))
     slow_store.gate.set()
     answer = await exchange.answer()
     assert (answer.status, answer.body) == (200, b"news")
