@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -225,10 +225,13 @@ def _read_store(place: str, raw: object) -> StoreSettings:
     return store
 
 
+def _is_section(raw: object) -> bool:
+    return isinstance(raw, Mapping)
+
+
 def _read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
     """Return stores by name, from one store or from a dict of named stores."""
-    keys = {each.name for kind in STORE_TYPES.values() for each in fields(kind)}
-    if isinstance(raw, Mapping) and raw and not keys & raw.keys():
+    if isinstance(raw, Mapping) and any(_is_section(each) for each in raw.values()):
         stores = {
             name: _read_store(f"{place}[{name!r}]", store)
             for name, store in raw.items()

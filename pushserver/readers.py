@@ -162,6 +162,12 @@ def regex(place: str, value: object) -> re.Pattern[str]:
             f"is {value!r}, which does not compile: {error}",
             "It must be a regular expression.",
         ) from error
+    if re.match(r"\^?\w", pattern.pattern):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}, which no path matches",
+            "A path begins with a slash, as in r'/updates/([^/]+)'.",
+        )
     if pattern.groups != 1:
         raise InvalidSetting(
             place,
@@ -190,7 +196,14 @@ def origins(place: str, value: object) -> tuple[str, ...]:
                 " one and without a path, as in 'https://example.com';"
                 " '*' stands alone.",
             )
-    return tuple(str(origin).lower() for origin in origins)
+    return tuple(_as_browsers_write(str(origin).lower()) for origin in origins)
+
+
+def _as_browsers_write(origin: str) -> str:
+    """Return an origin without the port that its scheme has anyway."""
+    scheme, _, host = origin.partition("://")
+    usual = {"http": ":80", "https": ":443"}.get(scheme, "")
+    return f"{scheme}://{host.removesuffix(usual)}"
 
 
 def addresses(place: str, value: object) -> tuple[Network, ...] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.signals import setting_changed
 
-from pushserver.conf import get_settings
+from pushserver.conf import Host, get_settings
 
 from .deadlines import Deadlines
 from .exceptions import ChannelGone, ClientDisconnected, Conflict, ServerStopping
@@ -330,6 +331,7 @@ class HubRegistry:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hubs: dict[str, Hub] = {}
+        self._addresses: set[tuple[Any, ...]] = set()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -338,17 +340,31 @@ class HubRegistry:
             return self._loop
         return None
 
-    @property
-    def in_use(self) -> bool:
-        """Whether the server of this process has been asked by a push client."""
-        return self.loop is not None and bool(self._hubs)
+    def serve(self, address: Sequence[Any] | None = None) -> None:
+        """Take the running event loop for the one that serves, if there is none yet.
 
-    def serve(self) -> None:
-        """Take the running event loop for the one that serves, if there is none yet."""
+        Args:
+            address: The host and the port where it was asked, if the server tells.
+        """
         if self.loop is None:
             self.reset()
             self._loop = asyncio.get_running_loop()
+            self._addresses = set()
             call_before_shutdown(self.stop)
+        if address is not None:
+            self._addresses.add(tuple(address))
+
+    def serves_at(self, host: Host) -> bool:
+        """Return whether it is the server of this process that is at a host.
+
+        Only what it was asked at is sure, so this may be False at first.
+        """
+        url = urlsplit(host.url)
+        port = url.port or (443 if host.secure else 80)
+        names = ("127.0.0.1", "::1") if url.hostname == "localhost" else (url.hostname,)
+        return self.loop is not None and any(
+            (name, port) in self._addresses for name in names
+        )
 
     def get(self, store: str) -> Hub:
         """Return the hub of a named store, on the running event loop.

@@ -11,7 +11,7 @@ class MessageId(NamedTuple):
 
     Attributes:
         time: Whole seconds of Unix time.
-        tag: Counts messages inside that second, from 0.
+        tag: Counts messages inside that second.
     """
 
     time: int

@@ -30,7 +30,7 @@ CONCURRENCY = 4
 VIEW_TIMEOUT = 30.0
 
 #: Seconds for which a server that stops waits for views.
-STOP_TIMEOUT = 5.0
+STOP_TIMEOUT = 20.0
 
 #: Waiting notices at which the log says that the view is too slow.
 MANY = 10_000
@@ -79,6 +79,8 @@ class Courier:
         # The loop itself keeps no task alive.
         self._workers: set[asyncio.Task[None]] = set()
         self._requests: set[asyncio.Future[int | None]] = set()
+        self._is_drained_by_server = False
+        self._draining: asyncio.Future[None] | None = None
         # What the views were not told yet.
         self._untold: set[asyncio.Future[None]] = set()
 
@@ -90,7 +92,7 @@ class Courier:
             self._lines, self._ready = {}, deque()
             self._workers, self._untold = set(), set()
             self._loop = loop
-            call_before_shutdown(self.drain)
+            self._is_drained_by_server = call_before_shutdown(self.drain)
         notice = _Notice(path, scope, body, loop.create_future())
         self._untold.add(notice.told)
         if len(self._untold) % MANY == 0:
@@ -112,14 +114,27 @@ class Courier:
         return notice
 
     async def drain(self) -> None:
-        """Wait until the views were told of all that waits now, but not for long."""
-        if self._untold:
-            await asyncio.wait(self._untold.copy(), timeout=STOP_TIMEOUT)
+        """Wait until the views were told of everything, but not for long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_TIMEOUT
+        while self._untold and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(self._untold.copy(), timeout=left)
         if self._untold:
             logger.error(
                 "The server stops before %d passthrough requests were made",
                 len(self._untold),
             )
+
+    async def wait_to_stop(self) -> None:
+        """Drain before a request ends with which the process may end.
+
+        Daphne waits by itself; for other servers, all who ask here wait for the same.
+        """
+        if self._is_drained_by_server:
+            return
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.ensure_future(self.drain())
+        await asyncio.shield(self._draining)
 
     async def _work(self) -> None:
         while self._ready:
@@ -250,6 +265,6 @@ class Passthrough:
         """Queue a form for the view, behind what waits in the same line."""
         self._courier.post(self._path, scope, body, line)
 
-    async def drain(self) -> None:
-        """Wait until the views were told of all that waits now, but not for long."""
-        await self._courier.drain()
+    async def wait_to_stop(self) -> None:
+        """Wait until the views were told of everything, if nobody else does."""
+        await self._courier.wait_to_stop()

@@ -22,16 +22,16 @@ class DirectPublisher:
         """Return whether what is published here reaches the subscribers.
 
         It does where the store is shared, or where the server runs in this process. If
-        a publisher_host is named, though, a client has to have asked this server:
-        behind an nginx that is the push server itself, none ever does.
+        a publisher_host is named, though, that must be this server: a site behind an
+        nginx that is the push server may well have push locations of its own.
         """
         settings = get_settings()
         location = settings.first_location(PublisherLocation)
         if location is not None and settings.store[location.store].shared:
             return True
-        if hubs.loop is None:
-            return False
-        return hubs.in_use or settings.publisher_host is None
+        if settings.publisher_host is not None:
+            return hubs.serves_at(settings.publisher_host)
+        return hubs.loop is not None
 
     async def publish(self, channel_id: str, request: Request) -> Receipt:
         """Publish the body of a request on a channel, from any event loop.

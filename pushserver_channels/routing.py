@@ -70,6 +70,8 @@ class PushLocations:
         """
         if scope["type"] != "http":
             return None
+        # What is published directly goes to this event loop.
+        hubs.serve(scope.get("server"))
         settings = get_settings()
         if settings is not self._settings:
             self._routes = self._make_routes(settings)
@@ -143,7 +145,6 @@ class PushApplication:
         self._otherwise = otherwise or django_application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hubs.serve()  # What is published directly goes to this event loop.
         application = self._locations.find(scope) or self._otherwise
         await application(scope, receive, send)
 

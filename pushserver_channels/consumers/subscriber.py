@@ -135,4 +135,4 @@ class LongPollConsumer(SubscriberConsumer):
         await super().send_error(error)
         if isinstance(error, ServerStopping) and self.passthrough is not None:
             # The process ends with the last request, and who was here has left by then.
-            await self.passthrough.drain()
+            await self.passthrough.wait_to_stop()

@@ -10,7 +10,6 @@ import pytest
 from django.test import override_settings
 
 from pushserver_channels.exceptions import StoreUnavailable
-from pushserver_channels.hubs import hubs
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import build_date, parse_date
 from pushserver_channels.routing import get_application
@@ -1285,4 +1284,3 @@ async def test_other_paths_go_on(serve: Serve) -> None:
     exchange = Exchange(serve().application, "GET", "/elsewhere")
     answer = await exchange.answer()
     assert (answer.status, answer.body) == (299, b"/elsewhere")
-    assert not hubs.in_use

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from django.test import override_settings
 
-from pushserver.conf import MemoryStoreSettings
+from pushserver.conf import Host, MemoryStoreSettings
 from pushserver_channels.exceptions import (
     ChannelGone,
     ChannelNotFound,
@@ -414,15 +414,27 @@ async def test_the_loop_that_serves() -> None:
     registry.serve()
 
 
-async def test_in_use() -> None:
-    """A process is in use from the first push client on, not from any request on."""
+@pytest.mark.parametrize(
+    ("location", "here"),
+    [
+        ("127.0.0.1:8000", True),
+        ("localhost:8000", True),
+        ("[::1]:80", True),
+        ("[::1]", True),
+        ("127.0.0.1:8001", False),
+        ("127.0.0.1", False),
+        ("push.example.com:8000", False),
+    ],
+)
+async def test_where_it_serves(location: str, here: bool) -> None:
+    """A server is at the hosts where it was asked, and at no other."""
     registry = HubRegistry()
+    assert not registry.serves_at(Host(location))
     registry.serve()
-    assert not registry.in_use
-    registry.get("default")
-    assert registry.in_use
-    registry.reset()
-    assert not registry.in_use
+    assert not registry.serves_at(Host(location))
+    registry.serve(["127.0.0.1", 8000])
+    registry.serve(["::1", 80])
+    assert registry.serves_at(Host(location)) == here
 
 
 async def test_the_end_of_the_server(hub: Hub) -> None:

@@ -368,7 +368,7 @@ async def one_notice(view: View, channel_id: str = "a", **scope: Any) -> Scope:
     scope = {**http_scope("GET", "/updates/a?query=1"), **scope}
     told = Passthrough(Courier(view), VIEW)
     told.subscribe(scope, channel_id).unsubscribe()
-    await told.drain()
+    await told.wait_to_stop()
     assert len(view.scopes) == 2
     return view.scopes[0]
 
@@ -455,7 +455,7 @@ async def test_the_subscribers_scope_is_left_alone(view: View) -> None:
     before = {**scope, "headers": list(scope["headers"])}
     told = Passthrough(Courier(view), VIEW)
     told.subscribe(scope, "a").unsubscribe()
-    await told.drain()
+    await told.wait_to_stop()
     assert scope == before
 
 
