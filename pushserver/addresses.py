@@ -64,13 +64,14 @@ def is_inside(
 
     A reverse proxy on this machine makes each client look local, and the first entry
     of ``X-Forwarded-For`` is whatever the client wrote there. So the address of the
-    connection and each address of that header have to be inside: the header can only
-    take rights away.
+    connection and each address that a proxy told have to be inside: such a header can
+    only take rights away.
 
     Args:
         networks: What counts as inside.
         client: The address of the connection, None if the server does not know it.
-        forwarded_for: The value of ``X-Forwarded-For``, if there was one.
+        forwarded_for: The addresses in ``X-Forwarded-For`` and the like, if there was
+            such a header, with commas between them.
     """
     networks = tuple(networks)
     hops = [client]

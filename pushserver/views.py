@@ -14,6 +14,9 @@ from .addresses import is_inside, known_networks
 #: No header becomes a key of the scope, so no client can forge it.
 INTERNAL_REQUEST = "pushserver.internal"
 
+#: In these proxies tell for whom they ask.
+_HOPS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
+
 
 @csrf_exempt
 @login_not_required
@@ -48,7 +51,7 @@ def _is_internal(request: HttpRequest) -> bool:
     return is_inside(
         known_networks(settings.INTERNAL_IPS),
         request.META.get("REMOTE_ADDR"),
-        request.META.get("HTTP_X_FORWARDED_FOR"),
+        ",".join(filter(None, map(request.META.get, _HOPS))),
     )
 
 

@@ -125,6 +125,9 @@ def _path(scope: Scope) -> str:
         path = decode_path(raw_path.partition(b"?")[0])
     else:
         path = scope["path"]
+    if not path.startswith("/"):
+        # The absolute form, which a server has to accept (RFC 9112, section 3.2.2).
+        path = "/" + path.partition("://")[2].partition("/")[2]
     root_path: str = scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
 

@@ -16,6 +16,9 @@ from pushserver_channels.protocol import (
 
 from .base import NO_CACHE, PushConsumer
 
+#: In these proxies tell for whom they ask.
+_HOPS = (b"x-forwarded-for", b"x-real-ip")
+
 #: Reading addresses takes as long as the rest of a publish, and few hosts publish.
 _is_inside = lru_cache(maxsize=128)(is_inside)
 
@@ -39,8 +42,7 @@ class PublisherConsumer(PushConsumer):
         if networks is None:
             return
         client = self.scope.get("client") or (None, 0)
-        forwarded_for = self.headers.get(b"x-forwarded-for")
-        hops = None if forwarded_for is None else forwarded_for.decode("latin-1")
+        hops = b",".join(filter(None, map(self.headers.get, _HOPS))).decode("latin-1")
         if not _is_inside(networks, client[0], hops):
             raise Forbidden
 

@@ -394,3 +394,9 @@ async def test_the_passthrough_view_of_a_router() -> None:
         await held.answer()
         await until(lambda: len(urls.heard) == 2)
     assert [each["event"] for each in urls.heard] == ["subscribe", "unsubscribe"]
+
+
+async def test_the_absolute_form_of_a_request(application: Application) -> None:
+    """A request that names the whole URL is for the path in it."""
+    answer = await ask(application, "GET", "http://push.example.com/interval/a")
+    assert answer.status == 304
