@@ -177,13 +177,13 @@ async def test_changed_settings(serve: Serve) -> None:
 
 
 async def test_availability() -> None:
-    """Where a publisher host is named, it is available once a push client came."""
+    """Where a publisher host is named, it is available if this server is there."""
     with override_settings(PUSH_SERVER={"publisher_host": "127.0.0.1:8001"}):
         site = Site(get_application(django))
         assert not DirectPublisher().is_available()
-        await site.ask("GET", "/elsewhere")
+        await site.ask("GET", "/publisher/a", server=["127.0.0.1", 8000])
         assert not DirectPublisher().is_available()
-        await site.ask("GET", "/publisher/a")
+        await site.ask("GET", "/elsewhere", server=["127.0.0.1", 8001])
         assert DirectPublisher().is_available()
 
 
