@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from .exceptions import ChannelGone, ClientDisconnected, Conflict, ServerStoppin
 from .messages import START, ChannelInfo, Message, MessageId
 from .shutdown import call_before_shutdown
 from .stores import Store, make_store
+from .types import Receive
 
 #: How a held request ends: with a message, an error, or neither when its time is up.
 Outcome = Message | Exception | None
@@ -26,11 +27,19 @@ Outcome = Message | Exception | None
 STOP_TIMEOUT = 10.0
 
 
+async def receive_nothing() -> dict[str, Any]:
+    """Wait for ever: the ``receive`` of who has no client that could leave."""
+    nothing: asyncio.Future[dict[str, Any]]
+    nothing = asyncio.get_running_loop().create_future()
+    return await nothing
+
+
 class Subscription:
     """One subscriber's place on a channel, taken for the time of a ``with`` block.
 
     Arm, then look, then wait: it hears what is published from the start of the block,
-    so nothing is lost between looking into the store and waiting.
+    so nothing is lost between looking into the store and waiting. It belongs to the
+    task that makes it.
     """
 
     __slots__ = (
@@ -52,7 +61,7 @@ class Subscription:
         self.task = asyncio.current_task(hub.loop)
         self._hub = hub
         self._deadlines: Deadlines[Subscription] | None = None
-        self._waits: asyncio.Task[Any] | None = None
+        self._waits = False
         self._ended = False
         self._outcome: Outcome = None
 
@@ -80,7 +89,7 @@ class Subscription:
         """
         self.looks_after = after
         try:
-            message = await self._hub.next(self.channel_id, after, create=create)
+            message = await self._hub.store.next(self.channel_id, after, create=create)
         finally:
             self.looks_after = None
         if message is None and self.set_aside is not None:
@@ -95,8 +104,8 @@ class Subscription:
             return False
         self._ended = True
         self._outcome = outcome
-        if self._waits is not None:
-            self._waits.cancel()
+        if self._waits and self.task is not None:
+            self.task.cancel()
         return True
 
     def end_after(self, seconds: float) -> None:
@@ -104,9 +113,7 @@ class Subscription:
         self._deadlines = self._hub.deadlines(seconds)
         self._deadlines.add(self)
 
-    async def wait(
-        self, client_leaves: Callable[[], Awaitable[None]] | None = None
-    ) -> Message | None:
+    async def wait(self, receive: Receive = receive_nothing) -> Message | None:
         """Return the next message published, None if the wait ended without one.
 
         The request waits for its client to leave, and what ends the wait interrupts
@@ -114,23 +121,24 @@ class Subscription:
         cost more than all the rest of holding a request.
 
         Args:
-            client_leaves: Returns when the client has left; None if nobody can tell.
+            receive: The request's, which tells when the client has left.
 
         Raises the error that ended it, such as
         :class:`~pushserver_channels.exceptions.ChannelGone`.
         """
         if not self._ended:
-            self._waits = asyncio.current_task()
+            self._waits = True
             try:
-                await (client_leaves or self._hub.loop.create_future)()
+                while (await receive())["type"] != "http.disconnect":
+                    pass  # The rest of a body is nothing to us.
             except asyncio.CancelledError:
                 # If the server cancels the request in the same moment, it has ended all
                 # the same: a publisher may have been told that this was sent.
                 if not self._ended:
                     raise
-                _uncancel(self._waits)
+                _uncancel(self.task)
             finally:
-                self._waits = None
+                self._waits = False
             self.end(ClientDisconnected())
         outcome = self._outcome
         if isinstance(outcome, Exception):
@@ -346,9 +354,10 @@ class HubRegistry:
         Args:
             address: The host and the port where it was asked, if the server tells.
         """
-        if self.loop is None:
+        running = asyncio.get_running_loop()
+        if self._loop is not running and self.loop is None:
             self.reset()
-            self._loop = asyncio.get_running_loop()
+            self._loop = running
             self._addresses = set()
             call_before_shutdown(self.stop)
         if address is not None:

@@ -220,7 +220,7 @@ def _request_scope(notice: _Notice) -> Scope:
 
 
 class Presence:
-    """A held request, of which a view was told."""
+    """A held request, of which a view was told, for the time of a ``with`` block."""
 
     __slots__ = ("_form", "_line", "_passthrough", "_scope")
 
@@ -232,6 +232,12 @@ class Presence:
         self._form = form
         self._line = line
         self._post("subscribe")
+
+    def __enter__(self) -> Presence:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.unsubscribe()
 
     def unsubscribe(self) -> None:
         """Tell the view that the request is held no more."""

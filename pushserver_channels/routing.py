@@ -28,12 +28,14 @@ from pushserver.conf import (
 from pushserver.paths import decode_path, match_channel
 
 from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
+from .consumers.publisher import remember_who_is_inside
 from .cors import CrossOrigin
 from .hubs import hubs
 from .passthrough import Courier, Passthrough
+from .protocol import Headers
 from .types import Application, Receive, Scope, Send
 
-MakeConsumer = Callable[[], Application]
+MakeConsumer = Callable[..., Application]
 Route = tuple[re.Pattern[str], MakeConsumer]
 
 
@@ -63,11 +65,7 @@ class PushLocations:
         await consumer(scope, receive, send)
 
     def find(self, scope: Scope) -> Application | None:
-        """Return a consumer of the first location that matches, for this request.
-
-        The scope gets the channel id where a URLRouter would put it: a copy of the
-        scope for each held request is memory.
-        """
+        """Return a consumer of the first location that matches, for this request."""
         if scope["type"] != "http":
             return None
         # What is published directly goes to this event loop.
@@ -80,11 +78,12 @@ class PushLocations:
         for pattern, make_consumer in self._routes:
             channel_id = match_channel(pattern, path)
             if channel_id is not None:
-                scope["url_route"] = {"args": (channel_id,), "kwargs": {}}
-                return make_consumer()
+                return make_consumer(channel_id=channel_id)
         return None
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
+        name = settings.servername
+        server_headers = [] if name is None else [(b"server", name.encode())]
         courier = None
         if any(
             isinstance(each, SubscriberLocation) and each.passthrough
@@ -92,17 +91,26 @@ class PushLocations:
         ):
             courier = Courier(self._get_django_application())
         return [
-            (location.url, _prepare_consumer(location, settings.servername, courier))
+            (location.url, _prepare_consumer(location, server_headers, courier))
             for location in settings.locations
         ]
 
 
 def _prepare_consumer(
-    location: Location, servername: str | None, courier: Courier | None
+    location: Location, server_headers: Headers, courier: Courier | None
 ) -> MakeConsumer:
-    """Return what makes a consumer; as_asgi() would wrap each in one more coroutine."""
+    """Return what makes a consumer for a channel id.
+
+    What the requests to a location share is made once. (as_asgi() of the consumer would
+    have each wait in one more coroutine.)
+    """
     if isinstance(location, PublisherLocation):
-        return partial(PublisherConsumer, location, servername)
+        return partial(
+            PublisherConsumer,
+            location=location,
+            server_headers=server_headers,
+            is_inside=remember_who_is_inside(location),
+        )
     assert isinstance(location, SubscriberLocation)
     polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
     passthrough = None
@@ -110,8 +118,8 @@ def _prepare_consumer(
         passthrough = Passthrough(courier, location.passthrough)
     return partial(
         polling[location.polling],
-        location,
-        servername,
+        location=location,
+        server_headers=server_headers,
         cross_origin=CrossOrigin(location.allow_origin, location.allow_credentials),
         passthrough=passthrough,
     )
@@ -129,7 +137,9 @@ def _path(scope: Scope) -> str:
         # The absolute form, which a server has to accept (RFC 9112, section 3.2.2).
         path = "/" + path.partition("://")[2].partition("/")[2]
     root_path: str = scope.get("root_path", "").rstrip("/")
-    return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
+    if root_path and path.startswith(f"{root_path}/"):
+        return path.removeprefix(root_path)
+    return path
 
 
 class PushApplication:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import ClassVar
 
@@ -17,10 +19,11 @@ from pushserver_channels.exceptions import (
     MessageTooLarge,
     MethodNotAllowed,
     PushError,
+    ServerStopping,
 )
 from pushserver_channels.hubs import Hub, hubs
 from pushserver_channels.protocol import Headers, build_retry_after, fold_headers
-from pushserver_channels.types import Receive, Scope, Send
+from pushserver_channels.types import Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,13 @@ Handler = Callable[[], Awaitable[None]]
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.
 NO_CACHE = (b"cache-control", b"no-cache")
+
+
+def read_part(message: Message) -> tuple[bytes, bool]:
+    """Return a part of a body, and whether more follows."""
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnected
+    return message.get("body", b""), message.get("more_body", False)
 
 
 class PushConsumer(AsyncHttpConsumer):
@@ -40,7 +50,8 @@ class PushConsumer(AsyncHttpConsumer):
 
     Args:
         location: The location, from ``PUSH_SERVER['locations']``.
-        servername: The ``Server`` header, None for the server's own.
+        channel_id: The channel id in the URL.
+        server_headers: The ``Server`` header, if it is not the server's own.
     """
 
     #: No client has a channel of its own on the layer: the hub knows who waits.
@@ -49,15 +60,20 @@ class PushConsumer(AsyncHttpConsumer):
     #: Whether an answer is on its way, after which there can be no other.
     responding = False
 
+    #: Whether a request that the server cancels is told to come back. It is not where
+    #: it may have done its work.
+    told_to_come_back: ClassVar[bool] = False
+
     #: The methods of the location, and the names of what handles them.
     methods: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, location: Location, servername: str | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, location: Location, channel_id: str, server_headers: Headers
+    ) -> None:
+        # (Channels' own __init__ makes a list for the body, which is read otherwise.)
         self.location = location
-        self.server_headers: Headers = (
-            [] if servername is None else [(b"server", servername.encode())]
-        )
+        self.channel_id = channel_id
+        self.server_headers = server_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -65,45 +81,55 @@ class PushConsumer(AsyncHttpConsumer):
         self.base_send = send
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            await self.handle_request()
+            await self.find_handler()()
         except PushError as error:
             await self.send_error(error)
         except ClientDisconnected:
             pass  # Nobody is left to answer.
+        except asyncio.CancelledError:
+            if self.responding or not self.told_to_come_back:
+                raise
+            # This is how Daphne says that it stops; an answer sent now still gets out.
+            await self.send_error(ServerStopping())
         except Exception:
             logger.exception("Cannot answer %s %s", scope["method"], scope["path"])
             if not self.responding:
                 await self.send_error(PushError("The server failed; its log says why."))
 
-    async def handle_request(self) -> None:
-        """Answer the request, or raise why not."""
-        try:
-            handler = self.find_handler()
-        except PushError:
-            # Its body is read all the same, or it would be taken for the next request.
-            await self.discard_body()
-            raise
-        await handler()
-
     def find_handler(self) -> Handler:
-        """Return what answers the request, or raise why it is refused."""
-        if len(self.headers) != len(self.scope["headers"]):
-            self.headers = fold_headers(self.scope["headers"])
-        self.check_client()
-        name = self.methods.get(self.scope["method"])
-        if name is None:
-            raise MethodNotAllowed(self.scope["method"], ", ".join(self.methods))
-        self.channel_id = self.find_channel_id()
-        handler: Handler = getattr(self, name)
+        """Return what answers the request."""
+        try:
+            if len(self.headers) != len(self.scope["headers"]):
+                self.headers = fold_headers(self.scope["headers"])
+            self.check_client()
+            method = self.check_method()
+            self.check_channel_id()
+        except PushError as error:
+            return partial(self.refuse, error)
+        handler: Handler = getattr(self, self.methods[method])
         return handler
+
+    async def refuse(self, error: PushError) -> None:
+        """Raise an error, with the request's body read.
+
+        Otherwise the body would be taken for the connection's next request.
+        """
+        await self.discard_body()
+        raise error
 
     def check_client(self) -> None:
         """Raise :class:`PushError` if the client may not ask here at all."""
 
-    def find_channel_id(self) -> str:
-        """Return the channel id, or raise :class:`InvalidChannelId`."""
-        channel_id: str = self.scope["url_route"]["args"][0]
-        limit = self.location.max_channel_id_length
+    def check_method(self) -> str:
+        """Return the method, or raise :class:`MethodNotAllowed`."""
+        method: str = self.scope["method"]
+        if method not in self.methods:
+            raise MethodNotAllowed(method, ", ".join(self.methods))
+        return method
+
+    def check_channel_id(self) -> None:
+        """Raise :class:`InvalidChannelId` if the channel id cannot be one."""
+        channel_id, limit = self.channel_id, self.location.max_channel_id_length
         if not channel_id:
             raise InvalidChannelId("The URL has no channel id.")
         if 0 < limit < len(channel_id):
@@ -112,7 +138,6 @@ class PushConsumer(AsyncHttpConsumer):
             channel_id.encode()
         except UnicodeEncodeError:
             raise InvalidChannelId("The channel id in the URL is not UTF-8.") from None
-        return channel_id
 
     @property
     def hub(self) -> Hub:
@@ -122,13 +147,6 @@ class PushConsumer(AsyncHttpConsumer):
     def common_headers(self) -> Headers:
         """Return the headers of every answer to this request."""
         return self.server_headers
-
-    async def receive_body(self) -> tuple[bytes, bool]:
-        """Return a part of the body, and whether more follows."""
-        message = await self.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        return message.get("body", b""), message.get("more_body", False)
 
     async def read_body(self, max_size: int) -> bytes:
         """Return the body, or raise :class:`MessageTooLarge` once it is sure to be.
@@ -143,7 +161,7 @@ class PushConsumer(AsyncHttpConsumer):
             raise MessageTooLarge(max_size)
         parts, size, more = [], 0, True
         while more:
-            part, more = await self.receive_body()
+            part, more = read_part(await self.receive())
             parts.append(part)
             size += len(part)
             if size > limit:
@@ -154,7 +172,7 @@ class PushConsumer(AsyncHttpConsumer):
         """Read the body to its end, keeping nothing."""
         more = True
         while more:
-            _, more = await self.receive_body()
+            _, more = read_part(await self.receive())
 
     async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a whole answer."""

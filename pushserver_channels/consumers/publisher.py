@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 from pushserver.addresses import is_inside
 from pushserver.conf import PublisherLocation
 from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
+    Headers,
     build_channel_info,
     check_content_type,
     choose_info_type,
@@ -19,12 +21,29 @@ from .base import NO_CACHE, PushConsumer
 #: In these proxies tell for whom they ask.
 _HOPS = (b"x-forwarded-for", b"x-real-ip")
 
-#: Reading addresses takes as long as the rest of a publish, and few hosts publish.
-_is_inside = lru_cache(maxsize=128)(is_inside)
+IsInside = Callable[[str | None, str], bool]
+
+
+def remember_who_is_inside(location: PublisherLocation) -> IsInside | None:
+    """Return what tells whether a client may publish, None if all may.
+
+    It keeps what it found: reading addresses takes as long as the rest of a publish,
+    and few hosts publish.
+    """
+    if location.allow_from is None:
+        return None
+    return lru_cache(maxsize=128)(partial(is_inside, location.allow_from))
 
 
 class PublisherConsumer(PushConsumer):
-    """Answers a publisher's request with the channel info. Source: protocol, 3.2."""
+    """Answers a publisher's request with the channel info. Source: protocol, 3.2.
+
+    Args:
+        location: The location.
+        channel_id: The channel id in the URL.
+        server_headers: The ``Server`` header, if it is not the server's own.
+        is_inside: Tells whether a client may publish, None if all may.
+    """
 
     location: PublisherLocation
     methods = {
@@ -36,14 +55,23 @@ class PublisherConsumer(PushConsumer):
         "OPTIONS": "options",
     }
 
+    def __init__(
+        self,
+        location: PublisherLocation,
+        channel_id: str,
+        server_headers: Headers,
+        is_inside: IsInside | None,
+    ) -> None:
+        super().__init__(location, channel_id, server_headers)
+        self.is_inside = is_inside
+
     def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
-        networks = self.location.allow_from
-        if networks is None:
+        if self.is_inside is None:
             return
         client = self.scope.get("client") or (None, 0)
         hops = b",".join(filter(None, map(self.headers.get, _HOPS))).decode("latin-1")
-        if not _is_inside(networks, client[0], hops):
+        if not self.is_inside(client[0], hops):
             raise Forbidden
 
     async def get(self) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import AbstractContextManager, nullcontext
 
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
-from pushserver_channels.hubs import Subscription
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.passthrough import Passthrough
 from pushserver_channels.protocol import (
@@ -19,44 +18,39 @@ from pushserver_channels.protocol import (
 
 from .base import NO_CACHE, PushConsumer
 
+NOBODY_WANTS_TO_KNOW = nullcontext()
+
 
 class SubscriberConsumer(PushConsumer):
     """Answers a subscriber's request with the next message. Source: protocol, 3.1.
 
     Args:
         location: The location.
-        servername: The ``Server`` header, None for the server's own.
+        channel_id: The channel id in the URL.
+        server_headers: The ``Server`` header, if it is not the server's own.
         cross_origin: The location's headers for pages of other origins.
         passthrough: Tells a view who comes and goes, None if nobody wants to know.
     """
 
     location: SubscriberLocation
     methods = {"GET": "get", "OPTIONS": "options"}
+    told_to_come_back = True
 
     def __init__(
         self,
         location: SubscriberLocation,
-        servername: str | None = None,
-        *,
+        channel_id: str,
+        server_headers: Headers,
         cross_origin: CrossOrigin,
         passthrough: Passthrough | None = None,
     ) -> None:
-        super().__init__(location, servername)
+        super().__init__(location, channel_id, server_headers)
         self.cross_origin = cross_origin
         self.passthrough = passthrough
 
     def common_headers(self) -> Headers:
         origin = self.headers.get(b"origin")
         return self.server_headers + self.cross_origin.headers(origin)
-
-    async def handle_request(self) -> None:
-        try:
-            await super().handle_request()
-        except asyncio.CancelledError:
-            if self.responding:
-                raise
-            # This is how Daphne says that it stops; an answer sent now still gets out.
-            raise ServerStopping from None
 
     async def send_message(self, message: Message, last_seen: MessageId) -> None:
         """Answer with a message, and say so if an earlier one was missed."""
@@ -103,33 +97,20 @@ class LongPollConsumer(SubscriberConsumer):
             )
             if message is None:
                 hub.settle(subscription, self.location.concurrency)
-                message = await self.hold(subscription)
+                if self.location.timeout:
+                    subscription.end_after(self.location.timeout)
+                with self.presence():
+                    message = await subscription.wait(self.receive)
         if message is None:
             await self.send_nothing(self.location.timeout_status, last_seen)
         else:
             await self.send_message(message, last_seen)
 
-    async def hold(self, subscription: Subscription) -> Message | None:
-        """Return the next message published, None after the location's timeout.
-
-        Raises what ends it otherwise: the channel is deleted, another subscriber
-        conflicts, the client leaves, the server stops.
-        """
-        if self.location.timeout:
-            subscription.end_after(self.location.timeout)
-        presence = None
-        if self.passthrough is not None:
-            presence = self.passthrough.subscribe(self.scope, self.channel_id)
-        try:
-            return await subscription.wait(self.client_leaves)
-        finally:
-            if presence is not None:
-                presence.unsubscribe()
-
-    async def client_leaves(self) -> None:
-        """Return when the client has left."""
-        while (await self.receive())["type"] != "http.disconnect":
-            pass  # The rest of a body is nothing to us.
+    def presence(self) -> AbstractContextManager[object]:
+        """Return what tells a view that the request is held, and then that it ends."""
+        if self.passthrough is None:
+            return NOBODY_WANTS_TO_KNOW
+        return self.passthrough.subscribe(self.scope, self.channel_id)
 
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)
