@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs clean
+.PHONY: help run test lint bench docs clean
 
 help:
 	@echo "make run    serve the example site on http://127.0.0.1:$(PORT)/ (PORT= changes it)"
 	@echo "make test   check style, types and imports, and run all tests"
+	@echo "make bench  measure speed and memory beside other servers (BENCH= adds options)"
 	@echo "make docs   build the documentation in docs/_build"
 	@echo "make clean  remove what these made"
 
@@ -32,6 +33,9 @@ lint: $(VENV)/installed-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy pushserver pushserver_channels
 	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/installed-tests
+	$(BIN)/python -m benchmarks $(BENCH)
 
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -93,6 +94,26 @@ def test_it_serves_static_files_under_debug() -> None:
         script = httpx.get(f"{server.url}/static/pushserver/updates.js")
     assert script.status_code == 200
     assert "javascript" in script.headers["content-type"]
+
+
+def test_its_daphne_is_tuned() -> None:
+    """Its Daphne is the tuned one, with room for a burst, and garbage is let be."""
+    with runpushserver("--allrequests", "{port}") as server:
+        told = httpx.get(f"{server.url}/daphne").json()
+    assert told == {
+        "backlog": 4096,
+        "factory": "pushserver_channels.daphne",
+        "thresholds": [50_000, 20, 100],
+        "frozen": True,
+    }
+
+
+def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
+    """A Daphne that somebody else starts is as it comes, and so is its process."""
+    told = httpx.get(f"{server.url}/daphne").json()
+    assert told["factory"] == "daphne.http_protocol"
+    assert told["thresholds"] == list(gc.get_threshold())
+    assert not told["frozen"]
 
 
 def test_it_redirects_other_hosts_if_asked() -> None:

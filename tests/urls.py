@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import threading
@@ -67,6 +68,21 @@ async def state(request: HttpRequest) -> JsonResponse:
     )
 
 
+def daphne(request: HttpRequest) -> JsonResponse:
+    """Answer how the Daphne that serves this, and its process, are set."""
+    from twisted.internet import reactor
+
+    [listening] = [each for each in reactor.getReaders() if hasattr(each, "backlog")]
+    return JsonResponse(
+        {
+            "backlog": listening.backlog,
+            "factory": type(listening.factory).__module__,
+            "thresholds": gc.get_threshold(),
+            "frozen": gc.get_freeze_count() > 0,
+        }
+    )
+
+
 def publish(request: HttpRequest, channel_id: str) -> JsonResponse:
     """Publish from a sync view."""
     receipt = send_update(channel_id, {"type": "sync", "by": "view"})
@@ -89,6 +105,7 @@ urlpatterns = [
     path("hello", hello),
     path("heard", tell),
     path("state", state),
+    path("daphne", daphne),
     path("publish/<channel_id>", publish),
     path("apublish/<channel_id>", apublish),
     path("passthrough", include("pushserver.urls")),

@@ -11,7 +11,6 @@ from typing import Any
 
 import daphne
 from daphne.access import AccessLogGenerator
-from daphne.server import Server
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
@@ -23,6 +22,8 @@ from django.core.management.commands.runserver import naiveip_re
 from pushserver import __version__
 from pushserver.conf import get_settings
 from pushserver_channels.applications import ForceHost, not_found
+from pushserver_channels.collector import tune_collector
+from pushserver_channels.daphne import BACKLOG, Server
 from pushserver_channels.routing import PushApplication
 from pushserver_channels.types import Application
 
@@ -30,10 +31,6 @@ DEFAULT_PORT = 8001
 DEFAULT_PORT_OF_SITE = 8000
 DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_ADDRESS_IPV6 = "::1"
-
-#: Connections that may wait to be accepted. Thousands of clients come back at once when
-#: a message reaches them all; what does not fit waits a second for its next try.
-BACKLOG = 4096
 
 
 class Command(BaseCommand):
@@ -85,6 +82,7 @@ class Command(BaseCommand):
             action_logger=(
                 AccessLogGenerator(sys.stdout) if options["verbosity"] > 0 else None
             ),
+            ready_callable=tune_collector,
             server_name=get_settings().servername or "daphne",
         )
         server.run()

@@ -1,0 +1,178 @@
+"""A Daphne that tells what is inside: ``python -m tests.live.insides KIND PORT {}``.
+
+The kind is ``stock`` for Daphne as it comes, ``tuned`` for that of runpushserver, and
+``uvloop`` for the same on uvloop. The last argument are settings, as JSON: seconds
+after which ``idle`` connections are closed, and ``lonely`` applications cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+kind, port, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+if kind != "uvloop":
+    sys.modules["uvloop"] = None  # type: ignore[assignment]
+
+from pushserver_channels import daphne as tuned  # noqa: E402
+
+from daphne import server as stock  # noqa: E402 # isort: skip
+from daphne.http_protocol import WebRequest  # noqa: E402 # isort: skip
+from twisted.internet import reactor, tcp  # noqa: E402 # isort: skip
+
+counted: Counter[str] = Counter()
+
+
+def count(cls: Any, name: str) -> None:
+    """Count the calls of a method."""
+    method = getattr(cls, name)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        counted[name] += 1
+        return method(*args, **kwargs)
+
+    setattr(cls, name, counting)
+
+
+class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc]
+    """A server with what it counts."""
+
+    def listen_success(self, listening: Any) -> None:
+        super().listen_success(listening)
+        self.port = listening
+        self.http_factory._logFormatter = self.format_line
+        self.http_factory.timeOut = settings.get("idle", 60)
+
+    def format_line(self, *args: Any) -> str:
+        counted["lines"] += 1
+        return ""
+
+    def insides(self) -> dict[str, Any]:
+        """Return what is inside, and what was counted."""
+        return {
+            "requests": len(self.connections),
+            "timers": len(reactor.getDelayedCalls()),  # type: ignore[attr-defined]
+            "counted": dict(counted),
+            "loop": type(asyncio.get_running_loop()).__module__,
+            "backlog": self.port.backlog,
+            "thresholds": gc.get_threshold(),
+        }
+
+
+class Exchange:
+    """A request, and what its answer is made with."""
+
+    def __init__(self, server: Any, receive: Any, send: Any) -> None:
+        self.server = server
+        self.receive = receive
+        self.send = send
+
+    async def start(self, status: int, *headers: tuple[bytes, bytes]) -> None:
+        await self.send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+
+    async def part(self, body: bytes, more: bool = True) -> None:
+        await self.send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def answer(self, body: bytes, status: int = 200) -> None:
+        await self.start(status, (b"content-length", b"%d" % len(body)))
+        await self.part(body, more=False)
+
+
+async def insides(exchange: Exchange) -> None:
+    await exchange.answer(json.dumps(exchange.server.insides()).encode())
+
+
+async def small(exchange: Exchange) -> None:
+    await exchange.answer(b"small")
+
+
+async def echo(exchange: Exchange) -> None:
+    body, more = b"", True
+    while more:
+        message = await exchange.receive()
+        body, more = body + message["body"], message["more_body"]
+    request = list(exchange.server.connections)[-1]
+    counted["forms"] += bool(request.args)
+    await exchange.answer(body)
+
+
+async def large(exchange: Exchange) -> None:
+    await exchange.answer(b"0123456789" * 1_000_000)
+
+
+async def parts(exchange: Exchange) -> None:
+    await exchange.start(200)
+    await exchange.part(b"first")
+    assert (await exchange.receive())["type"] == "http.request"
+    assert (await exchange.receive())["type"] == "http.disconnect"
+
+
+async def hold(exchange: Exchange) -> None:
+    try:
+        while (await exchange.receive())["type"] != "http.disconnect":
+            pass
+    except asyncio.CancelledError:
+        await exchange.answer(b"stopping", status=503)
+
+
+async def lonely(exchange: Exchange) -> None:
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        counted["cancelled"] += 1
+
+
+async def fail(exchange: Exchange) -> None:
+    raise ValueError("before the answer")
+
+
+async def fail_late(exchange: Exchange) -> None:
+    await exchange.start(200, (b"content-length", b"10"))
+    await exchange.part(b"first")
+    raise ValueError("in the answer")
+
+
+async def socket(exchange: Exchange) -> None:
+    assert (await exchange.receive())["type"] == "websocket.connect"
+    await exchange.send({"type": "websocket.accept"})
+    assert (await exchange.receive())["type"] == "websocket.disconnect"
+    counted["sockets"] += 1
+
+
+answers = {
+    "/insides": insides,
+    "/small": small,
+    "/echo": echo,
+    "/large": large,
+    "/parts": parts,
+    "/hold": hold,
+    "/lonely": lonely,
+    "/fail": fail,
+    "/fail-late": fail_late,
+    "/socket": socket,
+}
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await answers[scope["path"]](Exchange(server, receive, send))
+
+
+if __name__ == "__main__":
+    for cls, name in (
+        (tcp.Server, "startWriting"),
+        (tcp.Server, "writeSomeData"),
+        (WebRequest, "check_timeouts"),
+    ):
+        count(cls, name)
+    server = Server(
+        application,
+        endpoints=[f"tcp:port={port}:interface=127.0.0.1:backlog={tuned.BACKLOG}"],
+        application_close_timeout=settings.get("lonely", 10),
+    )
+    server.run()

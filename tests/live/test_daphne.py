@@ -1,0 +1,372 @@
+"""The Daphne of runpushserver, beside Daphne as it comes.
+
+Each measure is looked for in both: it has its effect, and Daphne and Twisted still do
+without it what it is there to leave out. A method that it overrides has the signature
+that it is written for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import inspect
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.servers import ROOT, ServerProcess
+
+from .conftest import COMPLAINTS
+from .wire import Wire, chunked, request, until
+
+KINDS = ("stock", "tuned", "uvloop")
+TUNED = ("tuned", "uvloop")
+
+SOCKET_KEY = base64.b64encode(b"sixteen bytes!!!").decode()
+
+
+class Inside(ServerProcess):
+    """A server that tells what is inside."""
+
+    def __init__(self, kind: str, **settings: float) -> None:
+        self.kind = kind
+        super().__init__(
+            *(sys.executable, "-m", "tests.live.insides", kind, "{port}"),
+            # (Braces have a meaning in a command.)
+            json.dumps(settings).replace("{", "{{").replace("}", "}}"),
+        )
+
+    async def look(self) -> dict[str, Any]:
+        """Return what is inside, but for the request that asks."""
+        async with await Wire.open(self.port) as wire:
+            answer = await wire.ask("GET", "/insides")
+        told: dict[str, Any] = json.loads(answer.body)
+        told["requests"] -= 1
+        return told
+
+    async def counted(self) -> Counter[str]:
+        """Return how often was done what is counted."""
+        return Counter((await self.look())["counted"])
+
+    async def has_counted(self, name: str, times: int) -> bool:
+        """Return whether something was done so often."""
+        return (await self.counted())[name] >= times
+
+    async def has(self, requests: int) -> bool:
+        """Return whether it looks after so many requests."""
+        found: int = (await self.look())["requests"]
+        return found == requests
+
+
+def ends_well(server: Inside, *, complains: bool = False) -> None:
+    """Stop a server, which has to end well and without complaint."""
+    assert server.stop(signal.SIGTERM) == 0
+    said = server.log()
+    assert complains == any(each in said for each in COMPLAINTS), said
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[Inside]:
+    """A server of the kind that a test is for."""
+    with Inside(request.param) as server:
+        yield server
+        ends_well(server)
+
+
+all_kinds = pytest.mark.parametrize("server", KINDS, indirect=True)
+tuned_kinds = pytest.mark.parametrize("server", TUNED, indirect=True)
+
+
+@all_kinds
+async def test_finished_requests(server: Inside) -> None:
+    """A request that was answered is forgotten at once, not once a second."""
+    await until(lambda: server.has(0))
+    async with await Wire.open(server.port) as wire:
+        for _ in range(20):
+            assert (await wire.ask("GET", "/small")).body == b"small"
+        assert await server.has(0) == (server.kind != "stock")
+
+
+@all_kinds
+async def test_timers(server: Inside) -> None:
+    """Idle connections have no timer each; they have one in Daphne as it comes."""
+    before = (await server.look())["timers"]
+    wires = [await Wire.open(server.port) for _ in range(50)]
+    for wire in wires:
+        assert (await wire.ask("GET", "/small")).status == 200
+    timers = (await server.look())["timers"] - before
+    assert timers == (50 if server.kind == "stock" else 0)
+
+
+@all_kinds
+async def test_lines_of_a_log(server: Inside) -> None:
+    """No line of a log is made that nobody reads; Daphne as it comes makes it."""
+    before = await server.counted()
+    async with await Wire.open(server.port) as wire:
+        for _ in range(10):
+            assert (await wire.ask("GET", "/small")).status == 200
+    lines = (await server.counted() - before)["lines"]
+    # (One more is that of the request that looked.)
+    assert lines == (11 if server.kind == "stock" else 0)
+
+
+@all_kinds
+async def test_writes(server: Inside) -> None:
+    """An answer is one write, at once; Daphne as it comes lets the loop tell when."""
+    before = await server.counted()
+    async with await Wire.open(server.port) as wire:
+        for _ in range(10):
+            assert (await wire.ask("GET", "/small")).status == 200
+    counted = await server.counted() - before
+    assert counted["writeSomeData"] == 11
+    assert ("startWriting" in counted) == (server.kind == "stock")
+
+
+@all_kinds
+async def test_forms(server: Inside) -> None:
+    """A form in a body is read by applications only; Twisted would read it, too."""
+    await until(lambda: server.has(0))
+    async with await Wire.open(server.port) as wire:
+        form = "Content-Type: application/x-www-form-urlencoded"
+        answer = await wire.ask("POST", "/echo", form, body=b"a=1&b=2")
+        assert answer.body == b"a=1&b=2"
+    counted = await server.counted()
+    assert counted["forms"] == (server.kind == "stock")
+
+
+@all_kinds
+async def test_the_loop(server: Inside) -> None:
+    """The event loop is uvloop's where that is installed, else Python's."""
+    loop = (await server.look())["loop"]
+    assert loop.startswith("uvloop" if server.kind == "uvloop" else "asyncio")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_going_round(kind: str) -> None:
+    """Held requests are not gone round for timeouts, as in Daphne as it comes."""
+    with Inside(kind, lonely=0.1) as server:
+        held = await Wire.open(server.port)
+        await held.send(request("GET", "/hold"))
+        for cancelled in range(4):
+            # It is cancelled by what is called once a second.
+            async with await Wire.open(server.port) as lonely:
+                await lonely.send(request("GET", "/lonely"))
+                await until(lambda: server.has(2))
+            await until(partial(server.has_counted, "cancelled", cancelled + 1))
+        looks = (await server.counted())["check_timeouts"]
+        assert (looks > 0) == (kind == "stock")
+        ends_well(server)
+
+
+async def test_idle_connections() -> None:
+    """A connection on which nothing comes is closed after the time limit, no other."""
+    with Inside("tuned", idle=0.3) as server:
+        held = await Wire.open(server.port)
+        await held.send(request("GET", "/hold"))
+        silent = await Wire.open(server.port)
+        half = await Wire.open(server.port)
+        await half.send(b"GET /small HTT")
+        answered = await Wire.open(server.port)
+        assert (await answered.ask("GET", "/small")).status == 200
+        for wire in (silent, half, answered):
+            assert await wire.rest() == b""
+        assert await server.has(1)
+        assert not held.reader.at_eof()
+        ends_well(server)
+
+
+async def test_an_application_that_does_not_end() -> None:
+    """An application that goes on when its client has left is cancelled in the end."""
+    with Inside("tuned", lonely=0.1) as server:
+        for _ in range(3):
+            async with await Wire.open(server.port) as wire:
+                await wire.send(request("GET", "/lonely"))
+                assert not await server.has(0)
+        await until(lambda: server.has(0))
+        assert server.log().count("Cancelled, as its client left long ago") == 3
+        ends_well(server)
+
+
+@pytest.mark.parametrize("kind", TUNED)
+async def test_stopping(kind: str) -> None:
+    """A server that stops lets all requests end that it cancels, whatever else is."""
+    with Inside(kind) as server:
+        half = await Wire.open(server.port)
+        await half.send(b"GET /small HTTP/1.1\r\nHo")
+        wires = [await Wire.open(server.port) for _ in range(20)]
+        for wire in wires:
+            await wire.send(request("GET", "/hold"))
+        await until(lambda: server.has(21))
+        server.process.send_signal(signal.SIGTERM)
+        for wire in wires:
+            answer = await wire.answer()
+            assert (answer.status, answer.body) == (503, b"stopping")
+        assert server.process.wait(20) == 0
+
+
+async def test_failing() -> None:
+    """An application that fails is logged, and answered 500 or cut off midway."""
+    with Inside("tuned") as server:
+        async with await Wire.open(server.port) as wire:
+            assert (await wire.ask("GET", "/fail")).status == 500
+            assert (await wire.ask("GET", "/small")).body == b"small"
+            await wire.send(request("GET", "/fail-late"))
+            assert (await wire.rest()).endswith(b"first")
+        await until(lambda: server.has(0))
+        said = server.log()
+        assert said.count("ValueError: before the answer") == 1
+        assert said.count("ValueError: in the answer") == 1
+        ends_well(server, complains=True)
+
+
+@tuned_kinds
+async def test_pipelining(server: Inside) -> None:
+    """Requests sent at once are answered in their order, also if the last is broken."""
+    async with await Wire.open(server.port) as wire:
+        small = request("GET", "/small")
+        await wire.send(
+            small
+            + small
+            + request("POST", "/echo", "Expect: 100-continue", "Content-Length: 4")
+        )
+        assert (await wire.answer()).body == b"small"
+        assert (await wire.answer()).body == b"small"
+        assert (await wire.answer("HEAD")).status == 100
+        await wire.send(b"body" + small + b"nonsense\r\n\r\n")
+        assert (await wire.answer()).body == b"body"
+        assert (await wire.answer()).body == b"small"
+        assert (await wire.rest()).startswith(b"HTTP/1.1 400 ")
+
+
+@tuned_kinds
+async def test_bodies(server: Inside) -> None:
+    """Bodies of any size come whole, in chunks or not, to and from an application."""
+    async with await Wire.open(server.port) as wire:
+        for size in (0, 1, 8191, 8192, 8193, 300_000):
+            body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+            assert (await wire.ask("POST", "/echo", body=body)).body == body
+        await wire.send(request("POST", "/echo", "Transfer-Encoding: chunked"))
+        await wire.send(chunked(b"some", b"more"))
+        assert (await wire.answer()).body == b"somemore"
+
+
+@tuned_kinds
+async def test_a_slow_reader(server: Inside) -> None:
+    """An answer larger than what the network takes at once comes whole, in turn."""
+    async with await Wire.open(server.port) as wire:
+        await wire.send((request("GET", "/large") + request("GET", "/small")) * 2)
+        for _ in range(2):
+            assert len((await wire.answer()).body) == 10_000_000
+            assert (await wire.answer()).body == b"small"
+
+
+@tuned_kinds
+async def test_an_answer_in_parts(server: Inside) -> None:
+    """Each part of an answer is sent when the application sends it."""
+    async with await Wire.open(server.port) as wire:
+        await wire.send(request("GET", "/parts"))
+        assert b"200" in await wire.reader.readuntil(b"\r\n\r\n")
+        assert await wire.reader.readuntil(b"first")
+    await until(lambda: server.has(0))
+
+
+@tuned_kinds
+async def test_connections_that_are_not_kept(server: Inside) -> None:
+    """A connection that is not kept is closed behind the answer, not before."""
+    for ask in (
+        b"GET /large HTTP/1.0\r\n\r\n",
+        request("GET", "/large", "Connection: close"),
+    ):
+        async with await Wire.open(server.port) as wire:
+            await wire.send(ask)
+            assert len((await wire.answer()).body) == 10_000_000
+            assert await wire.rest() == b""
+
+
+@tuned_kinds
+async def test_clients_that_vanish(server: Inside) -> None:
+    """Nothing is left of clients that vanish, whatever they were at."""
+    for data in (
+        b"GET /sm",
+        request("POST", "/echo", "Content-Length: 9") + b"half",
+        request("GET", "/hold"),
+        request("GET", "/large"),
+        request("GET", "/hold") * 3,
+    ):
+        wire = await Wire.open(server.port)
+        await wire.send(data)
+        await server.look()
+        wire.reset()
+    await until(lambda: server.has(0))
+
+
+@tuned_kinds
+async def test_websockets(server: Inside) -> None:
+    """A WebSocket is let in, looked after, and forgotten when it ends."""
+    async with await Wire.open(server.port) as wire:
+        await wire.send(
+            request(
+                *("GET", "/socket", "Upgrade: websocket", "Connection: Upgrade"),
+                *("Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {SOCKET_KEY}"),
+            )
+        )
+        head = await asyncio.wait_for(wire.reader.readuntil(b"\r\n\r\n"), 30)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert await server.has(1)
+    await until(lambda: server.has(0))
+
+
+SIGNATURES = """
+daphne.http_protocol:HTTPFactory.__init__ (self, server)
+daphne.http_protocol:HTTPFactory.buildProtocol (self, addr)
+daphne.http_protocol:HTTPFactory.log (self, request)
+daphne.http_protocol:WebRequest.__init__ (self, *args, **kwargs)
+daphne.http_protocol:WebRequest.handle_reply (self, message)
+daphne.server:Server.application_checker (self)
+daphne.server:Server.create_application (self, protocol, scope)
+daphne.server:Server.handle_reply (self, protocol, message)
+daphne.server:Server.kill_all_applications (self)
+daphne.server:Server.protocol_connected (self, protocol)
+daphne.server:Server.protocol_disconnected (self, protocol)
+daphne.server:Server.run (self)
+daphne.server:Server.timeout_checker (self)
+twisted.protocols.policies:TimeoutMixin.callLater (self, period, func)
+twisted.web.http:HTTPChannel.requestDone (self, request)
+twisted.web.http:HTTPChannel.write (self, data)
+twisted.web.http:HTTPChannel.writeHeaders (self, version, code, reason, headers)
+twisted.web.http:HTTPChannel.writeSequence (self, iovec)
+"""
+
+
+@pytest.mark.parametrize("line", SIGNATURES.split("\n")[1:-1])
+def test_what_is_overridden(line: str) -> None:
+    """What is overridden of Daphne and Twisted is called as it was."""
+    name, _, signature = line.partition(" ")
+    module, _, path = name.partition(":")
+    found: Any = __import__(module, fromlist=["_"])
+    for part in path.split("."):
+        found = getattr(found, part)
+    parameters = inspect.signature(found).parameters.values()
+    bare = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+    assert str(inspect.Signature(bare)) == signature
+
+
+def test_nothing_is_patched() -> None:
+    """Who imports the tuned Daphne has Daphne and Twisted as they come."""
+    script = (
+        "from daphne.server import Server, HTTPFactory\n"
+        "from twisted.web.http import HTTPChannel, Request\n"
+        "classes = Server, HTTPFactory, HTTPChannel, Request\n"
+        "before = [dict(vars(each)) for each in classes]\n"
+        "import pushserver_channels.daphne, gc\n"
+        "assert before == [dict(vars(each)) for each in classes]\n"
+        "assert gc.get_freeze_count() == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)

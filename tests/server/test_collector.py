@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.servers import ROOT
+
+SCRIPT = """
+import gc
+from pushserver_channels.collector import THRESHOLDS, tune_collector
+
+before = gc.get_threshold()
+assert before != THRESHOLDS
+tune_collector()
+assert gc.isenabled()
+assert gc.get_threshold() == THRESHOLDS
+assert gc.get_freeze_count() > 0
+
+class Ring:
+    pass
+
+ring = Ring()
+ring.ring = ring
+del ring
+assert gc.collect() >= 1
+"""
+
+
+def test_it_is_set_on_demand() -> None:
+    """What is there is left out of the collector's walks; garbage is still found."""
+    subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, check=True)
