@@ -129,7 +129,7 @@ class Connection(HTTPChannel):
     def requestDone(self, request: Any) -> None:  # noqa: N802
         # Twisted may answer the next request, or a broken one, before it returns.
         self.flush()
-        super().requestDone(request)
+        super().requestDone(request)  # type: ignore[no-untyped-call]
 
     def flush(self) -> None:
         """Send what was written, behind what the client has not read yet."""

@@ -124,7 +124,7 @@ async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
 async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
     """What was held when the server stopped has its pair all the same."""
     wires = []
-    for number in range(100):
+    for number in range(500):
         wires += await hold(stopping.port, f"channel-{number}", f"Cookie: id={number}")
     stopping.process.send_signal(signal.SIGTERM)
     for wire in wires:
@@ -134,7 +134,7 @@ async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
     assert events == {
         (event, str(number)): 1
         for event in ("subscribe", "unsubscribe")
-        for number in range(100)
+        for number in range(500)
     }
 
 
