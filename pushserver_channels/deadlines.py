@@ -22,6 +22,7 @@ class Deadlines(Generic[Item]):
     """
 
     def __init__(self, seconds: float, expire: Callable[[Item], object]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._expire = expire
         self._due: dict[Item, float] = {}
@@ -29,11 +30,10 @@ class Deadlines(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Let an item be due after the time limit; added again, it starts anew."""
-        loop = asyncio.get_running_loop()
         self._due.pop(item, None)
-        self._due[item] = due = loop.time() + self._seconds
+        self._due[item] = due = self._loop.time() + self._seconds
         if self._timer is None:
-            self._timer = loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, self._look)
 
     def discard(self, item: Item) -> None:
         """Let an item be due no more; one that is not here does no harm."""
@@ -43,14 +43,13 @@ class Deadlines(Generic[Item]):
             self._timer = None
 
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
         self._timer = None
-        now = loop.time()
+        now = self._loop.time()
         while self._due:
             item, due = next(iter(self._due.items()))
             if due > now:
                 # The one that the timer was for may have gone, or started anew.
-                self._timer = loop.call_at(due, self._look)
+                self._timer = self._loop.call_at(due, self._look)
                 break
             del self._due[item]
             self._expire(item)

@@ -322,10 +322,7 @@ def _with_subscribers(info: ChannelInfo, waiting: int) -> ChannelInfo:
     """Return channel info that also counts who waits in this process."""
     if not waiting:
         return info
-    # (replace() of dataclasses takes as long as half a publish.)
-    return ChannelInfo(
-        info.messages, info.requested, info.last_message_id, info.subscribers + waiting
-    )
+    return info._replace(subscribers=info.subscribers + waiting)
 
 
 class HubRegistry:
@@ -339,6 +336,7 @@ class HubRegistry:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hubs: dict[str, Hub] = {}
+        self._address: Sequence[Any] | None = None  # The last one.
         self._addresses: set[tuple[Any, ...]] = set()
 
     @property
@@ -358,9 +356,11 @@ class HubRegistry:
         if self._loop is not running and self.loop is None:
             self.reset()
             self._loop = running
+            self._address = None
             self._addresses = set()
             call_before_shutdown(self.stop)
-        if address is not None:
+        if address != self._address and address is not None:
+            self._address = address
             self._addresses.add(tuple(address))
 
     def serves_at(self, host: Host) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -25,8 +24,7 @@ class MessageId(NamedTuple):
 START = MessageId(-1, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A published message.
 
     Attributes:
@@ -52,8 +50,7 @@ class Message:
         return self.previous if self.previous > last_seen else None
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelInfo:
+class ChannelInfo(NamedTuple):
     """What is known of a channel.
 
     Attributes:

@@ -66,6 +66,15 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
     """
     date = headers.get(b"if-modified-since")
     tag = headers.get(b"if-none-match")
+    if date is None and tag is None:
+        return START
+    return _parse_message_id(date, tag)
+
+
+# All who wait on a channel name the same message, and to read a date takes as long as
+# all else that their requests need. (What cannot be read is not remembered.)
+@lru_cache(maxsize=1024)
+def _parse_message_id(date: bytes | None, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
     if date is None:
         return START
@@ -146,34 +155,34 @@ def build_retry_after() -> tuple[bytes, bytes]:
     return (b"retry-after", b"%d" % random.randint(*RETRY_AFTER))
 
 
-# Channel info: byte for byte the documents that the clients of Nchan parse.
+# Channel info: byte for byte the documents that the clients of Nchan parse. Each tells
+# the messages, the seconds, the subscribers, and the last id's two numbers.
 
 _PLAIN = (
-    "queued messages: {messages}\r\n"
-    "last requested: {requested} sec. ago\r\n"
-    "active subscribers: {subscribers}\r\n"
-    "last message id: {last_message_id}"
+    b"queued messages: %d\r\n"
+    b"last requested: %d sec. ago\r\n"
+    b"active subscribers: %d\r\n"
+    b"last message id: %d:%d"
 )
 _JSON = (
-    '{{"messages": {messages}, "requested": {requested}, "subscribers": {subscribers},'
-    ' "last_message_id": "{last_message_id}" }}'
+    b'{"messages": %d, "requested": %d, "subscribers": %d, "last_message_id": "%d:%d" }'
 )
 _XML = (
-    '<?xml version="1.0" encoding="UTF-8" ?>\r\n'
-    "<channel>\r\n"
-    "  <messages>{messages}</messages>\r\n"
-    "  <requested>{requested}</requested>\r\n"
-    "  <subscribers>{subscribers}</subscribers>\r\n"
-    "  <last_message_id>{last_message_id}</last_message_id>\r\n"
-    "</channel>"
+    b'<?xml version="1.0" encoding="UTF-8" ?>\r\n'
+    b"<channel>\r\n"
+    b"  <messages>%d</messages>\r\n"
+    b"  <requested>%d</requested>\r\n"
+    b"  <subscribers>%d</subscribers>\r\n"
+    b"  <last_message_id>%d:%d</last_message_id>\r\n"
+    b"</channel>"
 )
 _YAML = (
-    "---\r\n"
-    "messages: {messages}\r\n"
-    "requested: {requested}\r\n"
-    "subscribers: {subscribers}\r\n"
-    'last_message_id: "{last_message_id}"\r\n'
-    "\r\n"
+    b"---\r\n"
+    b"messages: %d\r\n"
+    b"requested: %d\r\n"
+    b"subscribers: %d\r\n"
+    b'last_message_id: "%d:%d"\r\n'
+    b"\r\n"
 )
 _INFO_TYPES = {
     "text/plain": _PLAIN,
@@ -198,13 +207,6 @@ def choose_info_type(accept: bytes) -> str:
 
 def build_channel_info(info: ChannelInfo, media_type: str) -> bytes:
     """Return channel info as a document of a known media type."""
-    return (
-        _INFO_TYPES[media_type]
-        .format(
-            messages=info.messages,
-            requested=info.requested,
-            subscribers=info.subscribers,
-            last_message_id=info.last_message_id,
-        )
-        .encode()
-    )
+    messages, requested, last_id, subscribers = info
+    known = (messages, requested, subscribers, *last_id)
+    return _INFO_TYPES[media_type] % known

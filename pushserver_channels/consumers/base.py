@@ -170,13 +170,17 @@ class PushConsumer(AsyncHttpConsumer):
 
     async def discard_body(self) -> None:
         """Read the body to its end, keeping nothing."""
-        more = True
+        more = self.scope["method"] != "GET" or self.may_have_body()
         while more:
             _, more = read_part(await self.receive())
 
+    def may_have_body(self) -> bool:
+        """Return whether the headers speak of a body (RFC 9112, section 6)."""
+        return b"content-length" in self.headers or b"transfer-encoding" in self.headers
+
     async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a whole answer."""
-        headers = headers + self.common_headers()
+        headers = [*headers, *self.common_headers()]
         start = {"type": "http.response.start", "status": status, "headers": headers}
         self.responding = True
         try:

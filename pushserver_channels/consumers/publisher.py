@@ -70,7 +70,10 @@ class PublisherConsumer(PushConsumer):
         if self.is_inside is None:
             return
         client = self.scope.get("client") or (None, 0)
-        hops = b",".join(filter(None, map(self.headers.get, _HOPS))).decode("latin-1")
+        hops = ""
+        for name in _HOPS:
+            if name in self.headers:
+                hops += "," * bool(hops) + self.headers[name].decode("latin-1")
         if not self.is_inside(client[0], hops):
             raise Forbidden
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
@@ -17,8 +15,6 @@ from pushserver_channels.protocol import (
 )
 
 from .base import NO_CACHE, PushConsumer
-
-NOBODY_WANTS_TO_KNOW = nullcontext()
 
 
 class SubscriberConsumer(PushConsumer):
@@ -50,7 +46,7 @@ class SubscriberConsumer(PushConsumer):
 
     def common_headers(self) -> Headers:
         origin = self.headers.get(b"origin")
-        return self.server_headers + self.cross_origin.headers(origin)
+        return [*self.server_headers, *self.cross_origin.headers(origin)]
 
     async def send_message(self, message: Message, last_seen: MessageId) -> None:
         """Answer with a message, and say so if an earlier one was missed."""
@@ -99,18 +95,15 @@ class LongPollConsumer(SubscriberConsumer):
                 hub.settle(subscription, self.location.concurrency)
                 if self.location.timeout:
                     subscription.end_after(self.location.timeout)
-                with self.presence():
+                if self.passthrough is None:
                     message = await subscription.wait(self.receive)
+                else:
+                    with self.passthrough.subscribe(self.scope, self.channel_id):
+                        message = await subscription.wait(self.receive)
         if message is None:
             await self.send_nothing(self.location.timeout_status, last_seen)
         else:
             await self.send_message(message, last_seen)
-
-    def presence(self) -> AbstractContextManager[object]:
-        """Return what tells a view that the request is held, and then that it ends."""
-        if self.passthrough is None:
-            return NOBODY_WANTS_TO_KNOW
-        return self.passthrough.subscribe(self.scope, self.channel_id)
 
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)

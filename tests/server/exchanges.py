@@ -80,6 +80,9 @@ class Exchange(ApplicationCommunicator):
         body: bytes | Iterable[bytes] | None = b"",
         **scope: Any,
     ) -> None:
+        if body != b"" and not any(name == b"content-length" for name, _ in headers):
+            # Over HTTP/1.1 there is no body without one of the two.
+            headers = [*headers, (b"transfer-encoding", b"chunked")]
         super().__init__(application, http_scope(method, path, headers, **scope))
         if body is not None:
             parts = [body] if isinstance(body, bytes) else list(body)
