@@ -5,13 +5,16 @@ from django.core import checks
 
 
 class PushServerConfig(AppConfig):
-    """Registers the system checks of the push server's settings."""
+    """Registers the system checks of the settings, and lets a doctor be answered."""
 
     name = "pushserver"
     verbose_name = "Push server"
 
     def ready(self) -> None:
-        # Imported here because the checks need a configured Django.
+        # Imported here because these need a configured Django.
         from .checks import check_settings
+        from .doctor.echo import answer_doctor
+        from .signals import channel_subscribe
 
         checks.register(check_settings, "pushserver")
+        channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")

@@ -33,6 +33,7 @@ from .cors import CrossOrigin
 from .hubs import hubs
 from .passthrough import Courier, Passthrough
 from .protocol import Headers
+from .shutdown import live
 from .types import Application, Receive, Scope, Send
 
 MakeConsumer = Callable[..., Application]
@@ -133,13 +134,14 @@ def _path(scope: Scope) -> str:
         path = decode_path(raw_path.partition(b"?")[0])
     else:
         path = scope["path"]
-    if not path.startswith("/"):
+    if path[:1] != "/":
         # The absolute form, which a server has to accept (RFC 9112, section 3.2.2).
         path = "/" + path.partition("://")[2].partition("/")[2]
-    root_path: str = scope.get("root_path", "").rstrip("/")
-    if root_path and path.startswith(f"{root_path}/"):
-        return path.removeprefix(root_path)
-    return path
+    root_path: str = scope.get("root_path", "")
+    if not root_path:
+        return path
+    root_path = root_path.rstrip("/")
+    return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
 
 
 class PushApplication:
@@ -158,8 +160,23 @@ class PushApplication:
         self._otherwise = otherwise or django_application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        application = self._locations.find(scope) or self._otherwise
+        application = self._locations.find(scope) or self._find_other(scope)
         await application(scope, receive, send)
+
+    def _find_other(self, scope: Scope) -> Application:
+        """Return what answers where no push location does."""
+        if scope["type"] == "lifespan":
+            return partial(live, self._otherwise, hubs.stop)
+        if scope["type"] == "websocket":
+            is_ours = self._locations.find({**scope, "type": "http"}) is not None
+            return refuse_websocket if is_ours else self._otherwise
+        return self._otherwise
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket on the path of a location, where Django would fail."""
+    await receive()
+    await send({"type": "websocket.close"})
 
 
 def get_application(django_application: Application) -> PushApplication:

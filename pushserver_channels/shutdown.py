@@ -1,23 +1,36 @@
-"""Hearing from Daphne that it stops.
+"""Hearing from the server that it stops, while held requests can still be answered.
 
 Daphne cancels its applications on SIGTERM, and a held request that catches this can
 still be answered. But where a client has sent half a request, Daphne fails at the one
 connection that has no application yet and cancels nobody; and it waits for none of them
 any more once one has ended by its cancellation. So the push server asks the reactor to
 be told as well.
+
+Other servers tell applications that they stop by the ASGI protocol ``lifespan``, but
+uvicorn and granian do so when the last request has ended, for which they wait, or which
+they cut. So with them the push server hears of the signal itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
+
+from .types import Application, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
 Stop = Callable[[], Awaitable[None]]
+
+#: How servers are told to stop.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _stops: list[Stop] = []
 
@@ -28,8 +41,8 @@ def call_before_shutdown(stop: Stop) -> bool:
     They are called in turn, in the order in which they were given. Returns False, and
     does nothing, under other ASGI servers, which have no reactor.
     """
-    reactor = sys.modules.get("twisted.internet.reactor")
-    if reactor is None or not reactor.running:
+    reactor = _reactor()
+    if reactor is None:
         return False
     if not _stops:
         reactor.addSystemEventTrigger("before", "shutdown", _stop)
@@ -37,16 +50,93 @@ def call_before_shutdown(stop: Stop) -> bool:
     return True
 
 
+def _reactor() -> Any:
+    """Return Twisted's reactor if one runs, as it does under Daphne."""
+    reactor = sys.modules.get("twisted.internet.reactor")
+    return reactor if reactor is not None and reactor.running else None
+
+
 def _stop() -> Any:
     """Return what Twisted waits for."""
     from twisted.internet.defer import Deferred
 
-    return Deferred.fromFuture(asyncio.ensure_future(_stop_in_turn()))
+    return Deferred.fromFuture(asyncio.ensure_future(_stop_in_turn(_stops)))
 
 
-async def _stop_in_turn() -> None:
-    for stop in _stops:
+async def _stop_in_turn(stops: Iterable[Stop]) -> None:
+    for stop in stops:
         try:
             await stop()
         except Exception:
             logger.exception("Cannot stop as it should be")
+
+
+async def live(
+    application: Application, stop: Stop, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Live as long as the server, by the protocol ``lifespan``.
+
+    The application may take part. Django does not: for one that ends, or fails, without
+    a look at what the server says, the server is answered here.
+
+    Args:
+        application: What the server serves.
+        stop: A coroutine function to be called when the server stops.
+        scope: The server's.
+        receive: The server's.
+        send: The server's.
+    """
+    takes_part = False
+
+    async def hear() -> Message:
+        nonlocal takes_part
+        takes_part = True
+        event = await receive()
+        if event["type"] == "lifespan.shutdown":
+            await stop()
+        return event
+
+    with calling_at_signals(stop):
+        try:
+            await application(scope, hear, send)
+        except Exception:
+            if takes_part:
+                raise
+        if not takes_part:
+            await hear()
+            await send({"type": "lifespan.startup.complete"})
+            await hear()
+            await send({"type": "lifespan.shutdown.complete"})
+
+
+@contextmanager
+def calling_at_signals(stop: Stop) -> Iterator[None]:
+    """Have a coroutine function called when this process is told to stop.
+
+    It is called besides what the server does then; where that is nothing, because the
+    server is not the process's main business, or has a reactor, it is not called.
+    """
+    loop = asyncio.get_running_loop()
+    tasks = set()
+    replaced: dict[signal.Signals, Any] = {}
+
+    def begin() -> None:
+        tasks.add(loop.create_task(_stop_in_turn([stop])))
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # The loop has been closed.
+            loop.call_soon_threadsafe(begin)
+        replaced[signal.Signals(number)](number, frame)
+
+    if threading.current_thread() is threading.main_thread() and not _reactor():
+        for each in SIGNALS:
+            handler = signal.getsignal(each)
+            if callable(handler):
+                replaced[each] = handler
+                signal.signal(each, handle)
+    try:
+        yield
+    finally:
+        for each, handler in replaced.items():
+            if signal.getsignal(each) is handle:
+                signal.signal(each, handler)

@@ -238,9 +238,8 @@ async def test_named_stores() -> None:
         assert (await ask(application, "GET", "/from-other/a")).body == b"other"
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-async def test_other_protocols_go_on(kind: str) -> None:
-    """What is not HTTP goes on, also on the path of a location."""
+async def _open_websocket(path: str) -> list[Any]:
+    """Return what a client hears that opens a WebSocket."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = get_application(django)
         seen: list[Any] = []
@@ -249,13 +248,27 @@ async def test_other_protocols_go_on(kind: str) -> None:
             seen.append(message)
 
         async def receive() -> Any:
-            raise AssertionError("nothing is received")
+            return {"type": "websocket.connect"}
 
-        scope: Scope = {"type": kind, "asgi": {"version": "3.0"}}
-        if kind == "websocket":
-            scope |= {"path": "/updates/a", "raw_path": b"/updates/a", "headers": []}
+        scope: Scope = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "path": path,
+            "raw_path": path.encode(),
+            "headers": [],
+        }
         await application(scope, receive, send)
-    assert seen == [{"type": f"{kind}.seen"}]
+    return seen
+
+
+async def test_websockets_go_on() -> None:
+    """A WebSocket of the site's own is the site's."""
+    assert await _open_websocket("/chat") == [{"type": "websocket.seen"}]
+
+
+async def test_a_websocket_on_a_location_is_refused() -> None:
+    """There is none at a push location, and Django would fail at it."""
+    assert await _open_websocket("/updates/a") == [{"type": "websocket.close"}]
 
 
 async def test_websockets_go_on_in_a_router() -> None:

@@ -1,0 +1,122 @@
+"""Requests as the world makes them, through the public URL."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from time import monotonic
+from urllib.parse import urlsplit
+
+NO_ANSWER = "no answer in time"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: The status, 0 if the connection was closed or failed.
+        headers: The headers.
+        body: The body.
+        error: Why there is no status.
+        seconds: How long it took, from when the request was sent.
+    """
+
+    status: int
+    headers: Message
+    body: bytes
+    error: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return str(self.status) if self.status else self.error
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def all(self, header: str) -> list[str]:
+        """Return the values of a header, one for each line of it."""
+        return [str(value) for value in self.headers.get_all(header, [])]
+
+
+class Visit:
+    """One request, sent at once and answered later.
+
+    Args:
+        url: Where to.
+        method: What to do there.
+        headers: With what headers.
+        body: With what body.
+        patience: Seconds to wait for each step.
+        source: The address of this machine to come from, None for any.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        patience: float,
+        source: str | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = kind(
+            parts.hostname or "",
+            parts.port,
+            timeout=patience,
+            source_address=None if source is None else (source, 0),
+        )
+        self._error = ""
+        self.came_from: str | None = None
+        self._started = monotonic()
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        try:
+            self._connection.connect()
+            self.came_from = self._connection.sock.getsockname()[0]
+            self._started = monotonic()
+            self._connection.request(method, path, body, headers or {})
+        except (OSError, HTTPException) as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError):
+            self._error = NO_ANSWER
+        elif isinstance(error, ConnectionError | HTTPException):
+            self._error = "the connection was closed"
+        else:
+            self._error = str(error) or type(error).__name__
+        if isinstance(error, ConnectionRefusedError):
+            self._error = "nobody listens there"
+
+    def answer(self) -> Answer:
+        """Wait for the answer and hang up."""
+        status, headers, body = 0, Message(), b""
+        if not self._error:
+            try:
+                response = self._connection.getresponse()
+                headers, body = response.headers, response.read()
+                status = response.status
+            except (OSError, HTTPException) as error:
+                self._fail(error)
+        seconds = monotonic() - self._started
+        self._connection.close()
+        return Answer(status, headers, body, self._error, seconds)
+
+
+def outside_addresses() -> list[str]:
+    """Return addresses of this machine that are not the usual one of loopback."""
+    addresses = ["127.0.0.2"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent; it makes the system choose the address it would use.
+            probe.connect(("192.0.2.1", 9))
+            addresses.insert(0, probe.getsockname()[0])
+        except OSError:
+            pass
+    return addresses

@@ -1,0 +1,79 @@
+"""``manage.py pushserver_doctor URL``: what is wrong between the site and browsers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from pushserver.doctor.examination import Examination, Finding, check_url
+
+
+class Command(BaseCommand):
+    """Publishes and subscribes through the public URL; exits 0 only if all is well."""
+
+    help = (
+        "Publishes and subscribes through the public URL of the site, and says what is"
+        " wrong on the way. Takes a little longer than a poll is held."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("url", help="The site as browsers have it.")
+        parser.add_argument(
+            "--json", action="store_true", help="Print the findings as JSON."
+        )
+        parser.add_argument(
+            "--patience",
+            type=float,
+            default=5.0,
+            metavar="SECONDS",
+            help="How long an answer may take (%(default)s).",
+        )
+        parser.add_argument(
+            "--delay",
+            type=float,
+            default=2.0,
+            metavar="SECONDS",
+            help="How long a message may take to who waits (%(default)s).",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            check_url(options["url"])
+            examination = Examination(
+                options["url"], patience=options["patience"], delay=options["delay"]
+            )
+            findings = []
+            for finding in examination.run():
+                findings.append(finding)
+                if not options["json"]:
+                    self.tell(finding)
+        except (ImproperlyConfigured, ValueError) as error:
+            raise CommandError(str(error)) from error
+        wrong = sum(finding.ok is False for finding in findings)
+        if options["json"]:
+            told = [asdict(finding) for finding in findings]
+            report = {"url": options["url"], "ok": not wrong, "findings": told}
+            self.stdout.write(json.dumps(report, indent=2))
+        elif wrong:
+            self.stdout.write(f"\nOf {len(findings)} checks, {wrong} found a fault.")
+        else:
+            self.stdout.write("\nAll is well.")
+        if wrong:
+            sys.exit(1)
+
+    def tell(self, finding: Finding) -> None:
+        mark, style = {
+            True: ("ok", self.style.SUCCESS),
+            False: ("WRONG", self.style.ERROR),
+            None: ("-", self.style.NOTICE),
+        }[finding.ok]
+        self.stdout.write(f"{style(f'{mark:5}')} {finding.check}: {finding.text}")
+        if finding.advice:
+            self.stdout.write(f"      {finding.advice}")
+        self.stdout.flush()

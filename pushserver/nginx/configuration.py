@@ -1,0 +1,274 @@
+"""What both configurations share: the frame, and Django behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from math import ceil
+from urllib.parse import urlsplit
+
+from pushserver.conf import (
+    Location,
+    PublisherLocation,
+    PushServerSettings,
+    SubscriberLocation,
+)
+
+from .writer import Untranslatable, Writer, literal, quote, translate
+
+#: Seconds by which nginx waits longer than a poll is held, so that the server ends it.
+MARGIN = 10
+
+#: Bytes of a message that nginx has in memory; the rest of a longer one is in a file.
+MAX_BUFFER = 1_048_576
+
+#: How nginx writes "for ever": a timeout of 0 would end a request at once.
+FOR_EVER = "365d"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the settings do not say.
+
+    Attributes:
+        listen: Where nginx listens; empty for the configuration's own choice.
+        django: Where the site is found, as nginx's ``server`` takes it.
+        pushserver: Where Daphne serves the push locations, None for a guess.
+        user: Whom nginx's workers run as.
+        workers: How many workers nginx has, or ``auto``.
+        run_dir: Where nginx keeps its process id and its sockets.
+        log_dir: Where nginx writes its logs.
+    """
+
+    listen: tuple[str, ...] = ()
+    django: str = "127.0.0.1:8000"
+    pushserver: str | None = None
+    user: str = "www-data"
+    workers: str = "auto"
+    run_dir: str = "/run"
+    log_dir: str = "/var/log/nginx"
+
+
+class Configuration:
+    """A complete configuration, written once.
+
+    Args:
+        conf: The settings.
+        options: What they do not say.
+    """
+
+    #: Lines that tell a reader what this is.
+    title = ""
+
+    def __init__(self, conf: PushServerSettings, options: Options) -> None:
+        self.conf = conf
+        self.options = options
+        self.out = Writer()
+
+    def write(self) -> str:
+        """Return the text; what could not be said in it is in ``out.warnings``."""
+        out, options = self.out, self.options
+        out.comment(self.title)
+        out.comment(
+            "Printed by 'manage.py pushserver_nginx' from PUSH_SERVER: print it again"
+            " when the settings change, test it with 'nginx -t', and reload."
+        )
+        out.line("")
+        self.write_modules()
+        out.line(
+            f"user {literal(options.user)};",
+            f"worker_processes {literal(options.workers)};",
+            f"pid {literal(options.run_dir + '/nginx.pid')};",
+            f"error_log {literal(options.log_dir + '/error.log')};",
+            "",
+        )
+        out.comment(
+            "Each client that waits takes connections, and each of them a file."
+        )
+        out.line("worker_rlimit_nofile 65536;")
+        with out.block("events"):
+            out.line("worker_connections 32768;")
+        out.line("")
+        with out.block("http"):
+            out.line(f"access_log {literal(options.log_dir + '/access.log')};", "")
+            self.write_upstreams()
+            out.comment(
+                "WebSockets of the site go through; other connections are kept."
+            )
+            with out.block("map $http_upgrade $push_connection"):
+                out.line("default upgrade;", '"" "";')
+            out.line("")
+            self.write_settings()
+            with out.block("server"):
+                self.write_server()
+            self.write_private_servers()
+        return str(out)
+
+    # What differs
+
+    def write_modules(self) -> None:
+        """Load what is needed."""
+
+    def write_settings(self) -> None:
+        """Write what holds for all servers."""
+
+    def write_private_servers(self) -> None:
+        """Write the servers that only nginx itself asks."""
+
+    def default_listen(self) -> list[str]:
+        """Return where to listen if nobody chose."""
+        return ["80"]
+
+    def write_publisher(self, place: str, location: PublisherLocation) -> None:
+        raise NotImplementedError
+
+    def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
+        raise NotImplementedError
+
+    # What is the same
+
+    def write_upstreams(self) -> None:
+        """Name the servers behind nginx."""
+        self.write_upstream("django", self.options.django)
+
+    def write_upstream(self, name: str, server: str) -> None:
+        with self.out.block(f"upstream {name}"):
+            self.out.line(f"server {literal(server)};", "keepalive 32;")
+        self.out.line("")
+
+    def write_server(self) -> None:
+        """Write what the world sees."""
+        out = self.out
+        for address in self.options.listen or self.default_listen():
+            out.line(f"listen {literal(address)};")
+        host = self.conf.subscriber_host
+        name = urlsplit(host.url).hostname if host else None
+        out.line(f"server_name {literal(name) if name else '_'};", "")
+        out.comment(
+            ">>> TLS: put the certificate here, and have port 80 redirect to this."
+        )
+        out.line(
+            "# listen 443 ssl http2;",
+            "# listen [::]:443 ssl http2;",
+            "# ssl_certificate     /etc/ssl/certs/site.pem;",
+            "# ssl_certificate_key /etc/ssl/private/site.key;",
+        )
+        out.comment("<<< TLS")
+        out.line("")
+        out.comment("A channel id may hold two slashes in a row.")
+        out.line("merge_slashes off;")
+        self.write_locations()
+        out.line("")
+        out.comment("Everything else is Django's.")
+        with out.block("location /"):
+            out.line(
+                "proxy_pass http://django;",
+                "proxy_set_header Upgrade $http_upgrade;",
+                "proxy_set_header Connection $push_connection;",
+                *self.told(),
+            )
+
+    def write_locations(self) -> None:
+        """Write the locations in their order, in which nginx tries patterns, too."""
+        for index, location in enumerate(self.conf.locations):
+            place = f"PUSH_SERVER['locations'][{index}]"
+            self.out.line("")
+            self.out.comment(f"{place}: {location.type}, {location.url.pattern}")
+            try:
+                self.pattern(location)
+            except Untranslatable as error:
+                self.out.cannot(f"{place}['url']", f"is left out: {error}.")
+            else:
+                self.write_location(place, location)
+
+    def write_location(self, place: str, location: Location) -> None:
+        if isinstance(location, PublisherLocation):
+            self.write_publisher(place, location)
+        elif isinstance(location, SubscriberLocation):
+            self.write_subscriber(place, location)
+
+    def is_served(self, location: Location) -> bool:
+        """Return whether nginx can have the URLs of a location."""
+        try:
+            self.pattern(location)
+        except Untranslatable:
+            return False
+        return True
+
+    @contextmanager
+    def location(self, location: Location, prefix: str = "") -> Iterator[None]:
+        """Write a block for the URLs of a location, below a prefix."""
+        with self.out.block(f"location ~ {self.pattern(location, prefix)}"):
+            yield
+
+    def pattern(self, location: Location, prefix: str = "") -> str:
+        """Return the pattern of a location, quoted, with its one group as ``$1``."""
+        return quote(f"^{prefix}{translate(location.url.pattern)}$")
+
+    def write_access(self, place: str, location: PublisherLocation) -> None:
+        """Let in who may publish."""
+        if location.allow_from is None:
+            self.out.comment("'allow_from': 'any'. Everybody may publish here.")
+            return
+        self.out.comment("'allow_from'")
+        for network in location.allow_from:
+            if "%" in str(network):
+                self.out.cannot(
+                    f"{place}['allow_from']",
+                    f"holds {network}, which is left out: nginx knows no interfaces.",
+                )
+                continue
+            single = network.prefixlen == network.max_prefixlen
+            self.out.line(f"allow {network.network_address if single else network};")
+        self.out.line("deny all;")
+
+    def write_body_limit(self, location: PublisherLocation) -> None:
+        """Take messages as long as the location allows."""
+        self.out.comment(
+            "'max_message_size'; in memory, not in a file for each message"
+        )
+        size = location.max_message_size
+        self.out.line(
+            f"client_max_body_size {size};",
+            f"client_body_buffer_size {min(max(size, 1024), 1_048_576)};",
+        )
+
+    def forwarded(self) -> list[str]:
+        """Return the lines that tell who asked, over a connection that is kept."""
+        return ['proxy_set_header Connection "";', *self.told()]
+
+    def told(self) -> list[str]:
+        """Return the lines that tell who asked."""
+        return [
+            "proxy_http_version 1.1;",
+            "proxy_set_header Host $http_host;",
+            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+            "proxy_set_header X-Forwarded-Proto $scheme;",
+            # Daphne would believe it of anybody, and take paths for others.
+            'proxy_set_header Daphne-Root-Path "";',
+        ]
+
+    def wait(self, location: SubscriberLocation) -> str:
+        """Return for how long nginx waits for the answer to a poll."""
+        return f"{ceil(location.timeout) + MARGIN}s" if location.timeout else FOR_EVER
+
+
+def join(address: str, port: int) -> str:
+    """Return ``host:port``, with an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def host(address: str) -> str:
+    """Return the address of ``host:port``; nginx takes localhost for 127.0.0.1."""
+    name = address.rpartition(":")[0].strip("[]") or address
+    return "127.0.0.1" if name == "localhost" else name
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether ``host:port`` is on this machine, as far as can be told."""
+    try:
+        return ip_address(host(address)).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,423 @@
+"""nginx with Nchan in place of Daphne."""
+
+from __future__ import annotations
+
+import re
+from math import ceil
+
+from django.conf import settings
+
+from pushserver.addresses import contains, known_networks
+from pushserver.conf import (
+    PublisherLocation,
+    StoreSettings,
+    SubscriberLocation,
+)
+from pushserver.updates import DEFAULT_ADDRESS, DEFAULT_PORT
+
+from .configuration import Configuration, host, is_loopback, join
+from .writer import Untranslatable, depends_on_text, literal, quote
+
+#: The longest buffer that Nchan takes; 0 would keep nothing.
+MANY_MESSAGES = 2_147_483_647
+
+#: Longer than any channel id, as nginx takes no path so long.
+MANY_CHARACTERS = 65536
+
+#: Seconds for which a request waits for Django to hear of it.
+PATIENCE = 5
+
+
+class NchanConfiguration(Configuration):
+    """Nchan serves the push locations inside nginx.
+
+    A passthrough needs two servers more that only nginx asks. Nchan's own subscribe and
+    unsubscribe requests never come for long polls, and its authorization request does
+    not for all of them; ``post_action`` in an Nchan location kills the worker. So a
+    plain proxy stands in front of the Nchan location: there ``auth_request`` tells the
+    beginning and ``post_action`` the end, always both. The former would refuse a
+    subscriber wherever Django fails, so one more hop makes the forms and answers 204
+    whatever Django says.
+    """
+
+    title = "nginx with Nchan in place of the push server."
+
+    def write_modules(self) -> None:
+        out = self.out
+        out.comment("What Nchan does differently from Daphne, whatever the settings:")
+        for difference in (
+            "PUT is refused (405), because Nchan would publish its body.",
+            "A deleted channel is known for some seconds more.",
+            "An id that cannot be read is 400 or taken for the oldest message.",
+            "A channel id with an encoded slash (%2F) is no match for [^/]+.",
+            "There is no Push-Gap: what was missed is not told.",
+            "With several workers, channel info may count too few subscribers.",
+            "A restart or a reload of nginx ends all polls; a restart loses messages.",
+        ):
+            out.comment(f"- {difference}")
+        out.line(
+            "",
+            "# Debian's libnginx-mod-nchan. Leave this line out if something else",
+            "# loads the module.",
+            "load_module modules/ngx_nchan_module.so;",
+        )
+
+    def default_listen(self) -> list[str]:
+        """Listen for the world, and where this machine publishes."""
+        if is_loopback(self.publishing) and self.publishing != self.options.django:
+            return ["80", self.publishing.replace("localhost", DEFAULT_ADDRESS)]
+        return ["80"]
+
+    @property
+    def publishing(self) -> str:
+        """Where ``send_update`` publishes."""
+        conf = self.conf
+        if conf.publisher_host:
+            return conf.publisher_host.location
+        return join(conf.address or DEFAULT_ADDRESS, conf.port or DEFAULT_PORT)
+
+    def write_upstreams(self) -> None:
+        super().write_upstreams()
+        if self.passthroughs:
+            self.write_upstream("pushserver_nchan", self.socket("nchan"))
+            self.write_upstream("pushserver_hooks", self.socket("hooks"))
+
+    def socket(self, name: str) -> str:
+        return f"unix:{self.options.run_dir}/pushserver-{name}.sock"
+
+    @property
+    def passthroughs(self) -> list[SubscriberLocation]:
+        """The locations of which Django wants to hear."""
+        return [
+            each
+            for each in self.conf.locations
+            if isinstance(each, SubscriberLocation)
+            and each.passthrough
+            and self.is_served(each)
+        ]
+
+    def write_settings(self) -> None:
+        out, conf = self.out, self.conf
+        out.comment("What all messages together may take.")
+        out.line("nchan_shared_memory_size 128M;", "")
+        out.comment("Clients that do not see an Etag read it here.")
+        with out.block("map $sent_http_etag $push_cache_control"):
+            out.line(
+                'default "no-cache, no-transform, etag=$sent_http_etag";',
+                '"" no-cache;',
+            )
+        out.line("")
+        for name, store in conf.store.items():
+            place = f"PUSH_SERVER['store'][{name!r}]"
+            if len(conf.store) == 1:
+                place = "PUSH_SERVER['store']"
+            self.write_store_warnings(place, store)
+        if conf.servername:
+            out.cannot("PUSH_SERVER['servername']", "is nginx's own here.")
+        shared = any(store.shared for store in conf.store.values())
+        if conf.publisher == "direct" or (conf.publisher == "auto" and shared):
+            out.cannot(
+                "PUSH_SERVER['publisher']",
+                f"is {conf.publisher!r}, which does not reach nginx: set it to 'http'.",
+            )
+        if self.publishing == self.options.django:
+            out.cannot(
+                "PUSH_SERVER['publisher_host']",
+                f"is {self.publishing}, where Django is, not nginx.",
+            )
+        if self.passthroughs:
+            self.write_passthrough_warnings()
+
+    def write_store_warnings(self, place: str, store: StoreSettings) -> None:
+        out = self.out
+        if store.shared:
+            out.cannot(
+                f"{place}['type']", f"is {store.type!r}; Nchan keeps its own messages."
+            )
+        if store.min_messages:
+            out.cannot(f"{place}['min_messages']", "has no counterpart in Nchan.")
+        if not store.max_messages:
+            out.cannot(
+                f"{place}['max_messages']",
+                f"cannot be without limit in Nchan; it is {MANY_MESSAGES}.",
+            )
+        if store.message_timeout != ceil(store.message_timeout):
+            out.cannot(
+                f"{place}['message_timeout']", "is rounded up to a whole second."
+            )
+        if store.channel_timeout != StoreSettings.channel_timeout:
+            out.cannot(
+                f"{place}['channel_timeout']",
+                "has no counterpart in Nchan, which forgets a channel within seconds.",
+            )
+        if store.max_channels:
+            out.cannot(f"{place}['max_channels']", "has no counterpart in Nchan.")
+
+    def write_passthrough_warnings(self) -> None:
+        django = self.options.django
+        address = host(django)
+        if django.startswith("unix:"):
+            self.out.cannot(
+                "PUSH_SERVER['locations'] with 'passthrough'",
+                "need Django at an address: over a unix socket it cannot see that nginx"
+                " asks, and refuses.",
+            )
+        elif is_loopback(django) and not contains(
+            known_networks(settings.INTERNAL_IPS), address
+        ):
+            self.out.cannot(
+                "INTERNAL_IPS",
+                f"does not hold {address}, so the passthrough view refuses nginx.",
+            )
+
+    # Publishers
+
+    def write_publisher(self, place: str, location: PublisherLocation) -> None:
+        out = self.out
+        self.write_pattern_warning(place, location.url.pattern)
+        if not location.create_on_post:
+            out.cannot(f"{place}['create_on_post']", "is always True in Nchan.")
+        with self.location(location):
+            out.line("set $push_channel $1;")
+            self.write_access(place, location)
+            self.write_methods("GET, POST, DELETE, OPTIONS")
+            self.write_body_limit(location)
+            out.line("nchan_publisher http;")
+            self.write_channel(location)
+            self.write_limits(location)
+
+    def write_limits(self, location: PublisherLocation) -> None:
+        """Write how many messages are kept, which Nchan reads at the publisher."""
+        out, store = self.out, self.conf.store[location.store]
+        if not location.store_messages:
+            out.comment("'store_messages': False")
+            out.line("nchan_store_messages off;")
+            return
+        out.comment("'max_messages', 'message_timeout'")
+        out.line(
+            f"nchan_message_buffer_length {store.max_messages or MANY_MESSAGES};",
+            f"nchan_message_timeout {ceil(store.message_timeout)}s;",
+        )
+
+    def write_methods(self, allowed: str) -> None:
+        """Refuse other methods before Nchan does, which leaves some unanswered."""
+        pattern = "|".join(allowed.split(", "))
+        self.out.comment(
+            "Nchan would never answer some methods, and refuse others as 403."
+        )
+        with self.out.block(f"if ($request_method !~ ^({pattern})$)"):
+            self.out.line(f'add_header Allow "{allowed}" always;', "return 405;")
+
+    def write_channel(self, location: PublisherLocation | SubscriberLocation) -> None:
+        group = re.sub(r"\W", "_", location.store, flags=re.ASCII)
+        if group != location.store:
+            # Names that differ must not become one.
+            group += f"__{list(self.conf.store).index(location.store)}"
+        self.out.line(
+            "nchan_channel_id $push_channel;",
+            f"nchan_channel_group {group};",
+            "nchan_max_channel_id_length"
+            f" {location.max_channel_id_length or MANY_CHARACTERS};",
+        )
+
+    def write_pattern_warning(self, place: str, pattern: str) -> None:
+        if depends_on_text(pattern):
+            self.out.cannot(
+                f"{place}['url']",
+                "matches text in Python and bytes in nginx: channel ids that are not"
+                " ASCII may be matched differently.",
+            )
+
+    # Subscribers
+
+    def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
+        out = self.out
+        self.write_pattern_warning(place, location.url.pattern)
+        if location.polling == "long":
+            if location.concurrency != "broadcast":
+                out.cannot(
+                    f"{place}['concurrency']",
+                    "is always 'broadcast' in Nchan.",
+                )
+            if location.timeout and location.timeout_status != 408:
+                out.cannot(f"{place}['timeout_status']", "is always 408 in Nchan.")
+        if not location.create_on_get:
+            out.comment("A channel that does not exist is 403, not 404.")
+        if location.passthrough:
+            self.write_front(location)
+            return
+        with self.location(location):
+            out.line("set $push_channel $1;")
+            self.write_methods("GET, OPTIONS")
+            self.write_nchan(location)
+
+    def write_front(self, location: SubscriberLocation) -> None:
+        """Write the plain proxy in front of a location with a passthrough."""
+        out = self.out
+        out.comment(
+            "'passthrough': a plain proxy in front of Nchan, because post_action in an"
+            " Nchan location kills the worker, and its own hooks do not tell of polls."
+        )
+        with self.location(location):
+            self.write_methods("GET, OPTIONS")
+            out.line("proxy_pass http://pushserver_nchan;", *self.forwarded())
+            out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")
+            out.line(f"proxy_read_timeout {self.wait(location)};")
+            out.comment("Before the request is held:")
+            out.line("auth_request /_pushserver/subscribe;")
+            out.comment("After an answer, an error, or when the client has left:")
+            out.line("post_action /_pushserver/unsubscribe;")
+
+    def write_nchan(self, location: SubscriberLocation) -> None:
+        out = self.out
+        kind = {"long": "longpoll", "interval": "intervalpoll"}[location.polling]
+        out.line(f"nchan_subscriber {kind};")
+        self.write_channel(location)
+        out.line("nchan_subscriber_first_message oldest;")
+        if location.polling == "long":
+            out.comment("'timeout'")
+            out.line(f"nchan_subscriber_timeout {ceil(location.timeout)};")
+        out.comment("'create_on_get'")
+        existing = "off" if location.create_on_get else "on"
+        out.line(f"nchan_subscribe_existing_channels_only {existing};")
+        self.write_cross_origin(location)
+        out.comment("A compressed answer would lose its Etag.")
+        out.line("gzip off;", "add_header Cache-Control $push_cache_control;")
+
+    def write_cross_origin(self, location: SubscriberLocation) -> None:
+        out = self.out
+        if not location.allow_origin:
+            out.comment("No 'allow_origin': pages of this site, and no others.")
+            scheme = "$http_x_forwarded_proto" if location.passthrough else "$scheme"
+            out.line(
+                f'nchan_access_control_allow_origin "{scheme}://$http_host";',
+                "nchan_access_control_allow_credentials off;",
+            )
+            return
+        try:
+            origins = literal(" ".join(location.allow_origin))
+        except Untranslatable as error:
+            out.cannot("'allow_origin'", f"is left out: {error}.")
+            return
+        credentials = "on" if location.allow_credentials else "off"
+        out.comment("'allow_origin', 'allow_credentials'")
+        out.line(
+            f'nchan_access_control_allow_origin "{origins.strip(chr(34))}";',
+            f"nchan_access_control_allow_credentials {credentials};",
+            "add_header Access-Control-Expose-Headers Cache-Control;",
+            "add_header Access-Control-Allow-Headers X-Cookie;",
+            "add_header Access-Control-Max-Age 864000;",
+        )
+        if len(location.allow_origin) > 1:
+            out.line("add_header Vary Origin;")
+
+    # Passthrough
+
+    def write_locations(self) -> None:
+        super().write_locations()
+        out = self.out
+        for event in ("subscribe", "unsubscribe") if self.passthroughs else ():
+            out.line("")
+            with out.block(f"location = /_pushserver/{event}"):
+                # The first letter, encoded: why stands at the server that is asked.
+                path = f"%{ord(event[0]):02x}{event[1:]}"
+                out.line(
+                    "internal;",
+                    "if ($request_method != GET) { return 204; }",
+                    f"proxy_pass http://pushserver_hooks/{path}$request_uri;",
+                    "proxy_method POST;",
+                    "proxy_pass_request_body off;",
+                    'proxy_set_header Content-Length "";',
+                    "proxy_http_version 1.1;",
+                    'proxy_set_header Connection "";',
+                    "proxy_set_header Host $http_host;",
+                    "proxy_set_header X-Forwarded-Proto $scheme;",
+                    "proxy_ignore_client_abort on;",
+                )
+        paths = {(each.passthrough or "").rstrip("/") for each in self.passthroughs}
+        for path in sorted(paths - {""}):
+            out.line("")
+            out.comment("'passthrough': the view itself is for nginx alone.")
+            for form in (path, f"{path}/"):
+                out.line(f"location = {literal(form)} {{ deny all; }}")
+
+    def write_private_servers(self) -> None:
+        if not self.passthroughs:
+            return
+        self.write_nchan_server()
+        self.write_hooks_server()
+
+    def write_nchan_server(self) -> None:
+        """Write the Nchan locations that a proxy stands in front of."""
+        out = self.out
+        out.line("")
+        out.comment(
+            "The Nchan locations with a passthrough; only nginx itself asks here."
+        )
+        with out.block("server"):
+            out.line(
+                f"listen {literal(self.socket('nchan'))};",
+                "access_log off;",
+                "merge_slashes off;",
+            )
+            for location in self.passthroughs:
+                out.line("")
+                with self.location(location):
+                    out.line("set $push_channel $1;")
+                    self.write_nchan(location)
+
+    def write_hooks_server(self) -> None:
+        """Write the hop that makes the forms and does not mind what Django says."""
+        out = self.out
+        out.line("")
+        out.comment(
+            "What Django is told. nginx encodes the channel id for the form if the path"
+            " has a percent sign, so the paths that lead here have one. Whatever Django"
+            " answers, it is 204: a passthrough hears, it does not decide."
+        )
+        with out.block("server"):
+            out.line(
+                f"listen {literal(self.socket('hooks'))};",
+                "access_log off;",
+                "merge_slashes off;",
+            )
+            for location in self.passthroughs:
+                for event in ("subscribe", "unsubscribe"):
+                    out.line("")
+                    self.write_form(location, event)
+            out.line("")
+            with out.block("location = /_pushserver/heard"):
+                out.line("internal;", "return 204;")
+
+    def write_form(self, location: SubscriberLocation, event: str) -> None:
+        out, prefix = self.out, f"/{event}"
+        path = location.passthrough or ""
+        literal(path)
+        form = quote(f"{path}?channel_id=$1&{event}=1?")
+        with self.location(location, prefix):
+            out.line(
+                f"rewrite {self.pattern(location, prefix)} {form};",
+                "set $push_form $args;",
+                'set $args "";',
+                "break;",
+                "proxy_pass http://django;",
+                "proxy_http_version 1.1;",
+                'proxy_set_header Connection "";',
+                "proxy_method POST;",
+                "proxy_set_body $push_form;",
+                "proxy_set_header Content-Type application/x-www-form-urlencoded;",
+                "proxy_set_header Host $http_host;",
+                'proxy_set_header Daphne-Root-Path "";',
+            )
+            out.comment("nginx asks, from its own address; the view refuses others.")
+            out.line(
+                'proxy_set_header X-Forwarded-For "";',
+                'proxy_set_header X-Real-IP "";',
+            )
+            out.line(
+                f"proxy_connect_timeout {PATIENCE}s;",
+                f"proxy_read_timeout {PATIENCE}s;",
+                "proxy_intercept_errors on;",
+                "error_page 301 302 303 307 308 400 401 403 404 405 408 413 429 500 501"
+                " 502 503 504 =204 /_pushserver/heard;",
+            )

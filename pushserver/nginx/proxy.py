@@ -1,0 +1,68 @@
+"""nginx in front of Daphne."""
+
+from __future__ import annotations
+
+from pushserver.addresses import contains
+from pushserver.conf import PublisherLocation, SubscriberLocation
+
+from .configuration import Configuration, host, is_loopback, join
+
+
+class ProxyConfiguration(Configuration):
+    """nginx passes the push locations on to Daphne, which serves them."""
+
+    title = "nginx in front of Daphne, which serves the push locations."
+
+    def write_upstreams(self) -> None:
+        if self.pushserver != self.options.django:
+            self.write_upstream("pushserver", self.pushserver)
+        super().write_upstreams()
+
+    @property
+    def pushserver(self) -> str:
+        """Where Daphne serves the push locations: told, set, or where the site is."""
+        conf, options = self.conf, self.options
+        if options.pushserver:
+            return options.pushserver
+        if conf.publisher_host and is_loopback(conf.publisher_host.location):
+            return conf.publisher_host.location
+        if conf.port:
+            return join(conf.address or "127.0.0.1", conf.port)
+        return options.django
+
+    def write_publisher(self, place: str, location: PublisherLocation) -> None:
+        self.write_proxy_warning(place, location)
+        with self.location(location):
+            self.write_access(place, location)
+            self.write_body_limit(location)
+            self.write_pass()
+
+    def write_proxy_warning(self, place: str, location: PublisherLocation) -> None:
+        """Say so if Daphne will refuse what nginx lets in."""
+        address = host(self.pushserver)
+        if (
+            location.allow_from is not None
+            and is_loopback(self.pushserver)
+            and not contains(location.allow_from, address)
+        ):
+            self.out.cannot(
+                f"{place}['allow_from']",
+                f"does not hold {address}, so Daphne refuses all that nginx passes on.",
+            )
+
+    def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
+        with self.location(location):
+            self.write_pass()
+            self.out.comment(
+                "Longer than 'timeout', after which Daphne answers itself."
+            )
+            self.out.line(f"proxy_read_timeout {self.wait(location)};")
+
+    def write_pass(self) -> None:
+        same = self.pushserver == self.options.django
+        self.out.line(
+            f"proxy_pass http://{'django' if same else 'pushserver'};",
+            *self.forwarded(),
+        )
+        self.out.comment("A message goes out at once, and as it is: gzip drops its id.")
+        self.out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")
