@@ -1,0 +1,170 @@
+"""Conformance to the protocol: the servers, the marks, the differences, the summary.
+
+``pytest tests/conformance`` runs over every server in :mod:`tests.conformance.servers`;
+with ``--server`` over one that runs already, of which it knows the URLs only::
+
+    pytest tests/conformance --server http://127.0.0.1:8000
+        --publisher '/send-update/{channel}' --subscriber '/updates/{channel}'
+
+The other locations are optional; what needs one that is not given is skipped. Each test
+has a channel of its own and deletes it. A server has to tell in its channel info how
+many requests are held.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from .differences import DIFFERENCES
+from .servers import ROWS, serve
+from .sites import ROLES, Client, Early, Relay, Site
+
+#: What became of the tests: by server, by level (``must``, ``should``, ``more``), and
+#: by requirement, for which there may be several.
+results: defaultdict[str, dict[str, defaultdict[str, set[str]]]] = defaultdict(
+    lambda: {level: defaultdict(set) for level in ("must", "should", "more")}
+)
+
+
+# pytest reads options of a directory only where the command line names it; elsewhere
+# they have their defaults, and the tests run over the servers that they start.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "a running server to be tested")
+    group.addoption("--server", action="append", help="its URL; again for a process")
+    for role, what in ROLES.items():
+        group.addoption(f"--{role}", metavar="PATH", help=f"with {{channel}}: {what}")
+    group.addoption("--origin", help="may send cookies to --cors")
+    group.addoption("--differs-as", choices=DIFFERENCES, help="has these differences")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "must(number): a MUST of the protocol, Rev. 2.23"
+    )
+    config.addinivalue_line(
+        "markers", "should(number): a SHOULD of the protocol, Rev. 2.23"
+    )
+    for server in config.getoption("server", None) or ():
+        url = urlsplit(server)
+        if url.scheme != "http" or not url.hostname or url.path.strip("/"):
+            raise pytest.UsageError(
+                f"--server {server}: it has to be http://host:port. What is tested is"
+                " plain HTTP, and a path belongs to the locations."
+            )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "site" not in metafunc.fixturenames:
+        return
+    servers = metafunc.config.getoption("server", None)
+    names = [", ".join(servers)] if servers else list(ROWS)
+    metafunc.parametrize("site", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """The server under test."""
+    servers = request.config.getoption("server", None)
+    if not servers:
+        with serve(request.param) as site:
+            yield site
+        return
+    given = {role: request.config.getoption(role.replace("-", "_")) for role in ROLES}
+    paths = {role: path for role, path in given.items() if path is not None}
+    origin = request.config.getoption("origin")
+    yield Site(
+        request.param, tuple(each.rstrip("/") for each in servers), paths, origin
+    )
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    client = Client()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def early(site: Site, client: Client) -> Iterator[Early]:
+    """What was begun before all other tests, which then need not wait for its end."""
+    relay = Relay(site, client)
+    yield Early(relay)
+    relay.close()
+
+
+@pytest.fixture
+def relay(site: Site, early: Early, client: Client) -> Iterator[Relay]:
+    """The server under test, through a channel that nobody has used."""
+    relay = Relay(site, client)
+    yield relay
+    relay.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Where a server is known to differ, assert that it does what is written there."""
+    relay = pyfuncitem.funcargs.get("relay")
+    if isinstance(relay, Relay):
+        known = pyfuncitem.config.getoption("differs_as", None) or relay.site.name
+        difference = DIFFERENCES.get(known, {}).get(pyfuncitem.originalname)
+        if difference is not None:
+            difference.instead(relay)
+            pytest.xfail(difference.reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if "site" in getattr(item, "fixturenames", ()):
+        server = item.callspec.params["site"]  # type: ignore[attr-defined]
+        if report.when == "call" or not report.passed:
+            level, requirement = _requirement(item)
+            results[server][level][requirement].add(_result(report))
+    return report
+
+
+def _requirement(item: pytest.Item) -> tuple[str, str]:
+    for level in ("must", "should"):
+        mark = item.get_closest_marker(level)
+        if mark is not None:
+            return level, str(mark.args[0])
+    return "more", item.nodeid
+
+
+def _result(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return "differs"
+    return {"skipped": "not tried"}.get(report.outcome, report.outcome)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell how much of the protocol each server meets, as a table for the docs."""
+    if not results:
+        return
+    rows = [("server", "MUST", "SHOULD", "what is added here")]
+    for server, levels in results.items():
+        rows.append(
+            (server, *(_share(requirements) for requirements in levels.values()))
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = "  ".join("=" * width for width in widths)
+    terminalreporter.section("conformance to Rev. 2.23")
+    for row in (None, rows[0], None, *rows[1:], None):
+        cells = () if row is None else zip(row, widths, strict=True)
+        line = "  ".join(cell.ljust(width) for cell, width in cells).rstrip()
+        terminalreporter.write_line(line or rule)
+
+
+def _share(requirements: dict[str, set[str]]) -> str:
+    """Return how many of the requirements that were tried are met."""
+    tried = [each for each in requirements.values() if each != {"not tried"}]
+    met = sum(each <= {"passed", "not tried"} for each in tried)
+    left = len(requirements) - len(tried)
+    return f"{met}/{len(tried)}" + (f", {left} not tried" if left else "")

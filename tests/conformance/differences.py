@@ -1,0 +1,435 @@
+"""Where a server is known to differ from the protocol, and what it does instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.servers import wait_until
+
+from .sites import TIMEOUT, Relay, name
+
+FUTURE = {
+    "If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT",
+    "If-None-Match": "0",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A test that a server cannot pass.
+
+    Attributes:
+        reason: Why, in a sentence.
+        instead: Asserts what the server does instead.
+    """
+
+    reason: str
+    instead: Callable[[Relay], None]
+
+
+# nginx with Nchan 1.3.6, by the configuration that manage.py pushserver_nginx prints
+
+
+def put_is_refused(relay: Relay) -> None:
+    held = relay.hold()
+    relay.wait_until_held(1)
+    put = relay.request("PUT", "publisher", body=b"not a message")
+    assert put.status == 405
+    assert relay.info()["messages"] == 0
+    assert not held.is_answered
+
+
+def put_creates_nothing(relay: Relay) -> None:
+    assert relay.request("PUT", "publisher").status == 405
+    assert relay.request("GET", "publisher").status == 404
+
+
+def a_deleted_channel_lingers(relay: Relay) -> None:
+    relay.publish(b"old")
+    assert relay.request("DELETE", "publisher").status == 200
+    assert relay.request("GET", "publisher").status == 200
+    relay.publish(b"new")
+    assert relay.get().body == b"new"
+
+
+def a_life_without_put_and_with_a_ghost(relay: Relay) -> None:
+    methods = ("GET", "PUT", "GET", "POST", "DELETE", "GET")
+    statuses = [relay.request(each, "publisher").status for each in methods]
+    assert statuses == [404, 405, 404, 202, 200, 200]
+
+
+def all_successes_but_put_tell_of_the_channel(relay: Relay) -> None:
+    put_creates_nothing(relay)
+    for method, status in [("POST", 202), ("GET", 200), ("DELETE", 200)]:
+        answer = relay.request(method, "publisher")
+        assert answer.status == status
+        assert answer.text.startswith("queued messages: ")
+
+
+def a_future_id_stays_held(relay: Relay) -> None:
+    relay.publish(b"old")
+    current, future = relay.hold(after=relay.get()), relay.hold(headers=FUTURE)
+    relay.wait_until_held(2)
+    assert relay.publish(b"new").status == 201
+    assert current.answer().body == b"new"
+    assert not future.is_answered
+
+
+def _both_are_served(relay: Relay, role: str) -> None:
+    held = [relay.hold(role), relay.hold(role)]
+    relay.wait_until_held(2)
+    relay.publish(b"news")
+    assert [each.answer().body for each in held] == [b"news"] * 2
+
+
+def the_newest_is_not_preferred(relay: Relay) -> None:
+    _both_are_served(relay, "last")
+
+
+def the_oldest_is_not_preferred(relay: Relay) -> None:
+    _both_are_served(relay, "first")
+
+
+def the_type_is_always_text(relay: Relay) -> None:
+    relay.publish()
+    for kind in ("json", "xml", "yaml"):
+        answer = relay.request("GET", "publisher", {"Accept": f"application/{kind}"})
+        assert answer.headers["Content-Type"] == f"text/{kind}"
+
+
+def head_is_refused(relay: Relay) -> None:
+    relay.publish()
+    assert relay.request("HEAD", "publisher").status == 405
+
+
+def options_are_200(relay: Relay) -> None:
+    answer = relay.request("OPTIONS", "publisher")
+    assert answer.status == 200
+    assert answer.headers["Allow"] == "GET, POST, PUT, DELETE"
+
+
+def a_post_always_creates(relay: Relay) -> None:
+    assert relay.publish(role="known").status == 202
+
+
+def tags_start_again(relay: Relay) -> None:
+    # The time of an id tells them apart once the second is over.
+    for _ in range(20):
+        other = relay.other()
+        ids = []
+        for _ in range(2):
+            other.publish()
+            ids.append(other.info()["last_message_id"])
+            other.request("DELETE", "publisher")
+        if ids[0] == ids[1]:
+            return
+    raise AssertionError("The ids of a channel that was made again always differ.")
+
+
+def a_slash_leads_elsewhere(relay: Relay) -> None:
+    relay.channel += "/part"
+    answer = relay.publish(b"news")
+    assert answer.status == 404
+    assert "text/html" in answer.headers["Content-Type"]  # Django's.
+
+
+def a_channel_id_too_long_is_403(relay: Relay) -> None:
+    relay.channel = relay.channel.ljust(513, "x")
+    assert relay.publish().status == 403
+    assert relay.get("interval").status == 403
+
+
+def a_date_alone_is_400(relay: Relay) -> None:
+    relay.publish()
+    headers = name(relay.get())
+    del headers["If-None-Match"]
+    assert relay.get(headers=headers).status == 400
+
+
+def a_zone_is_ignored(relay: Relay) -> None:
+    relay.publish()
+    headers = name(relay.get())
+    elsewhere = headers["If-Modified-Since"].replace("GMT", "-0100")
+    held = relay.hold(headers={**headers, "If-Modified-Since": elsewhere})
+    relay.wait_until_held(1)
+    assert not held.is_answered
+
+
+def an_unreadable_id_is_often_none(relay: Relay) -> None:
+    relay.publish(b"one")
+    relay.publish(b"two")
+    headers = name(relay.get())
+    no_date = {**headers, "If-Modified-Since": "nonsense"}
+    assert relay.get(headers=no_date).body == b"one"
+    no_tag = {**headers, "If-None-Match": "nonsense"}
+    assert relay.get(headers=no_tag).body == b"two"
+    two_tags = {**headers, "If-None-Match": "0, 1"}
+    assert relay.get(headers=two_tags).text == "Message ID invalid"
+
+
+def a_poll_ends_with_408(relay: Relay) -> None:
+    relay.publish(b"old")
+    seen = relay.get()
+    answer = relay.hold("timed", after=seen).answer()
+    assert answer.status == 408
+    assert "Last-Modified" not in answer.headers
+    relay.publish(b"new")
+    assert relay.get(after=seen).body == b"new"
+
+
+def an_unknown_channel_is_403(relay: Relay) -> None:
+    assert relay.get("existing").status == 403
+    relay.publish(b"news")
+    assert relay.get("existing").body == b"news"
+
+
+def a_gap_is_not_told(relay: Relay) -> None:
+    relay.publish(b"one", role="few-publisher")
+    first = relay.get("few-subscriber")
+    for body in (b"two", b"three", b"four", b"five"):
+        relay.publish(body, role="few-publisher")
+    answer = relay.get("few-subscriber", after=first)
+    assert answer.body == b"three"
+    assert "Push-Gap" not in answer.headers
+
+
+def another_origin_is_403(relay: Relay) -> None:
+    relay.publish()
+    answer = relay.get("cors", headers={"Origin": "http://elsewhere.example"})
+    assert answer.status == 403
+
+
+def each_request_is_told(relay: Relay) -> None:
+    relay.publish()
+    relay.get()
+    wait_until(
+        lambda: (
+            [each["event"] for each in relay.heard()] == ["subscribe", "unsubscribe"]
+        )
+    )
+
+
+NCHAN = {
+    "test_a_conflict_is_told_immediately": Difference(
+        "Nchan ignores its setting of who is preferred.", the_newest_is_not_preferred
+    ),
+    "test_publishers_requests_meet_all_the_conditions_together": Difference(
+        "PUT would publish, so it is refused, and a deleted channel lingers.",
+        a_life_without_put_and_with_a_ghost,
+    ),
+    "test_a_put_creates_the_channel": Difference(
+        "Nchan's PUT publishes, so the configuration refuses it.", put_creates_nothing
+    ),
+    "test_a_delete_removes_the_channel_and_its_messages": Difference(
+        "Nchan's memory store tells of a deleted channel for some seconds.",
+        a_deleted_channel_lingers,
+    ),
+    "test_a_post_reaches_every_held_request": Difference(
+        "Nchan answers a request for a future id with that message only.",
+        a_future_id_stays_held,
+    ),
+    "test_every_success_tells_of_the_channel": Difference(
+        "There is no PUT.", all_successes_but_put_tell_of_the_channel
+    ),
+    "test_serving_the_newest_subscriber_can_be_chosen": Difference(
+        "Nchan ignores its setting of who is preferred.", the_newest_is_not_preferred
+    ),
+    "test_serving_the_oldest_subscriber_can_be_chosen": Difference(
+        "Nchan ignores its setting of who is preferred.", the_oldest_is_not_preferred
+    ),
+    "test_channel_info_has_the_type_asked_for": Difference(
+        "Nchan understands application/json and answers text/json.",
+        the_type_is_always_text,
+    ),
+    "test_a_put_publishes_nothing": Difference(
+        "Nchan's PUT publishes, so the configuration refuses it.", put_is_refused
+    ),
+    "test_a_head_is_a_get_without_the_body": Difference(
+        "Nchan never answers HEAD, so the configuration refuses it.", head_is_refused
+    ),
+    "test_options_of_a_publisher_tell_the_methods": Difference(
+        "Nchan answers OPTIONS with 200.", options_are_200
+    ),
+    "test_a_location_can_refuse_to_create_channels": Difference(
+        "Nchan has no such setting for publishers.", a_post_always_creates
+    ),
+    "test_ids_grow_also_over_a_deletion": Difference(
+        "Nchan counts the messages of a second from 0 again.", tags_start_again
+    ),
+    "test_a_channel_id_may_hold_a_slash": Difference(
+        "nginx decodes a path before it matches it.", a_slash_leads_elsewhere
+    ),
+    "test_a_channel_id_too_long_is_400": Difference(
+        "Nchan answers 403.", a_channel_id_too_long_is_403
+    ),
+    "test_a_date_without_a_tag_is_before_its_second": Difference(
+        "Nchan wants both or none.", a_date_alone_is_400
+    ),
+    "test_a_date_may_have_a_numeric_zone": Difference(
+        "nginx takes each zone for GMT.", a_zone_is_ignored
+    ),
+    "test_an_unreadable_id_is_400": Difference(
+        "Nchan takes what it can from a header, and leaves the rest.",
+        an_unreadable_id_is_often_none,
+    ),
+    "test_a_poll_ends_after_its_time": Difference(
+        "Nchan answers 408, with the Etag alone.", a_poll_ends_with_408
+    ),
+    "test_a_location_can_refuse_unknown_channels": Difference(
+        "Nchan answers 403.", an_unknown_channel_is_403
+    ),
+    "test_a_message_that_was_missed_is_told": Difference(
+        "Nchan does not know what a client missed.", a_gap_is_not_told
+    ),
+    "test_a_page_of_another_origin_may_not_read_answers": Difference(
+        "Nchan refuses other origins with 403.", another_origin_is_403
+    ),
+    "test_the_view_does_not_hear_of_who_was_never_held": Difference(
+        "nginx tells of a request before it knows whether it will be held.",
+        each_request_is_told,
+    ),
+}
+
+
+# uvicorn's faster parser
+
+
+def an_unknown_method_is_unreadable(relay: Relay) -> None:
+    wire = relay.wire("publisher")
+    wire.send("BREW", relay.path("publisher"))
+    answer = wire.answer()
+    assert answer.status == 400
+    assert answer.headers["Connection"] == "close"
+
+
+HTTPTOOLS = {
+    "test_a_method_that_nobody_knows_is_405": Difference(
+        "httptools knows the registered methods only, and uvicorn answers 400.",
+        an_unknown_method_is_unreadable,
+    ),
+}
+
+
+# Two processes on one store in Redis
+
+
+def each_process_has_its_newest(relay: Relay) -> None:
+    # The first two speak to different processes, the third to the first one's.
+    held = [relay.hold("last") for _ in range(2)]
+    relay.wait_until_held(2)
+    assert not any(each.is_answered for each in held)
+    newest = relay.hold("last")
+    assert held[0].answer().status == 409
+    relay.wait_until_held(2)
+    relay.publish(b"news")
+    assert [held[1].answer().body, newest.answer().body] == [b"news"] * 2
+
+
+def each_process_has_its_oldest(relay: Relay) -> None:
+    held = [relay.hold("first") for _ in range(2)]
+    relay.wait_until_held(2)
+    assert relay.hold("first").answer().status == 409
+    relay.publish(b"news")
+    assert [each.answer().body for each in held] == [b"news"] * 2
+
+
+def another_process_counts_as_one(relay: Relay) -> None:
+    held = [relay.hold() for _ in range(6)]
+    relay.wait_until_held(6)
+    assert relay.info()["subscribers"] == 3 + 1
+    relay.publish(b"news")
+    assert [each.answer().body for each in held] == [b"news"] * 6
+
+
+CONCURRENCY = {
+    "test_a_conflict_is_told_immediately": Difference(
+        "A process knows of its own requests only.", each_process_has_its_newest
+    ),
+    "test_serving_the_newest_subscriber_can_be_chosen": Difference(
+        "A process knows of its own requests only.", each_process_has_its_newest
+    ),
+    "test_serving_the_oldest_subscriber_can_be_chosen": Difference(
+        "A process knows of its own requests only.", each_process_has_its_oldest
+    ),
+}
+
+PROCESSES = {
+    **CONCURRENCY,
+    "test_channel_info_counts_who_was_held_before": Difference(
+        "A process counts another one that has requests as one.",
+        another_process_counts_as_one,
+    ),
+}
+
+
+# Two processes that a channel layer connects
+
+
+def another_process_does_not_count(relay: Relay) -> None:
+    held = [relay.hold() for _ in range(6)]
+    relay.wait_until_held(6)
+    assert relay.info()["subscribers"] == 3
+    relay.publish(b"news")
+    assert [each.answer().body for each in held] == [b"news"] * 6
+
+
+def _who_is_held_elsewhere_is_not_told_of(relay: Relay, role: str) -> None:
+    held = relay.hold()
+    relay.wait_until_held(1)
+    assert relay.publish(b"now", role=role).status == 202
+    assert held.answer().body == b"now"
+
+
+def a_post_does_not_tell(relay: Relay) -> None:
+    _who_is_held_elsewhere_is_not_told_of(relay, "publisher")
+
+
+def a_post_that_keeps_nothing_does_not_tell(relay: Relay) -> None:
+    _who_is_held_elsewhere_is_not_told_of(relay, "unstored")
+    relay.publish(b"kept")
+    assert relay.get().body == b"kept"
+
+
+def requests_elsewhere_are_not_told_of(relay: Relay) -> None:
+    relay.get("interval")
+    wait_until(lambda: relay.info() != {}, TIMEOUT)
+    assert relay.info() == {
+        "messages": 0,
+        "requested": -1,
+        "subscribers": 0,
+        "last_message_id": "0:0",
+    }
+
+
+LAYER = {
+    **CONCURRENCY,
+    "test_a_held_request_is_answered_as_soon_as_there_is_a_message": Difference(
+        "A process cannot say whether another one had subscribers.",
+        a_post_does_not_tell,
+    ),
+    "test_a_location_can_store_nothing": Difference(
+        "A process cannot say whether another one had subscribers.",
+        a_post_that_keeps_nothing_does_not_tell,
+    ),
+    "test_channel_info_counts_who_was_held_before": Difference(
+        "A process counts its own requests only.", another_process_does_not_count
+    ),
+    "test_a_channel_without_messages_has_a_last_id_of_zero": Difference(
+        "A process does not know when another one was asked.",
+        requests_elsewhere_are_not_told_of,
+    ),
+}
+
+
+#: By what the summary calls a server, and by the name of the test.
+DIFFERENCES: dict[str, dict[str, Difference]] = {
+    "nginx with Nchan": NCHAN,
+    "uvicorn": HTTPTOOLS,
+    "two Daphnes, Redis": PROCESSES,
+    "two uvicorns, Redis": PROCESSES,
+    "two granians, Redis": PROCESSES,
+    "two Daphnes, layer": LAYER,
+    "two uvicorns, layer": LAYER,
+    "two granians, layer": LAYER,
+}

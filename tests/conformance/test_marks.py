@@ -1,0 +1,42 @@
+"""The tests are what they say they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from . import test_must, test_should
+
+LEVELS: list[tuple[ModuleType, str, int]] = [
+    (test_must, "must", 30),
+    (test_should, "should", 8),
+]
+
+
+def _tests(module: ModuleType, level: str) -> Iterator[tuple[int, str]]:
+    """Return the requirements that a module tests, with the tests' docstrings."""
+    for test in vars(module).values():
+        for mark in getattr(test, "pytestmark", ()):
+            if mark.name == level:
+                yield mark.args[0], test.__doc__
+
+
+@pytest.mark.parametrize(("module", "level", "count"), LEVELS)
+def test_each_requirement_has_one_test(
+    module: ModuleType, level: str, count: int
+) -> None:
+    """The requirements of each level are numbered, and each has a test of its own."""
+    numbers = [number for number, _ in _tests(module, level)]
+    assert numbers == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize(("module", "level", "count"), LEVELS)
+def test_each_requirement_has_its_section(
+    module: ModuleType, level: str, count: int
+) -> None:
+    """A test says in which section of the protocol its requirement stands."""
+    for number, says in _tests(module, level):
+        assert re.search(r" \((2\.1|3\.1|3\.2)\)\.", says), number

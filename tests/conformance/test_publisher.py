@@ -1,0 +1,271 @@
+"""What our protocol adds to Rev. 2.23 for publishers."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from .sites import Relay
+
+# The forms of the channel info, as the clients of Nchan parse them.
+PLAIN = (
+    r"queued messages: 1\r\n"
+    r"last requested: -1 sec\. ago\r\n"
+    r"active subscribers: 0\r\n"
+    r"last message id: \d+:\d+"
+)
+JSON = (
+    r'\{"messages": 1, "requested": -1, "subscribers": 0,'
+    r' "last_message_id": "\d+:\d+" \}'
+)
+XML = (
+    r'<\?xml version="1.0" encoding="UTF-8" \?>\r\n'
+    r"<channel>\r\n"
+    r"  <messages>1</messages>\r\n"
+    r"  <requested>-1</requested>\r\n"
+    r"  <subscribers>0</subscribers>\r\n"
+    r"  <last_message_id>\d+:\d+</last_message_id>\r\n"
+    r"</channel>"
+)
+YAML = (
+    r"---\r\n"
+    r"messages: 1\r\n"
+    r"requested: -1\r\n"
+    r"subscribers: 0\r\n"
+    r'last_message_id: "\d+:\d+"\r\n'
+    r"\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type", "form"),
+    [
+        ("*/*", "text/plain", PLAIN),
+        ("text/json", "text/json", JSON),
+        ("text/xml", "text/xml", XML),
+        ("text/yaml", "text/yaml", YAML),
+        ("image/png, text/xml, text/json", "text/xml", XML),
+    ],
+    ids=["any", "json", "xml", "yaml", "list"],
+)
+def test_channel_info_has_the_form_asked_for(
+    relay: Relay, accept: str, media_type: str, form: str
+) -> None:
+    """The first known type of Accept decides, else it is plain text."""
+    relay.publish()
+    answer = relay.request("GET", "publisher", {"Accept": accept})
+    assert answer.headers["Content-Type"].partition(";")[0] == media_type
+    assert re.fullmatch(form, answer.text)
+
+
+@pytest.mark.parametrize("kind", ["json", "xml", "yaml"])
+def test_channel_info_has_the_type_asked_for(relay: Relay, kind: str) -> None:
+    """Who asks for application/json gets application/json, and so the others."""
+    relay.publish()
+    asked = f"application/{kind}"
+    answer = relay.request("GET", "publisher", {"Accept": asked})
+    assert answer.headers["Content-Type"].partition(";")[0] == asked
+
+
+def test_channel_info_names_the_last_message(relay: Relay) -> None:
+    """The id is the seconds and the tag that the message's own headers have."""
+    for _ in range(3):
+        relay.publish()
+    told = str(relay.info()["last_message_id"])
+    answer = relay.get()
+    while f":{answer.headers['Etag']}" not in told:
+        answer = relay.get(after=answer)
+    assert re.fullmatch(r"\d+:\d+", told)
+
+
+def test_a_channel_without_messages_has_a_last_id_of_zero(relay: Relay) -> None:
+    """0:0 is the id where nothing was published yet."""
+    relay.get("interval")
+    assert relay.info() == {
+        "messages": 0,
+        "requested": 0,
+        "subscribers": 0,
+        "last_message_id": "0:0",
+    }
+
+
+def test_channel_info_counts_who_was_held_before(relay: Relay) -> None:
+    """The answer to a POST counts the requests that it ended."""
+    held = [relay.hold() for _ in range(3)]
+    relay.wait_until_held(3)
+    answer = relay.request("POST", "publisher", {"Accept": "text/json"}, b"news")
+    assert json.loads(answer.text)["subscribers"] == 3
+    assert [each.answer().status for each in held] == [200] * 3
+    relay.wait_until_held(0)
+
+
+def test_a_delete_tells_what_the_channel_was(relay: Relay) -> None:
+    """The info in its answer counts the messages that go."""
+    relay.publish()
+    relay.publish()
+    answer = relay.request("DELETE", "publisher", {"Accept": "text/json"})
+    assert json.loads(answer.text)["messages"] == 2
+
+
+def test_a_put_publishes_nothing(relay: Relay) -> None:
+    """A body of a PUT is no message, and who is held stays so."""
+    held = relay.hold()
+    relay.wait_until_held(1)
+    assert relay.request("PUT", "publisher", body=b"not a message").status == 200
+    assert relay.info()["messages"] == 0
+    assert not held.is_answered
+
+
+def test_a_head_is_a_get_without_the_body(relay: Relay) -> None:
+    """HEAD is 404 or 200 as GET is, and tells the length of what GET would say."""
+    assert relay.request("HEAD", "publisher").status == 404
+    relay.publish()
+    head, get = relay.request("HEAD", "publisher"), relay.request("GET", "publisher")
+    assert head.status == 200
+    assert head.headers["Content-Length"] == get.headers["Content-Length"]
+
+
+def test_options_of_a_publisher_tell_the_methods(relay: Relay) -> None:
+    """OPTIONS is 204 with what is allowed."""
+    answer = relay.request("OPTIONS", "publisher")
+    assert answer.status == 204
+    allowed = set(re.split(", *", answer.headers["Allow"]))
+    assert allowed >= {"GET", "PUT", "POST", "DELETE"}
+
+
+def test_other_methods_of_a_publisher_are_405(relay: Relay) -> None:
+    """A method that means nothing here is 405, with what is allowed."""
+    answer = relay.request("PATCH", "publisher", body=b"not a message")
+    assert answer.status == 405
+    assert "POST" in answer.headers["Allow"]
+    assert relay.info() == {}
+
+
+def test_a_method_that_nobody_knows_is_405(relay: Relay) -> None:
+    """Methods are an open list, so one that was never heard of is refused likewise."""
+    wire = relay.wire("publisher")
+    wire.send("BREW", relay.path("publisher"))
+    assert wire.answer().status == 405
+
+
+@pytest.mark.parametrize("role", ["publisher", "subscriber"])
+def test_the_body_of_a_refused_request_is_no_request(relay: Relay, role: str) -> None:
+    """What follows a refused request on its connection is read from its beginning."""
+    body = b"GET / HTTP/1.1\r\nHost: smuggled\r\n\r\n"
+    wire = relay.wire(role)
+    wire.send("PATCH", relay.path(role), f"Content-Length: {len(body)}", body=body)
+    assert wire.answer().status == 405
+    wire.send("GET", relay.path("publisher"))
+    assert wire.answer().status == 404
+
+
+def test_a_message_may_be_empty(relay: Relay) -> None:
+    """An empty body is a message, and keeps its type."""
+    relay.publish(b"", "text/x-empty")
+    answer = relay.get()
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["Content-Length"] == "0"
+    assert answer.headers["Content-Type"] == "text/x-empty"
+
+
+def test_a_message_is_any_bytes(relay: Relay) -> None:
+    """All 256 values of a byte arrive as they were sent."""
+    body = bytes(range(256)) * 800
+    relay.publish(body, "application/octet-stream")
+    assert relay.get().body == body
+
+
+def test_a_message_may_come_in_chunks(relay: Relay) -> None:
+    """A POST with Transfer-Encoding: chunked publishes the whole body."""
+    wire = relay.wire("publisher")
+    chunks = b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+    wire.send(
+        "POST", relay.path("publisher"), "Transfer-Encoding: chunked", body=chunks
+    )
+    assert wire.answer().status == 202
+    assert relay.get().body == b"hello world"
+
+
+def test_a_post_without_a_length_publishes_an_empty_message(relay: Relay) -> None:
+    """No Content-Length means no body."""
+    wire = relay.wire("publisher")
+    wire.send("POST", relay.path("publisher"))
+    assert wire.answer().status == 202
+    assert relay.get().body == b""
+
+
+def test_a_message_too_large_is_413(relay: Relay) -> None:
+    """A message of a megabyte is taken, one byte more is refused."""
+    assert relay.publish(bytes(1_048_576)).status == 202
+    # A server may close a connection on which it has left a body unread.
+    close = {"Connection": "close"}
+    refused = relay.request("POST", "publisher", close, bytes(1_048_577))
+    assert refused.status == 413
+    assert relay.info()["messages"] == 1
+
+
+def test_a_location_can_refuse_to_create_channels(relay: Relay) -> None:
+    """A POST is 404 there until the channel was made in another way."""
+    assert relay.publish(role="known").status == 404
+    relay.request("PUT", "publisher")
+    assert relay.publish(role="known").status == 202
+
+
+def test_an_unstored_message_is_not_asked_for_later(relay: Relay) -> None:
+    """Nobody waited, so it is 202 and gone; its id is told all the same."""
+    assert relay.publish(role="unstored").status == 202
+    assert relay.info()["messages"] == 0
+    assert relay.info()["last_message_id"] != "0:0"
+
+
+def test_ids_grow_also_over_a_deletion(relay: Relay) -> None:
+    """A channel that is made again goes on after its old ids."""
+    for _ in range(3):
+        relay.publish()
+    before = _number(relay)
+    relay.request("DELETE", "publisher")
+    relay.publish()
+    assert _number(relay) > before
+
+
+def _number(relay: Relay) -> tuple[int, int]:
+    time, _, tag = str(relay.info()["last_message_id"]).partition(":")
+    return int(time), int(tag)
+
+
+@pytest.mark.parametrize("text", ["100%", "a+b c", "é", "a&b=c;d", "a#b?c"])
+def test_a_channel_id_is_any_text(relay: Relay, text: str) -> None:
+    """What is percent-encoded in a URL is part of the id."""
+    special = relay.other()
+    special.channel = relay.channel + text
+    assert special.publish(b"news").status == 202
+    assert special.get().body == b"news"
+    assert relay.info() == {}
+
+
+def test_a_channel_id_may_hold_a_slash(relay: Relay) -> None:
+    """An encoded slash is a part of the id, and no boundary of the path."""
+    relay.channel += "/part"
+    assert relay.publish(b"news").status == 202
+    assert relay.get().body == b"news"
+
+
+def test_a_channel_id_may_be_encoded_or_not(relay: Relay) -> None:
+    """%61 is a, so both name one channel."""
+    relay.publish(b"news")
+    wire = relay.wire()
+    path = relay.path()
+    wire.send("GET", path[:-1] + f"%{ord(path[-1]):02x}")
+    assert wire.answer().body == b"news"
+
+
+def test_a_channel_id_too_long_is_400(relay: Relay) -> None:
+    """An id has at most 512 characters."""
+    relay.channel = relay.channel.ljust(512, "x")
+    assert relay.publish().status == 202
+    long = relay.other()
+    long.channel = relay.channel + "x"
+    assert long.publish().status == 400
+    assert long.get("interval").status == 400

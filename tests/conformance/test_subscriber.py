@@ -1,0 +1,285 @@
+"""What our protocol adds to Rev. 2.23 for subscribers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from .sites import Early, Relay, name
+
+EPOCH = {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "If-None-Match": "0"}
+
+
+def _time(headers: dict[str, str]) -> datetime:
+    return parsedate_to_datetime(headers["If-Modified-Since"])
+
+
+def _first_of_two(relay: Relay) -> dict[str, str]:
+    """Publish two messages and return the headers that name the first one."""
+    relay.publish(b"one")
+    relay.publish(b"two")
+    return name(relay.get())
+
+
+def test_an_etag_is_a_number(relay: Relay) -> None:
+    """It counts the messages of a second, bare, as the field's clients read it."""
+    relay.publish()
+    assert relay.get().headers["Etag"].isdigit()
+
+
+def test_an_answer_tells_caches_what_it_is(relay: Relay) -> None:
+    """Cache-Control repeats the tag; Vary names the headers that chose the message."""
+    relay.publish()
+    answer = relay.get()
+    cache_control = answer.headers["Cache-Control"].split(", ")
+    tag = f"etag={answer.headers['Etag']}"
+    assert {"no-cache", "no-transform", tag} <= set(cache_control)
+    vary = answer.headers["Vary"].lower()
+    assert "if-modified-since" in vary
+    assert "if-none-match" in vary
+
+
+def test_an_answer_is_not_compressed(relay: Relay) -> None:
+    """A proxy that compressed it would drop or weaken the Etag."""
+    relay.publish(b'{"key": "value"}' * 1000, "application/json")
+    answer = relay.get(headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in answer.headers
+    assert answer.headers["Etag"].isdigit()
+
+
+def test_the_epoch_means_the_oldest_message(relay: Relay) -> None:
+    """Browser clients start with the epoch and 0."""
+    relay.publish(b"one")
+    relay.publish(b"two")
+    assert relay.get(headers=EPOCH).body == b"one"
+
+
+def test_a_date_without_a_tag_is_before_its_second(relay: Relay) -> None:
+    """If-Modified-Since alone asks for the first message of that second or later."""
+    headers = _first_of_two(relay)
+    del headers["If-None-Match"]
+    assert relay.get(headers=headers).body == b"one"
+
+
+@pytest.mark.parametrize("form", ["{}", '"{}"', 'W/"{}"'])
+def test_a_tag_may_be_quoted_or_weak(relay: Relay, form: str) -> None:
+    """Proxies rewrite If-None-Match; 3, "3" and W/"3" are the same."""
+    headers = _first_of_two(relay)
+    headers["If-None-Match"] = form.format(headers["If-None-Match"])
+    assert relay.get(headers=headers).body == b"two"
+
+
+@pytest.mark.parametrize("form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"])
+def test_a_date_may_have_its_old_forms(relay: Relay, form: str) -> None:
+    """The dates of RFC 850 and of asctime are understood."""
+    headers = _first_of_two(relay)
+    headers["If-Modified-Since"] = _time(headers).strftime(form)
+    assert relay.get(headers=headers).body == b"two"
+
+
+def test_a_date_may_have_a_numeric_zone(relay: Relay) -> None:
+    """The same moment in another zone names the same message."""
+    headers = _first_of_two(relay)
+    there = _time(headers).astimezone(timezone(timedelta(hours=1)))
+    headers["If-Modified-Since"] = there.strftime("%a, %d %b %Y %H:%M:%S %z")
+    assert relay.get(headers=headers).body == b"two"
+
+
+@pytest.mark.parametrize("header", ["If-Modified-Since", "If-None-Match"])
+@pytest.mark.parametrize("value", ["nonsense", "", "0, 1"])
+def test_an_unreadable_id_is_400(relay: Relay, header: str, value: str) -> None:
+    """The answer says in a sentence which header it is."""
+    headers = {**_first_of_two(relay), header: value}
+    answer = relay.get(headers=headers)
+    assert answer.status == 400
+    assert header in answer.text
+
+
+def test_an_interval_poll_is_told_its_own_id_again(relay: Relay) -> None:
+    """304 has no body, and the Last-Modified and Etag that the client sent."""
+    relay.publish()
+    headers = name(relay.get())
+    answer = relay.get("interval", headers=headers)
+    assert (answer.status, answer.body) == (304, b"")
+    assert name(answer) == headers
+
+
+def test_a_poll_ends_after_its_time(relay: Relay, early: Early) -> None:
+    """It is 304 with the client's own id, which goes on from there."""
+    relay.path("timed")
+    assert early.timed is not None
+    answer = early.timed.answer()
+    assert answer.status == 304
+    assert name(answer) == name(early.seen)
+    early.relay.publish(b"new")
+    assert early.relay.get(after=answer).body == b"new"
+
+
+def test_a_location_can_refuse_unknown_channels(relay: Relay) -> None:
+    """A GET is 404 there until the channel was made in another way."""
+    assert relay.get("existing").status == 404
+    relay.publish(b"news")
+    assert relay.get("existing").body == b"news"
+
+
+@pytest.mark.parametrize("role", ["subscriber", "interval"])
+def test_a_location_can_create_channels(relay: Relay, role: str) -> None:
+    """From the first GET on there is a channel."""
+    assert relay.info() == {}
+    if role == "interval":
+        relay.get(role)
+    else:
+        relay.hold(role)
+        relay.wait_until_held(1)
+    assert relay.info() != {}
+
+
+def test_a_message_that_was_missed_is_told(relay: Relay) -> None:
+    """Push-Gap names the newest message that went before the client came for it."""
+    for body in (b"one", b"two", b"three"):
+        relay.publish(body, role="few-publisher")
+    first = relay.get("few-subscriber")
+    second = relay.get("few-subscriber", after=first)
+    for body in (b"four", b"five"):
+        relay.publish(body, role="few-publisher")
+    answer = relay.get("few-subscriber", after=first)
+    assert answer.body == b"three"
+    time = int(_time(name(second)).timestamp())
+    assert answer.headers["Push-Gap"] == f"{time}:{second.headers['Etag']}"
+
+
+def test_who_missed_nothing_is_told_nothing(relay: Relay) -> None:
+    """There is no Push-Gap where a client starts, nor where it is up to date."""
+    for body in (b"one", b"two", b"three", b"four"):
+        relay.publish(body, role="few-publisher")
+    start = relay.get("few-subscriber", headers=EPOCH)
+    after = relay.get("few-subscriber", after=start)
+    assert (start.body, after.body) == (b"two", b"three")
+    assert "Push-Gap" not in start.headers
+    assert "Push-Gap" not in after.headers
+
+
+def test_an_id_from_before_a_deletion_waits_for_the_next_message(relay: Relay) -> None:
+    """Nobody starves because a channel was made again."""
+    for _ in range(3):
+        relay.publish(b"old")
+    seen = relay.get(after=relay.get(after=relay.get()))
+    relay.request("DELETE", "publisher")
+    held = relay.hold(after=seen)
+    relay.wait_until_held(1)
+    relay.publish(b"new")
+    assert held.answer().body == b"new"
+
+
+def test_a_client_that_leaves_is_not_held_any_more(relay: Relay) -> None:
+    """The server notices who hung up, and a POST then says that nobody was there."""
+    held = [relay.hold() for _ in range(3)]
+    relay.wait_until_held(3)
+    for each in held:
+        each.close()
+    relay.wait_until_held(0)
+    assert relay.publish().status == 202
+
+
+def test_a_connection_serves_poll_after_poll(relay: Relay) -> None:
+    """A held request is answered on a connection that stays open for the next one."""
+    wire = relay.wire()
+    wire.send("GET", relay.path())
+    relay.wait_until_held(1)
+    relay.publish(b"one")
+    first = wire.answer()
+    wire.send("GET", relay.path(), *(f"{k}: {v}" for k, v in name(first).items()))
+    relay.wait_until_held(1)
+    relay.publish(b"two")
+    assert (first.body, wire.answer().body) == (b"one", b"two")
+
+
+def test_a_query_string_makes_no_difference(relay: Relay) -> None:
+    """Clients add a number to go round their caches."""
+    relay.publish(b"news")
+    wire = relay.wire()
+    wire.send("GET", relay.path() + "?_=1699")
+    assert wire.answer().body == b"news"
+
+
+def test_a_burst_arrives_whole_and_in_order(relay: Relay) -> None:
+    """Who polls while messages come faster than polls gets all of them."""
+    held = relay.hold()
+    relay.wait_until_held(1)
+    sent = [b"%d" % number for number in range(100)]
+    for body in sent:
+        relay.publish(body)
+    answer = held.answer()
+    received = [answer.body]
+    while len(received) < len(sent):
+        answer = relay.hold(after=answer).answer()
+        received.append(answer.body)
+    assert received == sent
+
+
+def test_many_are_answered_by_one_message(relay: Relay) -> None:
+    """Each of a hundred held requests gets the message."""
+    held = [relay.hold() for _ in range(100)]
+    relay.wait_until_held(100)
+    assert relay.publish(b"news").status == 201
+    assert {each.answer().body for each in held} == {b"news"}
+    relay.wait_until_held(0)
+
+
+# Pages of other origins
+
+
+def _origin(relay: Relay) -> dict[str, str]:
+    relay.path("cors")
+    return {"Origin": relay.site.origin or pytest.skip("--origin is not given")}
+
+
+def test_a_page_of_an_allowed_origin_may_read_answers(relay: Relay) -> None:
+    """Its origin is echoed, cookies are allowed, and the id can be read."""
+    origin = _origin(relay)
+    relay.publish()
+    headers = relay.get("cors", headers=origin).headers
+    assert headers["Access-Control-Allow-Origin"] == origin["Origin"]
+    assert headers["Access-Control-Allow-Credentials"] == "true"
+    exposed = headers["Access-Control-Expose-Headers"].lower()
+    assert "last-modified" in exposed
+    assert "etag" in exposed
+    assert "cache-control" in exposed
+
+
+def test_a_page_of_an_allowed_origin_may_read_errors(relay: Relay) -> None:
+    """An end of a channel that a page cannot read would be no end."""
+    held = relay.hold("cors", headers=_origin(relay))
+    relay.wait_until_held(1)
+    relay.request("DELETE", "publisher")
+    answer = held.answer()
+    assert answer.status == 410
+    assert answer.headers["Access-Control-Allow-Origin"] == relay.site.origin
+
+
+def test_a_page_of_another_origin_may_not_read_answers(relay: Relay) -> None:
+    """It is answered as anybody is, without a header that would let it read that."""
+    _origin(relay)
+    relay.publish()
+    answer = relay.get("cors", headers={"Origin": "http://elsewhere.example"})
+    assert answer.status == 200
+    allowed = answer.headers.get("Access-Control-Allow-Origin")
+    assert allowed in (None, relay.site.origin)
+
+
+def test_a_preflight_allows_the_headers_of_an_id(relay: Relay) -> None:
+    """Browsers ask before they send an id; the answer holds for days."""
+    asked = {
+        **_origin(relay),
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "if-modified-since,if-none-match",
+    }
+    answer = relay.request("OPTIONS", "cors", asked)
+    assert answer.status in (200, 204)
+    assert answer.headers["Access-Control-Allow-Origin"] == relay.site.origin
+    allowed = answer.headers["Access-Control-Allow-Headers"].lower()
+    assert "if-modified-since" in allowed
+    assert "if-none-match" in allowed
+    assert answer.headers["Access-Control-Max-Age"] == "864000"

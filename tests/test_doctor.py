@@ -1,0 +1,468 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from getpass import getuser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import RequestFactory, override_settings
+
+from pushserver.doctor import Examination, Finding, echo
+from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
+from pushserver.signals import channel_subscribe
+
+from .conformance.servers import Nginx, environment, need_nginx, nginx
+from .servers import ROOT, daphne, free_port
+
+ORIGIN = "https://pages.example"
+
+CONF: dict[str, Any] = {
+    "store": {"type": "memory", "max_messages": 100},
+    "locations": [
+        {
+            "type": "publisher",
+            "url": "/send-update/([^/]+)",
+            "max_message_size": 4000,
+            "create_on_post": False,
+        },
+        {
+            "type": "subscriber",
+            "url": "/updates/([^/]+)",
+            "create_on_get": True,
+            "timeout": 2,
+            "timeout_status": 408,
+            "allow_origin": ORIGIN,
+            "allow_credentials": True,
+            "passthrough": "/passthrough",
+        },
+        {
+            "type": "subscriber",
+            "url": "/quiet/([^/]+)",
+            "create_on_get": True,
+            "timeout": 2,
+            "allow_origin": ORIGIN,
+            "allow_credentials": True,
+        },
+        {
+            "type": "subscriber",
+            "url": "/interval/([^/]+)",
+            "create_on_get": True,
+            "polling": "interval",
+        },
+    ],
+}
+
+
+def subscribing_at(index: int, **settings: Any) -> dict[str, Any]:
+    """Return settings whose subscriber location is another one than the server's."""
+    publisher, *subscribers = CONF["locations"]
+    return {"locations": [publisher, {**subscribers[index], **settings}]}
+
+
+def locations(publisher: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with changes to the publisher location."""
+    first, *others = CONF["locations"]
+    return {"locations": [{**first, **publisher}, *others]}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way for nginx to be set up, and what the doctor should say of it.
+
+    Attributes:
+        wrong: The checks that find a fault, each with words of what they say.
+        proxy: Directives in the location that passes everything to Daphne.
+        server: What stands before that location.
+        forwards: Whether nginx says whom it forwards for.
+        publishes: Whether this process publishes through this nginx.
+        conf: Settings that the doctor has, other than the server's.
+    """
+
+    wrong: dict[str, str] = field(default_factory=dict)
+    proxy: str = ""
+    server: str = ""
+    forwards: bool = True
+    publishes: bool = False
+    conf: dict[str, Any] = field(default_factory=dict)
+
+
+FAULTS = {
+    "none": Fault(),
+    "none, interval": Fault(conf=subscribing_at(2)),
+    "gzip": Fault(
+        {"etag": "The Etag of a message is stripped"},
+        proxy="gzip on; gzip_proxied any; gzip_types application/json;",
+    ),
+    "weak etag": Fault(
+        {"etag": 'The Etag of a message is weakened: it is W/"0"'},
+        proxy="proxy_hide_header Etag; add_header Etag 'W/\"0\"';",
+    ),
+    "quoted etag": Fault(
+        {"etag": 'The Etag of a message is changed: it is "0"'},
+        proxy="proxy_hide_header Etag; add_header Etag '\"0\"';",
+    ),
+    "no date": Fault(
+        {"etag": "The Last-Modified of a message is stripped"},
+        proxy="proxy_hide_header Last-Modified;",
+    ),
+    "throttled": Fault(
+        {"delay": "buffered or throttled"},
+        # Only what is not asked for from the beginning, or all would be slow.
+        proxy="limit_rate $slowly;",
+    ),
+    "short timeout": Fault(
+        {"timeout": "A poll was cut after 1 s (504); 'timeout' is 2 s"},
+        proxy="proxy_read_timeout 1s;",
+    ),
+    "short poll": Fault(
+        {"timeout": "A poll ended after 2 s; 'timeout' is 20"},
+        conf=subscribing_at(0, timeout=20),
+    ),
+    "no cors": Fault(
+        {
+            "cross-origin": "Access-Control-Allow-Origin is missing",
+            "preflight": "Access-Control-Allow-Origin is missing",
+        },
+        proxy="proxy_hide_header Access-Control-Allow-Origin;",
+    ),
+    "cors twice": Fault(
+        {
+            "cross-origin": "There are 2 headers Access-Control-Allow-Origin",
+            "preflight": "There are 2 headers Access-Control-Allow-Origin",
+        },
+        proxy="add_header Access-Control-Allow-Origin '*' always;",
+    ),
+    "no credentials": Fault(
+        {
+            "cross-origin": "Access-Control-Allow-Credentials is not 'true'",
+            "preflight": "Access-Control-Allow-Credentials is not 'true'",
+        },
+        proxy="proxy_hide_header Access-Control-Allow-Credentials;",
+    ),
+    "nothing exposed": Fault(
+        {"cross-origin": f"Pages of {ORIGIN} may not read last-modified"},
+        proxy="proxy_hide_header Access-Control-Expose-Headers;",
+    ),
+    "no preflight": Fault(
+        {"preflight": "A preflight (OPTIONS) is answered 405"},
+        proxy="if ($request_method = OPTIONS) { return 405; }",
+    ),
+    "preflight without headers": Fault(
+        {"preflight": "A preflight does not allow if-modified-since"},
+        proxy="proxy_hide_header Access-Control-Allow-Headers;",
+    ),
+    "no cookies": Fault(
+        {"passthrough": "without the cookies"},
+        proxy="proxy_set_header Cookie '';",
+    ),
+    "no passthrough": Fault(
+        {"passthrough": "does not hear of a subscriber"},
+        conf=subscribing_at(1, passthrough="/passthrough"),
+    ),
+    "clock": Fault(
+        {"clock": "The clock at the public URL is"},
+        proxy="add_header Date 'Thu, 01 Jan 2026 00:00:00 GMT' always;",
+    ),
+    "small bodies": Fault(
+        {"size": "A message of 4000 bytes, which max_message_size allows, is refused"},
+        proxy="client_max_body_size 3000;",
+        publishes=True,
+    ),
+    "open to the world": Fault(
+        {"publishing": "The publisher location is open to the world"},
+        forwards=False,
+    ),
+    "open by setting": Fault(
+        {"publishing": "Everybody may publish: 'allow_from' is 'any'"},
+        conf={
+            "locations": [
+                {**CONF["locations"][0], "allow_from": "any"},
+                CONF["locations"][1],
+            ]
+        },
+    ),
+    "refused publisher": Fault(
+        {"sending": "send_update() of this process fails"},
+        server="location /send-update/ { return 403; }",
+        publishes=True,
+    ),
+    "cache": Fault(
+        {
+            "cache": "a cache answers",
+            # What follows from it.
+            "delay": "A waiting subscriber gets 304 instead of the message",
+            "timeout": "A poll ended after 0 s",
+            "passthrough": "does not hear of a subscriber",
+        },
+        proxy=(
+            "proxy_cache answers; proxy_cache_valid any 1m; proxy_cache_lock off;"
+            " proxy_ignore_headers Cache-Control Vary Expires;"
+        ),
+    ),
+    "no subscribers": Fault(
+        {"receiving": "A subscriber at the public URL gets 404"},
+        server="location /updates/ { return 404; }",
+    ),
+    "redirect": Fault(
+        {"receiving": "The public URL redirects to https://127.0.0.1/"},
+        server="location /updates/ { return 301 https://127.0.0.1/; }",
+    ),
+    "nobody": Fault({"receiving": "nobody listens there"}),
+}
+
+
+def faulty_servers(daphne_port: int, ports: dict[str, int]) -> Any:
+    """Return what writes an nginx configuration with a server for each fault."""
+
+    def configure(port: int, directory: Path) -> str:
+        servers = "".join(
+            f"""
+            server {{
+                listen 127.0.0.1:{ports[name]};
+                client_max_body_size 10m;
+                {fault.server}
+                location / {{
+                    proxy_set_header Host $http_host;
+                    {_forwarded(fault)}
+                    proxy_pass http://127.0.0.1:{daphne_port};
+                    {fault.proxy}
+                }}
+            }}
+            """
+            for name, fault in FAULTS.items()
+        )
+        return f"""
+            user {getuser()};
+            pid {directory}/pid;
+            error_log {directory}/error.log;
+            events {{}}
+            http {{
+                access_log off;
+                proxy_cache_path {directory}/cache keys_zone=answers:1m;
+                map $http_if_modified_since $slowly {{
+                    "Thu, 01 Jan 1970 00:00:00 GMT" 0;
+                    default 1000;
+                }}
+                {servers}
+                server {{ listen 127.0.0.1:{port}; }}
+            }}
+        """
+
+    return configure
+
+
+def _forwarded(fault: Fault) -> str:
+    if not fault.forwards:
+        return ""
+    return "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[dict[str, dict[str, Finding]]]:
+    """What the doctor finds in each case, all asked at the same time."""
+    ports = {name: free_port() for name in FAULTS}
+    with ExitStack() as stack:
+        site = stack.enter_context(daphne(CONF, "tests.asgi:application"))
+        stack.enter_context(Nginx(faulty_servers(site.port, ports)))
+        before = ("--django", f"127.0.0.1:{site.port}", "--proxy")
+        proxy = stack.enter_context(nginx(CONF, *before))
+        urls = {name: f"http://127.0.0.1:{ports[name]}" for name in FAULTS}
+        urls |= {"Daphne": site.url, "nginx before Daphne": proxy.url}
+        urls["nobody"] = f"http://127.0.0.1:{free_port()}"
+
+        def settings(name: str) -> dict[str, Any]:
+            fault = FAULTS.get(name, Fault())
+            port = ports[name] if fault.publishes else site.port
+            return {**CONF, "publisher_host": f"127.0.0.1:{port}", **fault.conf}
+
+        def prepare(name: str) -> Callable[[], dict[str, Finding]]:
+            """Return what asks, with the case's settings or else in their own process.
+
+            Where updates are sent is the one setting that is read when they are sent.
+            """
+            url, conf = urls[name], settings(name)
+            if conf["publisher_host"] != settings("none")["publisher_host"]:
+                return lambda: findings_of(examine(url, conf, "--json"))
+            with override_settings(PUSH_SERVER=conf):
+                examination = Examination(url, patience=2, delay=1)
+            return lambda: {each.check: each for each in examination.run()}
+
+        with ThreadPoolExecutor(len(urls)) as threads:
+            asks = {name: prepare(name) for name in urls}
+            with override_settings(PUSH_SERVER=settings("none")):
+                found = {name: threads.submit(ask) for name, ask in asks.items()}
+                yield {name: each.result() for name, each in found.items()}
+
+
+def examine(
+    url: str, conf: dict[str, Any], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py pushserver_doctor``."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "django", "pushserver_doctor", url),
+            *("--patience", "2", "--delay", "1", *arguments),
+        ],
+        env={**os.environ, **environment(conf), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def findings_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Finding]:
+    """Return what a command has told as JSON."""
+    findings = [Finding(**each) for each in json.loads(ended.stdout)["findings"]]
+    return {each.check: each for each in findings}
+
+
+def wrong(findings: dict[str, Finding]) -> set[str]:
+    """Return the names of the checks that found a fault."""
+    return {name for name, finding in findings.items() if finding.ok is False}
+
+
+@pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name].wrong])
+def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> None:
+    """An nginx with one fault is told of that fault, in words, and of no other."""
+    found, fault = reports[name], FAULTS[name]
+    assert wrong(found) == set(fault.wrong), found
+    for check, words in fault.wrong.items():
+        assert words in found[check].text
+        assert found[check].advice
+
+
+@pytest.mark.parametrize("name", ["none", "Daphne", "nginx before Daphne"])
+def test_all_is_well(reports: dict[str, dict[str, Finding]], name: str) -> None:
+    """Where there is no fault, everything was tried and none is found."""
+    assert {finding.ok for finding in reports[name].values()} == {True}, reports[name]
+
+
+def test_what_does_not_apply(reports: dict[str, dict[str, Finding]]) -> None:
+    """What an interval poll has not, nor its location, is not tried."""
+    found = reports["none, interval"]
+    assert wrong(found) == set(), found
+    assert {name for name, finding in found.items() if finding.ok is None} == {
+        *("delay", "timeout", "cross-origin", "preflight", "passthrough")
+    }
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def nchan() -> Iterator[tuple[Nginx, dict[str, Any]]]:
+    """nginx with Nchan, and the settings of its site."""
+    need_nginx()
+    django = daphne(CONF, "tests.asgi:django_application")
+    with nginx(CONF, "--django", f"127.0.0.1:{django.port}") as server:
+        conf = {**CONF, "publisher_host": f"127.0.0.1:{server.port}"}
+        django.env.update(environment(conf))
+        with django:
+            yield server, conf
+
+
+def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
+    """On an nginx set up by pushserver_nginx all is well, and the exit status is 0."""
+    server, conf = nchan
+    ended = examine(server.url, conf)
+    assert ended.returncode == 0, ended.stdout
+    assert "ok    passthrough: " in ended.stdout
+    assert ended.stdout.endswith("All is well.\n")
+
+
+def test_the_command_finds_another_push_server(
+    nchan: tuple[Nginx, dict[str, Any]],
+) -> None:
+    """Where updates go elsewhere than pages ask, it says so and exits with 1."""
+    server, conf = nchan
+    with daphne(CONF) as other:
+        elsewhere = {**conf, "publisher_host": f"127.0.0.1:{other.port}"}
+        ended = examine(server.url, elsewhere, "--json", "--patience", "1")
+    assert ended.returncode == 1
+    report = json.loads(ended.stdout)
+    assert report["url"] == server.url
+    assert report["ok"] is False
+    findings = findings_of(ended)
+    assert findings["sending"].ok is True
+    assert wrong(findings) == {"receiving"}
+    assert "different push servers" in findings["receiving"].text
+    assert findings["receiving"].advice
+
+
+def test_the_command_says_what_to_do() -> None:
+    """Without JSON, a fault is two lines: what is wrong, and what to do."""
+    nobody = f"127.0.0.1:{free_port()}"
+    ended = examine(f"http://{nobody}", {**CONF, "publisher_host": nobody})
+    assert ended.returncode == 1
+    assert "WRONG sending: send_update() of this process fails: Could not" in (
+        ended.stdout
+    )
+    assert "WRONG receiving: " in ended.stdout
+    assert "\n      Let the proxy pass" in ended.stdout
+    assert ended.stdout.endswith("found a fault.\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "conf", "sentence"),
+    [
+        ("example.com", CONF, "'example.com' is no URL of a site"),
+        ("http://a", {"prot": 1}, "PUSH_SERVER['prot'] is not a known setting"),
+        ("http://a", {"locations": []}, "needs a publisher and a subscriber location"),
+        ("http://a", locations({"store_messages": False}), "keeps no messages"),
+        ("http://a", locations({"url": r"/send/(\d+)"}), "cannot match it"),
+        ("http://a", locations({"max_channel_id_length": 9}), "with ids of 48"),
+        (
+            "http://a",
+            {
+                **locations({"store": "other"}),
+                "store": dict.fromkeys(("default", "other"), CONF["store"]),
+            },
+            "No subscriber location has the store",
+        ),
+    ],
+)
+def test_what_cannot_be_examined(url: str, conf: dict[str, Any], sentence: str) -> None:
+    """A wrong URL and wrong settings end the command with a sentence."""
+    ended = examine(url, conf)
+    assert ended.returncode == 1
+    assert sentence in ended.stderr
+
+
+# The echo
+
+
+def test_only_who_knows_the_secret_is_answered() -> None:
+    """The view answers on channels that this site's doctor made, and on no others."""
+    channel_id = make_echo_id()
+    assert is_echo_id(channel_id)
+    with override_settings(SECRET_KEY="another"):
+        assert not is_echo_id(channel_id)
+    assert not is_echo_id(make_channel_id())
+    assert not is_echo_id("news")
+    other = "0" if channel_id[-1] != "0" else "1"
+    assert not is_echo_id(channel_id[:-1] + other)
+
+
+@pytest.mark.parametrize(
+    ("cookie", "told"), [("5" * 48, "5" * 48), ("<script>", None), ("", None)]
+)
+def test_nobody_can_have_the_view_say_something(
+    monkeypatch: pytest.MonkeyPatch, cookie: str, told: str | None
+) -> None:
+    """Who has seen a doctor's channel can have it say a doctor's cookie, no more."""
+    sent: list[object] = []
+    monkeypatch.setattr(echo, "send_update", lambda *args, **kwargs: sent.append(args))
+    request = RequestFactory().post("/passthrough")
+    request.COOKIES = {echo.COOKIE: cookie, "sessionid": "secret"}
+    channel_id = make_echo_id()
+    for each in (channel_id, "news"):
+        channel_subscribe.send(None, request=request, channel_id=each)
+    assert sent == [(channel_id, {"type": "pushserver.doctor", "cookie": told})]
