@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -12,6 +13,9 @@ PORT = int(os.environ.get("PORT", "8000"))
 HOST = f"127.0.0.1:{PORT}"
 #: Where a push server of its own is (runpushserver), None if this site does it.
 PUSH_HOST = os.environ.get("PUSH_HOST")
+#: Where messages are kept, for any number of processes: redis://127.0.0.1:6379/0 and
+#: the like, or layer://default for a channel layer; empty for this process's memory.
+STORE_URL = os.environ.get("PUSH_STORE_URL", "")
 #: Whose pages may subscribe: this site's, also with the push server on another port.
 ORIGINS = [
     f"http://{HOST}",
@@ -47,17 +51,34 @@ ASGI_APPLICATION = "example_project.asgi.application"
 STATIC_URL = "/static/"
 USE_TZ = True
 
+# For layer://default. A layer in memory serves one process; for several of them name a
+# Redis in CHANNEL_LAYER_URL, and install channels_redis.
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+}
+if "CHANNEL_LAYER_URL" in os.environ:
+    CHANNEL_LAYERS["default"] = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [os.environ["CHANNEL_LAYER_URL"]]},
+    }
+
+STORE: dict[str, Any] = {
+    "type": "memory",
+    "min_messages": 0,
+    "max_messages": 100,
+    "message_timeout": 10,
+}
+if STORE_URL.startswith("layer://"):
+    STORE |= {"type": "channel_layer", "alias": STORE_URL.removeprefix("layer://")}
+elif STORE_URL:
+    STORE |= {"type": "redis", "url": STORE_URL}
+
 PUSH_SERVER = {
     # A site that does it itself publishes into its own memory.
     "publisher": "http" if PUSH_HOST else "auto",
     "publisher_host": PUSH_HOST or HOST,
     "subscriber_host": PUSH_HOST or HOST,
-    "store": {
-        "type": "memory",
-        "min_messages": 0,
-        "max_messages": 100,
-        "message_timeout": 10,
-    },
+    "store": STORE,
     "locations": (
         {"type": "publisher", "url": r"/send-update/([^/]+)"},
         {

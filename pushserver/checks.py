@@ -12,6 +12,7 @@ from django.urls import Resolver404, resolve
 
 from .addresses import LOOPBACK
 from .conf import (
+    ChannelLayerStoreSettings,
     PublisherLocation,
     PushServerSettings,
     SubscriberLocation,
@@ -45,6 +46,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_unresolved_passthroughs(conf),
         *_direct_without_shared_store(conf),
         *_unbounded_stores(conf),
+        *_lossy_stores(conf),
     ]
 
 
@@ -139,4 +141,21 @@ def _unbounded_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
                 " until the process ends.",
                 "Set max_messages, message_timeout, or both.",
                 id="pushserver.W005",
+            )
+
+
+def _lossy_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    for name, store in conf.store.items():
+        if isinstance(store, ChannelLayerStoreSettings):
+            reach = (
+                "a channel layer, which delivers at most once, and only to processes"
+                " that run by then"
+                if store.shared
+                else "a channel layer in memory, which reaches no other process"
+            )
+            yield Warning(
+                f"The store {name!r} passes messages on by {reach}.",
+                "Use a store of the type 'redis', which loses none, or silence this"
+                " warning if clients can do without those they miss.",
+                id="pushserver.W006",
             )

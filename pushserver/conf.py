@@ -27,6 +27,7 @@ from .readers import (
     host,
     internal_addresses,
     key_prefix,
+    layer,
     nearest,
     one_of,
     origins,
@@ -71,6 +72,8 @@ class StoreSettings:
 
     #: Whether other processes see the same messages.
     shared: ClassVar[bool] = False
+    #: The setting that keeps stores in one place apart, empty if nothing has to.
+    told_apart_by: ClassVar[str] = ""
 
     type: str = setting(text)
     min_messages: int = setting(count, default=0)
@@ -78,6 +81,11 @@ class StoreSettings:
     message_timeout: float = setting(seconds, default=0)
     channel_timeout: float = setting(seconds, default=3600)
     max_channels: int = setting(count, default=0)
+
+    @property
+    def address(self) -> str:
+        """Where the messages are."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class RedisStoreSettings(StoreSettings):
     """
 
     shared: ClassVar[bool] = True
+    told_apart_by: ClassVar[str] = "key_prefix"
 
     max_channels: int = setting(uncounted, default=0)
     url: str | None = setting(redis_url, default=None)
@@ -116,9 +125,34 @@ class RedisStoreSettings(StoreSettings):
         return f"redis://{host}:{self.port}/{self.database}"
 
 
+@dataclass(frozen=True)
+class ChannelLayerStoreSettings(StoreSettings):
+    """A store in the memory of each process, with a channel layer between them.
+
+    Attributes:
+        alias: The layer, in ``CHANNEL_LAYERS``.
+        group: Processes with the same group share their messages.
+    """
+
+    told_apart_by: ClassVar[str] = "group"
+
+    alias: str = setting(layer, default="default")
+    group: str = setting(text, default="pushserver")
+
+    @property
+    def address(self) -> str:
+        return self.alias
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """Whether the layer reaches other processes."""
+        return "InMemory" not in settings.CHANNEL_LAYERS[self.alias]["BACKEND"]
+
+
 STORE_TYPES: dict[str, type[StoreSettings]] = {
     "memory": MemoryStoreSettings,
     "redis": RedisStoreSettings,
+    "channel_layer": ChannelLayerStoreSettings,
 }
 
 
@@ -238,7 +272,25 @@ def _read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
         }
     else:
         stores = {"default": _read_store(place, raw)}
+    _check_apart(place, stores)
     return MappingProxyType(stores)
+
+
+def _check_apart(place: str, stores: Mapping[str, StoreSettings]) -> None:
+    """Raise :class:`InvalidSetting` if two stores would have the same messages."""
+    names: dict[tuple[str, str, object], str] = {}
+    for name, store in stores.items():
+        if not store.told_apart_by:
+            continue
+        what = (store.type, store.address, getattr(store, store.told_apart_by))
+        if what in names:
+            raise InvalidSetting(
+                f"{place}[{name!r}]",
+                f"is in the same place as the store {names[what]!r}, so that they"
+                " would share their channels",
+                f"Give each of them a {store.told_apart_by!r} of its own.",
+            )
+        names[what] = name
 
 
 def _read_location(place: str, raw: object) -> Location:
@@ -349,7 +401,7 @@ def get_settings() -> PushServerSettings:
 
 
 def _forget(**change: Any) -> None:
-    if change["setting"] in ("PUSH_SERVER", "INTERNAL_IPS"):
+    if change["setting"] in ("PUSH_SERVER", "INTERNAL_IPS", "CHANNEL_LAYERS"):
         get_settings.cache_clear()
 
 

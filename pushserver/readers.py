@@ -229,28 +229,28 @@ def internal_addresses() -> tuple[Network, ...]:
 
 
 def path(place: str, value: object) -> str:
+    hint = "It must be a path ('/passthrough') or a URL with one."
     try:
-        path = unquote(urlsplit(text(place, value)).path)
+        url = urlsplit(text(place, value))
     except ValueError:
-        path = ""
-    if not path.startswith("/"):
-        raise InvalidSetting(
-            place,
-            f"is {value!r}, which has no path",
-            "It must be a path ('/passthrough') or a URL with one.",
-        )
-    return path
+        raise InvalidSetting(place, f"is {value!r}, which has no path", hint) from None
+    if not url.path.startswith("/"):
+        raise InvalidSetting(place, f"is {value!r}, which has no path", hint)
+    if url.query:
+        raise InvalidSetting(place, f"is {value!r}, whose query no view is told", hint)
+    return unquote(url.path)
 
 
 def redis_url(place: str, value: object) -> str:
     url = text(place, value)
-    parts = urlsplit(url)
+    # (Not by urlsplit(), which refuses some URLs that name several hosts.)
+    scheme, _, rest = url.partition("://")
     schemes = [
         secure + kind
         for kind in ("", "+sentinel", "+cluster")
         for secure in ("redis", "rediss")
     ]
-    if parts.scheme not in [*schemes, "unix"] or not (parts.netloc or parts.path):
+    if scheme not in [*schemes, "unix"] or not rest:
         # A URL may hold a password, so it is not told.
         raise InvalidSetting(
             place,
@@ -269,6 +269,18 @@ def key_prefix(place: str, value: object) -> str:
             "It must be a text without braces, which mean something to Redis.",
         )
     return value
+
+
+def layer(place: str, value: object) -> str:
+    alias = text(place, value)
+    layers = getattr(settings, "CHANNEL_LAYERS", {})
+    if alias not in layers:
+        raise InvalidSetting(
+            place,
+            f"is {alias!r}, which is not in CHANNEL_LAYERS",
+            nearest(alias, layers) or "Configure the channel layer there.",
+        )
+    return alias
 
 
 def uncounted(place: str, value: object) -> int:

@@ -17,7 +17,7 @@ import gc
 
 #: New objects after which the youngest are looked at, and how many such looks are
 #: followed by one at the older ones. Python's own: 700, 10, 10.
-THRESHOLDS = (50_000, 20, 100)
+THRESHOLDS = (50_000, 5, 100)
 
 
 def tune_collector() -> None:

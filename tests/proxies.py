@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 
@@ -36,7 +37,7 @@ class Proxy:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._run(self._close)
+        self._run(self._end)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -82,9 +83,18 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _end(self) -> None:
+        await self._close()
+        # Also what was accepted meanwhile, and is not served yet.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if self._server is None:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -96,16 +106,21 @@ class Proxy:
             )
             self._writers.add(far_writer)
             writers.append(far_writer)
-            await asyncio.gather(
-                self._pass_on(reader, far_writer, self._questions),
-                self._pass_on(far_reader, writer, self._answers),
-            )
+            passing = [
+                asyncio.create_task(self._pass_on(reader, far_writer, self._questions)),
+                asyncio.create_task(self._pass_on(far_reader, writer, self._answers)),
+            ]
+            try:
+                await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in passing:
+                    each.cancel()
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            for each in writers:
-                self._writers.discard(each)
-                each.transport.abort()
+            for open_writer in writers:
+                self._writers.discard(open_writer)
+                open_writer.transport.abort()
             self._tasks.discard(task)
 
     async def _pass_on(
@@ -114,8 +129,8 @@ class Proxy:
         writer: asyncio.StreamWriter,
         open_: asyncio.Event,
     ) -> None:
-        while data := await reader.read(65536):
-            await open_.wait()
-            writer.write(data)
-            await writer.drain()
-        raise ConnectionResetError
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await open_.wait()
+                writer.write(data)
+                await writer.drain()

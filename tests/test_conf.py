@@ -204,6 +204,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (subscriber(passthrough="passthrough"), FIRST + "['passthrough']", "no path"),
     (subscriber(passthrough="http://a:80"), FIRST + "['passthrough']", "no path"),
     (subscriber(passthrough="http://[::1/x"), FIRST + "['passthrough']", "[::1/x"),
+    (subscriber(passthrough="/x?a=1"), FIRST + "['passthrough']", "whose query"),
     (subscriber(passthrough=True), FIRST + "['passthrough']", "must be a text"),
     (subscriber(store="deflt"), FIRST + "['store']", "Did you mean 'default'?"),
     (subscriber(store="x"), FIRST + "['store']", "The stores are 'default'."),

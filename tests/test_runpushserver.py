@@ -103,7 +103,7 @@ def test_its_daphne_is_tuned() -> None:
     assert told == {
         "backlog": 4096,
         "factory": "pushserver_channels.daphne",
-        "thresholds": [50_000, 20, 100],
+        "thresholds": [50_000, 5, 100],
         "frozen": True,
     }
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pushserver.conf import RedisStoreSettings, StoreSettings
+from pushserver.conf import (
+    ChannelLayerStoreSettings,
+    RedisStoreSettings,
+    StoreSettings,
+)
 
 from .base import Audience, Store
+from .layer import ChannelLayerStore
 from .memory import MemoryStore
 from .redis import RedisStore
 
@@ -18,4 +23,6 @@ def make_store(settings: StoreSettings) -> Store:
     """
     if isinstance(settings, RedisStoreSettings):
         return RedisStore(settings)
+    if isinstance(settings, ChannelLayerStoreSettings):
+        return ChannelLayerStore(settings)
     return MemoryStore(settings)

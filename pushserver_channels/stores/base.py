@@ -19,7 +19,7 @@ class Audience(Protocol):
         """
 
     def drop(self, channel_id: str) -> None:
-        """Tell all who wait on a channel that it was deleted."""
+        """Tell all who wait on a channel that it was deleted, so that none waits."""
 
 
 class Appended(NamedTuple):

@@ -24,10 +24,10 @@ SWEEP_INTERVAL = 1.0
 #: How many channels are visited before requests get their turn again.
 SWEEP_BATCH = 1000
 
-#: The second in which this process started, and the first tag in it. A process before
-#: it, killed in the same second, has given out lower ones, and clients have seen them.
-STARTED = int(time.time())
-FIRST_TAG_WHEN_STARTED = 100_000
+#: The second in which this process started, and the first tag in it: microseconds. A
+#: process before it, killed in the same second, has given out lower ones, and clients
+#: have seen them.
+STARTED, FIRST_TAG_WHEN_STARTED = divmod(time.time_ns() // 1000, 1_000_000)
 
 _by_id = attrgetter("id")
 
@@ -69,16 +69,24 @@ class MemoryStore(Store):
     which each channel has two entries at most. So keeping costs the same whatever the
     number of channels, and memory is freed without anybody asking for the channel.
 
+    What a process before this one had is gone: who comes with an older id than this
+    process gives is told of a gap.
+
     Args:
         settings: Its limits.
-        clock: Returns seconds of Unix time; it may step.
+        clock: Returns seconds of Unix time, for tests, as if the store was there since
+            the epoch; it may step.
     """
 
     def __init__(
-        self, settings: StoreSettings, clock: Callable[[], float] = time.time
+        self, settings: StoreSettings, clock: Callable[[], float] | None = None
     ) -> None:
         self._settings = settings
-        self._clock = clock
+        self._clock = clock or time.time
+        # What stands for the id before the first one of a channel.
+        self._before = None
+        if clock is None:
+            self._before = MessageId(STARTED, FIRST_TAG_WHEN_STARTED - 1)
         self._audience: Audience
         self._channels: dict[str, _Channel] = {}
         self._listened: set[str] = set()
@@ -106,7 +114,8 @@ class MemoryStore(Store):
         channel = self._find(channel_id, now, create=create)
         channel.used_at = now
         message_id = channel.next_id(self._tick(now))
-        message = Message(message_id, body, content_type, channel.last_id)
+        previous = channel.last_id or self._before
+        message = Message(message_id, body, content_type, previous)
         channel.last_id = message_id
         if keep:
             self._keep(channel, message)
@@ -294,7 +303,8 @@ class MemoryStore(Store):
                 visit(channel, now)
         else:
             delay = 0
-        self.close()
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = None
         if self._due:
             self._sweep_in(delay)

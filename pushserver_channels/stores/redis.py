@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 from zlib import crc32
 
 from pushserver.conf import RedisStoreSettings
@@ -18,26 +17,25 @@ from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience, Store
+from .redis_channels import Channel, Ear, Found, Part
 from .redis_lines import (
     ANSWER_TIMEOUT,
-    Address,
     Line,
-    LineError,
     LineLost,
     LineSilent,
     Misplaced,
     Push,
     Refused,
-    find_servers,
 )
+from .redis_network import RETRY_AFTER, Network
+from .redis_replies import Reply, range_after, read_entry, read_id, read_reply
 from .redis_scripts import GRACE, make_scripts
+from .redis_servers import find_servers
 
 logger = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-
-#: Seconds before the next try to reach a server, after the first and after many.
-RETRY_AFTER = (0.1, 1.0)
+#: Older than all that Redis keeps.
+NOTHING = MessageId(0, 0)
 
 #: A subscriber's request is noted once in so many seconds for each channel.
 NOTED = 1.0
@@ -51,100 +49,6 @@ class Unanswered(StoreUnavailable):
 
     def __str__(self) -> str:
         return "The message store did not answer; it may have done what it was asked."
-
-
-class _Part:
-    """The channels that are on one server, and the way there.
-
-    Attributes:
-        mark: A key of this part.
-        line: The connection, None if there is none.
-        connecting: The attempt to connect that is under way.
-        restoring: What goes on trying as long as somebody waits.
-        failures: How many attempts in a row have failed.
-        down_until: When the next attempt makes sense.
-        ears: The channels on which somebody in this process waits.
-    """
-
-    def __init__(self, prefix: str, number: int) -> None:
-        # What stands in braces tells a cluster which keys belong on one server.
-        self.prefix = f"{prefix}{{{number:02x}}}"
-        self.mark = f"{self.prefix}:mark"
-        self.line: Line | None = None
-        self.connecting: asyncio.Task[Line] | None = None
-        self.restoring: asyncio.Task[None] | None = None
-        self.failures = 0
-        self.down_until = 0.0
-        self.ears: set[_Ear] = set()
-
-
-class _Channel(NamedTuple):
-    """What Redis calls a channel.
-
-    Attributes:
-        id: Its id.
-        part: Where it is.
-        keys: Those of its messages, of what else is known of it, and of its part.
-        bell: The name under which its messages are published.
-    """
-
-    id: str
-    part: _Part
-    keys: tuple[str, str, str]
-    bell: bytes
-
-
-class _Ear:
-    """A channel on which somebody in this process waits.
-
-    Attributes:
-        channel: The channel.
-        is_open: Whether what is published from now on is heard and handed on.
-        is_catching_up: Whether what was missed is being handed on.
-        newest: The id of the last message that was heard or seen, None before a look.
-        heard: Counts what was heard.
-        asked_at: When a subscriber's request was last noted.
-        used_at: When the channel was last used.
-        looks: Looks under way, by what they look for.
-    """
-
-    def __init__(self, channel: _Channel) -> None:
-        self.channel = channel
-        self.is_open = False
-        self.is_catching_up = False
-        self.newest: MessageId | None = None
-        self.heard = 0
-        self.asked_at = self.used_at = float("-inf")
-        self.looks: dict[tuple[MessageId, bool], asyncio.Task[_Found]] = {}
-
-
-class _Reply(NamedTuple):
-    """What a script answers.
-
-    Attributes:
-        status: ``ok``, ``none`` if there is no such channel, ``late`` if it came to its
-            turn too late.
-        info: What is known of the channel.
-        more: What else the script tells.
-    """
-
-    status: bytes
-    info: ChannelInfo
-    more: list[Any]
-
-
-class _Found(NamedTuple):
-    """What a look found.
-
-    Attributes:
-        message: The message looked for, None if there is none yet.
-        newest: The id of the channel's last message.
-        heard: What the ear had heard by then.
-    """
-
-    message: Message | None
-    newest: MessageId
-    heard: int
 
 
 class RedisStore(Store):
@@ -176,28 +80,25 @@ class RedisStore(Store):
         settings: RedisStoreSettings,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._servers = find_servers(settings.address)
-        sharded = self._servers.sharded
+        servers = find_servers(settings.address)
+        sharded = servers.sharded
         self._scripts = make_scripts(settings, sharded=sharded)
         self._subscribe = "SSUBSCRIBE" if sharded else "SUBSCRIBE"
         self._unsubscribe = "SUNSUBSCRIBE" if sharded else "UNSUBSCRIBE"
         self._clock = clock
         self._audience: Audience
-        self._parts = [
-            _Part(settings.key_prefix, number) for number in range(self._servers.parts)
-        ]
-        self._ears: dict[bytes, _Ear] = {}
-        self._lines: dict[Address, Line] = {}
-        self._dialing: dict[Address, asyncio.Task[Line]] = {}
+        self._network = Network(
+            servers, settings.key_prefix, self._hear, self._open_all, self._give_up
+        )
+        self._database = servers.database
+        self._ears: dict[bytes, Ear] = {}
         # What this process publishes and will hear itself, by its token: whether
         # somebody here was handed it.
-        self._echoes: dict[bytes, asyncio.Future[bool]] = {}
+        self._echoes: dict[str, asyncio.Future[bool]] = {}
         self._token = secrets.token_hex(8)
         self._count = count()
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._refusal = ""
-        self._closed = False
 
     def attach(self, audience: Audience) -> None:
         self._audience = audience
@@ -214,47 +115,48 @@ class RedisStore(Store):
         channel = self._find(channel_id)
         token = self._make_token()
         kind = b"" if content_type is None else b"=" + content_type
-        again = False  # Whether Redis may have it already.
-        for last in (False, True):
+        give_up = time.monotonic() + ANSWER_TIMEOUT
+        attempts = 0
+        since = 0  # Redis may have it already, from this second on; 0 if not.
+        while True:
+            attempts += 1
             try:
-                line = await self._line(channel.part)
+                line = await self._network.line(channel.part)
                 # What it has already will not be heard a second time.
-                with self._echo(channel, token, expected=not again) as echo:
-                    reply = await self._run(
-                        line,
-                        "append",
-                        channel,
-                        "" if self._clock else f"{line.clock + ANSWER_TIMEOUT:.6f}",
-                        int(create),
-                        int(keep),
-                        token,
-                        int(again),
-                        kind,
-                        body,
-                    )
+                with self._echo(channel, token, expected=not since) as echo:
+                    deadline = self._server_time(line) + ANSWER_TIMEOUT
+                    words = f"{deadline:.6f} {create:d} {keep:d} {token} {since}"
+                    reply = await self._run(line, "append", channel, words, kind, body)
                     if reply.status == b"ok":
                         here = echo is not None and await echo
                         message = Message(
                             reply.info.last_message_id,
                             body,
                             content_type,
-                            _read_id(reply.more[0]),
+                            read_id(reply.previous),
                         )
                         others = reply.info.subscribers > 0
                         return Appended(message, reply.info, here or others)
             except LineLost as error:
                 # One that is not kept cannot be told from one that never came.
-                if last or not keep or isinstance(error, LineSilent):
+                if not keep or isinstance(error, LineSilent):
                     raise Unanswered from error
-                again = True
+                since = since or int(self._server_time(line)) - ANSWER_TIMEOUT - 1
             except (Misplaced, StoreUnavailable) as error:
-                if last or isinstance(error, StoreUnavailable):
-                    raise (Unanswered if again else StoreUnavailable) from error
+                if not since and (attempts > 1 or isinstance(error, StoreUnavailable)):
+                    raise StoreUnavailable from error
             else:
                 if reply.status == b"none":
                     raise ChannelNotFound
                 # It came too late, unless the clock of Redis was set, as is known now.
-        raise StoreUnavailable
+                if attempts > 1:
+                    raise Unanswered if since else StoreUnavailable
+            if time.monotonic() > give_up:
+                raise Unanswered
+            if since:
+                # Redis knows what became of it, as soon as it can be asked.
+                wait = channel.part.down_until - time.monotonic()
+                await asyncio.sleep(max(wait, RETRY_AFTER[0]))
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -273,7 +175,10 @@ class RedisStore(Store):
             found = await self._look_together(ear, after, create)
             if found.message is not None or self._ears.get(channel.bell) is not ear:
                 return found.message
-            if found.heard == ear.heard:
+            if not ear.is_open:
+                # What others are still handed, this one may have had elsewhere.
+                await asyncio.shield(ear.opened)
+            elif found.heard == ear.heard:
                 return None
             # Something came since; after an id of the future, that is next.
             after = min(after, found.newest)
@@ -287,7 +192,7 @@ class RedisStore(Store):
     async def delete(self, channel_id: str) -> ChannelInfo:
         channel = self._find(channel_id)
         token = self._make_token()
-        line = await self._line(channel.part)
+        line = await self._network.line(channel.part)
         try:
             with self._echo(channel, token) as echo:
                 reply = await self._run(line, "delete", channel, token)
@@ -305,12 +210,12 @@ class RedisStore(Store):
     def listen(self, channel_id: str) -> None:
         channel = self._find(channel_id)
         part = channel.part
-        ear = self._ears[channel.bell] = _Ear(channel)
+        ear = self._ears[channel.bell] = Ear(channel)
         part.ears.add(ear)
         if part.line is not None:
             self._open(ear, part.line)
         else:
-            self._restore_soon(part)
+            self._network.restore(part)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(USED, self._use_all)
 
@@ -318,6 +223,7 @@ class RedisStore(Store):
         ear = self._ears.pop(self._find(channel_id).bell, None)
         if ear is None:
             return
+        ear.let_go()
         part = ear.channel.part
         part.ears.discard(ear)
         if part.line is not None:
@@ -326,54 +232,50 @@ class RedisStore(Store):
                 self._use(ear)
 
     def close(self) -> None:
-        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        for line in list(self._lines.values()):
-            line.end(LineLost("The store is closed."))
+        self._network.close()
 
     async def aclose(self) -> None:
-        lines = list(self._lines.values())
+        await self._network.aclose()
         self.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in lines:
-            await line.wait_closed()
 
     # Asking
 
-    def _find(self, channel_id: str) -> _Channel:
-        part = self._parts[0]
-        if len(self._parts) > 1:
-            part = self._parts[crc32(channel_id.encode()) % len(self._parts)]
+    def _find(self, channel_id: str) -> Channel:
+        parts = self._network.parts
+        part = parts[crc32(channel_id.encode()) % len(parts)]
         messages = f"{part.prefix}:messages:{channel_id}"
         known = f"{part.prefix}:channel:{channel_id}"
-        bell = f"{part.prefix}:bell:{channel_id}".encode()
-        return _Channel(channel_id, part, (messages, known, part.mark), bell)
+        bell = f"{part.prefix}:bell:{self._database}:{channel_id}".encode()
+        return Channel(channel_id, part, (messages, known, part.mark), bell)
 
-    def _make_token(self) -> bytes:
-        return f"{self._token}{next(self._count):x}".encode()
+    def _make_token(self) -> str:
+        return f"{self._token}{next(self._count):x}"
 
     def _now(self) -> float:
         return self._clock() if self._clock else time.monotonic()
 
     def _told_clock(self) -> str:
-        """Return the time for a script, empty for the clock of Redis."""
-        return f"{self._clock():.6f}" if self._clock else ""
+        """Return the time for a script, ``now`` for the clock of Redis."""
+        return f"{self._clock():.6f}" if self._clock else "now"
+
+    def _server_time(self, line: Line) -> float:
+        """Return the time as scripts have it, as far as is known here."""
+        return self._clock() if self._clock else line.clock
 
     async def _ask(
         self,
         script: str,
-        channel: _Channel,
-        *arguments: str | int,
-        then: Callable[[_Reply], None] | None = None,
-    ) -> _Reply:
+        channel: Channel,
+        words: str = "",
+        then: Callable[[Reply], None] | None = None,
+    ) -> Reply:
         """Return what a script answers that may just as well run twice."""
         for last in (False, True):
-            line = await self._line(channel.part)
+            line = await self._network.line(channel.part)
             try:
-                reply = await self._run(line, script, channel, *arguments, then=then)
+                reply = await self._run(line, script, channel, words, then=then)
             except (LineLost, Misplaced) as error:
                 if last or isinstance(error, LineSilent):
                     raise StoreUnavailable from error
@@ -387,30 +289,31 @@ class RedisStore(Store):
         self,
         line: Line,
         script: str,
-        channel: _Channel,
-        *arguments: str | bytes | int,
-        then: Callable[[_Reply], None] | None = None,
-    ) -> _Reply:
+        channel: Channel,
+        words: str,
+        *arguments: bytes,
+        then: Callable[[Reply], None] | None = None,
+    ) -> Reply:
         """Return what a script answers, once ``then`` has heard it.
 
         Raises :class:`LineLost`, :class:`Misplaced` or :class:`StoreUnavailable`.
         """
         ear = self._ears.get(channel.bell)
+        # Who asks for the first time keeps no channel alive by that.
+        uncounted = ear is not None and ear.newest is None
 
-        def read(answer: list[Any]) -> _Reply:
-            reply = _read_reply(line, answer, heard_here=ear is not None)
+        def read(answer: Any) -> Reply:
+            reply = read_reply(line, answer, heard_here=ear is not None)
             if then is not None:
                 then(reply)
             return reply
 
         try:
-            reply: _Reply = await line.run(
+            reply: Reply = await line.run(
                 self._scripts[script],
                 channel.keys,
-                self._told_clock(),
                 channel.bell,
-                # Who asks for the first time keeps no channel alive by that.
-                int(ear is not None and ear.newest is None),
+                f"{self._told_clock()} {uncounted:d} {words}",
                 *arguments,
                 then=read,
             )
@@ -424,15 +327,15 @@ class RedisStore(Store):
 
     async def _look(
         self,
-        channel: _Channel,
+        channel: Channel,
         after: MessageId,
         create: bool,
-        ear: _Ear | None = None,
-    ) -> _Found:
+        ear: Ear | None = None,
+    ) -> Found:
         """Return the oldest kept message after an id. Counts as a request."""
         heard = 0
 
-        def note(reply: _Reply) -> None:
+        def note(reply: Reply) -> None:
             nonlocal heard
             if ear is None or reply.status != b"ok":
                 return
@@ -441,13 +344,12 @@ class RedisStore(Store):
             if ear.is_open:
                 ear.newest = reply.info.last_message_id
 
-        reply = await self._ask(
-            "next", channel, int(create), _range_after(after), then=note
-        )
-        message = _read_entry(reply.more[0]) if reply.more else None
-        return _Found(message, reply.info.last_message_id, heard)
+        words = f"{create:d} {range_after(after)}"
+        reply = await self._ask("next", channel, words, then=note)
+        message = read_entry(reply.entry) if reply.entry else None
+        return Found(message, reply.info.last_message_id, heard)
 
-    async def _look_together(self, ear: _Ear, after: MessageId, create: bool) -> _Found:
+    async def _look_together(self, ear: Ear, after: MessageId, create: bool) -> Found:
         """Look, or wait for another's look that finds the same."""
         look = ear.looks.get((after, create))
         if look is not None:
@@ -455,11 +357,11 @@ class RedisStore(Store):
                 return await asyncio.shield(look)
             except ChannelNotFound:
                 pass  # It was too early, perhaps.
-        look = self._start(self._look_once(ear, after, create))
+        look = self._network.start(self._look_once(ear, after, create))
         ear.looks[after, create] = look
         return await asyncio.shield(look)
 
-    async def _look_once(self, ear: _Ear, after: MessageId, create: bool) -> _Found:
+    async def _look_once(self, ear: Ear, after: MessageId, create: bool) -> Found:
         try:
             return await self._look(ear.channel, after, create, ear)
         finally:
@@ -468,37 +370,49 @@ class RedisStore(Store):
 
     # Hearing
 
-    def _open(self, ear: _Ear, line: Line) -> None:
+    def _open_all(self, part: Part, line: Line) -> None:
+        """Hear that a part can be reached: who waits there wants to hear again."""
+        for ear in part.ears:
+            self._open(ear, line)
+
+    def _give_up(self) -> None:
+        """Hear that a connection has ended: what was published on it is not heard."""
+        for echo in self._echoes.values():
+            if not echo.done():
+                echo.set_result(False)
+
+    def _open(self, ear: Ear, line: Line) -> None:
         """Subscribe to a channel's bell, and see what was missed since it was heard."""
 
         def confirm(answer: object) -> None:
             if ear.newest is None:
-                ear.is_open = True
+                ear.open()
 
         line.ask(self._subscribe, ear.channel.bell, confirmed=True, then=confirm)
         if ear.newest is not None and not ear.is_catching_up:
-            self._start(self._catch_up(ear))
+            self._network.start(self._catch_up(ear))
 
-    async def _catch_up(self, ear: _Ear) -> None:
+    async def _catch_up(self, ear: Ear) -> None:
         """Hand on what was published while the bell was not heard."""
 
-        def note(reply: _Reply) -> None:
+        def note(reply: Reply) -> None:
             newest = reply.info.last_message_id
-            ear.is_open = not reply.more and newest >= _id(ear.newest)
+            if reply.entry is None and newest >= (ear.newest or NOTHING):
+                ear.open()
 
         ear.is_catching_up = True
         try:
             while ear in ear.channel.part.ears and not ear.is_open:
-                after = _range_after(_id(ear.newest))
-                reply = await self._ask("next", ear.channel, 1, after, then=note)
-                if reply.more:
-                    message = _read_entry(reply.more[0])
+                words = f"1 {range_after(ear.newest or NOTHING)}"
+                reply = await self._ask("next", ear.channel, words, then=note)
+                if reply.entry is not None:
+                    message = read_entry(reply.entry)
                     ear.newest = message.id
                     ear.heard += 1
                     self._audience.deliver(ear.channel.id, message)
                 elif not ear.is_open:
                     # The store lost what it had; all that it has now was missed.
-                    ear.newest = MessageId(0, 0)
+                    ear.newest = NOTHING
         except StoreUnavailable:
             pass  # It goes on when there is a connection.
         finally:
@@ -522,19 +436,19 @@ class RedisStore(Store):
                 MessageId(*map(int, message_id.split(b"-"))),
                 content[start:],
                 content[end + 2 : start] if start > end + 1 else None,
-                _read_id(previous),
+                read_id(previous),
             )
             ear.newest = message.id
             ear.heard += 1
             ear.used_at = self._now()
             handed = self._audience.deliver(ear.channel.id, message)
-        echo = self._echoes.get(token)
+        echo = self._echoes.get(token.decode())
         if echo is not None and not echo.done():
             echo.set_result(handed)
 
     @contextmanager
     def _echo(
-        self, channel: _Channel, token: bytes, *, expected: bool = True
+        self, channel: Channel, token: str, *, expected: bool = True
     ) -> Iterator[asyncio.Future[bool] | None]:
         """Provide whether somebody here was handed what is published with a token.
 
@@ -550,14 +464,14 @@ class RedisStore(Store):
         finally:
             del self._echoes[token]
 
-    def _use(self, ear: _Ear) -> None:
+    def _use(self, ear: Ear) -> None:
         """Note that a channel is used, without waiting for an answer."""
         channel, line = ear.channel, ear.channel.part.line
         if line is not None:
             ear.used_at = self._now()
             touch = self._scripts["touch"]
-            self._start(
-                line.run(touch, channel.keys, self._told_clock(), channel.bell, 0)
+            self._network.start(
+                line.run(touch, channel.keys, channel.bell, f"{self._told_clock()} 0")
             )
 
     def _use_all(self) -> None:
@@ -568,150 +482,3 @@ class RedisStore(Store):
                 self._use(ear)
         if self._ears:
             self._timer = asyncio.get_running_loop().call_later(USED, self._use_all)
-
-    # Connecting
-
-    async def _line(self, part: _Part) -> Line:
-        """Return the connection to a part. Raises :class:`StoreUnavailable`."""
-        if part.line is not None:
-            return part.line
-        if part.connecting is None:
-            if self._closed or time.monotonic() < part.down_until:
-                raise StoreUnavailable
-            part.connecting = self._start(self._connect(part))
-        return await asyncio.shield(part.connecting)
-
-    async def _connect(self, part: _Part) -> Line:
-        try:
-            line = await asyncio.wait_for(self._reach(part), ANSWER_TIMEOUT)
-            if line.error is not None:
-                raise line.error
-        except Exception as error:
-            self._servers.forget()
-            delay = min(RETRY_AFTER[0] * 2**part.failures, RETRY_AFTER[1])
-            part.down_until = time.monotonic() + delay * random.uniform(0.5, 1.0)
-            part.failures = min(part.failures + 1, 10)
-            if part.failures == 1:
-                logger.error("Redis cannot be reached: %s", str(error) or repr(error))
-            raise StoreUnavailable from error
-        finally:
-            part.connecting = None
-        if part.failures:
-            logger.warning("Redis is reached again")
-        part.failures = 0
-        part.line = line
-        for ear in part.ears:
-            self._open(ear, line)
-        return line
-
-    async def _reach(self, part: _Part) -> Line:
-        address = await self._servers.find(part.mark)
-        line = self._lines.get(address)
-        if line is None:
-            dialing = self._dialing.get(address)
-            if dialing is None:
-                dialing = self._dialing[address] = self._start(self._dial(address))
-            line = await asyncio.shield(dialing)
-        return line
-
-    async def _dial(self, address: Address) -> Line:
-        opening = Line.open(
-            self._servers.connection(address), self._hear, self._hang_up
-        )
-        try:
-            line = await asyncio.wait_for(opening, ANSWER_TIMEOUT)
-        finally:
-            del self._dialing[address]
-        self._lines[address] = line
-        return line
-
-    def _hang_up(self, line: Line, error: LineError) -> None:
-        """Hear that a connection has ended."""
-        self._lines = {
-            address: each for address, each in self._lines.items() if each is not line
-        }
-        self._servers.forget()
-        for echo in self._echoes.values():
-            if not echo.done():
-                echo.set_result(False)
-        if self._closed:
-            return
-        logger.warning("The connection to Redis has ended: %s", error)
-        for part in self._parts:
-            if part.line is line:
-                part.line = None
-                for ear in part.ears:
-                    ear.is_open = False
-                if part.ears:
-                    self._restore_soon(part)
-
-    def _restore_soon(self, part: _Part) -> None:
-        if part.restoring is None:
-            part.restoring = self._start(self._restore(part))
-
-    async def _restore(self, part: _Part) -> None:
-        """Connect, however long it takes, as long as somebody waits."""
-        try:
-            while part.ears and part.line is None:
-                try:
-                    await self._line(part)
-                except StoreUnavailable:
-                    await asyncio.sleep(max(part.down_until - time.monotonic(), 0))
-        finally:
-            part.restoring = None
-
-    def _start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)  # The loop itself keeps no task alive.
-        task.add_done_callback(self._finish)
-        return task
-
-    def _finish(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # Whoever asked may have left.
-
-
-def _id(message_id: MessageId | None) -> MessageId:
-    return message_id or MessageId(0, 0)
-
-
-def _read_id(text: bytes) -> MessageId | None:
-    """Return the id of a stream, None if it is empty."""
-    if not text:
-        return None
-    second, tag = text.split(b"-")
-    return MessageId(int(second), int(tag))
-
-
-def _read_entry(entry: list[Any]) -> Message:
-    """Return the message of a stream's entry."""
-    name, (_, _, _, previous, _, kind, _, body) = entry
-    message_id = _read_id(name)
-    assert message_id is not None
-    return Message(message_id, body, kind[1:] if kind else None, _read_id(previous))
-
-
-def _read_reply(line: Line, answer: list[Any], *, heard_here: bool) -> _Reply:
-    """Return what a script answered; the line learns the time from it."""
-    status, clock, *more = answer
-    line.set_clock(float(clock))
-    if status != b"ok":
-        return _Reply(status, ChannelInfo(0, -1, MessageId(0, 0)), [])
-    heard_by, messages, requested, second, tag, *more = more
-    info = ChannelInfo(
-        messages=messages,
-        requested=requested,
-        last_message_id=MessageId(int(second), int(tag)),
-        subscribers=max(heard_by - heard_here, 0),
-    )
-    return _Reply(status, info, more)
-
-
-def _range_after(message_id: MessageId) -> str:
-    """Return where a stream goes on after an id."""
-    if message_id.time < 0:
-        return "-"
-    if message_id.tag < 0:
-        return f"{message_id.time}-0"
-    return f"({message_id.time}-{message_id.tag}"

@@ -1,32 +1,25 @@
-"""Connections to Redis, for the Redis store; nothing else imports redis-py.
+"""One connection to Redis for all who ask.
 
-redis-py knows how to reach a server: TLS, passwords, Sentinel, the nodes of a cluster.
-What is said on a connection is told here, because a store needs what pools and pub/sub
-objects cannot give: answers and published messages in the one order in which they
-happened. A :class:`Line` is one connection for all who ask, in RESP3.
+redis-py makes it and reads what comes; what is said on it is told here, because a store
+needs what pools and pub/sub objects cannot give: answers and published messages in the
+one order in which they happened. Both come over one connection in RESP3.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from importlib import import_module
 from typing import Any, Protocol
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 from .redis_scripts import Script
 
-#: Where a server listens; empty if there is only one.
-Address = tuple[Any, ...]
+#: What was published: a kind, a bell and bytes.
 Push = list[Any]
-
-#: Seconds to reach a server.
-CONNECT_TIMEOUT = 2.0
 
 #: Seconds for which an answer is waited for.
 ANSWER_TIMEOUT = 5
@@ -54,8 +47,6 @@ class Connection(Protocol):
     async def connect(self) -> None: ...
 
     async def disconnect(self, nowait: bool) -> None: ...
-
-    def pack_command(self, *args: Any) -> list[bytes]: ...
 
     async def send_packed_command(
         self, command: Iterable[bytes], check_health: bool
@@ -191,7 +182,7 @@ class Line:
 
     def ask(
         self,
-        *command: str | bytes | float,
+        *command: str | bytes | int,
         confirmed: bool = False,
         then: Callable[[Any], Any] | None = None,
     ) -> asyncio.Future[Any]:
@@ -207,7 +198,7 @@ class Line:
             _fail(answer, self.error.again())
             return answer
         self._questions.append(_Question(answer, confirmed, then, self._tick))
-        self._outgoing += self._connection.pack_command(*command)
+        self._outgoing.append(pack(command))
         if self._sender is None:
             self._sender = self._loop.create_task(self._send())
         return answer
@@ -216,7 +207,7 @@ class Line:
         self,
         script: Script,
         keys: Sequence[str],
-        *arguments: str | bytes | float,
+        *arguments: str | bytes | int,
         then: Callable[[Any], Any] | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Send a script with its arguments, and return what waits for its answer."""
@@ -317,6 +308,17 @@ class Line:
         self._timer = self._loop.call_later(1.0, self._watch)
 
 
+def pack(command: Iterable[str | bytes | int]) -> bytes:
+    """Return a command as Redis reads it."""
+    words = [
+        word if isinstance(word, bytes) else str(word).encode() for word in command
+    ]
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        parts += (b"$%d\r\n" % len(word), word, b"\r\n")
+    return b"".join(parts)
+
+
 def _fail(answer: asyncio.Future[Any], error: LineError) -> None:
     if not answer.done():
         answer.set_exception(error)
@@ -342,193 +344,3 @@ def _explain(error: Exception) -> LineError:
     ):
         return Misplaced(_reason(error))
     return Refused(_reason(error))
-
-
-class Servers(ABC):
-    """Where the channels of a store are.
-
-    Args:
-        url: Where Redis is, as redis-py reads it.
-
-    Attributes:
-        parts: Into how many parts the channels are dealt; each is on one server.
-        sharded: Whether a bell is heard on the server of its part only.
-
-    Raises ``ImproperlyConfigured`` if redis-py is missing or cannot use the URL.
-    """
-
-    parts = 1
-    sharded = False
-
-    def __init__(self, url: str) -> None:
-        redis = load("redis.asyncio.connection")
-        try:
-            self._options: dict[str, Any] = {
-                "socket_connect_timeout": CONNECT_TIMEOUT,
-                "socket_keepalive": True,
-                **redis.parse_url(url),
-                "socket_timeout": None,  # How long to wait is the line's affair.
-                "protocol": 3,
-            }
-            self._class = self._options.pop("connection_class", redis.Connection)
-            self.take_options()
-        except (TypeError, ValueError) as error:
-            raise ImproperlyConfigured(
-                f"The URL of a store of the type 'redis' cannot be used: {error}"
-            ) from error
-
-    def take_options(self) -> None:
-        """Take from the options of the URL what is not a connection's, and try them.
-
-        Raises ``TypeError`` or ``ValueError``.
-        """
-        self.connection(())
-
-    @abstractmethod
-    async def find(self, key: str) -> Address:
-        """Return where the server of a key listens."""
-
-    def forget(self) -> None:  # noqa: B027
-        """Hear that a key may now be on another server than before."""
-
-    def connection(self, address: Address) -> Connection:
-        """Return a connection to a server, not open yet."""
-        options = self._options
-        if address:
-            host, port = address
-            options = {**options, "host": host, "port": port}
-        connection: Connection = self._class(**options)
-        return connection
-
-
-class OneServer(Servers):
-    """One Redis: ``redis://``, ``rediss://`` or ``unix://``."""
-
-    async def find(self, key: str) -> Address:
-        return ()
-
-
-class SentinelServers(Servers):
-    """The master that Sentinel names.
-
-    The URL is ``redis+sentinel://user:password@host:port,host:port/service/database``.
-    The password of the sentinels themselves is its option ``sentinel_password``.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._hosts = _hosts(parts, 26379)
-        self._service, _, database = parts.path.strip("/").partition("/")
-        if not self._service:
-            raise ImproperlyConfigured(
-                "The URL of a store behind Sentinel has the name of the service after"
-                " the hosts, as in redis+sentinel://host:26379,host:26379/service/0."
-            )
-        super().__init__(_single(parts, f"/{database}"))
-
-    def take_options(self) -> None:
-        self._sentinel_options = {
-            "socket_timeout": CONNECT_TIMEOUT,
-            "username": self._options.pop("sentinel_username", None),
-            "password": self._options.pop("sentinel_password", None),
-            **{name: self._options[name] for name in self._options if "ssl" in name},
-            "ssl": self._class.__name__.startswith("SSL"),
-        }
-        super().take_options()
-
-    async def find(self, key: str) -> Address:
-        sentinel = load("redis.asyncio").Sentinel(
-            self._hosts, sentinel_kwargs=self._sentinel_options
-        )
-        try:
-            host, port = await sentinel.discover_master(self._service)
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-        return (host, port)
-
-
-class ClusterServers(Servers):
-    """The masters of a cluster: ``redis+cluster://host:port,host:port``."""
-
-    parts = 256
-    sharded = True
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._hosts = _hosts(parts, 6379)
-        self._cluster: Any = None
-        self._asking = asyncio.Lock()
-        super().__init__(_single(parts, ""))
-
-    def take_options(self) -> None:
-        super().take_options()
-        self._make_cluster()
-
-    def _make_cluster(self) -> Any:
-        redis = load("redis.asyncio.cluster")
-        options = {**self._options, "socket_timeout": CONNECT_TIMEOUT}
-        for name in ("host", "port", "db"):
-            options.pop(name, None)
-        if self._class.__name__.startswith("SSL"):
-            options["ssl"] = True
-        nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
-        return redis.RedisCluster(startup_nodes=nodes, **options)
-
-    async def find(self, key: str) -> Address:
-        async with self._asking:
-            cluster = self._cluster = self._cluster or await self._ask_cluster()
-        node = cluster.get_node_from_key(key)
-        if node is None:
-            raise LineLost(f"No server of the cluster has the key {key}.")
-        return (node.host, node.port)
-
-    def forget(self) -> None:
-        self._cluster = None
-
-    async def _ask_cluster(self) -> Any:
-        """Return a client that has asked the cluster where what is."""
-        cluster = self._make_cluster()
-        try:
-            await cluster.initialize()
-        finally:
-            await cluster.aclose()  # What it knows by now, it goes on to know.
-        # Those that the URL names may be gone when it is asked again.
-        known = [(node.host, node.port) for node in cluster.get_nodes()]
-        self._hosts = list(dict.fromkeys([*self._hosts, *known]))
-        return cluster
-
-
-def find_servers(url: str) -> Servers:
-    """Return the servers that a URL names. Raises ``ImproperlyConfigured``."""
-    scheme = urlsplit(url).scheme
-    if scheme.endswith("+sentinel"):
-        return SentinelServers(url)
-    if scheme.endswith("+cluster"):
-        return ClusterServers(url)
-    return OneServer(url)
-
-
-def _hosts(url: SplitResult, default_port: int) -> list[tuple[str, int]]:
-    """Return the hosts of a URL that names several, with their ports."""
-    hosts = []
-    for each in url.netloc.rpartition("@")[2].split(","):
-        host = urlsplit(f"//{each}")
-        try:
-            port = host.port or default_port
-        except ValueError:
-            port = 0
-        if not host.hostname or not port:
-            raise ImproperlyConfigured(
-                f"The URL of a store of the type 'redis' names {each!r}, which is no"
-                " host with a port."
-            )
-        hosts.append((host.hostname, port))
-    return hosts
-
-
-def _single(url: SplitResult, path: str) -> str:
-    """Return the URL of a single server that has the same password and options."""
-    user, at, _ = url.netloc.rpartition("@")
-    scheme = url.scheme.partition("+")[0]
-    return urlunsplit((scheme, f"{user}{at}localhost", path, url.query, ""))

@@ -32,11 +32,19 @@ from pushserver.conf import RedisStoreSettings
 #: Seconds for which the ids of a channel are remembered after it was forgotten.
 GRACE = 3600
 
-# Each script gets the keys of a channel, the time (empty for the server's own clock),
-# the name of the channel's bell, and how many who listen to it do not count.
+# A Redis that is full runs no script without this: first they make room, then they
+# write, and Redis would check no more what is written after that.
+_ALLOWED_WHEN_FULL = "#!lua flags=allow-oom\n"
+
+# Each script gets the keys of a channel, the name of its bell, and words: the time (or
+# "now" for the server's clock), how many of its listeners do not count, and its own.
 _BEGIN = """
-local messages, channel, mark, bell = KEYS[1], KEYS[2], KEYS[3], ARGV[2]
-local now = tonumber(ARGV[1])
+local messages, channel, mark, bell = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local words = {}
+for word in string.gmatch(ARGV[2], '%S+') do
+  table.insert(words, word)
+end
+local now, uncounted = tonumber(words[1]), tonumber(words[2])
 if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
@@ -117,7 +125,7 @@ local function find(create)
     if CHANNEL_TIMEOUT == 0
       or now - state.used < CHANNEL_TIMEOUT
       or redis.call('XLEN', messages) > 0
-      or listeners() > tonumber(ARGV[3])
+      or listeners() > uncounted
     then
       return true
     end
@@ -148,22 +156,24 @@ local function describe(heard_by, ...)
     asked = math.max(math.floor(now - state.asked), 0)
   end
   local count = redis.call('XLEN', messages)
-  return {'ok', clock, heard_by, count, asked, state.time or 0, state.tag or 0, ...}
+  local known = {'ok', clock, heard_by, count, asked, state.time or 0, state.tag or 0}
+  return table.concat({table.concat(known, ' '), ...}, ' ')
 end
 """
 
 _APPEND = """
-local deadline, create, keep, token, again = unpack(ARGV, 4, 8)
-local kind, body = ARGV[9], ARGV[10]
-if deadline ~= '' and now > tonumber(deadline) then
-  return {'late', clock}
+local deadline, create, keep, token, since = unpack(words, 3)
+local kind, body = ARGV[3], ARGV[4]
+if now > tonumber(deadline) then
+  return 'late ' .. clock
 end
 expire()
 if not find(create == '1') then
-  return {'none', clock}
+  return 'none ' .. clock
 end
-if again == '1' then
-  for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 100)) do
+if since ~= '0' then
+  -- It was sent before, and perhaps it is there.
+  for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', since)) do
     if entry[2][2] == token then
       state.time, state.tag = string.match(entry[1], '(%d+)-(%d+)')
       return describe(listeners(), entry[2][4])
@@ -204,19 +214,23 @@ return describe(heard_by, previous)
 
 _NEXT = """
 expire()
-if not find(ARGV[4] == '1') then
-  return {'none', clock}
+local create, start = unpack(words, 3)
+if not find(create == '1') then
+  return 'none ' .. clock
 end
 state.asked = now
 touch('asked', clock)
-local entry = redis.call('XRANGE', messages, ARGV[5], '+', 'COUNT', 1)[1]
-return describe(0, entry)
+local entry = redis.call('XRANGE', messages, start, '+', 'COUNT', 1)[1]
+if entry then
+  return {describe(0), entry}
+end
+return describe(0)
 """
 
 _INFO = """
 expire()
 if not find(false) then
-  return {'none', clock}
+  return 'none ' .. clock
 end
 touch()
 return describe(listeners())
@@ -232,11 +246,10 @@ return describe(listeners())
 _DELETE = """
 expire()
 if not find(false) then
-  return {'none', clock}
+  return 'none ' .. clock
 end
-local known = describe(0)
+local known = describe(redis.call(PUBLISH, bell, 'deletion ' .. words[3]))
 forget()
-known[3] = redis.call(PUBLISH, bell, 'deletion ' .. ARGV[4])
 return known
 """
 
@@ -278,7 +291,13 @@ def make_scripts(
         "NUMSUB": "'SHARDNUMSUB'" if sharded else "'NUMSUB'",
     }
     limits = "".join(f"local {name} = {value}\n" for name, value in constants.items())
-    texts = {name: limits + _BEGIN + script for name, script in _NAMES.items()}
+    texts = {
+        name: ("#!lua\n" if name == "append" else _ALLOWED_WHEN_FULL)
+        + limits
+        + _BEGIN
+        + script
+        for name, script in _NAMES.items()
+    }
     return {
         name: Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
         for name, text in texts.items()

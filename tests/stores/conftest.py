@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
 import pytest
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.test import override_settings
 
-from pushserver.conf import MemoryStoreSettings, RedisStoreSettings
+from pushserver.conf import (
+    ChannelLayerStoreSettings,
+    MemoryStoreSettings,
+    RedisStoreSettings,
+)
 from pushserver_channels.messages import Message
 from pushserver_channels.stores import Store
+from pushserver_channels.stores.layer import ChannelLayerStore
 from pushserver_channels.stores.memory import MemoryStore
 from pushserver_channels.stores.redis import RedisStore
 from tests.valkey import Valkey
@@ -82,6 +92,13 @@ class Subject:
 
 MakeSubject = Callable[..., Subject]
 
+#: The channel layers under test.
+LAYERS = {
+    "memory": "channels.layers.InMemoryChannelLayer",
+    "redis": "channels_redis.core.RedisChannelLayer",
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+}
+
 _prefixes = (f"{number}:" for number in count())
 
 
@@ -112,16 +129,59 @@ def make_redis_store(valkey: Valkey, clock: Clock, **limits: Any) -> RedisStore:
     return RedisStore(settings, clock)
 
 
-@pytest.fixture(params=["memory", "redis"])
+def make_layer_store(clock: Clock, **limits: Any) -> ChannelLayerStore:
+    """Return a store in memory with a channel layer, in a group of its own."""
+    settings = ChannelLayerStoreSettings(
+        type="channel_layer", group=next(_prefixes), **limits
+    )
+    return ChannelLayerStore(settings, clock, is_late=False)
+
+
+def need_channels_redis() -> None:
+    """Skip the test without channels_redis, saying what installs it; in CI, fail."""
+    if find_spec("channels_redis") is None:
+        how = "channels_redis is not installed: pip install channels_redis"
+        if os.environ.get("CI"):
+            pytest.fail(how)
+        pytest.skip(how)
+
+
+def layer_settings(kind: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return CHANNEL_LAYERS with a layer; those in Redis are in a real Valkey."""
+    layer: dict[str, Any] = {"BACKEND": LAYERS[kind]}
+    if kind != "memory":
+        need_channels_redis()
+        valkey = request.getfixturevalue("valkey")
+        # More than any test has under way: what a layer drops has tests of its own.
+        layer["CONFIG"] = {"hosts": [valkey.url]}
+        if kind == "redis":
+            layer["CONFIG"]["capacity"] = 1000
+    return {"default": layer}
+
+
+async def close_layer() -> None:
+    """Let go of the connections of the layer in CHANNEL_LAYERS."""
+    layer = get_channel_layer()
+    if not isinstance(layer, InMemoryChannelLayer):
+        await layer.flush()
+        # Its tasks end when they have their turn.
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(params=["memory", "redis", *(f"layer {kind}" for kind in LAYERS)])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeSubject]:
     """Make stores of each kind, with their limits as options."""
     made = []
+    store_kind, _, layer_kind = request.param.partition(" ")
+    layers = layer_settings(layer_kind, request) if layer_kind else {}
 
     def make(**limits: Any) -> Subject:
         clock = Clock()
         store: Store
-        if request.param == "memory":
+        if store_kind == "memory":
             store = make_memory_store(clock, **limits)
+        elif store_kind == "layer":
+            store = make_layer_store(clock, **limits)
         else:
             valkey = request.getfixturevalue("valkey")
             store = make_redis_store(valkey, clock, **limits)
@@ -129,6 +189,9 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeSubject]:
         made.append(subject)
         return subject
 
-    yield make
-    for subject in made:
-        await subject.store.aclose()
+    with override_settings(CHANNEL_LAYERS=layers):
+        yield make
+        for subject in made:
+            await subject.store.aclose()
+        if layers:
+            await close_layer()

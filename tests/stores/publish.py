@@ -1,20 +1,41 @@
 """A process that publishes: its messages' ids, in the order in which it got them.
 
-``python -m tests.stores.publish URL PREFIX CHANNEL PUBLISHERS MESSAGES``
+``python -m tests.stores.publish URL PREFIX CHANNEL PUBLISHERS MESSAGES [STEP]``
+
+With a step its clock is set back by so many seconds, again and again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from itertools import count
 
 from pushserver.conf import RedisStoreSettings
 from pushserver_channels.stores.redis import RedisStore
 
 
-async def publish(url: str, prefix: str, channel_id: str, many: int, each: int) -> None:
+class SteppingClock:
+    """A clock that is set back again and again.
+
+    Args:
+        step: By so many seconds each time.
+    """
+
+    def __init__(self, step: float) -> None:
+        self._step = step
+        self._asked = count()
+
+    def __call__(self) -> float:
+        return time.time() - next(self._asked) // 100 * self._step
+
+
+async def publish(
+    url: str, prefix: str, channel_id: str, many: int, each: int, step: float
+) -> None:
     settings = RedisStoreSettings(type="redis", url=url, key_prefix=prefix)
-    store = RedisStore(settings)
+    store = RedisStore(settings, SteppingClock(step) if step else None)
 
     async def publish_some() -> None:
         for _ in range(each):
@@ -26,5 +47,7 @@ async def publish(url: str, prefix: str, channel_id: str, many: int, each: int) 
 
 
 if __name__ == "__main__":
-    url, prefix, channel_id, many, each = sys.argv[1:]
-    asyncio.run(publish(url, prefix, channel_id, int(many), int(each)))
+    url, prefix, channel_id, many, each, *step = sys.argv[1:]
+    asyncio.run(
+        publish(url, prefix, channel_id, int(many), int(each), float(*step or "0"))
+    )

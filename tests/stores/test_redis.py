@@ -16,16 +16,25 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from pushserver.conf import RedisStoreSettings, read_settings
+from pushserver.publishers import PublishError
 from pushserver.readers import InvalidSetting
+from pushserver.updates import asend_update, send_update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
-from pushserver_channels.hubs import Hub
+from pushserver_channels.hubs import Hub, hubs
 from pushserver_channels.messages import START, Message, MessageId
-from pushserver_channels.stores import make_store, redis_lines
+from pushserver_channels.publishers import DirectPublisher
+from pushserver_channels.stores import (
+    make_store,
+    redis_lines,
+    redis_network,
+    redis_servers,
+)
 from pushserver_channels.stores import redis as redis_store
 from pushserver_channels.stores.redis import RedisStore, Unanswered
 from tests.proxies import Proxy
@@ -88,6 +97,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for answers for a second only."""
     monkeypatch.setattr(redis_lines, "ANSWER_TIMEOUT", 1)
     monkeypatch.setattr(redis_store, "ANSWER_TIMEOUT", 1)
+    monkeypatch.setattr(redis_network, "ANSWER_TIMEOUT", 1)
 
 
 def url_of(proxy: Proxy) -> str:
@@ -128,16 +138,18 @@ async def kept(store: RedisStore, channel_id: str = "a") -> list[bytes]:
 # Several processes
 
 
+@pytest.mark.parametrize("step", ["0", "1", "1800"])
 async def test_publishers_in_processes(
-    make: MakeStore, valkey: Valkey, prefix: str
+    make: MakeStore, valkey: Valkey, prefix: str, step: str
 ) -> None:
-    """Under 51 publishers in 3 processes ids only grow, and who waits hears each."""
+    """Under 51 publishers in 3 processes ids only grow, and who waits hears each, also
+    when the clocks of the processes are set back all the time."""
     store = make()
     await wait(store)
     command = (sys.executable, "-m", "tests.stores.publish", valkey.url, prefix, "a")
     publishers = [
         await asyncio.create_subprocess_exec(
-            *(*command, "17", "20"), cwd=ROOT, stdout=subprocess.PIPE
+            *(*command, "17", "20", step), cwd=ROOT, stdout=subprocess.PIPE
         )
         for _ in range(3)
     ]
@@ -346,11 +358,23 @@ async def test_a_store_that_was_emptied(make: MakeStore, prefix: str) -> None:
         assert (await append(store, b"", "b")).gap_after(after.id) is None
 
 
-async def test_two_stores_of_one_redis(make: MakeStore, valkey: Valkey) -> None:
-    """Stores with different prefixes in one Redis share nothing."""
+@pytest.mark.parametrize(("prefix_of_other", "database"), [("other:", 0), ("", 1)])
+async def test_two_stores_of_one_redis(
+    make: MakeStore,
+    valkey: Valkey,
+    prefix: str,
+    prefix_of_other: str,
+    database: int,
+) -> None:
+    """Stores in one Redis with different prefixes or databases share nothing."""
     store = make()
     other = RedisStore(
-        RedisStoreSettings(type="redis", url=valkey.url, key_prefix="other:")
+        RedisStoreSettings(
+            type="redis",
+            port=valkey.port,
+            database=database,
+            key_prefix=prefix_of_other or prefix,
+        )
     )
     await wait(store)
     await other.append("a", b"other", None)
@@ -407,7 +431,7 @@ async def test_published_while_half_open(
     await wait(here)
     proxy.freeze()
     await append(there, b"1")
-    await until(lambda: here._parts[0].line is None)
+    await until(lambda: here._network.parts[0].line is None)
     proxy.mend()
     await until(lambda: heard(here) == [b"1"])
 
@@ -420,12 +444,16 @@ async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
     proxy.lose_answers()
     appending = asyncio.create_task(store.append("a", b"2", b"text/plain"))
     await until(lambda: heard(other) == [b"2"])
+    proxy.cut()
+    more = [b"%d" % number for number in range(3, 203)]
+    for body in more:
+        await append(other, body)
     proxy.mend()
     appended = await appending
     assert appended.message == await other.next("a", (await oldest(other)).id)
     assert appended.delivered
-    assert await kept(other) == [b"1", b"2"]
-    assert heard(other) == [b"2"]
+    assert await kept(other) == [b"1", b"2", *more]
+    assert heard(other) == [b"2", *more]
 
 
 async def oldest(store: RedisStore) -> Message:
@@ -456,10 +484,35 @@ async def test_a_question_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
     await append(store, b"1")
     proxy.freeze()
     appending = asyncio.create_task(append(store, b"2"))
-    await until(lambda: store._parts[0].line and store._parts[0].line._questions)
+    await until(
+        lambda: store._network.parts[0].line and store._network.parts[0].line._questions
+    )
     proxy.mend()
     await appending
     assert await kept(store) == [b"1", b"2"]
+
+
+async def test_an_answer_that_comes_after_a_restart(make: MakeStore) -> None:
+    """A message that was under way when Redis died is answered when Redis is back."""
+    with Valkey(persistent=True) as own, Proxy(own.port) as proxy:
+        store = make(url_of(proxy))
+        await append(store, b"1")
+        proxy.lose_answers()
+        appending = asyncio.create_task(append(store, b"2"))
+        await until(
+            lambda: (
+                store._network.parts[0].line and store._network.parts[0].line._questions
+            )
+        )
+        await until(lambda: own.run("XLEN", store._find("a").keys[0]) == 2)
+        proxy.cut()
+        own.stop(signal.SIGKILL)
+        await until(lambda: store._network.parts[0].failures)
+        own.start()
+        proxy.mend()
+        message = await appending
+        assert await kept(store) == [b"1", b"2"]
+        assert message == await store.next("a", (await oldest(store)).id)
 
 
 async def test_a_redis_that_stands_still(make: MakeStore, soon: None) -> None:
@@ -491,7 +544,7 @@ async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
     """That the clock of Redis was set refuses no message."""
     store = make()
     first = await append(store, b"1")
-    line = store._parts[0].line
+    line = store._network.parts[0].line
     assert line is not None
     line.set_clock(line.clock + step)
     second = await append(store, b"2")
@@ -500,7 +553,9 @@ async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-async def test_a_restart(make: MakeStore, prefix: str, persistent: bool) -> None:
+async def test_a_restart(
+    make: MakeStore, prefix: str, soon: None, persistent: bool
+) -> None:
     """After a restart publishing goes on, and who waits is handed the next message."""
     with Valkey(persistent=persistent) as own:
         here, there = make(own.url), make(own.url)
@@ -527,7 +582,7 @@ async def test_a_restart(make: MakeStore, prefix: str, persistent: bool) -> None
 async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
     """A Redis that is full refuses messages, says so once, and keeps what it has."""
     with Valkey("--maxmemory-policy", "noeviction") as own:
-        store = make(own.url)
+        store = make(own.url, message_timeout=60)
         await append(store, b"1")
         own.run("CONFIG", "SET", "maxmemory", 1)
         for _ in range(3):
@@ -667,7 +722,7 @@ async def test_cluster(make: MakeStore) -> None:
             appended = await there.append(channel_id, b"1", None)
             assert appended.delivered
             assert appended.info.subscribers == 1
-        assert len(there._lines) == 3
+        assert len(there._network._lines) == 3
         await until(lambda: len(heard(here)) == len(channels))
         cluster.masters[0].stop(signal.SIGKILL)
         for channel_id in channels:
@@ -688,7 +743,7 @@ async def test_a_channel_that_moves_in_a_cluster(make: MakeStore) -> None:
         await append(there, b"1")
         await until(lambda: heard(here) == [b"1"])
         channel = here._find("a")
-        _, port = await here._servers.find(channel.keys[0])
+        _, port = await here._network._servers.find(channel.keys[0])
         source, target = sorted(cluster.masters, key=lambda node: node.port != port)
         slot = source.run("CLUSTER", "KEYSLOT", channel.keys[0])
         ids = [node.run("CLUSTER", "MYID") for node in (source, target)]
@@ -703,6 +758,107 @@ async def test_a_channel_that_moves_in_a_cluster(make: MakeStore) -> None:
         await publish_at_last(there, b"2")
         await until(lambda: heard(here) == [b"1", b"2"])
         assert await kept_at_last(here) == [b"1", b"2"]
+
+
+# Publishing from any process
+
+
+@pytest.fixture
+def push_server(valkey: Valkey, prefix: str) -> Iterator[None]:
+    """A site whose stores are in Valkey, in a process without a push server."""
+    hubs.reset()
+    with override_settings(
+        PUSH_SERVER={
+            "store": {
+                name: {
+                    "type": "redis",
+                    "url": valkey.url,
+                    "key_prefix": prefix + extra,
+                }
+                for name, extra in (("default", ""), ("other", "other "))
+            }
+        }
+    ):
+        yield
+    hubs.reset()
+
+
+def connections(valkey: Valkey) -> int:
+    with valkey.client() as client:
+        return int(client.info("clients")["connected_clients"])
+
+
+@pytest.mark.usefixtures("push_server")
+async def test_publishing_without_a_server(make: MakeStore, valkey: Valkey) -> None:
+    """Any process publishes straight to a shared store, and leaves no connection."""
+    store = make()
+    await wait(store)
+    before = connections(valkey)
+    assert DirectPublisher().is_available()
+    receipt = await asend_update("a", {"n": 1})
+    assert receipt is not None
+    assert receipt.status == 201
+    assert receipt.info is not None
+    assert receipt.info["messages"] == 1
+    await until(lambda: heard(store) == [b'{"n": 1}'])
+    store.unlisten("a")
+    await store.info("a")
+    receipt = await asend_update("a", {"n": 2})
+    assert receipt is not None
+    assert receipt.status == 202
+    await until(lambda: connections(valkey) == before)
+
+
+@pytest.mark.usefixtures("push_server")
+async def test_publishing_from_sync_code(make: MakeStore) -> None:
+    """Sync code in threads publishes too, each call on an event loop of its own."""
+    store = make()
+    await wait(store)
+
+    def publish() -> list[int]:
+        receipts = [send_update("a", number) for number in range(5)]
+        return [receipt.status for receipt in receipts if receipt is not None]
+
+    told = await asyncio.gather(*(asyncio.to_thread(publish) for _ in range(3)))
+    assert told == [[201] * 5] * 3
+    await until(lambda: len(heard(store)) == 15)
+
+
+@pytest.mark.usefixtures("push_server")
+async def test_publishing_beside_a_server(make: MakeStore) -> None:
+    """Where a push server runs in the process, its connection is taken."""
+    store = make()
+    hub = hubs.get("default")
+    await hub.create("a")
+    await wait(store)
+    line = hub.store._network.parts[0].line  # type: ignore[attr-defined]
+    receipt = await asyncio.to_thread(send_update, "a", 1)
+    assert receipt is not None
+    assert receipt.status == 201
+    assert hub.store._network.parts[0].line is line  # type: ignore[attr-defined]
+    await hub.store.aclose()
+
+
+async def test_publishing_without_redis() -> None:
+    """Without Redis send_update says so, or logs it if it is to ignore errors."""
+    with Valkey() as own:
+        url = own.url
+    with override_settings(PUSH_SERVER={"store": {"type": "redis", "url": url}}):
+        with pytest.raises(PublishError, match="unavailable") as error:
+            await asend_update("a", 1)
+        assert error.value.status == 503
+        assert await asend_update("a", 1, ignore_errors=True) is None
+
+
+@pytest.mark.usefixtures("push_server")
+async def test_named_stores() -> None:
+    """Stores of several names are used side by side."""
+    one, other = hubs.get("default"), hubs.get("other")
+    await one.publish("a", b"news", None)
+    with pytest.raises(ChannelNotFound):
+        await other.info("a")
+    for hub in (one, other):
+        await hub.store.aclose()
 
 
 # Settings
@@ -761,6 +917,26 @@ def test_a_host_beside_a_url() -> None:
         read_settings({"store": store})
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"url": "redis://localhost:6379/1"},
+        {"host": "localhost", "database": 1},
+        {"url": "redis://localhost:6379/1", "max_messages": 3},
+    ],
+)
+def test_two_stores_in_one_place(other: dict[str, Any]) -> None:
+    """Two stores that would share their channels are refused."""
+    stores = {
+        "default": {"type": "redis", "url": "redis://localhost:6379/1"},
+        "other": {"type": "redis", **other},
+    }
+    with pytest.raises(InvalidSetting, match="'default'.*'key_prefix'"):
+        read_settings({"store": stores})
+    stores["other"]["key_prefix"] = "other:"
+    assert set(read_settings({"store": stores}).store) == {"default", "other"}
+
+
 def test_a_url_is_not_told() -> None:
     """A URL that is refused is not shown: it may hold a password."""
     with pytest.raises(InvalidSetting) as error:
@@ -774,6 +950,8 @@ def test_a_url_is_not_told() -> None:
         "redis+sentinel://localhost",
         "redis+sentinel://localhost:x/service",
         "redis+cluster://localhost,:6379",
+        "redis+cluster://::1",
+        "redis+cluster://[::1]x",
         "redis://localhost?no_such_option=1",
         "redis+cluster://localhost?no_such_option=1",
     ],
@@ -787,10 +965,10 @@ def test_urls_that_are_refused(url: str) -> None:
 
 def test_several_hosts() -> None:
     """A URL of Sentinel or of a cluster names several hosts, with or without ports."""
-    sentinels = redis_lines.find_servers(
+    sentinels = redis_servers.find_servers(
         "rediss+sentinel://me:pass@one,[::1]:2,three:3/main/4?sentinel_password=x"
     )
-    assert isinstance(sentinels, redis_lines.SentinelServers)
+    assert isinstance(sentinels, redis_servers.SentinelServers)
     assert sentinels._hosts == [("one", 26379), ("::1", 2), ("three", 3)]
     assert sentinels._service == "main"
     assert sentinels._sentinel_options["password"] == "x"
@@ -798,9 +976,9 @@ def test_several_hosts() -> None:
     connection: Any = sentinels.connection(("one", 1))
     assert (connection.host, connection.port, connection.db) == ("one", 1, 4)
     assert (connection.username, connection.password) == ("me", "pass")
-    cluster = redis_lines.find_servers("redis+cluster://one,two:2")
-    assert isinstance(cluster, redis_lines.ClusterServers)
-    assert cluster._hosts == [("one", 6379), ("two", 2)]
+    cluster = redis_servers.find_servers("redis+cluster://[fe80::2],[::1]:2,two:2")
+    assert isinstance(cluster, redis_servers.ClusterServers)
+    assert cluster._hosts == [("fe80::2", 6379), ("::1", 2), ("two", 2)]
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,219 @@
+"""The ways to Redis: one server, Sentinel, or a cluster, as a URL names them.
+
+redis-py knows how to reach a server, with TLS and passwords, how to ask Sentinel, and
+which node of a cluster has a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from abc import ABC, abstractmethod
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from .redis_lines import Connection, LineLost, load
+
+#: Where a server listens; empty if there is only one.
+Address = tuple[Any, ...]
+
+#: Seconds to reach a server.
+CONNECT_TIMEOUT = 2.0
+
+# A URL of several hosts. urlsplit() of some Pythons refuses one with an IPv6 address
+# that does not stand first.
+_SEVERAL = re.compile(
+    r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://"
+    r"(?P<user>([^/?#]*@)?)(?P<hosts>[^@/?#]*)(?P<path>[^?#]*)(?P<query>.*)"
+)
+_HOST = re.compile(r"(\[(?P<ipv6>[^\]]+)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?")
+
+
+class Servers(ABC):
+    """Where the channels of a store are.
+
+    Args:
+        url: Where Redis is, as redis-py reads it.
+
+    Attributes:
+        parts: Into how many parts the channels are dealt; each is on one server.
+        sharded: Whether a bell is heard on the server of its part only.
+        database: The number of the database; bells are heard in all of them.
+
+    Raises ``ImproperlyConfigured`` if redis-py is missing or cannot use the URL.
+    """
+
+    parts = 1
+    sharded = False
+
+    def __init__(self, url: str) -> None:
+        redis = load("redis.asyncio.connection")
+        try:
+            self._options: dict[str, Any] = {
+                "socket_connect_timeout": CONNECT_TIMEOUT,
+                "socket_keepalive": True,
+                **redis.parse_url(url),
+                "socket_timeout": None,  # How long to wait is the line's affair.
+                "protocol": 3,
+            }
+            self._class = self._options.pop("connection_class", redis.Connection)
+            self.database: int = self._options.get("db", 0)
+            self._try_options()
+        except (TypeError, ValueError) as error:
+            raise _unusable(f"cannot be used: {error}") from error
+
+    def _try_options(self) -> None:
+        """Take from the options of the URL what is not a connection's, and try them.
+
+        Raises ``TypeError`` or ``ValueError``.
+        """
+        self.connection(())
+
+    @abstractmethod
+    async def find(self, key: str) -> Address:
+        """Return where the server of a key listens."""
+
+    def forget(self) -> None:  # noqa: B027
+        """Hear that a key may now be on another server than before."""
+
+    def connection(self, address: Address) -> Connection:
+        """Return a connection to a server, not open yet."""
+        options = self._options
+        if address:
+            host, port = address
+            options = {**options, "host": host, "port": port}
+        connection: Connection = self._class(**options)
+        return connection
+
+    def _is_secure(self) -> bool:
+        return bool(self._class.__name__.startswith("SSL"))
+
+
+class OneServer(Servers):
+    """One Redis: ``redis://``, ``rediss://`` or ``unix://``."""
+
+    async def find(self, key: str) -> Address:
+        return ()
+
+
+class SentinelServers(Servers):
+    """The master that Sentinel names.
+
+    The URL is ``redis+sentinel://user:password@host:port,host:port/service/database``.
+    The password of the sentinels themselves is its option ``sentinel_password``.
+    """
+
+    def __init__(self, url: re.Match[str]) -> None:
+        self._hosts = _read_hosts(url["hosts"], 26379)
+        self._service: str
+        self._service, _, database = url["path"].strip("/").partition("/")
+        if not self._service:
+            raise _unusable(
+                "has no name of a service after the hosts, as in"
+                " redis+sentinel://host:26379,host:26379/service/0."
+            )
+        super().__init__(_single(url, f"/{database}"))
+
+    def _try_options(self) -> None:
+        self._sentinel_options = {
+            "socket_timeout": CONNECT_TIMEOUT,
+            "username": self._options.pop("sentinel_username", None),
+            "password": self._options.pop("sentinel_password", None),
+            **{name: self._options[name] for name in self._options if "ssl" in name},
+            "ssl": self._is_secure(),
+        }
+        super()._try_options()
+
+    async def find(self, key: str) -> Address:
+        sentinel = load("redis.asyncio").Sentinel(
+            self._hosts, sentinel_kwargs=self._sentinel_options
+        )
+        try:
+            host, port = await sentinel.discover_master(self._service)
+        finally:
+            for client in sentinel.sentinels:
+                await client.aclose()
+        return (host, port)
+
+
+class ClusterServers(Servers):
+    """The masters of a cluster: ``redis+cluster://host:port,host:port``."""
+
+    parts = 256
+    sharded = True
+
+    def __init__(self, url: re.Match[str]) -> None:
+        self._hosts = _read_hosts(url["hosts"], 6379)
+        self._cluster: Any = None
+        self._asking = asyncio.Lock()
+        super().__init__(_single(url, ""))
+
+    def _try_options(self) -> None:
+        super()._try_options()
+        self._make_cluster()
+
+    def _make_cluster(self) -> Any:
+        redis = load("redis.asyncio.cluster")
+        options = {**self._options, "socket_timeout": CONNECT_TIMEOUT}
+        for name in ("host", "port", "db"):
+            options.pop(name, None)
+        if self._is_secure():
+            options["ssl"] = True
+        nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
+        return redis.RedisCluster(startup_nodes=nodes, **options)
+
+    async def find(self, key: str) -> Address:
+        async with self._asking:
+            cluster = self._cluster = self._cluster or await self._ask_cluster()
+        node = cluster.get_node_from_key(key)
+        if node is None:
+            raise LineLost(f"No server of the cluster has the key {key}.")
+        return (node.host, node.port)
+
+    def forget(self) -> None:
+        self._cluster = None
+
+    async def _ask_cluster(self) -> Any:
+        """Return a client that has asked the cluster where what is."""
+        cluster = self._make_cluster()
+        try:
+            await cluster.initialize()
+        finally:
+            await cluster.aclose()  # What it knows by now, it goes on to know.
+        # Those that the URL names may be gone when it is asked again.
+        known = [(node.host, node.port) for node in cluster.get_nodes()]
+        self._hosts = list(dict.fromkeys([*self._hosts, *known]))
+        return cluster
+
+
+def find_servers(url: str) -> Servers:
+    """Return the servers that a URL names. Raises ``ImproperlyConfigured``."""
+    several = _SEVERAL.fullmatch(url)
+    if several is None:
+        return OneServer(url)
+    if several["kind"] == "sentinel":
+        return SentinelServers(several)
+    return ClusterServers(several)
+
+
+def _read_hosts(text: str, default_port: int) -> list[tuple[str, int]]:
+    """Return the hosts that a URL names, with their ports."""
+    hosts = []
+    for each in text.split(","):
+        host = _HOST.fullmatch(each)
+        port = 0 if host is None else int(host["port"] or default_port)
+        if host is None or port not in range(1, 65536):
+            raise _unusable(f"names {each!r}, which is no host with a port.")
+        hosts.append((host["ipv6"] or host["name"], port))
+    return hosts
+
+
+def _single(url: re.Match[str], path: str) -> str:
+    """Return the URL of a single server that has the same password and options."""
+    return f"{url['scheme']}://{url['user']}localhost{path}{url['query']}"
+
+
+def _unusable(reason: str) -> ImproperlyConfigured:
+    # The URL itself is not told: it may hold a password.
+    return ImproperlyConfigured(f"The URL of a store of the type 'redis' {reason}")

@@ -1,0 +1,287 @@
+"""What can happen, and what it may cost."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .traffic import Outcome
+from .worlds import World
+
+ALL = ("redis", "channel_layer", "memory")
+SHARED = ("redis", "channel_layer")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens while publishers and subscribers go on.
+
+    Attributes:
+        name: For the command line.
+        title: For people.
+        happen: Makes it happen, and returns when it is over.
+        stores: The stores that it can happen to.
+        world: What it needs, as for :class:`World`.
+        traffic: What goes on meanwhile, as for :class:`Traffic`.
+        may_lose: Why a store in Redis may lose messages then; empty if it may not.
+            Subscribers are told of them all the same.
+        may_leave_open: Why a publisher may get no clear answer.
+        budget: Seconds after which delivery goes on at the latest, once it is over.
+        is_short: Whether it is over in seconds, and so is tested each time.
+    """
+
+    name: str
+    title: str
+    happen: Callable[[World], None]
+    stores: tuple[str, ...] = SHARED
+    world: dict[str, Any] = field(default_factory=dict)
+    traffic: dict[str, Any] = field(default_factory=dict)
+    may_lose: str = ""
+    may_leave_open: str = ""
+    budget: float = 5.0
+    is_short: bool = True
+
+    def complain(self, outcome: Outcome, store: str) -> list[str]:
+        """Return what a store has not kept to."""
+        if store != "redis":
+            # It promises no more than what is written of it, but for the order.
+            return ["reordered"] if outcome.reordered else []
+        complaints = {
+            "lost": outcome.lost and not self.may_lose,
+            "lost in silence": outcome.lost > outcome.announced,
+            "doubled": outcome.doubled,
+            "reordered": outcome.reordered,
+            "published, though refused": outcome.published,
+            "without a clear answer": outcome.blunt and not self.may_leave_open,
+        }
+        return [each for each, is_so in complaints.items() if is_so]
+
+
+def nothing(world: World) -> None:
+    """Let some time go by."""
+    time.sleep(0.5)
+
+
+def let_some_fall_behind() -> None:
+    """Wait while some subscribers are away, and do not yet have what is published."""
+    time.sleep(0.3)
+
+
+def kill_server(world: World) -> None:
+    let_some_fall_behind()
+    world.servers[0].stop(signal.SIGKILL)
+    world.servers[0].start()
+
+
+def stop_server(world: World) -> None:
+    let_some_fall_behind()
+    world.servers[0].stop(signal.SIGTERM)
+    world.servers[0].start()
+
+
+def restart_servers(world: World) -> None:
+    let_some_fall_behind()
+    for server in world.servers:
+        server.stop(signal.SIGTERM)
+        server.start()
+
+
+def die_after_half_a_body(world: World) -> None:
+    for server in world.servers:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(
+                b"POST /send-update/channel-0 HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Length: 100\r\n\r\nchannel-0 1000000"
+            )
+
+
+def kill_redis(world: World) -> None:
+    let_some_fall_behind()
+    world.valkey.stop(signal.SIGKILL)
+    world.valkey.start()
+
+
+def kill_master(world: World) -> None:
+    master = world.cluster.masters[0] if world.servers_of == "cluster" else world.valkey
+    master.stop(signal.SIGKILL)
+
+
+def stop_redis(seconds: float) -> Callable[[World], None]:
+    def happen(world: World) -> None:
+        world.valkey.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        world.valkey.process.send_signal(signal.SIGCONT)
+
+    return happen
+
+
+def kill_connections(world: World) -> None:
+    for _ in range(5):
+        for kind in ("normal", "pubsub"):
+            world.valkey.run("CLIENT", "KILL", "TYPE", kind)
+        time.sleep(0.2)
+
+
+def empty_redis(world: World) -> None:
+    let_some_fall_behind()
+    world.valkey.run("FLUSHALL")
+
+
+def fill_redis(world: World) -> None:
+    world.valkey.run("CONFIG", "SET", "maxmemory", 1)
+    time.sleep(0.5)
+    world.valkey.run("CONFIG", "SET", "maxmemory", 0)
+
+
+def cut_network(world: World) -> None:
+    world.proxy.cut()
+    time.sleep(2)
+    world.proxy.mend()
+
+
+def freeze_network(world: World) -> None:
+    world.proxy.freeze()
+    time.sleep(15)
+    world.proxy.mend()
+
+
+def set_clock(step: float) -> Callable[[World], None]:
+    def happen(world: World) -> None:
+        world.set_clock(step)
+        time.sleep(1)
+
+    return happen
+
+
+FAULTS = (
+    Fault(
+        "nothing",
+        "Nothing but that each poll of a subscriber goes to another process",
+        nothing,
+        ALL,
+    ),
+    Fault(
+        "kill-server",
+        "Daphne is killed (``kill -9``) and started again",
+        kill_server,
+        ALL,
+        may_leave_open="The process that was to answer is gone.",
+    ),
+    Fault(
+        "stop-server",
+        "Daphne is stopped (SIGTERM) and started again",
+        stop_server,
+        ALL,
+        may_leave_open="It listens no more.",
+    ),
+    Fault(
+        "rolling-restart",
+        "All Daphne processes are restarted, one after the other",
+        restart_servers,
+        ALL,
+        may_leave_open="One of them listens no more.",
+    ),
+    Fault(
+        "half-a-body",
+        "A publisher dies after it has sent half a body",
+        die_after_half_a_body,
+        ALL,
+    ),
+    Fault(
+        "kill-redis",
+        "Redis is killed and started again, and has its data (``appendfsync always``)",
+        kill_redis,
+        world={"persistent": True},
+    ),
+    Fault(
+        "kill-empty-redis",
+        "Redis is killed and started again, without its data",
+        kill_redis,
+        may_lose="What Redis kept is gone.",
+    ),
+    Fault(
+        "empty-redis",
+        "``FLUSHALL``",
+        empty_redis,
+        may_lose="What Redis kept is gone.",
+    ),
+    Fault(
+        "fill-redis", "Redis is out of memory for a while (``noeviction``)", fill_redis
+    ),
+    Fault("kill-connections", "``CLIENT KILL`` of all clients", kill_connections),
+    Fault(
+        "stop-redis",
+        "Redis stands still for 25 seconds",
+        stop_redis(25),
+        is_short=False,
+    ),
+    Fault(
+        "cut",
+        "The network to Redis is cut for 2 seconds",
+        cut_network,
+        world={"cuttable": True},
+    ),
+    Fault(
+        "freeze",
+        "The network to Redis passes nothing on for 15 seconds (half open)",
+        freeze_network,
+        world={"cuttable": True},
+        is_short=False,
+    ),
+    Fault(
+        "sentinel",
+        "The master dies, and Sentinel promotes a replica",
+        kill_master,
+        ("redis",),
+        world={"servers_of": "sentinel"},
+        budget=15.0,
+        may_lose="What the replica had not yet got is gone.",
+        is_short=False,
+    ),
+    Fault(
+        "cluster",
+        "A master of a cluster dies, and its replica takes over",
+        kill_master,
+        ("redis",),
+        world={"servers_of": "cluster"},
+        budget=15.0,
+        traffic={"channels": 6},
+        may_lose="What the replica had not yet got is gone.",
+        is_short=False,
+    ),
+    Fault(
+        "clock-ahead",
+        "The clock is set an hour ahead",
+        set_clock(3600),
+        ("redis", "memory"),
+        world={"clock": True},
+        is_short=False,
+    ),
+    Fault(
+        "clock-back",
+        "The clock is set an hour back",
+        set_clock(-3600),
+        ("redis", "memory"),
+        world={"clock": True},
+        is_short=False,
+    ),
+    Fault(
+        "thousand",
+        "1,000 clients come back at once: Daphne is killed that holds half of them",
+        kill_server,
+        ALL,
+        traffic={
+            "channels": 1,
+            "subscribers": 1000,
+            "pause": 2.0,
+            "retry": 1.0,
+            "nap": 0,
+        },
+        may_leave_open="The process that was to answer is gone.",
+        is_short=False,
+    ),
+)

@@ -1,0 +1,34 @@
+"""Letting a fault happen."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+
+from .faults import Fault
+from .traffic import Outcome, Traffic
+from .worlds import World
+
+#: So many are received by each before a fault, and after it.
+MESSAGES = 10
+
+
+def run(fault: Fault, store: str) -> Outcome:
+    """Return what a fault costs with a store."""
+    # A thousand clients need a thousand sockets.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with World(store, **fault.world) as world:
+        return asyncio.run(_run(fault, world))
+
+
+async def _run(fault: Fault, world: World) -> Outcome:
+    ports = [server.port for server in world.servers]
+    async with Traffic(ports, **fault.traffic) as traffic:
+        await traffic.flow(MESSAGES)
+        await asyncio.to_thread(fault.happen, world)
+        traffic.end_fault()
+        resumed = await traffic.resume()
+        await traffic.flow(MESSAGES)
+        await traffic.end()
+        return traffic.outcome(resumed)

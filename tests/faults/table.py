@@ -1,0 +1,111 @@
+"""What faults have cost, as the table in docs/reliability.rst."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from textwrap import wrap
+
+from tests.servers import ROOT
+
+from .faults import ALL, FAULTS, Fault
+from .traffic import Outcome
+
+PAGE = ROOT / "docs" / "reliability.rst"
+BEGIN = ".. begin of the fault table, written by python -m tests.faults\n"
+END = ".. end of the fault table\n"
+
+#: What was measured last, so that one row can be measured again.
+RESULTS = Path(__file__).with_name("results.json")
+
+TITLES = {
+    "redis": "Redis",
+    "channel_layer": "Channel layer (in Redis)",
+    "memory": "Memory (one process)",
+}
+
+Results = dict[str, dict[str, Outcome]]
+
+
+def read_results() -> Results:
+    """Return what was measured last, by fault and store."""
+    if not RESULTS.exists():
+        return {}
+    return {
+        fault: {store: Outcome(**outcome) for store, outcome in stores.items()}
+        for fault, stores in json.loads(RESULTS.read_text()).items()
+    }
+
+
+def write_results(results: Results) -> None:
+    """Remember what was measured, and write the table."""
+    content = {
+        fault: {store: asdict(outcome) for store, outcome in stores.items()}
+        for fault, stores in results.items()
+    }
+    RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{build_table(results)}\n{END}{after}")
+
+
+def build_table(results: Results) -> str:
+    """Return the table in reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 31 23 23 23", ""]
+    lines += _row("Fault", *(TITLES[store] for store in ALL))
+    for fault in FAULTS:
+        if fault.name in results:
+            lines += _row(_title(fault), *_cells(fault, results[fault.name]))
+    return "\n".join(lines) + "\n"
+
+
+def _row(*cells: str) -> Iterator[str]:
+    for number, cell in enumerate(cells):
+        first, *more = wrap(cell, 76, break_on_hyphens=False) or [""]
+        yield f"   {' ' if number else '*'} - {first}"
+        yield from (f"       {line}" for line in more)
+
+
+def _title(fault: Fault) -> str:
+    reasons = filter(None, [fault.may_lose, fault.may_leave_open])
+    return " ".join([f"{fault.title}.", *(f"*{reason}*" for reason in reasons)])
+
+
+def _cells(fault: Fault, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
+    for store in ALL:
+        if store in outcomes:
+            yield describe(outcomes[store])
+        else:
+            yield "not measured" if store in fault.stores else "\\-"
+
+
+def describe(outcome: Outcome) -> str:
+    """Return what a fault has cost, in words."""
+    costs = [
+        f"**{count} {what}**"
+        for count, what in (
+            (outcome.announced, "lost and told of"),
+            (outcome.late, "lost and told of late"),
+            (outcome.lost - outcome.announced - outcome.late, "lost in silence"),
+            (outcome.doubled, "doubled"),
+            (outcome.reordered, "reordered"),
+            (outcome.published, "refused but received"),
+        )
+        if count
+    ]
+    answers = [
+        f"{count} {what}"
+        for count, what in (
+            (outcome.refused, "refused"),
+            (outcome.blunt, "unanswered"),
+        )
+        if count
+    ]
+    received = ", ".join(costs) or "nothing lost"
+    published = f" ({', '.join(answers)})" if answers else ""
+    return (
+        f"{received}; {outcome.accepted} accepted{published};"
+        f" goes on after {max(outcome.resumed, 0):.1f} s"
+    )

@@ -1,0 +1,145 @@
+"""Servers and stores for a fault to happen to."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from tests.proxies import Proxy
+from tests.servers import ServerProcess, daphne
+from tests.valkey import Cluster, Sentinel, Valkey, replicate
+
+LOCATIONS: tuple[dict[str, Any], ...] = (
+    {"type": "publisher", "url": "/send-update/([^/]+)"},
+    {"type": "subscriber", "url": "/updates/([^/]+)", "create_on_get": True},
+)
+
+
+def find_faketime() -> str:
+    """Return the library by which a process can be told another time."""
+    for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
+        return str(path)
+    raise Missing("libfaketime is not installed: apt-get install libfaketime")
+
+
+class Missing(Exception):
+    """A part is missing; the text says which command installs it."""
+
+
+class World:
+    """Daphne processes on one store, as a context manager.
+
+    Args:
+        store: ``redis``, ``channel_layer`` (over Redis) or ``memory``.
+        servers: How many processes.
+        persistent: Whether Valkey has its data again after a restart.
+        cuttable: Whether a network is between the processes and Valkey.
+        servers_of: ``sentinel`` or ``cluster``, for more than one Valkey.
+        clock: Whether the clock can be set: Valkey's, or the process's own with a store
+            in memory.
+    """
+
+    servers: list[ServerProcess]
+    valkey: Valkey
+    proxy: Proxy
+    cluster: Cluster
+
+    def __init__(
+        self,
+        store: str,
+        *,
+        servers: int = 2,
+        persistent: bool = False,
+        cuttable: bool = False,
+        servers_of: str = "",
+        clock: bool = False,
+    ) -> None:
+        self.store = store
+        self.count = 1 if store == "memory" else servers
+        self.persistent = persistent
+        self.cuttable = cuttable
+        self.servers_of = servers_of
+        self.clock = clock
+        if clock:
+            find_faketime()
+
+    def __enter__(self) -> World:
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(TemporaryDirectory()))
+            self._clock_file = directory / "clock"
+            self.set_clock(0)
+            url = "" if self.store == "memory" else self._start_redis(stack)
+            self.servers = [self._make_server(url) for _ in range(self.count)]
+            with ThreadPoolExecutor() as threads:
+                # Each of them takes a second to start.
+                list(threads.map(stack.enter_context, self.servers))
+            for server in self.servers:
+                # Over a channel layer, a process is there from its first request.
+                httpx.get(f"{server.url}/send-update/nobody")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def set_clock(self, seconds: float) -> None:
+        """Let the clock be so many seconds ahead."""
+        self._clock_file.write_text(f"{seconds:+g}")
+
+    def _start_redis(self, stack: ExitStack) -> str:
+        """Start what Redis the servers use, and return its URL."""
+        if self.servers_of == "cluster":
+            self.cluster = stack.enter_context(Cluster(replicas=True))
+            return self.cluster.url
+        self.valkey = Valkey(persistent=self.persistent)
+        if self.clock:
+            self.valkey.env.update(self._clock_environment())
+        stack.enter_context(self.valkey)
+        # The store was there long before the fault: ids that it has lost are old.
+        self.valkey.run("SET", "pushserver:{00}:mark", 1)
+        if self.servers_of == "sentinel":
+            replica = stack.enter_context(Valkey())
+            replicate(replica, self.valkey)
+            sentinel = stack.enter_context(Sentinel(self.valkey))
+            sentinel.wait_until_replicas(1)
+            return sentinel.url
+        if self.cuttable:
+            self.proxy = stack.enter_context(Proxy(self.valkey.port))
+            return f"redis://127.0.0.1:{self.proxy.port}/0"
+        return self.valkey.url
+
+    def _make_server(self, url: str) -> ServerProcess:
+        store: dict[str, Any] = {"type": self.store, "message_timeout": 7200}
+        env = {"DJANGO_SETTINGS_MODULE": "tests.faults.settings"}
+        if self.store == "redis":
+            store["url"] = url
+        elif self.store == "channel_layer":
+            if find_spec("channels_redis") is None:
+                raise Missing(
+                    "channels_redis is not installed: pip install channels_redis"
+                )
+            layer = {
+                "BACKEND": "channels_redis.core.RedisChannelLayer",
+                "CONFIG": {"hosts": [url]},
+            }
+            env["TEST_CHANNEL_LAYERS"] = json.dumps({"default": layer})
+        elif self.clock:
+            env |= self._clock_environment()
+        return daphne({"store": store, "locations": LOCATIONS}, **env)
+
+    def _clock_environment(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": find_faketime(),
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock_file),
+            "FAKETIME_NO_CACHE": "1",
+            # Only what the clock shows is changed, not how time goes by.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+        }

@@ -1,0 +1,479 @@
+"""What a store over a channel layer keeps to, and says when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count, pairwise
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.test import override_settings
+from hypothesis import settings
+
+from pushserver.checks import check_settings
+from pushserver.conf import ChannelLayerStoreSettings, read_settings
+from pushserver.readers import InvalidSetting
+from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
+from pushserver_channels.messages import START, Message, MessageId
+from pushserver_channels.stores import layer as layer_store
+from pushserver_channels.stores import make_store
+from pushserver_channels.stores.layer import ChannelLayerStore
+from tests.valkey import Valkey
+
+from .conftest import LAYERS, Audience, close_layer, layer_settings, make_layer_store
+from .test_contract import StoreMachine
+
+MakeStore = Callable[..., ChannelLayerStore]
+
+FUTURE = MessageId(2**40, 0)
+
+_groups = (f"layer {number}" for number in count())
+
+
+class FragileLayer(InMemoryChannelLayer):  # type: ignore[misc]
+    """A layer in memory that fails as long as a test wants it to.
+
+    Attributes:
+        fails: Whether it takes nothing.
+        deaf: Whom it brings nothing.
+        repeats: Whether it brings all twice.
+    """
+
+    fails = repeats = False
+    deaf = ""
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if self.fails:
+            raise OSError("the layer is away")
+        await super().group_send(group, message)
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        for _ in range(2 if self.repeats else 1):
+            if channel != self.deaf:
+                await super().send(channel, message)
+
+    async def receive(self, channel: str) -> Any:
+        message = await super().receive(channel)
+        if message["type"] == "test.failure":
+            raise OSError("the layer is away")
+        return message
+
+
+@pytest.fixture(params=["fragile"])
+async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
+    """Make stores that share a group, each as a process of its own would."""
+    stores = []
+    group = next(_groups)
+    layers: dict[str, Any] = {
+        "default": {"BACKEND": "tests.stores.test_layer.FragileLayer"}
+    }
+    if request.param != "fragile":
+        layers = layer_settings(request.param, request)
+
+    def make(*, late: bool = False, **limits: Any) -> ChannelLayerStore:
+        settings = ChannelLayerStoreSettings(
+            type="channel_layer", group=group, **limits
+        )
+        store = ChannelLayerStore(settings, is_late=late)
+        store.attach(Audience())
+        stores.append(store)
+        return store
+
+    with override_settings(CHANNEL_LAYERS=layers):
+        yield make
+        for store in stores:
+            await store.aclose()
+        await close_layer()
+
+
+async def until(condition: Callable[[], Any], timeout: float = 20.0) -> None:
+    """Let the event loop run until a condition is true; fail after seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while not condition():
+        assert loop.time() < deadline, f"{condition} was not true in {timeout} seconds"
+        await asyncio.sleep(0.005)
+
+
+def audience(store: ChannelLayerStore) -> Audience:
+    audience = store._audience
+    assert isinstance(audience, Audience)
+    return audience
+
+
+def heard(store: ChannelLayerStore) -> list[Message]:
+    """Return the messages that were handed to those who wait."""
+    return [message for _, message in audience(store).delivered]
+
+
+def kept(store: ChannelLayerStore) -> list[Message]:
+    """Return the messages that a process has of the channel."""
+    channel = store._channels.get("a")
+    return list((channel and channel.messages) or ())
+
+
+async def append(store: ChannelLayerStore, body: bytes = b"") -> Message:
+    return (await store.append("a", body, None)).message
+
+
+async def join(*stores: ChannelLayerStore) -> None:
+    """Let processes be there from the start."""
+    for store in stores:
+        await store.next("a", FUTURE)
+
+
+every_layer = pytest.mark.parametrize("make", LAYERS, indirect=True)
+
+
+@every_layer
+async def test_it_reaches_every_process(make: MakeStore) -> None:
+    """A message reaches all processes, which have it under one id, byte for byte."""
+    here, there, far = make(), make(), make()
+    await join(here, there, far)
+    appended = await here.append("a", bytes(range(256)), b"\xff")
+    for store in (here, there, far):
+        await until(lambda store=store: heard(store) == [appended.message])
+        assert await store.next("a", START) == appended.message
+        assert (await store.info("a")).messages == 1
+
+
+@every_layer
+async def test_ids_grow_over_processes(make: MakeStore) -> None:
+    """Ids go on in every process from what the others have published."""
+    stores = [make() for _ in range(3)]
+    await join(*stores)
+    ids = []
+    for number in range(12):
+        store = stores[number % 3]
+        ids.append((await append(store, b"%d" % number)).id)
+        for each in stores:
+            await until(lambda each=each: len(heard(each)) == len(ids))
+    assert ids == sorted(set(ids))
+    for store in stores:
+        assert [message.id for message in heard(store)] == ids
+        assert [message.previous for message in heard(store)[1:]] == ids[:-1]
+
+
+@every_layer
+async def test_published_at_once(make: MakeStore) -> None:
+    """What several processes publish at once is kept by each, and missed by nobody
+    untold: who has a younger message already is told of a gap."""
+    stores = [make() for _ in range(3)]
+    await join(*stores)
+    bodies = [b"%d" % number for number in range(60)]
+    published = await asyncio.gather(
+        *(append(stores[number % 3], body) for number, body in enumerate(bodies))
+    )
+    ids = sorted(message.id for message in published)
+    assert len(set(ids)) == 60
+    for store in stores:
+        await until(lambda store=store: len(kept(store)) == 60)
+        assert [message.id for message in kept(store)] == ids
+        assert {message.body for message in kept(store)} == set(bodies)
+    last = await append(stores[0])
+    for store in stores:
+        await until(lambda store=store: heard(store)[-1].id == last.id)
+        seen = [message.id for message in heard(store)]
+        assert seen == sorted(set(seen))
+        told = [
+            message.id
+            for before, message in pairwise(heard(store))
+            if message.gap_after(before.id) is not None
+        ]
+        missed = set(ids) - set(seen)
+        assert all(each < max(told) for each in missed)
+
+
+async def test_not_kept(make: MakeStore) -> None:
+    """A message that is not kept is handed on in every process, and kept in none."""
+    here, there = make(), make()
+    await join(here, there)
+    await here.append("a", b"now", None, keep=False)
+    await until(lambda: [each.body for each in heard(there)] == [b"now"])
+    assert await there.next("a", START) is None
+
+
+async def test_freeing_memory(make: MakeStore) -> None:
+    """A process that has freed what was due still hears the others."""
+    here, there = make(), make()
+    await join(here, there)
+    there.sweep()
+    appended = await here.append("a", b"1", None)
+    await until(lambda: heard(there) == [appended.message])
+
+
+async def test_a_store_that_is_closed(make: MakeStore) -> None:
+    """A store that is closed is unavailable."""
+    store = make()
+    await store.aclose()
+    with pytest.raises(StoreUnavailable):
+        await append(store)
+
+
+async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
+    """That a channel is made or deleted is known in every process."""
+    here, there = make(), make()
+    await join(here, there)
+    await here.create("b")
+    await until(lambda: "b" in there._channels)
+    there.listen("b")
+    await here.delete("b")
+    await until(lambda: audience(there).dropped == ["b"])
+    with pytest.raises(ChannelNotFound):
+        await there.info("b")
+
+
+async def test_a_late_process(make: MakeStore) -> None:
+    """The history of a process begins when it starts, and it tells of the gap."""
+    here = make()
+    await join(here)
+    seen = await append(here, b"1")
+    missed = await append(here, b"2")
+    late = make(late=True)
+    await join(late)
+    assert await late.next("a", seen.id) is None
+    await append(here, b"3")
+    await until(lambda: heard(late))
+    found = await late.next("a", seen.id)
+    assert found is not None
+    assert found.body == b"3"
+    gap = found.gap_after(seen.id)
+    assert gap is not None
+    assert gap >= missed.id
+    assert found.gap_after(START) is None
+
+
+async def test_a_process_that_publishes_first(make: MakeStore) -> None:
+    """A process that has just started tells of the gap also before its own message."""
+    here = make()
+    await join(here)
+    seen = await append(here, b"1")
+    await append(here, b"2")
+    late = make(late=True)
+    own = await append(late, b"3")
+    assert own.gap_after(seen.id) is not None
+    following = await append(late, b"4")
+    assert following.gap_after(own.id) is None
+
+
+async def test_a_layer_that_drops(make: MakeStore) -> None:
+    """What a layer drops leaves a gap."""
+    here, there = make(), make()
+    await join(here, there)
+    seen = await append(here, b"1")
+    await until(lambda: heard(there))
+    get_channel_layer().deaf = there._channel
+    missed = [await append(here, b"2"), await append(here, b"3")]
+    get_channel_layer().deaf = ""
+    last = await append(here, b"4")
+    await until(lambda: len(heard(there)) == 2)
+    gap = heard(there)[-1].gap_after(seen.id)
+    assert gap is not None
+    assert missed[-1].id <= gap < last.id
+    following = await append(here, b"5")
+    await until(lambda: len(heard(there)) == 3)
+    assert heard(there)[-1].gap_after(last.id) is None
+    assert following.previous == last.id
+
+
+async def test_a_layer_that_repeats(make: MakeStore) -> None:
+    """What a layer brings twice is handed on once."""
+    here, there = make(), make()
+    await join(here, there)
+    get_channel_layer().repeats = True
+    messages = [await append(here, b"%d" % number) for number in range(3)]
+    await until(lambda: len(heard(there)) >= 3)
+    await asyncio.sleep(0)
+    for store in (here, there):
+        assert heard(store) == kept(store) == messages
+
+
+async def test_a_layer_that_drops_the_last_message(
+    make: MakeStore,
+) -> None:
+    """That a message was dropped is known soon, also if none comes after it."""
+    here, there = make(), make()
+    await join(here, there)
+    seen = await append(here, b"1")
+    await until(lambda: heard(there))
+    get_channel_layer().deaf = there._channel
+    await append(here, b"2")
+    get_channel_layer().deaf = ""
+    await here._tell("presence")
+    await until(lambda: "a" in there._spoilt)
+    own = await append(there, b"3")
+    assert own.gap_after(seen.id) is not None
+
+
+async def test_a_layer_that_forgets_a_process(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does not get back what it sent hands it on, and makes itself known again."""
+    monkeypatch.setattr(layer_store, "COME_BACK", 0.05)
+    here, there = make(), make()
+    await join(here, there)
+    seen = await append(here, b"1")
+    await get_channel_layer().flush()
+    appended = await here.append("a", b"2", None)
+    assert heard(here)[-1] == kept(here)[-1] == appended.message
+    assert appended.message.gap_after(seen.id) is not None
+    groups = get_channel_layer().groups
+    await until(lambda: here._channel in groups.get(here._group, {}))
+    await append(here, b"3")
+    assert [each.body for each in heard(here)] == [b"1", b"2", b"3"]
+
+
+async def test_a_publisher_that_leaves(make: MakeStore) -> None:
+    """A message is handed on also if its publisher does not wait for the answer."""
+    store = make()
+    await join(store)
+    get_channel_layer().deaf = store._channel
+    appending = asyncio.create_task(append(store, b"1"))
+    await until(lambda: store._echoes)
+    appending.cancel()
+    await until(lambda: [each.body for each in heard(store)] == [b"1"])
+
+
+async def test_a_layer_that_takes_nothing(make: MakeStore) -> None:
+    """A message that the layer does not take is refused, and handed to nobody."""
+    store = make()
+    await join(store)
+    get_channel_layer().fails = True
+    with pytest.raises(StoreUnavailable):
+        await append(store, b"1")
+    assert heard(store) == []
+    get_channel_layer().fails = False
+    await append(store, b"2")
+    assert [each.body for each in heard(store)] == [b"2"]
+
+
+async def test_a_layer_that_failed(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that could not receive for a while tells of the gap."""
+    monkeypatch.setattr(layer_store, "RETRY_AFTER", 0)
+    store, other = make(), make()
+    await join(store, other)
+    seen = await append(store, b"1")
+    await until(lambda: heard(other))
+    channel = store._channel
+    await get_channel_layer().send(channel, {"type": "test.failure"})
+    await until(lambda: store._channel != channel)
+    await join(store)
+    await append(other, b"2")
+    await until(lambda: len(heard(store)) == 2)
+    assert heard(store)[-1].gap_after(seen.id) is not None
+
+
+async def test_a_process_without_a_server(make: MakeStore) -> None:
+    """A process without a push server publishes without knowing who hears it."""
+    store = make()
+    await join(store)
+    before = await append(store, b"1")
+    publisher = make_store(store._settings)
+    appended = await publisher.append("a", b"2", b"text/plain")
+    await publisher.aclose()
+    assert not appended.delivered
+    await until(lambda: len(heard(store)) == 2)
+    message = heard(store)[-1]
+    assert (message.body, message.content_type) == (b"2", b"text/plain")
+    assert message.id > before.id
+    assert message.previous == before.id
+
+
+async def test_too_many_channels_elsewhere(make: MakeStore) -> None:
+    """A message for one channel too many is dropped where it is one too many."""
+    here, there = make(), make(max_channels=1)
+    await join(here, there)
+    await here.append("b", b"", None)
+    await append(here, b"1")
+    await until(lambda: [each.body for each in heard(there)] == [b"1"])
+
+
+async def test_it_stays_in_its_group(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process joins again before the layer forgets it, and leaves when it closes."""
+    monkeypatch.setattr(layer_store, "STAY", 0)
+    store = make()
+    await join(store)
+    groups = get_channel_layer().groups
+    groups[store._group].clear()
+    await until(lambda: store._channel in groups.get(store._group, {}))
+    await store.aclose()
+    assert store._group not in groups
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("backend", "shared"),
+    [(LAYERS["memory"], False), (LAYERS["redis"], True), (LAYERS["pubsub"], True)],
+)
+def test_who_shares_it(backend: str, shared: bool) -> None:
+    """Processes share the store if the layer is no process's own, as a check says."""
+    store = {"type": "channel_layer", "max_messages": 10}
+    with override_settings(
+        CHANNEL_LAYERS={"default": {"BACKEND": backend}}, PUSH_SERVER={"store": store}
+    ):
+        assert read_settings({"store": store}).store["default"].shared == shared
+        warnings = check_settings(None)
+    assert [warning.id for warning in warnings] == ["pushserver.W006"]
+    assert ("no other process" in warnings[0].msg) == (not shared)
+
+
+@pytest.mark.parametrize("alias", ["defualt", "other"])
+def test_an_alias_that_is_missing(alias: str) -> None:
+    """A layer that is not in CHANNEL_LAYERS is refused."""
+    layers = {"default": {"BACKEND": LAYERS["memory"]}}
+    with (
+        override_settings(CHANNEL_LAYERS=layers),
+        pytest.raises(InvalidSetting, match=alias),
+    ):
+        read_settings({"store": {"type": "channel_layer", "alias": alias}})
+
+
+def test_two_stores_in_one_group() -> None:
+    """Two stores that would share their channels are refused."""
+    stores: dict[str, Any] = {
+        name: {"type": "channel_layer"} for name in ("default", "b")
+    }
+    layers = {"default": {"BACKEND": LAYERS["memory"]}}
+    with override_settings(CHANNEL_LAYERS=layers):
+        with pytest.raises(InvalidSetting, match="'default'.*'group'"):
+            read_settings({"store": stores})
+        stores["b"]["group"] = "other"
+        assert set(read_settings({"store": stores}).store) == {"default", "b"}
+
+
+def test_a_store_of_the_type(valkey: Valkey) -> None:
+    """A store of the type channel_layer is made from its settings."""
+    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
+        settings = read_settings({"store": {"type": "channel_layer"}}).store["default"]
+        assert isinstance(make_store(settings), ChannelLayerStore)
+
+
+# The store against a model of it
+
+
+class LayerStoreMachine(StoreMachine):
+    """Does anything with a store over a layer, and expects what the model does."""
+
+    def make_store(self, **limits: int) -> ChannelLayerStore:
+        return make_layer_store(self.clock, **limits)
+
+
+@pytest.fixture
+def layer_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(layer_store, "UNDER_WAY", 0)  # Nobody else publishes.
+    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
+        yield
+
+
+LayerStoreMachine.TestCase.settings = settings(max_examples=50)
+TestLayerStoreMachine = pytest.mark.usefixtures("layer_of_machine")(
+    LayerStoreMachine.TestCase
+)

@@ -1,0 +1,157 @@
+"""A site of several processes on one store: its servers, and whoever publishes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from tests.servers import ROOT, ServerProcess, channel_info, wait_until, wait_until_held
+from tests.valkey import Valkey
+
+from .conftest import need_channels_redis
+
+#: What a shell, a task of Celery or a cron job does, in a process of its own.
+PUBLISH = """
+import sys
+import django
+django.setup()
+from pushserver.updates import send_update
+for number in range(3):
+    print(send_update(sys.argv[1], {"n": number}).status)
+"""
+
+
+def site_environment(store: str, valkey: Valkey) -> dict[str, str]:
+    """Return what lets the example site keep its messages in a store."""
+    env = {"DJANGO_SETTINGS_MODULE": "example_project.settings"}
+    if store == "redis":
+        env["PUSH_STORE_URL"] = valkey.url
+    elif store == "layer":
+        need_channels_redis()
+        env |= {"PUSH_STORE_URL": "layer://default", "CHANNEL_LAYER_URL": valkey.url}
+    return env
+
+
+def example_site(env: dict[str, str]) -> ServerProcess:
+    return ServerProcess(
+        *(sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1"),
+        *("-p", "{port}", "example_project.asgi:application"),
+        env=env,
+    )
+
+
+@pytest.fixture(params=["redis", "layer"])
+def env(request: pytest.FixtureRequest, valkey: Valkey) -> dict[str, str]:
+    """The environment of all processes of a site."""
+    return site_environment(request.param, valkey)
+
+
+@pytest.fixture
+def servers(env: dict[str, str]) -> Iterator[list[ServerProcess]]:
+    """Two processes that serve the example site."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(example_site(env)) for _ in range(2)]
+        for server in servers:
+            # Over a channel layer, a process is there from its first request.
+            httpx.get(f"{server.url}/send-update/nobody")
+        yield servers
+
+
+@pytest.fixture
+def channel_id() -> str:
+    """A channel that no other test uses."""
+    return uuid.uuid4().hex
+
+
+def test_a_message_reaches_every_process(
+    servers: list[ServerProcess], channel_id: str
+) -> None:
+    """Who waits at one server gets what was published at the other."""
+    publishers = [f"{server.url}/send-update/{channel_id}" for server in servers]
+    with ThreadPoolExecutor(2) as threads:
+        held = [
+            threads.submit(httpx.get, f"{server.url}/updates/{channel_id}", timeout=30)
+            for server in servers
+        ]
+        for url in publishers:
+            wait_until(lambda url=url: channel_info(url).get("subscribers"))
+        httpx.post(publishers[0], content=b"news").raise_for_status()
+        answers = [each.result(30) for each in held]
+    assert [answer.content for answer in answers] == [b"news", b"news"]
+    names = [(each.headers["Last-Modified"], each.headers["Etag"]) for each in answers]
+    assert len(set(names)) == 1
+
+
+def test_another_process_publishes(
+    env: dict[str, str], servers: list[ServerProcess], channel_id: str
+) -> None:
+    """A plain Python process publishes straight to the store, and servers hear it."""
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(
+            httpx.get, f"{servers[1].url}/updates/{channel_id}", timeout=30
+        )
+        wait_until_held(f"{servers[1].url}/send-update/{channel_id}")
+        # Nobody is at the address to which it could publish over HTTP.
+        told = subprocess.run(
+            [sys.executable, "-c", PUBLISH, channel_id],
+            cwd=ROOT,
+            env={**servers[0].env, **env, "PORT": "9"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answer = held.result(30)
+    assert answer.json() == {"n": 0}
+    statuses = told.stdout.split()
+    assert len(statuses) == 3
+    assert set(statuses) <= {"201", "202"}
+    for server in servers:
+        last = {"n": -1}
+        headers: dict[str, str] = {}
+        for number in range(3):
+            url = f"{server.url}/updates/{channel_id}"
+            answer = httpx.get(url, headers=headers, timeout=30)
+            last = answer.json()
+            assert last == {"n": number}
+            headers = {
+                "If-Modified-Since": answer.headers["Last-Modified"],
+                "If-None-Match": answer.headers["Etag"],
+            }
+
+
+def test_one_process(valkey: Valkey, channel_id: str) -> None:
+    """Without a PUSH_STORE_URL messages are in the memory of the one process."""
+    with example_site(site_environment("memory", valkey)) as server:
+        url = f"{server.url}/send-update/{channel_id}"
+        assert httpx.post(url, content=b"news").status_code == 202
+        answer = httpx.get(f"{server.url}/updates/{channel_id}")
+        assert answer.content == b"news"
+
+
+def test_one_process_that_is_restarted(valkey: Valkey, channel_id: str) -> None:
+    """What is lost with the memory of a process is told to who comes back."""
+    with example_site(site_environment("memory", valkey)) as server:
+        publisher = f"{server.url}/send-update/{channel_id}"
+        subscriber = f"{server.url}/updates/{channel_id}"
+        httpx.post(publisher, content=b"seen")
+        seen = httpx.get(subscriber)
+        httpx.post(publisher, content=b"missed")
+        server.stop(signal.SIGKILL)
+        server.start()
+        httpx.post(publisher, content=b"news")
+        last_seen = {
+            "If-Modified-Since": seen.headers["Last-Modified"],
+            "If-None-Match": seen.headers["Etag"],
+        }
+        answer = httpx.get(subscriber, headers=last_seen)
+        assert answer.content == b"news"
+        assert "Push-Gap" in answer.headers
+        assert "Push-Gap" not in httpx.get(subscriber).headers
