@@ -34,6 +34,7 @@ from .hubs import hubs
 from .passthrough import Courier, Passthrough
 from .protocol import Headers
 from .shutdown import live
+from .stores import check_store
 from .types import Application, Receive, Scope, Send
 
 MakeConsumer = Callable[..., Application]
@@ -155,7 +156,7 @@ class PushApplication:
     def __init__(
         self, django_application: Application, otherwise: Application | None = None
     ) -> None:
-        get_settings()  # A wrong PUSH_SERVER never starts.
+        check_settings()
         self._locations = PushLocations(lambda: django_application)
         self._otherwise = otherwise or django_application
 
@@ -179,6 +180,15 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close"})
 
 
+def check_settings() -> None:
+    """Raise ``ImproperlyConfigured`` if ``PUSH_SERVER`` cannot be served.
+
+    A wrong one never starts.
+    """
+    for store in get_settings().store.values():
+        check_store(store)
+
+
 def get_application(django_application: Application) -> PushApplication:
     """Return an ASGI application with the push locations before Django.
 
@@ -190,6 +200,6 @@ def get_application(django_application: Application) -> PushApplication:
 def __getattr__(name: str) -> list[URLPattern]:
     # Made when it is asked for: importing this module reads no settings.
     if name == "urlpatterns":
-        get_settings()  # A wrong PUSH_SERVER never starts.
+        check_settings()
         return [re_path("", PushLocations(lru_cache(get_asgi_application)))]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

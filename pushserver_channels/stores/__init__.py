@@ -11,9 +11,19 @@ from pushserver.conf import (
 from .base import Audience, Store
 from .layer import ChannelLayerStore
 from .memory import MemoryStore
-from .redis import RedisStore
+from .redis import RedisStore, find_servers
 
-__all__ = ["Audience", "Store", "make_store"]
+__all__ = ["Audience", "Store", "check_store", "make_store"]
+
+
+def check_store(settings: StoreSettings) -> None:
+    """Load what a store needs, so that the first request does not wait for that.
+
+    Raises ``ImproperlyConfigured`` if a package is not installed, or a URL names
+    options that there are not.
+    """
+    if isinstance(settings, RedisStoreSettings):
+        find_servers(settings.address)
 
 
 def make_store(settings: StoreSettings) -> Store:

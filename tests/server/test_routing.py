@@ -367,6 +367,16 @@ async def test_wrong_settings_never_start(wrong: Any) -> None:
             spliced()
 
 
+async def test_stores_that_cannot_be_made_never_start() -> None:
+    """Where a store cannot be made there is no application, by either way."""
+    store = {"type": "redis", "url": "redis://127.0.0.1:6379/0?nonsense=1"}
+    with override_settings(PUSH_SERVER={"store": store}):
+        with pytest.raises(ImproperlyConfigured, match="nonsense"):
+            get_application(django)
+        with pytest.raises(ImproperlyConfigured, match="nonsense"):
+            spliced()
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -29,20 +29,17 @@ from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.hubs import Hub, hubs
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.publishers import DirectPublisher
-from pushserver_channels.stores import (
-    make_store,
-    redis_lines,
-    redis_network,
-    redis_servers,
-)
-from pushserver_channels.stores import redis as redis_store
-from pushserver_channels.stores.redis import RedisStore, Unanswered
+from pushserver_channels.stores import make_store
+from pushserver_channels.stores.redis import RedisStore, servers
+from pushserver_channels.stores.redis.store import Unanswered
 from tests.proxies import Proxy
 from tests.servers import ROOT
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
 
 from .conftest import Audience, make_redis_store
 from .test_contract import CHANNELS, Model, StoreMachine
+
+ROOM = "pushserver_channels.stores.redis"
 
 MakeStore = Callable[..., RedisStore]
 
@@ -95,9 +92,9 @@ def proxy(valkey: Valkey) -> Iterator[Proxy]:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for answers for a second only."""
-    monkeypatch.setattr(redis_lines, "ANSWER_TIMEOUT", 1)
-    monkeypatch.setattr(redis_store, "ANSWER_TIMEOUT", 1)
-    monkeypatch.setattr(redis_network, "ANSWER_TIMEOUT", 1)
+    monkeypatch.setattr(f"{ROOM}.lines.ANSWER_TIMEOUT", 1)
+    monkeypatch.setattr(f"{ROOM}.store.ANSWER_TIMEOUT", 1)
+    monkeypatch.setattr(f"{ROOM}.network.ANSWER_TIMEOUT", 1)
 
 
 def url_of(proxy: Proxy) -> str:
@@ -426,7 +423,7 @@ async def test_published_while_half_open(
     make: MakeStore, proxy: Proxy, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that passes nothing on is noticed, and nothing is lost by it."""
-    monkeypatch.setattr(redis_lines, "SILENCE", 1)
+    monkeypatch.setattr(f"{ROOM}.lines.SILENCE", 1)
     here, there = make(url_of(proxy)), make()
     await wait(here)
     proxy.freeze()
@@ -965,10 +962,10 @@ def test_urls_that_are_refused(url: str) -> None:
 
 def test_several_hosts() -> None:
     """A URL of Sentinel or of a cluster names several hosts, with or without ports."""
-    sentinels = redis_servers.find_servers(
+    sentinels = servers.find_servers(
         "rediss+sentinel://me:pass@one,[::1]:2,three:3/main/4?sentinel_password=x"
     )
-    assert isinstance(sentinels, redis_servers.SentinelServers)
+    assert isinstance(sentinels, servers.SentinelServers)
     assert sentinels._hosts == [("one", 26379), ("::1", 2), ("three", 3)]
     assert sentinels._service == "main"
     assert sentinels._sentinel_options["password"] == "x"
@@ -976,8 +973,8 @@ def test_several_hosts() -> None:
     connection: Any = sentinels.connection(("one", 1))
     assert (connection.host, connection.port, connection.db) == ("one", 1, 4)
     assert (connection.username, connection.password) == ("me", "pass")
-    cluster = redis_servers.find_servers("redis+cluster://[fe80::2],[::1]:2,two:2")
-    assert isinstance(cluster, redis_servers.ClusterServers)
+    cluster = servers.find_servers("redis+cluster://[fe80::2],[::1]:2,two:2")
+    assert isinstance(cluster, servers.ClusterServers)
     assert cluster._hosts == [("fe80::2", 6379), ("::1", 2), ("two", 2)]
 
 
@@ -1044,7 +1041,7 @@ class RedisStoreMachine(StoreMachine):
 @pytest.fixture
 def valkey_of_machine(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RedisStoreMachine, "valkey", valkey, raising=False)
-    monkeypatch.setattr(redis_store, "NOTED", 0)
+    monkeypatch.setattr(f"{ROOM}.store.NOTED", 0)
 
 
 RedisStoreMachine.TestCase.settings = settings(max_examples=50)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.messages import Message, MessageId
 
-from .redis_lines import Line
+from .lines import Line
 
 
 class Found(NamedTuple):

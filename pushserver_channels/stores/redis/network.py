@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from pushserver_channels.exceptions import StoreUnavailable
 
-from .redis_channels import Part
-from .redis_lines import ANSWER_TIMEOUT, Line, LineError, LineLost, Push
-from .redis_servers import Address, Servers
+from .channels import Part
+from .lines import ANSWER_TIMEOUT, Line, LineError, LineLost, Push
+from .servers import Address, Servers
 
 logger = logging.getLogger(__name__)
 

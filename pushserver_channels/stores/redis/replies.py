@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
-from .redis_lines import Line
+from .lines import Line
 
 
 class Reply(NamedTuple):

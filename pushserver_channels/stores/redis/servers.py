@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .redis_lines import Connection, LineLost, load
+from .lines import Connection, LineLost, load
 
 #: Where a server listens; empty if there is only one.
 Address = tuple[Any, ...]

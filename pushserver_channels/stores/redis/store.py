@@ -15,10 +15,10 @@ from zlib import crc32
 from pushserver.conf import RedisStoreSettings
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
+from pushserver_channels.stores.base import Appended, Audience, Store
 
-from .base import Appended, Audience, Store
-from .redis_channels import Channel, Ear, Found, Part
-from .redis_lines import (
+from .channels import Channel, Ear, Found, Part
+from .lines import (
     ANSWER_TIMEOUT,
     Line,
     LineLost,
@@ -27,10 +27,10 @@ from .redis_lines import (
     Push,
     Refused,
 )
-from .redis_network import RETRY_AFTER, Network
-from .redis_replies import Reply, range_after, read_entry, read_id, read_reply
-from .redis_scripts import GRACE, make_scripts
-from .redis_servers import find_servers
+from .network import RETRY_AFTER, Network
+from .replies import Reply, range_after, read_entry, read_id, read_reply
+from .scripts import GRACE, make_scripts
+from .servers import find_servers
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .redis_scripts import Script
+from .scripts import Script
 
 #: What was published: a kind, a bell and bytes.
 Push = list[Any]
