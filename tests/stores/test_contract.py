@@ -23,12 +23,15 @@ from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.stores import Store, memory
 from pushserver_channels.stores.memory import MemoryStore
 
-from .conftest import START_OF_CLOCK, Clock, MakeSubject, Subject
+from .conftest import LIMITED, START_OF_CLOCK, Clock, MakeSubject, Subject
 
 FUTURE = MessageId(2**40, 0)
 
 #: Tags count from 0 in each second; over a channel layer, nobody counts for all.
 counting = pytest.mark.parametrize("make", ["memory", "redis"], indirect=True)
+
+#: Of stores that can limit the number of channels.
+limited = pytest.mark.parametrize("make", LIMITED, indirect=True)
 
 
 async def kept(subject: Subject, channel_id: str = "a") -> list[bytes]:
@@ -517,6 +520,7 @@ async def test_concurrent_appends(make: MakeSubject) -> None:
 # Limits
 
 
+@limited
 async def test_max_channels(make: MakeSubject) -> None:
     """One channel more than max_channels is refused, whoever asks for it."""
     subject = make(max_channels=2)
@@ -539,6 +543,7 @@ async def test_max_channels(make: MakeSubject) -> None:
         await subject.store.info("b")
 
 
+@limited
 async def test_max_channels_and_a_channel_that_is_not_wanted(
     make: MakeSubject,
 ) -> None:
@@ -640,6 +645,7 @@ async def test_no_channel_timeout(make: MakeSubject) -> None:
     await subject.store.info("a")
 
 
+@limited
 async def test_forgotten_channels_make_room(make: MakeSubject) -> None:
     """What was forgotten does not count for max_channels."""
     subject = make(channel_timeout=100, max_channels=1)
