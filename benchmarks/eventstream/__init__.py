@@ -1,0 +1,1 @@
+"""The neighbour, django-eventstream, as its own documentation sets it up."""

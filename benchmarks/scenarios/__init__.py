@@ -1,0 +1,21 @@
+"""What is measured; one file each."""
+
+from __future__ import annotations
+
+from .base import Scenario
+from .churn import CHURN
+from .fanout import FANOUT, REDIS_FANOUT, SPREAD, TUNING
+from .grow import GROW
+from .idle import IDLE, REDIS_IDLE
+from .publish import PUBLISH, REDIS_PUBLISH
+
+SCENARIOS: dict[str, tuple[Scenario, ...]] = {
+    "publish": (PUBLISH,),
+    "fanout": FANOUT,
+    "spread": (SPREAD,),
+    "idle": (IDLE,),
+    "grow": GROW,
+    "tuning": (TUNING,),
+    "redis": (REDIS_PUBLISH, REDIS_FANOUT, REDIS_IDLE),
+    "churn": (CHURN,),
+}

@@ -1,0 +1,184 @@
+"""Who is measured: ours, the floor beneath it, and the neighbours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cores
+from .eventstream.environment import make_environment
+from .processes import Server
+from .tuning import MEASURES
+
+BARE = "benchmarks.bare:application"
+OURS = "benchmarks.site.asgi:application"
+TUNED = "benchmarks.site.tuned:application"
+EVENTSTREAM = "benchmarks.eventstream.asgi:application"
+
+NCHAN_MODULES = (
+    Path("/usr/lib/nginx/modules/ngx_nchan_module.so"),
+    Path("/usr/share/nginx/modules/ngx_nchan_module.so"),
+)
+
+Env = dict[str, str]
+Start = Callable[[Env], AbstractContextManager[Server]]
+
+
+class NotInstalled(Exception):
+    """A server is not there to be measured; the text is what to install."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A server to be measured.
+
+    Attributes:
+        name: What it is called on the command line and in the results.
+        title: What it is called in tables.
+        floor: The name of the contender that its results are divided by.
+        start: Starts it with some environment, as a context manager.
+        streams: Whether its clients hold one stream each, instead of long polls.
+    """
+
+    name: str
+    title: str
+    floor: str
+    start: Start
+    streams: bool = False
+
+
+def daphne(application: str, env: Env, python: str = sys.executable) -> Server:
+    # The usual backlog of 50 would make thousands of clients wait for their next try.
+    endpoint = "tcp:port={port}:interface=127.0.0.1:backlog=4096"
+    return Server([python, "-m", "daphne", "-v", "0", "-e", endpoint, application], env)
+
+
+def uvicorn(
+    application: str, env: Env, python: str = sys.executable, workers: int = 1
+) -> Server:
+    command = [python, "-m", "uvicorn", "--port", "{port}", "--backlog", "4096"]
+    command += ["--no-access-log", "--log-level", "warning"]
+    if workers > 1:
+        command += ["--workers", str(workers)]
+    on = cores.SERVER if workers == 1 else cores.SERVERS
+    return Server([*command, application], env, on)
+
+
+def runpushserver(env: Env) -> Server:
+    command = [sys.executable, "-m", "django", "runpushserver", "-v", "0", "{port}"]
+    return Server(
+        command, {"DJANGO_SETTINGS_MODULE": "benchmarks.site.settings", **env}
+    )
+
+
+def tuned_daphne(*measures: str) -> Start:
+    """Return what starts a Daphne with some of the measures of runpushserver."""
+    command = [sys.executable, "-m", "benchmarks.tuning", "{port}", *measures]
+    return lambda env: Server(command, env)
+
+
+@contextmanager
+def nchan(env: Env) -> Iterator[Server]:
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    module = next((path for path in NCHAN_MODULES if path.exists()), None)
+    if nginx is None or module is None:
+        raise NotInstalled("apt install nginx-light libnginx-mod-nchan")
+    with tempfile.TemporaryDirectory(prefix="nchan-") as folder:
+        # Its worker, another user than root, keeps large bodies there.
+        os.chmod(folder, 0o755)
+        conf = Path(folder, "nginx.conf")
+        server = Server([nginx, "-c", str(conf), "-p", folder], env)
+        template = Path(__file__).with_name("nginx.conf").read_text()
+        text = template % {"module": module, "folder": folder}
+        conf.write_text(text.replace("{port}", str(server.port)))
+        with server:
+            yield server
+
+
+def with_redis(start: Start) -> Start:
+    """Return what starts a server on a Valkey of its own, beside the load."""
+
+    @contextmanager
+    def start_both(env: Env) -> Iterator[Server]:
+        from tests.valkey import Valkey
+
+        with ExitStack() as stack:
+            valkey = stack.enter_context(Valkey())
+            os.sched_setaffinity(valkey.process.pid, cores.LOAD)
+            yield stack.enter_context(start({"BENCHMARK_REDIS": valkey.url, **env}))
+
+    return start_both
+
+
+def _eventstream(run: Callable[..., Server]) -> Start:
+    return lambda env: run(EVENTSTREAM, env, str(make_environment()))
+
+
+_ALL = (
+    Contender(
+        "daphne-bare", "bare, Daphne", "daphne-bare", lambda env: daphne(BARE, env)
+    ),
+    Contender("daphne", "ours, Daphne", "daphne-bare", lambda env: daphne(OURS, env)),
+    Contender("runpushserver", "ours, runpushserver", "daphne-bare", runpushserver),
+    Contender(
+        "eventstream-daphne",
+        "django-eventstream, Daphne",
+        "daphne-bare",
+        _eventstream(daphne),
+        streams=True,
+    ),
+    Contender(
+        "uvicorn-bare", "bare, uvicorn", "uvicorn-bare", lambda env: uvicorn(BARE, env)
+    ),
+    Contender(
+        "uvicorn", "ours, uvicorn", "uvicorn-bare", lambda env: uvicorn(OURS, env)
+    ),
+    Contender(
+        "uvicorn-tuned",
+        "ours, uvicorn, collector set",
+        "uvicorn-bare",
+        lambda env: uvicorn(TUNED, env),
+    ),
+    Contender(
+        "eventstream-uvicorn",
+        "django-eventstream, uvicorn",
+        "uvicorn-bare",
+        _eventstream(uvicorn),
+        streams=True,
+    ),
+    Contender("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
+    # On a shared store, to the same on the memory store:
+    Contender(
+        "daphne-redis",
+        "ours, Daphne, Redis",
+        "daphne",
+        with_redis(lambda env: daphne(OURS, env)),
+    ),
+    Contender(
+        "uvicorn-redis",
+        "ours, uvicorn, Redis",
+        "uvicorn",
+        with_redis(lambda env: uvicorn(OURS, env)),
+    ),
+    Contender(
+        "uvicorn-redis-4",
+        "ours, 4 × uvicorn, Redis",
+        "uvicorn-redis",
+        with_redis(lambda env: uvicorn(OURS, env, workers=4)),
+    ),
+    # What each measure of runpushserver gains alone:
+    Contender("stock", "Daphne as it comes", "stock", tuned_daphne()),
+    *(
+        Contender(f"stock+{name}", title, "stock", tuned_daphne(name))
+        for name, title in MEASURES.items()
+    ),
+    Contender("stock+all", "all of them", "stock", tuned_daphne(*MEASURES)),
+)
+
+CONTENDERS = {contender.name: contender for contender in _ALL}

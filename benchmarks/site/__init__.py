@@ -1,0 +1,1 @@
+"""The Django site whose push server is measured."""

@@ -1,0 +1,11 @@
+"""The same, with the collector set as the documentation says."""
+
+from __future__ import annotations
+
+from pushserver_channels.collector import tune_collector
+
+from .asgi import application
+
+__all__ = ["application"]
+
+tune_collector()
