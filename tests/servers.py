@@ -64,6 +64,11 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def _hear_interrupts() -> None:
+    # A shell lets what it runs in the background ignore them, and children inherit it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class ServerProcess:
     """A server of its own, as a context manager.
 
@@ -91,6 +96,7 @@ class ServerProcess:
             env=self.env,
             stdout=self.output,
             stderr=subprocess.STDOUT,
+            preexec_fn=_hear_interrupts,
         )
 
         def is_up() -> bool:
