@@ -74,8 +74,13 @@ class Proxy:
 
     async def _close(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            for listener in server.sockets:
+                self._loop.remove_reader(listener)
+            # asyncio leaves open what was accepted, if the server is closed before that
+            # has its turn.
+            await asyncio.sleep(0)
+            server.close()
         for writer in self._writers:
             # A reset, as of a machine that is gone, not the end of a conversation.
             writer.transport.abort()

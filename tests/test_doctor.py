@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from getpass import getuser
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 from django.test import RequestFactory, override_settings
 
-from pushserver.doctor import Examination, Finding, echo
+from pushserver.doctor import Examination, Finding, echo, visits
 from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
+from pushserver.doctor.visits import NO_ANSWER, Visit
 from pushserver.signals import channel_subscribe
 
 from .conformance.servers import Nginx, environment, need_nginx, nginx
@@ -210,6 +214,10 @@ FAULTS = {
     "no subscribers": Fault(
         {"receiving": "A subscriber at the public URL gets 404"},
         server="location /updates/ { return 404; }",
+    ),
+    "a page everywhere": Fault(
+        {"receiving": "gets something else (200) instead of a message"},
+        server="location /updates/ { return 200 '<html>'; }",
     ),
     "redirect": Fault(
         {"receiving": "The public URL redirects to https://127.0.0.1/"},
@@ -406,7 +414,7 @@ def test_the_command_says_what_to_do() -> None:
         ended.stdout
     )
     assert "WRONG receiving: " in ended.stdout
-    assert "\n      Let the proxy pass" in ended.stdout
+    assert "\n      Look whether the site is served there" in ended.stdout
     assert ended.stdout.endswith("found a fault.\n")
 
 
@@ -414,6 +422,10 @@ def test_the_command_says_what_to_do() -> None:
     ("url", "conf", "sentence"),
     [
         ("example.com", CONF, "'example.com' is no URL of a site"),
+        ("http://a:b", CONF, "'http://a:b' is no URL of a site"),
+        ("http://a?b", CONF, "'http://a?b' is no URL of a site"),
+        ("http://a/b c", CONF, "'http://a/b c' is no URL of a site"),
+        ("http://.a", CONF, "'http://.a' is no URL of a site"),
         ("http://a", {"prot": 1}, "PUSH_SERVER['prot'] is not a known setting"),
         ("http://a", {"locations": []}, "needs a publisher and a subscriber location"),
         ("http://a", locations({"store_messages": False}), "keeps no messages"),
@@ -434,6 +446,60 @@ def test_what_cannot_be_examined(url: str, conf: dict[str, Any], sentence: str) 
     ended = examine(url, conf)
     assert ended.returncode == 1
     assert sentence in ended.stderr
+
+
+# Servers that are no push servers
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begins", "again", "error"),
+    [
+        (b"", b"", NO_ANSWER),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", NO_ANSWER),
+        (HEAD + b"X: ", b"x", NO_ANSWER),
+        (HEAD + b"\r\n", b"x", NO_ANSWER),
+        (HEAD + b"Content-Length: 9\r\n\r\nx", None, "the connection was closed"),
+        (HEAD + b"Content-Length: 1%s\r\n\r\nx" % (b"0" * 30), None, "closed"),
+        (b"SSH-2.0\r\n", None, "the connection was closed"),
+        (b"", None, "the connection was closed"),
+        (HEAD + b"\r\n" + bytes(9999), None, "the connection was closed"),
+    ],
+)
+def test_no_server_keeps_the_doctor(
+    monkeypatch: pytest.MonkeyPatch, begins: bytes, again: bytes | None, error: str
+) -> None:
+    """An answer without end is given up in time, however often a byte of it comes."""
+    monkeypatch.setattr(visits, "MAX_ANSWER", 9000)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asks = Visit(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=0.2)
+        connection, _ = server.accept()
+        with connection, ThreadPoolExecutor(1) as threads:
+            connection.recv(9999)
+            connection.sendall(begins)
+            if again is None:
+                connection.shutdown(socket.SHUT_WR)
+            answer = threads.submit(asks.answer)
+            with suppress(OSError):  # The doctor has hung up.
+                while not answer.done():
+                    connection.sendall(again or b"")
+                    sleep(0.01)
+            assert answer.result(10).status == 0
+            assert error in answer.result().error
+
+
+def test_a_compressed_answer_is_read() -> None:
+    """What a proxy has compressed is told as it was."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asks = Visit(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=10)
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(9999)
+            connection.sendall(HEAD + b"Content-Encoding: gzip\r\n\r\n")
+            connection.sendall(gzip.compress(b"news"))
+        answer = asks.answer()
+    assert (answer.status, answer.body) == (200, b"news")
 
 
 # The echo

@@ -110,6 +110,8 @@ def test_texts_that_cannot_be_words() -> None:
         ("^/updates/([^/]+)$", "/updates/([^/]+)"),
         ("/a/(x|y)", "(?:/a/(x|y))"),
         (r"/price/(.+\$)", r"/price/(.+\$)"),
+        ("/(?P<host>[a-z]+)-(?P=host)1", r"/([a-z]+)-(?:\1)1"),
+        (r"/\(?P<a>/(.+)", r"/\(?P<a>/(.+)"),
     ],
 )
 def test_patterns_are_translated(pattern: str, translated: str) -> None:
@@ -117,7 +119,9 @@ def test_patterns_are_translated(pattern: str, translated: str) -> None:
     assert translate(pattern) == translated
 
 
-@pytest.mark.parametrize("pattern", [r"/(.+)\Z", r"/(\u0041+)", "(?a)/(.+)"])
+@pytest.mark.parametrize(
+    "pattern", [r"/(.+)\Z", r"/(\u0041+)", "(?a)/(.+)", "(?x)/(.+) # all"]
+)
 def test_patterns_that_nginx_does_not_know(pattern: str) -> None:
     """What only Python understands is refused."""
     with pytest.raises(Untranslatable, match="do not know"):
@@ -403,6 +407,7 @@ ODD_LOCATIONS: list[list[dict[str, Any]]] = [
     [{**PUBLISHER, "url": None, "prefix": "/send/"}],
     [{**SUBSCRIBER, "url": r"/u/([0-9a-f]{4,40})"}],
     [{**SUBSCRIBER, "url": r"/(?:en|sl)/u/(?P<id>[^/]+)"}],
+    [{**SUBSCRIBER, "url": "/u/(?P<host>[^/]+)", "passthrough": "/heard"}],
     [{**SUBSCRIBER, "url": r'/with space/"quoted";\#/(.+)', "passthrough": "/p a"}],
     [
         {**SUBSCRIBER, "url": f"/{number}/(.+)", "passthrough": "/heard"}

@@ -8,7 +8,7 @@ with ``--server`` over one that runs already, of which it knows the URLs only::
 
 The other locations are optional; what needs one that is not given is skipped. Each test
 has a channel of its own and deletes it. A server has to tell in its channel info how
-many requests are held.
+many requests are held, and to take messages of up to 1 MiB, and none longer.
 """
 
 from __future__ import annotations
@@ -49,13 +49,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "should(number): a SHOULD of the protocol, Rev. 2.23"
     )
-    for server in config.getoption("server", None) or ():
-        url = urlsplit(server)
-        if url.scheme != "http" or not url.hostname or url.path.strip("/"):
+    servers = config.getoption("server", None) or ()
+    for server in servers:
+        if not _is_origin(server):
             raise pytest.UsageError(
                 f"--server {server}: it has to be http://host:port. What is tested is"
                 " plain HTTP, and a path belongs to the locations."
             )
+    for role in ROLES if servers else ():
+        path = config.getoption(role.replace("-", "_"))
+        if path is None and role in ("publisher", "subscriber"):
+            raise pytest.UsageError(f"--{role} has to be given with --server.")
+        if path is not None and not ("{channel}" in path and path.startswith("/")):
+            raise pytest.UsageError(
+                f"--{role} {path}: it has to be a path with {{channel}} in it."
+            )
+
+
+def _is_origin(server: str) -> bool:
+    try:
+        url = urlsplit(server)
+        is_there = bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return is_there and url.scheme == "http" and not url.path.strip("/")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -77,9 +94,28 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     given = {role: request.config.getoption(role.replace("-", "_")) for role in ROLES}
     paths = {role: path for role, path in given.items() if path is not None}
     origin = request.config.getoption("origin")
-    yield Site(
+    site = Site(
         request.param, tuple(each.rstrip("/") for each in servers), paths, origin
     )
+    _check_it_publishes(site)
+    yield site
+
+
+def _check_it_publishes(site: Site) -> None:
+    """End the tests at once where each of them would only wait for a push server."""
+    client = Client()
+    relay = Relay(site, client)
+    try:
+        status = relay.publish().status
+        relay.close()
+        told = None if status in (201, 202) else f"it answered {status}"
+    except (OSError, ValueError, IndexError, AssertionError) as error:
+        told = str(error)
+    finally:
+        client.close()
+    if told is not None:
+        publisher = site.servers[0] + relay.path("publisher")
+        pytest.exit(f"Nothing can be published at {publisher}: {told}", returncode=1)
 
 
 @pytest.fixture(scope="session")

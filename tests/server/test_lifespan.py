@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.test import override_settings
+from django.urls import re_path
 
 from pushserver_channels.routing import get_application
 from pushserver_channels.types import Application, Receive, Scope, Send
@@ -21,7 +23,14 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 LOCATIONS: list[dict[str, Any]] = [
     {"type": "publisher", "url": "/send-update/([^/]+)"},
     {"type": "subscriber", "url": "/updates/([^/]+)", "create_on_get": True},
+    {
+        "type": "subscriber",
+        "url": "/late/([^/]+)",
+        "create_on_get": True,
+        "store": "late",
+    },
 ]
+STORES = {"default": {"type": "memory"}, "late": {"type": "memory"}}
 
 
 class Server:
@@ -44,7 +53,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def locations() -> Iterator[None]:
-    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+    with override_settings(PUSH_SERVER={"store": STORES, "locations": LOCATIONS}):
         yield
 
 
@@ -112,6 +121,18 @@ async def test_an_application_takes_part() -> None:
     check_sent_away(await held[0].answer())
 
 
+async def test_a_router_can_be_wrapped(signals: list[int]) -> None:
+    """A site's own router hears of the server's end as well as Django does."""
+    router = ProtocolTypeRouter({"http": URLRouter([re_path("", django)])})
+    application = get_application(router)
+    server = Server(application)
+    assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
+    held = await Site(application).hold("/updates/a")
+    os.kill(os.getpid(), signal.SIGTERM)
+    check_sent_away(await held.answer())
+    await server.stop()
+
+
 async def test_an_application_fails_to_start() -> None:
     """Its failure is the server's to hear of."""
 
@@ -134,6 +155,8 @@ async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
     check_sent_away(await held.answer())
     newcomer = await Site(application).ask("GET", "/updates/b")
     check_sent_away(newcomer)
+    # Of a store that nobody has asked for before, neither.
+    check_sent_away(await Site(application).ask("GET", "/late/b"))
     assert signals == [signal.SIGTERM]
     await server.stop()
 
