@@ -11,7 +11,13 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+    IncompleteRead,
+)
 from math import inf
 from socket import SHUT_RDWR, socket
 from time import monotonic
@@ -30,6 +36,9 @@ DIRECT_PUBLISHER = "pushserver_channels.publishers.DirectPublisher"
 #: Seconds after which an idle connection is not used again. A POST cannot be repeated
 #: safely, so it must not meet a server that is just closing: uvicorn does after 5.
 MAX_IDLE = 4.0
+
+#: Bytes that are read of an answer: channel info is short, and an error page enough.
+MAX_ANSWER = 65_536
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,10 @@ class HTTPPublisher:
             if monotonic() >= deadline:
                 raise TimeoutError  # Nobody will abort it any more.
             with connection.getresponse() as response:
-                body = response.read()
+                body = response.read(MAX_ANSWER)
+            is_whole = len(body) < MAX_ANSWER
+            if is_whole and response.length:
+                raise IncompleteRead(body, response.length)
             if monotonic() >= deadline:
                 raise TimeoutError  # What was read may end where it was cut off.
         except (OSError, HTTPException) as error:
@@ -131,7 +143,7 @@ class HTTPPublisher:
             late = monotonic() >= deadline
             reason = _why_late() if late else _why_unreachable(error)
             raise PublishError(url, reason) from error
-        if response.will_close:
+        if response.will_close or not is_whole:
             connection.close()
         else:
             idle = self._idle.setdefault((request.type, request.host), deque())

@@ -161,13 +161,16 @@ class Hub:
     Args:
         store: Keeps the messages.
         loop: The event loop that serves; all methods are called on it.
+        stopping: Whether the server stops already, so that nobody is held.
     """
 
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, store: Store, loop: asyncio.AbstractEventLoop, *, stopping: bool = False
+    ) -> None:
         self.store = store
         self.loop = loop
         store.attach(self)
-        self._stopping = False
+        self._stopping = stopping
         self._deadlines: dict[float, Deadlines[Subscription]] = {}
         # Who waits on each channel, in the order in which they came.
         self._waiting: dict[str, dict[Subscription, None]] = {}
@@ -336,6 +339,7 @@ class HubRegistry:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hubs: dict[str, Hub] = {}
+        self._stopping: asyncio.AbstractEventLoop | None = None
         self._address: Sequence[Any] | None = None  # The last one.
         self._addresses: set[tuple[Any, ...]] = set()
 
@@ -390,11 +394,17 @@ class HubRegistry:
                 "A push server runs in this process already, on another event loop."
                 " Run each server in a process of its own."
             )
-        hub = self._hubs[store] = Hub(make_store(get_settings().store[store]), running)
+        hub = Hub(
+            make_store(get_settings().store[store]),
+            running,
+            stopping=self._stopping is running,
+        )
+        self._hubs[store] = hub
         return hub
 
     async def stop(self) -> None:
-        """End all held requests, because the server stops."""
+        """End all held requests, because the server stops, and hold no more."""
+        self._stopping = asyncio.get_running_loop()
         await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
 
     def reset(self) -> None:

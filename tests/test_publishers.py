@@ -64,7 +64,8 @@ class Answerer(BaseHTTPRequestHandler):
         self.server.requests.append((self.path, lower(self.headers), body))
         answer = self.server.answer
         self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(answer)))
+        if "Content-Length" not in self.server.headers:
+            self.send_header("Content-Length", str(len(answer)))
         for name, value in self.server.headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -144,6 +145,22 @@ def publish_to(
         "publisher": "http",
         **others,
     }
+
+
+@pytest.mark.parametrize("status", [202, 500])
+def test_a_huge_answer(small: SmallServer, settings: LazySettings, status: int) -> None:
+    """Of an answer without an end some is read, and its connection is let go."""
+    small.status = status
+    small.headers = {"Content-Length": str(10**30)}
+    small.answer = b"x" * 1_000_000
+    publish_to(small.host, settings)
+    for _ in range(2):
+        if status == 202:
+            send_update("a", "1")
+        else:
+            with pytest.raises(PublishError, match="500"):
+                send_update("a", "1")
+    assert len(small.connections) == 2
 
 
 def test_an_update_is_one_post(small: SmallServer, settings: LazySettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .examination import Examination, Finding
+from .examination import Examination
+from .findings import Finding
 
 __all__ = ["Examination", "Finding"]

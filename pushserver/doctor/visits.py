@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Timer
 from time import monotonic
 from urllib.parse import urlsplit
 
 NO_ANSWER = "no answer in time"
+
+#: Bytes of the longest answer that is read; whoever sends more is no push server.
+MAX_ANSWER = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,7 @@ class Answer:
     Attributes:
         status: The status, 0 if the connection was closed or failed.
         headers: The headers.
-        body: The body.
+        body: The body, as it was before a proxy compressed it.
         error: Why there is no status.
         seconds: How long it took, from when the request was sent.
     """
@@ -50,7 +57,7 @@ class Visit:
         method: What to do there.
         headers: With what headers.
         body: With what body.
-        patience: Seconds to wait for each step.
+        patience: Seconds to wait for a connection, and then for the whole answer.
         source: The address of this machine to come from, None for any.
     """
 
@@ -72,6 +79,7 @@ class Visit:
             timeout=patience,
             source_address=None if source is None else (source, 0),
         )
+        self._patience = patience
         self._error = ""
         self.came_from: str | None = None
         self._started = monotonic()
@@ -94,19 +102,61 @@ class Visit:
         if isinstance(error, ConnectionRefusedError):
             self._error = "nobody listens there"
 
+    @contextmanager
+    def _hanging_up_in_time(self) -> Iterator[None]:
+        """End what is read meanwhile when time is up, however often a byte comes.
+
+        The connection's own timeout is for each of them.
+        """
+        connected = self._connection.sock
+        is_late = False
+
+        def hang_up() -> None:
+            nonlocal is_late
+            is_late = True
+            with suppress(OSError):  # It has been closed.
+                # That of TLS would forget what is still being read.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+        timer = Timer(self._patience, hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, HTTPException) as error:
+            raise (TimeoutError() if is_late else error) from None
+        finally:
+            timer.cancel()
+        if is_late:
+            raise TimeoutError
+
     def answer(self) -> Answer:
         """Wait for the answer and hang up."""
         status, headers, body = 0, Message(), b""
         if not self._error:
             try:
-                response = self._connection.getresponse()
-                headers, body = response.headers, response.read()
-                status = response.status
+                with self._hanging_up_in_time():
+                    response = self._connection.getresponse()
+                    body = _read(response)
+                status, headers = response.status, response.headers
             except (OSError, HTTPException) as error:
                 self._fail(error)
         seconds = monotonic() - self._started
         self._connection.close()
         return Answer(status, headers, body, self._error, seconds)
+
+
+def _read(response: HTTPResponse) -> bytes:
+    """Return the whole body, no longer than anybody needs it."""
+    body = response.read(MAX_ANSWER + 1)
+    if len(body) > MAX_ANSWER:
+        raise HTTPException("too long")
+    if response.length:
+        raise HTTPException("cut")
+    if response.headers["Content-Encoding"] == "gzip":
+        with suppress(OSError, EOFError):  # What is not what it says stays as it is.
+            return gzip.decompress(body)
+    return body
 
 
 def outside_addresses() -> list[str]:

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 
 WIDTH = 88
 
-# What Python's patterns have and nginx's (PCRE, without UTF-8) have not, or not so.
-_UNKNOWN = re.compile(r"\\[uUNZ]|\(\?[a-z]*[aLu]")
+# What Python's patterns have and nginx's (PCRE, without UTF-8) have not, or not so. In
+# a verbose pattern a comment would swallow the end that is put after it.
+_UNKNOWN = re.compile(r"\\[uUNZ]|\(\?[a-z]*[aLux]|\(\?\(")
+_NAMED = re.compile(r"(\\.)|\(\?P<\w+>|\(\?P=\w+\)")
 _UNICODE = re.compile(r"\\[dDwWsSbB]|[^\x00-\x7f]")
 
 
@@ -98,10 +100,20 @@ def translate(pattern: str) -> str:
         raise Untranslatable(
             f"{pattern!r} holds {unknown[0]!r}, which nginx's patterns do not know"
         )
-    plain = pattern.removeprefix("^")
+    plain = _NAMED.sub(_unnamed, pattern).removeprefix("^")
     if plain.endswith("$") and not plain.endswith(r"\$"):
         plain = plain[:-1]
     return f"(?:{plain})" if "|" in plain else plain
+
+
+def _unnamed(named: re.Match[str]) -> str:
+    """Return a group, or a reference to the only one, without its name.
+
+    nginx would make a variable of the name, and has some of its own.
+    """
+    if named[1]:
+        return named[1]
+    return r"(?:\1)" if named[0].endswith(")") else "("
 
 
 def depends_on_text(pattern: str) -> bool:

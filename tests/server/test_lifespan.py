@@ -141,8 +141,9 @@ async def test_an_application_fails_to_start() -> None:
         raise OSError("no database")
 
     server = Server(get_application(inner))
+    await server.lifespan.send_input({"type": "lifespan.startup"})
     with pytest.raises(OSError, match="no database"):
-        await server.tell("startup")
+        await server.lifespan.wait(10)
 
 
 async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
@@ -158,6 +159,17 @@ async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
     # Of a store that nobody has asked for before, neither.
     check_sent_away(await Site(application).ask("GET", "/late/b"))
     assert signals == [signal.SIGTERM]
+    await server.stop()
+
+
+async def test_a_signal_comes_before_the_first_request(signals: list[int]) -> None:
+    """Who comes when the server stops is answered 503, also as the first of all."""
+    application = get_application(fails)
+    server = Server(application)
+    await server.tell("startup")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await until(lambda: signals)
+    check_sent_away(await Site(application).ask("GET", "/updates/a"))
     await server.stop()
 
 

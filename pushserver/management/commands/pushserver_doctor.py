@@ -11,7 +11,8 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from pushserver.doctor.examination import Examination, Finding, check_url
+from pushserver.doctor import Examination, Finding
+from pushserver.doctor.examination import check_url
 
 
 class Command(BaseCommand):

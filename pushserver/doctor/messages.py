@@ -1,0 +1,127 @@
+"""Whether messages arrive: all of them, as they were sent, at once."""
+
+from __future__ import annotations
+
+from time import time
+
+from pushserver.publishers import PublishError
+
+from .findings import Failure, NotTried
+from .visits import NO_ANSWER
+from .way import TAKEN, Way, is_message
+
+COMPRESSED = {"Accept-Encoding": "gzip"}
+
+
+def check_sending(way: Way) -> str:
+    """Whether send_update of this process reaches a push server."""
+    channel_id = way.new_channel()
+    try:
+        receipt = way.send(channel_id)
+    except PublishError as error:
+        raise Failure(
+            f"send_update() of this process fails: {error}",
+            "Correct PUSH_SERVER['publisher_host'] or 'publisher', or the proxy"
+            " before the publisher location.",
+        ) from error
+    return f"send_update() of this process is answered {receipt.status}."
+
+
+def check_receiving(way: Way) -> str:
+    """Whether what this process sends can be received at the public URL."""
+    channel_id = way.new_channel()
+    nothing_sent = None
+    try:
+        way.publish(channel_id)
+    except NotTried as reason:
+        nothing_sent = reason
+    answer = way.ask(channel_id, COMPRESSED).answer()
+    if 300 < answer.status < 400 and answer.headers["Location"]:
+        raise Failure(
+            f"The public URL redirects to {answer.headers['Location']}.",
+            "Ask for the URL that browsers end at.",
+        )
+    if nothing_sent and (answer.status or answer.error == NO_ANSWER):
+        raise nothing_sent
+    if is_message(answer):
+        way.channel, way.first = channel_id, answer
+        return "A message that was sent is received at the public URL."
+    if way.post(channel_id).answer().status in TAKEN:
+        answer = way.ask(channel_id, COMPRESSED).answer()
+    if is_message(answer):
+        way.channel, way.first = channel_id, answer
+        way.sends_elsewhere = True
+        raise Failure(
+            "What this process sends does not arrive at the public URL, but what is"
+            " published there does: they lead to different push servers.",
+            "Let PUSH_SERVER['publisher_host'] lead to the push server behind the"
+            " public URL, or let all of them share a store.",
+        )
+    gets = "something else (200)" if answer.status == 200 else answer
+    raise Failure(
+        f"A subscriber at the public URL gets {gets} instead of a message.",
+        "Let the proxy pass the subscriber location to the push server."
+        if answer.status
+        else "Look whether the site is served there, to this machine as well, and"
+        " over TLS with a valid certificate.",
+    )
+
+
+def check_etag(way: Way) -> str:
+    """Whether the id of a message arrives as it was sent."""
+    answer = way.received()
+    advice = (
+        "Turn compression off for the subscriber location (nginx: gzip off), and"
+        " let Etag and Last-Modified through."
+    )
+    tag = answer.headers["Etag"]
+    if answer.headers["Last-Modified"] is None:
+        raise Failure("The Last-Modified of a message is stripped.", advice)
+    if tag is None:
+        raise Failure("The Etag of a message is stripped.", advice)
+    if tag.startswith("W/"):
+        raise Failure(f"The Etag of a message is weakened: it is {tag}.", advice)
+    if not tag.isdigit():
+        raise Failure(f"The Etag of a message is changed: it is {tag}.", advice)
+    return "The id of a message arrives as it was sent."
+
+
+def check_cache(way: Way) -> str:
+    """Whether a subscriber is never given an old answer again."""
+    seen = way.name(way.received())
+    # Nothing is new, so a long poll must not be answered before its time.
+    long, timeout = way.subscriber.polling == "long", way.subscriber.timeout
+    patience = min(way.patience, 1) if long else way.patience
+    again = way.ask(way.channel, seen, patience=patience).answer()
+    is_early = long and (not timeout or again.seconds < timeout)
+    if again.status == 200 or (again.status == 304 and is_early):
+        raise Failure(
+            "Who has a message is answered though nothing is new: a cache answers.",
+            "Turn it off for the subscriber location (nginx: proxy_cache off).",
+        )
+    return "No cache answers in place of the push server."
+
+
+def check_delay(way: Way) -> str:
+    """Whether a message reaches a waiting subscriber at once."""
+    if way.subscriber.polling != "long":
+        raise NotTried("The subscriber location holds no requests.")
+    seen = way.name(way.received())
+    waiting = way.ask(way.channel, seen, patience=way.patience + way.delay)
+    started = time()
+    way.publish(way.channel)
+    answer = waiting.answer()
+    seconds = time() - started
+    if not is_message(answer):
+        raise Failure(
+            f"A waiting subscriber gets {answer} instead of the message.",
+            "Look into the log of the proxy; a waiting request must be let wait.",
+        )
+    if seconds > way.delay:
+        raise Failure(
+            f"A message takes {seconds:.1f} s to a waiting subscriber: answers are"
+            " buffered or throttled on the way.",
+            "Turn that off for the subscriber location (nginx: proxy_buffering off,"
+            " no limit_rate).",
+        )
+    return f"A message reaches a waiting subscriber in {seconds:.2f} s."

@@ -1,0 +1,110 @@
+"""Whether pages may ask, and are heard of."""
+
+from __future__ import annotations
+
+import json
+
+from .echo import COOKIE, make_channel_id, make_echo_id
+from .findings import Failure, NotTried
+from .visits import Answer
+from .way import Way
+
+
+def check_cross_origin(way: Way) -> str:
+    """Whether pages of the allowed origins may read answers."""
+    origin = _origin(way)
+    way.received()
+    answer = way.ask(way.channel, {"Origin": origin}).answer()
+    _check_allowed(way, answer, origin)
+    exposed = ", ".join(answer.all("Access-Control-Expose-Headers")).lower()
+    for header in ("last-modified", "etag"):
+        if header not in exposed:
+            raise Failure(
+                f"Pages of {origin} may not read {header}, so they cannot go on.",
+                "Let Access-Control-Expose-Headers through.",
+            )
+    return f"Pages of {origin} may read messages."
+
+
+def check_preflight(way: Way) -> str:
+    """Whether pages of the allowed origins may ask for the next message."""
+    origin = _origin(way)
+    way.received()
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "if-modified-since,if-none-match",
+    }
+    answer = way.ask(way.new_channel(), asked, method="OPTIONS").answer()
+    if not answer.is_success:
+        raise Failure(
+            f"A preflight (OPTIONS) is answered {answer}.",
+            "Let OPTIONS through to the push server.",
+        )
+    _check_allowed(way, answer, origin)
+    allowed = ", ".join(answer.all("Access-Control-Allow-Headers")).lower()
+    for header in ("if-modified-since", "if-none-match"):
+        if header not in allowed and "*" not in allowed:
+            raise Failure(
+                f"A preflight does not allow {header}, so pages get one message.",
+                "Let Access-Control-Allow-Headers through.",
+            )
+    return f"Pages of {origin} may ask for the next message."
+
+
+def _origin(way: Way) -> str:
+    origins = way.subscriber.allow_origin
+    if not origins:
+        raise NotTried("There is no 'allow_origin'.")
+    return "https://elsewhere.example" if origins == ("*",) else origins[0]
+
+
+def _check_allowed(way: Way, answer: Answer, origin: str) -> None:
+    allowed = answer.all("Access-Control-Allow-Origin")
+    advice = "Let the push server's CORS headers through, and add none to them."
+    if len(allowed) > 1:
+        raise Failure(
+            f"There are {len(allowed)} headers Access-Control-Allow-Origin, so"
+            " browsers refuse them all.",
+            advice,
+        )
+    if allowed not in ([origin], ["*"]):
+        given = allowed[0] if allowed else "missing"
+        raise Failure(f"Access-Control-Allow-Origin is {given}, not {origin}.", advice)
+    if way.subscriber.allow_credentials and answer.all(
+        "Access-Control-Allow-Credentials"
+    ) != ["true"]:
+        raise Failure(
+            "Access-Control-Allow-Credentials is not 'true', so pages of other"
+            " origins cannot send cookies.",
+            advice,
+        )
+
+
+def check_passthrough(way: Way) -> str:
+    """Whether the passthrough view hears of subscribers, with their cookies."""
+    if way.subscriber.passthrough is None:
+        raise NotTried("There is no 'passthrough'.")
+    channel_id = way.new_channel(make_echo_id())
+    way.publish(channel_id)
+    secret = make_channel_id()
+    cookie = {"Cookie": f"{COOKIE}={secret}"}
+    first = way.ask(channel_id, cookie).answer()
+    answer = way.ask(channel_id, {**cookie, **way.name(first)}).answer()
+    try:
+        told = json.loads(answer.body)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or told.get("type") != "pushserver.doctor":
+        raise Failure(
+            "The passthrough view does not hear of a subscriber.",
+            f"Look whether {way.subscriber.passthrough} is in the URLconf of the"
+            " site that serves it, and whether INTERNAL_IPS holds the proxy's"
+            " address.",
+        )
+    if told["cookie"] != secret:
+        raise Failure(
+            "The passthrough view hears of a subscriber without the cookies.",
+            "Let the Cookie header through to the push server and to the view.",
+        )
+    return "The passthrough view hears of subscribers, with their cookies."
