@@ -8,6 +8,8 @@ from statistics import median
 from textwrap import wrap
 from typing import Any
 
+from pushserver.conf import SubscriberLocation
+
 from .measure import Result
 from .report import show
 from .servers import CONTENDERS
@@ -17,9 +19,11 @@ Rows = list[Sequence[str]]
 THROUGHPUT = ("publish", "fanout 100", "fanout 1,000", "fanout 5,000", "spread")
 OURS = ("daphne", "runpushserver", "uvicorn", "uvicorn-tuned")
 
-#: Sizing: a core is planned to be so busy, and a client waits for a message so long.
+#: Sizing: a core is planned to be so busy, and a client waits for a message so long, in
+#: polls that end without one after the default of a location's timeout.
 BUSY = 0.5
 PAUSES = (10, 60)
+TIMEOUT = SubscriberLocation.timeout
 NONE = "–"
 
 
@@ -50,6 +54,11 @@ def _machine(machine: dict[str, Any], found: Found) -> list[str]:
     others = [f"{name} {machine[name]}" for name in list(machine)[2:]]
     turns = max((len(each.values) for each in found.values()), default=0)
     busy = max((each.load or 0 for each in found.values()), default=0)
+    served = [
+        each.more["server_cpu_pct"]
+        for each in found.values()
+        if "server_cpu_pct" in each.more and not each.scenario.startswith("redis")
+    ]
     spreads = [
         (max(each.ratios) - min(each.ratios)) / each.ratio / 2
         for each in found.values()
@@ -59,8 +68,9 @@ def _machine(machine: dict[str, Any], found: Found) -> list[str]:
         f"Measured on {processor}, {count} cores, with {', '.join(others)}; medians of"
         f" {turns} turns, whose ratios typically differ by"
         f" ±{median(spreads or [0]):.0%}. The core of the load generator was busy"
-        f" {busy:.0f} % of the time at most."
+        f" {busy:.0f} % of the time at most"
     )
+    text += f", that of a server {median(served):.0f} % as a rule." if served else "."
     return wrap(text, 88)
 
 
@@ -152,7 +162,10 @@ def _sizing(machine: dict[str, Any], found: Found) -> list[str]:
         if not all(key in found for key in keys):
             continue
         delivered, published, held = (found[key].value for key in keys)
-        clients = [f"{_round(delivered * BUSY * pause):,}" for pause in PAUSES]
+        clients = [
+            f"{_round(delivered * BUSY * pause / (1 + pause // TIMEOUT)):,}"
+            for pause in PAUSES
+        ]
         memory = f"{held * 10_000 / 2**20:.0f} MiB"
         constants = (show(delivered), show(published), f"{_kib(held)} KiB")
         rows.append((CONTENDERS[server].title, *constants, *clients, memory))

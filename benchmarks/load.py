@@ -1,8 +1,8 @@
 """The load generator: one C file, compiled when it is first needed.
 
 It is a single thread on epoll that checks every answer byte for byte. That it is never
-what limits a result shows in the share of its core that it was busy, which is in every
-table: the server's core is busy all the time while this one has time left.
+what limits a result shows in the share of its core that it was busy, which is told with
+each line, beside the server's in the JSON file: this one has time left.
 """
 
 from __future__ import annotations

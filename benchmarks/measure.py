@@ -26,7 +26,7 @@ class Result:
         values: Of each turn.
         ratios: To the floor in the same turn; empty if that was not measured.
         load: How busy the load generator's core was at most, in percent.
-        more: What else is worth keeping, of the last turn.
+        more: What else is worth keeping, of the turn in the middle.
     """
 
     scenario: str
@@ -95,6 +95,7 @@ def _sum_up(
     scenario: Scenario, server: str, mine: dict[int, Reading], floor: dict[int, Reading]
 ) -> Result:
     loads = [each.load for each in mine.values() if each.load is not None]
+    by_value = sorted(mine.values(), key=lambda reading: reading.value)
     return Result(
         scenario.name,
         scenario.unit,
@@ -102,5 +103,5 @@ def _sum_up(
         [each.value for each in mine.values()],
         [mine[turn].value / floor[turn].value for turn in mine if turn in floor],
         max(loads, default=None),
-        list(mine.values())[-1].more,
+        by_value[(len(by_value) - 1) // 2].more,
     )

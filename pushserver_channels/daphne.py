@@ -57,7 +57,7 @@ class Inbox:
     """What the client of a request does, for its application to receive.
 
     A tenth of the size of an ``asyncio.Queue``, of which Daphne makes one for each
-    request: only one task ever receives, and nobody waits for room.
+    request: it is mostly one task that receives, and nobody waits for room.
     """
 
     __slots__ = ("_arrival", "_messages")
@@ -74,7 +74,9 @@ class Inbox:
     async def get(self) -> Message:
         while not self._messages:
             if self._arrival is not None and not self._arrival.done():
-                raise RuntimeError("Another task receives what the client does.")
+                # Another task receives: after it, or in its place if it gives up.
+                await asyncio.wait([self._arrival])
+                continue
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
         return self._messages.pop(0)
@@ -95,9 +97,15 @@ class Request(WebRequest):
 
     def handle_reply(self, message: Message) -> None:
         channel = None if self.finished else self.channel
-        super().handle_reply(message)
-        if channel is not None:  # It is where the client has left.
+        if channel is None:
+            return  # The client has left.
+        try:
+            super().handle_reply(message)
             channel.flush()
+        except TypeError:
+            # A body that is no bytes leaves an answer that never comes to its end.
+            channel.loseConnection()
+            raise
 
 
 class Connection(HTTPChannel):

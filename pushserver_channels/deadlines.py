@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
+from itertools import takewhile
+from math import inf
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
+
+#: Seconds that an item may be late, so that those due about now are looked for once.
+PRECISION = 0.01
 
 
 class Deadlines(Generic[Item]):
@@ -45,11 +50,13 @@ class Deadlines(Generic[Item]):
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
-        while self._due:
-            item, due = next(iter(self._due.items()))
-            if due > now:
-                # The one that the timer was for may have gone, or started anew.
-                self._timer = self._loop.call_at(due, self._look)
-                break
-            del self._due[item]
-            self._expire(item)
+        # Found in one go: to look for the first in a dict is to walk past the places of
+        # all who were there before it.
+        for item in list(takewhile(lambda item: self._due[item] <= now, self._due)):
+            # It may have gone, or started anew, when one before it was due.
+            if self._due.get(item, inf) <= now:
+                del self._due[item]
+                self._expire(item)
+        if self._due and self._timer is None:
+            due = next(iter(self._due.values()))
+            self._timer = self._loop.call_at(max(due, now + PRECISION), self._look)

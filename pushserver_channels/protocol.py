@@ -20,6 +20,10 @@ Headers = list[tuple[bytes, bytes]]
 #: Seconds over which clients are spread that a stopping server sends away.
 RETRY_AFTER = (1, 5)
 
+#: Bytes of a header for which an answer is remembered: a client could fill the memory
+#: with longer ones.
+REMEMBERED = 512
+
 #: 9999-12-31T23:59:59Z.
 LAST_SECOND = 253_402_300_799
 
@@ -68,11 +72,14 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
     tag = headers.get(b"if-none-match")
     if date is None and tag is None:
         return START
-    return _parse_message_id(date, tag)
+    return _parse_message_id(
+        None if date is None else date.strip(), None if tag is None else tag.strip()
+    )
 
 
 # All who wait on a channel name the same message, and to read a date takes as long as
-# all else that their requests need. (What cannot be read is not remembered.)
+# all else that their requests need. (What cannot be read is not remembered, and what
+# can be is short, without the space around it.)
 @lru_cache(maxsize=1024)
 def _parse_message_id(date: bytes | None, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
@@ -83,7 +90,7 @@ def _parse_message_id(date: bytes | None, tag: bytes | None) -> MessageId:
 
 def parse_tag(value: bytes) -> int:
     """Return the number of an ``If-None-Match``: ``3``, ``"3"`` or ``W/"3"``."""
-    text = value.decode("latin-1").strip()
+    text = value.strip().decode("latin-1")
     match = _TAG.fullmatch(text)
     if match is None:
         raise InvalidMessageId("If-None-Match", text[:80], "a number as in an Etag")
@@ -92,7 +99,7 @@ def parse_tag(value: bytes) -> int:
 
 def parse_date(value: bytes) -> int:
     """Return the seconds of Unix time of an HTTP date (RFC 9110, section 5.6.7)."""
-    text = value.decode("latin-1").strip()
+    text = value.strip().decode("latin-1")
     try:
         if not _DATE.fullmatch(text):
             raise ValueError(text)
@@ -195,9 +202,14 @@ _INFO_TYPES = {
 }
 
 
-@lru_cache(maxsize=256)
 def choose_info_type(accept: bytes) -> str:
     """Return the first known media type of an ``Accept``, else ``text/plain``."""
+    find = _find_info_type
+    return find(accept) if len(accept) <= REMEMBERED else find.__wrapped__(accept)
+
+
+@lru_cache(maxsize=256)
+def _find_info_type(accept: bytes) -> str:
     for part in accept.decode("latin-1").split(","):
         media_type = part.partition(";")[0].strip().lower()
         if media_type in _INFO_TYPES:

@@ -7,7 +7,11 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -15,10 +19,12 @@ from benchmarks.chart import SCENARIOS as ROWS
 from benchmarks.chart import SERVERS as DRAWN
 from benchmarks.chart import build_chart
 from benchmarks.documentation import TABLES, fill_in
-from benchmarks.measure import Result
+from benchmarks.measure import Result, measure
+from benchmarks.processes import Server
 from benchmarks.report import build_table
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.servers import CONTENDERS
+from benchmarks.scenarios.base import Effort, Reading, Scenario
+from benchmarks.servers import CONTENDERS, Contender
 from tests.servers import ROOT
 
 MACHINE = {"processor": "A processor", "cores": 2, "Python": "3.11"}
@@ -61,6 +67,26 @@ def test_quick_run() -> None:
     assert "of its floor" in ours
 
 
+def test_turns() -> None:
+    """A result is the median of its turns, and so are the details beside it."""
+    values = iter([(3.0, 30.0), (1.0, 10.0), (2.0, 5.0)])
+
+    def read(contender: Contender, server: Server, effort: Effort) -> Reading:
+        value, detail = next(values)
+        return Reading(value, load=detail, more={"detail": detail})
+
+    @contextmanager
+    def start(env: dict[str, str]) -> Iterator[Any]:
+        yield None
+
+    contender = Contender("uvicorn-bare", "bare", "uvicorn-bare", start)
+    scenario = Scenario("idle", "bytes", read, (contender.name,))
+    with patch.dict(CONTENDERS, {contender.name: contender}):
+        [result] = measure([scenario], None, Effort(turns=3), lambda text: None)
+    assert (result.value, result.more) == (2.0, {"detail": 5.0})
+    assert (result.ratio, result.load) == (1.0, 30.0)
+
+
 def test_floors() -> None:
     """Where a server is measured beside others, one is divided by the other."""
     for scenario in sum(SCENARIOS.values(), ()):
@@ -69,6 +95,16 @@ def test_floors() -> None:
             alone = scenario.name.startswith(("grow", "churn"))
             divided = name in floors or CONTENDERS[name].floor in scenario.servers
             assert alone or divided, scenario.name
+
+
+def test_sizing() -> None:
+    """A client that waits longer than a poll lasts costs more than its messages."""
+    page = fill_in((ROOT / "docs/performance.rst").read_text(), MACHINE, make_results())
+    sizing = page.partition(".. results: sizing")[2]
+    lines = sizing.splitlines()
+    row = next(line for line in lines if line.startswith("ours, uvicorn  "))
+    # Half of 2,000 requests a second: one for each message, in a minute one more.
+    assert row.split()[-4:-2] == ["10,000", "30,000"]
 
 
 def test_table() -> None:

@@ -34,6 +34,7 @@ def measure(
         report["deliveries_per_s"],
         report["client_cpu_pct"],
         {
+            "server_cpu_pct": report["server_cpu_pct"],
             "p50_ms": report["p50_ms"],
             "p99_ms": report["p99_ms"],
             **{fault: report[fault] for fault in load.FAULTS},

@@ -60,17 +60,17 @@ def _read(reports: dict[int, dict[str, float]], more: dict[str, float]) -> Readi
 
 
 GROW = (
-    Scenario("grow channels", UNIT, measure_channels, ("uvicorn",), turns=2),
+    Scenario("grow channels", UNIT, measure_channels, ("uvicorn",), turns=3),
     Scenario(
         "grow messages",
         UNIT,
         measure_messages,
         ("uvicorn",),
-        turns=2,
+        turns=3,
         # All of them are kept.
         env={"BENCHMARK_MAX_MESSAGES": "0"},
     ),
     Scenario(
-        "grow held", UNIT, measure_held, ("daphne", "runpushserver", "uvicorn"), turns=2
+        "grow held", UNIT, measure_held, ("daphne", "runpushserver", "uvicorn"), turns=3
     ),
 )

@@ -49,5 +49,5 @@ def settle(server: Server, effort: Effort) -> int:
     return memory
 
 
-IDLE = Scenario("idle", UNIT, measure, EVERYBODY, turns=2)
-REDIS_IDLE = Scenario("redis idle", UNIT, measure, REDIS, turns=2)
+IDLE = Scenario("idle", UNIT, measure, EVERYBODY, turns=3)
+REDIS_IDLE = Scenario("redis idle", UNIT, measure, REDIS, turns=3)

@@ -10,6 +10,7 @@ from pushserver.conf import PublisherLocation
 from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
+    REMEMBERED,
     Headers,
     build_channel_info,
     check_content_type,
@@ -32,7 +33,13 @@ def remember_who_is_inside(location: PublisherLocation) -> IsInside | None:
     """
     if location.allow_from is None:
         return None
-    return lru_cache(maxsize=128)(partial(is_inside, location.allow_from))
+    find = partial(is_inside, location.allow_from)
+    remember = lru_cache(maxsize=128)(find)
+
+    def look_up(client: str | None, hops: str) -> bool:
+        return (remember if len(hops) <= REMEMBERED else find)(client, hops)
+
+    return look_up
 
 
 class PublisherConsumer(PushConsumer):

@@ -8,7 +8,6 @@ after which ``idle`` connections are closed, and ``lonely`` applications cancell
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import sys
 from collections import Counter
@@ -43,7 +42,6 @@ class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc
 
     def listen_success(self, listening: Any) -> None:
         super().listen_success(listening)
-        self.port = listening
         self.http_factory._logFormatter = self.format_line
         self.http_factory.timeOut = settings.get("idle", 60)
 
@@ -58,8 +56,6 @@ class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc
             "timers": len(reactor.getDelayedCalls()),  # type: ignore[attr-defined]
             "counted": dict(counted),
             "loop": type(asyncio.get_running_loop()).__module__,
-            "backlog": self.port.backlog,
-            "thresholds": gc.get_threshold(),
         }
 
 
@@ -128,6 +124,21 @@ async def lonely(exchange: Exchange) -> None:
         counted["cancelled"] += 1
 
 
+async def text(exchange: Exchange) -> None:
+    await exchange.start(200)
+    await exchange.part("no bytes", more=False)  # type: ignore[arg-type]
+
+
+async def share(exchange: Exchange) -> None:
+    receiving = [asyncio.create_task(exchange.receive()) for _ in range(3)]
+    assert (await receiving[0])["type"] == "http.request"
+    receiving[1].cancel()
+    await exchange.start(200)
+    await exchange.part(b"shared")
+    assert (await receiving[2])["type"] == "http.disconnect"
+    counted["shared"] += 1
+
+
 async def fail(exchange: Exchange) -> None:
     raise ValueError("before the answer")
 
@@ -155,6 +166,8 @@ answers = {
     "/lonely": lonely,
     "/fail": fail,
     "/fail-late": fail_late,
+    "/text": text,
+    "/share": share,
     "/socket": socket,
 }
 

@@ -219,11 +219,25 @@ async def test_failing() -> None:
             assert (await wire.ask("GET", "/small")).body == b"small"
             await wire.send(request("GET", "/fail-late"))
             assert (await wire.rest()).endswith(b"first")
+        async with await Wire.open(server.port) as wire:
+            await wire.send(request("GET", "/text"))
+            assert await wire.rest() == b""
         await until(lambda: server.has(0))
         said = server.log()
         assert said.count("ValueError: before the answer") == 1
         assert said.count("ValueError: in the answer") == 1
+        assert said.count("TypeError: ") == 1
         ends_well(server, complains=True)
+
+
+async def test_tasks_that_receive_at_once() -> None:
+    """Several tasks of an application may receive, also when one of them gives up."""
+    with Inside("tuned") as server:
+        async with await Wire.open(server.port) as wire:
+            await wire.send(request("GET", "/share"))
+            assert b"shared" in await wire.reader.readuntil(b"shared")
+        await until(partial(server.has_counted, "shared", 1))
+        ends_well(server)
 
 
 @tuned_kinds

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from pushserver.conf import PublisherLocation, get_settings
+from pushserver_channels.consumers.publisher import remember_who_is_inside
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import build_date, parse_date
@@ -500,6 +503,24 @@ async def test_who_may_publish(
         "POST", "/send-update/a", headers, b"news", client=[client, 1]
     )
     assert answer.status == 202
+
+
+def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
+    """Memory cannot be filled with long X-Forwarded-For headers."""
+    serve(publisher={"allow_from": ["127.0.0.1"]})
+    location = get_settings().locations[0]
+    assert isinstance(location, PublisherLocation)
+    is_inside = remember_who_is_inside(location)
+    assert is_inside is not None
+    size = 1_000_000
+    tracemalloc.start()
+    try:
+        for i in range(3):
+            assert not is_inside("127.0.0.1", "x" * size + str(i))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < size
 
 
 async def test_anybody_may_subscribe(serve: Serve) -> None:

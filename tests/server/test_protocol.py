@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -188,6 +190,7 @@ def test_tags(text: bytes, tag: int) -> None:
         b"\xb3",
         "٣".encode(),
         b"9" * 5000,
+        b"\xa0" * 60 + b"3",
     ],
 )
 def test_what_is_no_tag(text: bytes) -> None:
@@ -408,6 +411,27 @@ def test_channel_info_of_an_empty_channel() -> None:
 def test_accept(accept: bytes, media_type: str) -> None:
     """The first known media type of the list is taken, else plain text."""
     assert choose_info_type(accept) == media_type
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t", b"\xa0"])
+def test_long_headers_are_not_remembered(space: bytes) -> None:
+    """Memory cannot be filled with long headers: no answer to one is remembered."""
+    padding = space * 1_000_000
+    tracemalloc.start()
+    try:
+        for i in range(3):
+            headers = {
+                b"if-modified-since": padding + build_date(NOVEMBER + i),
+                b"if-none-match": padding + b"%d" % i,
+            }
+            with suppress(InvalidMessageId):
+                parse_message_id(headers)
+            choose_info_type(headers.pop(b"if-none-match"))
+        del headers
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < len(padding)
 
 
 @given(st.binary(max_size=80))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+
+from pushserver_channels.deadlines import Deadlines
+
+from .exchanges import until
+
+
+async def test_order() -> None:
+    """All that are due at once expire, in the order in which they were added."""
+    expired: list[int] = []
+    deadlines: Deadlines[int] = Deadlines(0.01, expired.append)
+    for number in range(1_000):
+        deadlines.add(number)
+    deadlines.add(0)
+    deadlines.discard(1)
+    deadlines.discard(-1)
+    await until(lambda: len(expired) == 999)
+    assert expired == [*range(2, 1_000), 0]
+
+
+async def test_what_an_expiry_does() -> None:
+    """What is discarded or added anew by an expiry is not due by the old time."""
+    expired: list[tuple[str, float]] = []
+    loop = asyncio.get_running_loop()
+
+    def expire(item: str) -> None:
+        expired.append((item, loop.time()))
+        if len(expired) == 1:
+            deadlines.discard("discarded")
+            deadlines.add("anew")
+
+    deadlines: Deadlines[str] = Deadlines(0.05, expire)
+    for item in ("first", "discarded", "anew", "last"):
+        deadlines.add(item)
+    await until(lambda: len(expired) == 3)
+    assert [item for item, _ in expired] == ["first", "last", "anew"]
+    assert expired[-1][1] - expired[0][1] >= 0.05
+
+
+async def test_later_items() -> None:
+    """What is added when others wait already has its whole time."""
+    expired: list[str] = []
+    deadlines: Deadlines[str] = Deadlines(0.05, expired.append)
+    deadlines.add("early")
+    await asyncio.sleep(0)
+    added = asyncio.get_running_loop().time()
+    deadlines.add("late")
+    await until(lambda: expired == ["early", "late"])
+    assert asyncio.get_running_loop().time() - added >= 0.05
