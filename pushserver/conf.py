@@ -110,7 +110,8 @@ class RedisStoreSettings(StoreSettings):
     told_apart_by: ClassVar[str] = "key_prefix"
 
     max_channels: int = setting(uncounted, default=0)
-    url: str | None = setting(redis_url, default=None)
+    # It may hold a password, which reports of errors shall not show.
+    url: str | None = setting(redis_url, default=None, repr=False)
     host: str = setting(text, default="127.0.0.1")
     port: int = setting(port, default=6379)
     database: int = setting(count, default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -339,6 +340,7 @@ class HubRegistry:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hubs: dict[str, Hub] = {}
+        self._hubs_of_parent: dict[str, Hub] = {}
         self._stopping: asyncio.AbstractEventLoop | None = None
         self._address: Sequence[Any] | None = None  # The last one.
         self._addresses: set[tuple[Any, ...]] = set()
@@ -410,11 +412,23 @@ class HubRegistry:
     def reset(self) -> None:
         """Forget all hubs and what their stores hold."""
         for hub in self._hubs.values():
-            hub.store.close()
+            if not hub.loop.is_closed():
+                hub.store.close()
         self._hubs = {}
+
+    def leave_to_parent(self) -> None:
+        """Hear that this is a child process, where nobody runs its parent's loop.
+
+        The parent's hubs are kept as they are: to let go of them could take the
+        parent's connections out of what both wait with.
+        """
+        self._hubs_of_parent, self._hubs = self._hubs, {}
+        self._loop = None
 
 
 hubs = HubRegistry()
+if hasattr(os, "register_at_fork"):  # Windows has none.
+    os.register_at_fork(after_in_child=hubs.leave_to_parent)
 
 
 def _reset(**change: Any) -> None:

@@ -59,7 +59,9 @@ class ChannelLayerStore(MemoryStore):
     * A client that moves to a process which gets the message it has only later than in
       :data:`UNDER_WAY` seconds is sent it twice.
     * 201 tells of subscribers of the publisher's process only, and so does the channel
-      info. A process without a push server publishes blindly.
+      info. A process without a push server publishes blindly, and does not number what
+      it sends: if that does not come to a process, nothing is told there until a
+      process with one publishes on that channel too.
 
     Loss is not silent, though it may be told late: each message says which one was
     before it, and what a process sends is numbered, so that a process to which

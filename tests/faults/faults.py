@@ -105,6 +105,11 @@ def kill_redis(world: World) -> None:
     world.valkey.start()
 
 
+def kill_redis_after_snapshot(world: World) -> None:
+    world.valkey.run("SAVE")
+    kill_redis(world)
+
+
 def kill_master(world: World) -> None:
     master = world.cluster.masters[0] if world.servers_of == "cluster" else world.valkey
     master.stop(signal.SIGKILL)
@@ -196,6 +201,12 @@ FAULTS = (
         "Redis is killed and started again, and has its data (``appendfsync always``)",
         kill_redis,
         world={"persistent": True},
+    ),
+    Fault(
+        "old-data",
+        "Redis is killed and started again with an older snapshot",
+        kill_redis_after_snapshot,
+        may_lose="What came after the snapshot is gone.",
     ),
     Fault(
         "kill-empty-redis",

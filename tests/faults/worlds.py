@@ -103,7 +103,9 @@ class World:
             self.valkey.env.update(self._clock_environment())
         stack.enter_context(self.valkey)
         # The store was there long before the fault: ids that it has lost are old.
-        self.valkey.run("SET", "pushserver:{00}:mark", 1)
+        with self.valkey.client() as client:
+            run_id = client.info("server")["run_id"]
+            client.set("pushserver:{00}:mark", f"1 {run_id}")
         if self.servers_of == "sentinel":
             replica = stack.enter_context(Valkey())
             replicate(replica, self.valkey)

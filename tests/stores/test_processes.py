@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -155,3 +156,46 @@ def test_one_process_that_is_restarted(valkey: Valkey, channel_id: str) -> None:
         assert answer.content == b"news"
         assert "Push-Gap" in answer.headers
         assert "Push-Gap" not in httpx.get(subscriber).headers
+
+
+#: What a view does that forks in the process of a server.
+FORK = """
+import asyncio
+import os
+import os
+import signal
+import sys
+import django
+django.setup()
+from asgiref.sync import sync_to_async
+from pushserver.updates import send_update
+from pushserver_channels.hubs import hubs
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(send_update(sys.argv[1], {"by": "the child"}).status - 202)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+async def serve():
+    hubs.serve()
+    await hubs.get("default").create(sys.argv[1])
+    assert await sync_to_async(fork)() == 0
+    info = await hubs.get("default").info(sys.argv[1])
+    assert info.messages == 1, info
+
+asyncio.run(serve())
+"""
+
+
+def test_a_fork_of_a_server_publishes(valkey: Valkey, channel_id: str) -> None:
+    """A process that a server forks publishes, too, and its parent goes on."""
+    subprocess.run(
+        # Pythons from 3.12 on warn of it: there are threads.
+        [sys.executable, "-W", "ignore", "-c", FORK, channel_id],
+        cwd=ROOT,
+        env={**os.environ, **site_environment("redis", valkey)},
+        check=True,
+        timeout=60,
+    )

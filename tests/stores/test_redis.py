@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import logging
 import signal
 import ssl
 import subprocess
 import sys
+import traceback
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -33,7 +36,7 @@ from pushserver_channels.stores import make_store
 from pushserver_channels.stores.redis import RedisStore, servers
 from pushserver_channels.stores.redis.store import Unanswered
 from tests.proxies import Proxy
-from tests.servers import ROOT
+from tests.servers import ROOT, free_port
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
 
 from .conftest import Audience, make_redis_store
@@ -419,6 +422,45 @@ async def test_published_while_cut_off(
     assert heard(here) == [b"1", b"2", b"3", b"4", b"5"]
 
 
+async def test_refused_after_a_cut(
+    make: MakeStore,
+    valkey: Valkey,
+    proxy: Proxy,
+    soon: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who waits is handed what was missed also if Redis at first refuses to tell."""
+    here, there = make(url_of(proxy)), make()
+    await wait(here)
+    await append(there, b"1")
+    await until(lambda: heard(here) == [b"1"])
+    proxy.cut()
+    await append(there, b"2")
+    key = here._find("a").keys[0]
+    valkey.run("RENAME", key, f"{key} elsewhere")
+    valkey.run("SET", key, "no stream")
+    proxy.mend()
+    await until(lambda: "Redis refuses" in caplog.text)
+    valkey.run("RENAME", f"{key} elsewhere", key)
+    await until(lambda: heard(here) == [b"1", b"2"])
+    await append(there, b"3")
+    await until(lambda: heard(here) == [b"1", b"2", b"3"])
+
+
+@pytest.mark.usefixtures("push_server")
+def test_event_loops_one_after_the_other() -> None:
+    """What an event loop has left open when it ended is no matter to the next one."""
+
+    async def publish() -> bool:
+        return (await hubs.get("default").publish("a", b"", None))[1].messages > 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert [asyncio.run(publish()) for _ in range(2)] == [True, True]
+        hubs.reset()
+        gc.collect()
+
+
 async def test_published_while_half_open(
     make: MakeStore, proxy: Proxy, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,6 +493,24 @@ async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
     assert appended.delivered
     assert await kept(other) == [b"1", b"2", *more]
     assert heard(other) == [b"2", *more]
+
+
+async def test_an_answer_that_is_lost_to_a_message_that_is_gone(
+    make: MakeStore, proxy: Proxy
+) -> None:
+    """A message that may have been there and dropped is not sent again."""
+    store, other = make(url_of(proxy), max_messages=1), make(max_messages=1)
+    await append(store, b"1")
+    await wait(other)
+    proxy.lose_answers()
+    appending = asyncio.create_task(append(store, b"2"))
+    await until(lambda: heard(other) == [b"2"])
+    proxy.cut()
+    await append(other, b"3")
+    proxy.mend()
+    with pytest.raises(Unanswered):
+        await appending
+    assert heard(other) == [b"2", b"3"]
 
 
 async def oldest(store: RedisStore) -> Message:
@@ -576,6 +636,40 @@ async def test_a_restart(
         assert await kept(there) == ([b"1", b"2"] if persistent else [b"2"])
 
 
+async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
+    """Where a restart has lost the newest messages, who comes back is told of the gap,
+    and who waits is handed nothing twice."""
+    with Valkey() as own:
+        here, there = make(own.url), make(own.url)
+        await wait(here)
+        first = await append(there, b"1")
+        own.run("SAVE")
+        lost = await append(there, b"lost")
+        other = await append(there, b"lost", "b")
+        await until(lambda: heard(here) == [b"1", b"lost"])
+        own.stop(signal.SIGKILL)
+        own.start()
+        await until(lambda: (line := here._network.parts[0].line) and not line.error)
+        after = await publish_at_last(there, b"2")
+        assert after.id > lost.id
+        gap = after.gap_after(first.id)
+        assert gap is not None
+        assert lost.id < gap
+        assert (await append(there, b"2", "b")).gap_after(other.id) is not None
+        assert (await append(there, b"3")).previous == after.id
+        await until(lambda: b"3" in heard(here))
+        assert heard(here) == [b"1", b"lost", b"2", b"3"]
+        assert await kept(there) == [b"1", b"2", b"3"]
+
+
+async def test_a_redis_that_tells_nothing_of_itself(make: MakeStore) -> None:
+    """A user who may not ask Redis for its run publishes all the same."""
+    with Valkey("--user", "push", "on", "nopass", "~*", "&*", "+@all", "-info") as own:
+        store = make(f"redis://push:any@127.0.0.1:{own.port}/0")
+        first = await append(store, b"1")
+        assert (await append(store, b"2")).previous == first.id
+
+
 async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
     """A Redis that is full refuses messages, says so once, and keeps what it has."""
     with Valkey("--maxmemory-policy", "noeviction") as own:
@@ -624,6 +718,16 @@ async def test_a_password(make: MakeStore) -> None:
         store = make(f"redis://push:wrong@127.0.0.1:{own.port}/3")
         with pytest.raises(StoreUnavailable):
             await append(store, b"2")
+
+
+async def test_a_unix_socket(make: MakeStore, tmp_path: Path) -> None:
+    """Redis is asked over a socket of this machine too."""
+    socket = tmp_path / "redis.sock"
+    with Valkey("--unixsocket", str(socket)):
+        store = make(f"unix://{socket}?db=1")
+        await wait(store)
+        assert (await store.append("a", b"1", None)).delivered
+        assert await kept(store) == [b"1"]
 
 
 async def test_no_permission_to_subscribe(make: MakeStore) -> None:
@@ -701,12 +805,23 @@ async def test_sentinel(make: MakeStore) -> None:
             sentinel.wait_until_replicas(1)
             here, there = make(sentinel.url), make(sentinel.url)
             await wait(here)
-            await append(there, b"1")
+            before = await append(there, b"1")
             await until(lambda: heard(here) == [b"1"])
             master.stop(signal.SIGKILL)
-            await publish_at_last(there, b"2")
+            after = await publish_at_last(there, b"2")
             await until(lambda: heard(here) == [b"1", b"2"])
             assert await kept_at_last(here) == [b"1", b"2"]
+            # Nobody knows what the replica had not yet got.
+            assert after.gap_after(before.id) is not None
+
+
+async def test_no_sentinel(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
+    """Where no sentinel names a master, the log says so, and no password."""
+    url = f"redis+sentinel://:sesame@127.0.0.1:{free_port()}/main"
+    with pytest.raises(StoreUnavailable):
+        await append(make(f"{url}?sentinel_password=sesame"))
+    assert "No sentinel names a master of 'main'." in caplog.text
+    assert "sesame" not in caplog.text
 
 
 async def test_cluster(make: MakeStore) -> None:
@@ -941,6 +1056,19 @@ def test_a_url_is_not_told() -> None:
     assert "sesame" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["", "+sentinel", "+cluster"])
+@pytest.mark.parametrize("mark", "/#?")
+def test_a_password_is_not_told(kind: str, mark: str) -> None:
+    """A URL is refused without a word of a password that was not quoted."""
+    url = f"redis{kind}://user:sesame{mark}open@localhost:6379/service"
+    settings = RedisStoreSettings(type="redis", url=url)
+    with pytest.raises(ImproperlyConfigured, match="%2F") as error:
+        make_store(settings)
+    told = "".join(traceback.format_exception(error.value))
+    assert "sesame" not in told
+    assert "sesame" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -949,6 +1077,8 @@ def test_a_url_is_not_told() -> None:
         "redis+cluster://localhost,:6379",
         "redis+cluster://::1",
         "redis+cluster://[::1]x",
+        "redis://localhost/one",
+        "redis+sentinel://localhost/service/one",
         "redis://localhost?no_such_option=1",
         "redis+cluster://localhost?no_such_option=1",
     ],

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -124,6 +125,11 @@ class Line:
         connection: A connection of redis-py that is open.
         on_push: Hears what was published: a kind, a bell and bytes.
         on_end: Hears, once, that the line has ended and why.
+
+    Attributes:
+        error: Why it has ended, None if it has not.
+        run_id: The run of Redis: a restart, or another server, may have lost what was
+            accepted before. ``-`` if it has not, or does not tell.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class Line:
         on_end: Callable[[Line, LineError], None],
     ) -> None:
         self.error: LineError | None = None
+        self.run_id = "-"
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._on_push = on_push
@@ -155,8 +162,17 @@ class Line:
         connection: Connection,
         on_push: Callable[[Push], None],
         on_end: Callable[[Line, LineError], None],
+        *,
+        keeps: bool,
     ) -> Line:
-        """Connect, and return the line once the server has told its time."""
+        """Connect, and return the line once the server has told its time.
+
+        Args:
+            connection: A connection of redis-py.
+            on_push: As of the line.
+            on_end: As of the line.
+            keeps: Whether a server with an append-only file has all that was accepted.
+        """
         try:
             await connection.connect()
         except BaseException:
@@ -164,7 +180,10 @@ class Line:
             raise
         line = cls(connection, on_push, on_end)
         try:
+            asking = line.ask("INFO", "server", "persistence")
             seconds, microseconds = await line.ask("TIME")
+            with suppress(Refused):
+                line.run_id = _read_run_id(await asking, keeps)
         except BaseException:
             line.end(LineLost("Connecting was given up."))
             raise
@@ -238,7 +257,10 @@ class Line:
             self._sender.cancel()
         while self._questions:
             _fail(self._questions.popleft().answer, error.again())
-        self._closing = self._loop.create_task(self._connection.disconnect(nowait=True))
+        # A loop that is closed, as after each test of a site, disconnects nobody.
+        if not self._loop.is_closed():
+            disconnecting = self._connection.disconnect(nowait=True)
+            self._closing = self._loop.create_task(disconnecting)
         self._on_end(self, error)
 
     async def wait_closed(self) -> None:
@@ -317,6 +339,14 @@ def pack(command: Iterable[str | bytes | int]) -> bytes:
     for word in words:
         parts += (b"$%d\r\n" % len(word), word, b"\r\n")
     return b"".join(parts)
+
+
+def _read_run_id(info: bytes, keeps: bool) -> str:
+    """Return the run of Redis from what it tells of itself."""
+    facts = dict(line.partition(b":")[::2] for line in info.split(b"\r\n"))
+    if keeps and facts.get(b"aof_enabled") == b"1":
+        return "-"
+    return facts.get(b"run_id", b"").decode() or "-"
 
 
 def _fail(answer: asyncio.Future[Any], error: LineError) -> None:

@@ -127,7 +127,11 @@ class Network:
 
     async def _dial(self, address: Address) -> Line:
         opening = Line.open(
-            self._servers.connection(address), self._on_push, self._hang_up
+            self._servers.connection(address),
+            self._on_push,
+            self._hang_up,
+            # There are several if each has an address: others may lag behind.
+            keeps=not address,
         )
         try:
             line = await asyncio.wait_for(opening, ANSWER_TIMEOUT)

@@ -14,9 +14,10 @@ class Reply(NamedTuple):
 
     Attributes:
         status: ``ok``, ``none`` if there is no such channel, ``late`` if it came to its
-            turn too late.
+            turn too late to know what became of it, or to matter.
         info: What is known of the channel.
-        previous: The id before that of an appended message.
+        previous: The id before that of an appended message; where nothing was found in
+            the stream, the store's mark.
         entry: What was found in the stream.
     """
 

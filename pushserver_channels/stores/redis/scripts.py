@@ -11,14 +11,13 @@ a hash of what else is known of it:
     The id of its last message, kept or not.
 ``past_time``, ``past_tag``
     The last id it had before it was deleted or forgotten: ids go on from there.
-``before``
-    What stands for the id before its first one, if the store knows nothing of it.
 
 The hash outlives the channel by :data:`GRACE` seconds, so that ids go on when a channel
-is made again, also if the clock was set back. A store that is new or was emptied leaves
-a mark, an id that no message has: what it ever told before is older, what it tells from
-now on is newer. So a client that comes back to a store that lost its messages is told
-of the gap.
+is made again, also if the clock was set back. A store that is new, was emptied or may
+have lost its newest messages leaves a mark, an id that no message has: what it ever
+told before is older, what it tells from now on is newer. So a client that comes back to
+a store that lost messages is told of the gap. Beside the mark stands the run of Redis
+that it is of.
 """
 
 from __future__ import annotations
@@ -37,14 +36,15 @@ GRACE = 3600
 _ALLOWED_WHEN_FULL = "#!lua flags=allow-oom\n"
 
 # Each script gets the keys of a channel, the name of its bell, and words: the time (or
-# "now" for the server's clock), how many of its listeners do not count, and its own.
+# "now" for the server's clock), how many of its listeners do not count, the run of
+# Redis ("-" if that tells nothing), and its own.
 _BEGIN = """
 local messages, channel, mark, bell = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local words = {}
 for word in string.gmatch(ARGV[2], '%S+') do
   table.insert(words, word)
 end
-local now, uncounted = tonumber(words[1]), tonumber(words[2])
+local now, uncounted, run = tonumber(words[1]), tonumber(words[2]), words[3]
 if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
@@ -105,18 +105,18 @@ local function begin()
     -- Only the hash was lost: Redis evicts keys if it is told to.
     state.time, state.tag = string.match(newest[1], '(%d+)-(%d+)')
     redis.call('HSET', channel, 'time', state.time, 'tag', state.tag)
-    return
   end
-  local time = redis.call('GET', mark)
-  if not time then
-    time = second + 1
-    redis.call('SET', mark, time)
+end
+
+-- Returns the second of the mark, 0 if nothing was ever lost.
+local function marked()
+  local time, run_then = string.match(redis.call('GET', mark) or '', '^(%d+) ?(%S*)')
+  local is_known = run == '-' or run_then == '' or run_then == run
+  if not time or not is_known then
+    time = math.max(second, tonumber(time or 0)) + 1
+    redis.call('SET', mark, time .. ' ' .. run)
   end
-  if tonumber(time) > 0 then
-    state.past_time, state.past_tag = time, 0
-    redis.call('HSET', channel, 'past_time', time, 'past_tag', 0)
-    redis.call('HSET', channel, 'before', time .. '-0')
-  end
+  return tonumber(time)
 end
 
 -- Returns whether there is the channel, or makes it.
@@ -162,7 +162,7 @@ end
 """
 
 _APPEND = """
-local deadline, create, keep, token, since = unpack(words, 3)
+local deadline, create, keep, token, since = unpack(words, 4)
 local kind, body = ARGV[3], ARGV[4]
 if now > tonumber(deadline) then
   return 'late ' .. clock
@@ -171,20 +171,31 @@ expire()
 if not find(create == '1') then
   return 'none ' .. clock
 end
+local mark_time = marked()
+local mark_id = mark_time .. '-0'
 if since ~= '0' then
-  -- It was sent before, and perhaps it is there.
+  -- It was sent before, and perhaps it is there, or was and is there no more.
+  local newest = tonumber(state.time or state.past_time)
   for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', since)) do
     if entry[2][2] == token then
       state.time, state.tag = string.match(entry[1], '(%d+)-(%d+)')
       return describe(listeners(), entry[2][4])
     end
+    local previous = entry[2][4]
+    newest = previous ~= mark_id and tonumber(string.match(previous, '^%d+'))
+  end
+  if newest and newest >= tonumber(since) then
+    return 'late ' .. clock
   end
 end
-local previous = redis.call('HGET', channel, 'before') or ''
+local previous = ''
 if state.time then
   previous = state.time .. '-' .. state.tag
 end
 local last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
+if mark_time > tonumber(last_time or 0) then
+  last_time, last_tag, previous = mark_time, 0, mark_id
+end
 if last_time and tonumber(last_time) >= second then
   state.time, state.tag = last_time, last_tag + 1
 else
@@ -214,7 +225,7 @@ return describe(heard_by, previous)
 
 _NEXT = """
 expire()
-local create, start = unpack(words, 3)
+local create, start = unpack(words, 4)
 if not find(create == '1') then
   return 'none ' .. clock
 end
@@ -224,7 +235,7 @@ local entry = redis.call('XRANGE', messages, start, '+', 'COUNT', 1)[1]
 if entry then
   return {describe(0), entry}
 end
-return describe(0)
+return describe(0, marked() .. '-0')
 """
 
 _INFO = """
@@ -248,7 +259,7 @@ expire()
 if not find(false) then
   return 'none ' .. clock
 end
-local known = describe(redis.call(PUBLISH, bell, 'deletion ' .. words[3]))
+local known = describe(redis.call(PUBLISH, bell, 'deletion ' .. words[4]))
 forget()
 return known
 """

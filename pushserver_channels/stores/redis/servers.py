@@ -10,6 +10,7 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -52,16 +53,27 @@ class Servers(ABC):
         try:
             self._options: dict[str, Any] = {
                 "socket_connect_timeout": CONNECT_TIMEOUT,
-                "socket_keepalive": True,
+                # A socket of this machine knows neither network nor silence.
+                **({} if url.startswith("unix:") else {"socket_keepalive": True}),
                 **redis.parse_url(url),
                 "socket_timeout": None,  # How long to wait is the line's affair.
                 "protocol": 3,
             }
             self._class = self._options.pop("connection_class", redis.Connection)
+            # What redis-py cannot read it leaves out.
             self.database: int = self._options.get("db", 0)
+            if url.startswith("redis") and urlsplit(url).path.strip("/0123456789"):
+                raise ValueError
             self._try_options()
-        except (TypeError, ValueError) as error:
+        except TypeError as error:
             raise _unusable(f"cannot be used: {error}") from error
+        except ValueError:
+            # Its text may hold what stands before a slash in a password.
+            raise _unusable(
+                "cannot be used. Its port and its database must be numbers, its options"
+                " redis-py's; in a password write %2F for a slash, %23 for # and %3F"
+                " for a question mark."
+            ) from None
 
     def _try_options(self) -> None:
         """Take from the options of the URL what is not a connection's, and try them.
@@ -131,6 +143,11 @@ class SentinelServers(Servers):
         )
         try:
             host, port = await sentinel.discover_master(self._service)
+        except load("redis.exceptions").ConnectionError:
+            # Its text lists options of the sentinels; some redis-py tell the password.
+            raise LineLost(
+                f"No sentinel names a master of {self._service!r}."
+            ) from None
         finally:
             for client in sentinel.sentinels:
                 await client.aclose()
@@ -204,7 +221,11 @@ def _read_hosts(text: str, default_port: int) -> list[tuple[str, int]]:
         host = _HOST.fullmatch(each)
         port = 0 if host is None else int(host["port"] or default_port)
         if host is None or port not in range(1, 65536):
-            raise _unusable(f"names {each!r}, which is no host with a port.")
+            # Which one is not told: it may be the beginning of a password.
+            raise _unusable(
+                "does not name hosts with their ports, as in host:6379,host:6379; write"
+                " %2F for a slash in a password."
+            )
         hosts.append((host["ipv6"] or host["name"], port))
     return hosts
 

@@ -313,7 +313,7 @@ class RedisStore(Store):
                 self._scripts[script],
                 channel.keys,
                 channel.bell,
-                f"{self._told_clock()} {uncounted:d} {words}",
+                f"{self._told_clock()} {uncounted:d} {line.run_id} {words}",
                 *arguments,
                 then=read,
             )
@@ -396,25 +396,31 @@ class RedisStore(Store):
         """Hand on what was published while the bell was not heard."""
 
         def note(reply: Reply) -> None:
-            newest = reply.info.last_message_id
-            if reply.entry is None and newest >= (ear.newest or NOTHING):
-                ear.open()
+            if reply.entry is None:
+                newest, start = reply.info.last_message_id, ear.newest or NOTHING
+                if start <= max(newest, read_id(reply.previous) or NOTHING):
+                    ear.open()
 
         ear.is_catching_up = True
         try:
             while ear in ear.channel.part.ears and not ear.is_open:
                 words = f"1 {range_after(ear.newest or NOTHING)}"
-                reply = await self._ask("next", ear.channel, words, then=note)
+                try:
+                    reply = await self._ask("next", ear.channel, words, then=note)
+                except StoreUnavailable:
+                    if ear.channel.part.line is None:
+                        break  # It goes on when there is a connection.
+                    # Redis refuses for now, as one that is busy does.
+                    await asyncio.sleep(RETRY_AFTER[1])
+                    continue
                 if reply.entry is not None:
                     message = read_entry(reply.entry)
                     ear.newest = message.id
                     ear.heard += 1
                     self._audience.deliver(ear.channel.id, message)
                 elif not ear.is_open:
-                    # The store lost what it had; all that it has now was missed.
-                    ear.newest = NOTHING
-        except StoreUnavailable:
-            pass  # It goes on when there is a connection.
+                    # The store lost what it had; what it was given since was missed.
+                    ear.newest = read_id(reply.previous)
         finally:
             ear.is_catching_up = False
 
@@ -470,9 +476,8 @@ class RedisStore(Store):
         if line is not None:
             ear.used_at = self._now()
             touch = self._scripts["touch"]
-            self._network.start(
-                line.run(touch, channel.keys, channel.bell, f"{self._told_clock()} 0")
-            )
+            words = f"{self._told_clock()} 0 {line.run_id}"
+            self._network.start(line.run(touch, channel.keys, channel.bell, words))
 
     def _use_all(self) -> None:
         """Note that the channels are used on which somebody has waited for long."""
