@@ -37,7 +37,7 @@ from .shutdown import live
 from .stores import check_store
 from .types import Application, Receive, Scope, Send
 
-MakeConsumer = Callable[..., Application]
+MakeConsumer = Callable[[str], Application]
 Route = tuple[re.Pattern[str], MakeConsumer]
 
 
@@ -80,7 +80,7 @@ class PushLocations:
         for pattern, make_consumer in self._routes:
             channel_id = match_channel(pattern, path)
             if channel_id is not None:
-                return make_consumer(channel_id=channel_id)
+                return make_consumer(channel_id)
         return None
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
@@ -107,24 +107,16 @@ def _prepare_consumer(
     have each wait in one more coroutine.)
     """
     if isinstance(location, PublisherLocation):
-        return partial(
-            PublisherConsumer,
-            location=location,
-            server_headers=server_headers,
-            is_inside=remember_who_is_inside(location),
-        )
+        is_inside = remember_who_is_inside(location)
+        return partial(PublisherConsumer, location, server_headers, is_inside)
     assert isinstance(location, SubscriberLocation)
     polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
     passthrough = None
     if location.passthrough is not None and courier is not None:
         passthrough = Passthrough(courier, location.passthrough)
-    return partial(
-        polling[location.polling],
-        location=location,
-        server_headers=server_headers,
-        cross_origin=CrossOrigin(location.allow_origin, location.allow_credentials),
-        passthrough=passthrough,
-    )
+    consumer = polling[location.polling]
+    cross_origin = CrossOrigin(location.allow_origin, location.allow_credentials)
+    return partial(consumer, location, server_headers, cross_origin, passthrough)
 
 
 def _path(scope: Scope) -> str:

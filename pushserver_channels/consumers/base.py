@@ -50,8 +50,8 @@ class PushConsumer(AsyncHttpConsumer):
 
     Args:
         location: The location, from ``PUSH_SERVER['locations']``.
-        channel_id: The channel id in the URL.
         server_headers: The ``Server`` header, if it is not the server's own.
+        channel_id: The channel id in the URL.
     """
 
     #: No client has a channel of its own on the layer: the hub knows who waits.
@@ -68,12 +68,12 @@ class PushConsumer(AsyncHttpConsumer):
     methods: ClassVar[dict[str, str]] = {}
 
     def __init__(
-        self, location: Location, channel_id: str, server_headers: Headers
+        self, location: Location, server_headers: Headers, channel_id: str
     ) -> None:
         # (Channels' own __init__ makes a list for the body, which is read otherwise.)
         self.location = location
-        self.channel_id = channel_id
         self.server_headers = server_headers
+        self.channel_id = channel_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope

@@ -47,9 +47,9 @@ class PublisherConsumer(PushConsumer):
 
     Args:
         location: The location.
-        channel_id: The channel id in the URL.
         server_headers: The ``Server`` header, if it is not the server's own.
         is_inside: Tells whether a client may publish, None if all may.
+        channel_id: The channel id in the URL.
     """
 
     location: PublisherLocation
@@ -65,11 +65,11 @@ class PublisherConsumer(PushConsumer):
     def __init__(
         self,
         location: PublisherLocation,
-        channel_id: str,
         server_headers: Headers,
         is_inside: IsInside | None,
+        channel_id: str,
     ) -> None:
-        super().__init__(location, channel_id, server_headers)
+        super().__init__(location, server_headers, channel_id)
         self.is_inside = is_inside
 
     def check_client(self) -> None:
@@ -124,6 +124,7 @@ class PublisherConsumer(PushConsumer):
         headers = [
             (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % len(body)),
-            NO_CACHE,
         ]
+        if self.scope["method"] in ("GET", "HEAD"):
+            headers.append(NO_CACHE)  # Nothing keeps the answers to other methods.
         await self.respond(status, headers, body)

@@ -22,10 +22,10 @@ class SubscriberConsumer(PushConsumer):
 
     Args:
         location: The location.
-        channel_id: The channel id in the URL.
         server_headers: The ``Server`` header, if it is not the server's own.
         cross_origin: The location's headers for pages of other origins.
         passthrough: Tells a view who comes and goes, None if nobody wants to know.
+        channel_id: The channel id in the URL.
     """
 
     location: SubscriberLocation
@@ -35,12 +35,12 @@ class SubscriberConsumer(PushConsumer):
     def __init__(
         self,
         location: SubscriberLocation,
-        channel_id: str,
         server_headers: Headers,
         cross_origin: CrossOrigin,
-        passthrough: Passthrough | None = None,
+        passthrough: Passthrough | None,
+        channel_id: str,
     ) -> None:
-        super().__init__(location, channel_id, server_headers)
+        super().__init__(location, server_headers, channel_id)
         self.cross_origin = cross_origin
         self.passthrough = passthrough
 
