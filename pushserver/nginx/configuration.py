@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,6 @@ from .writer import Untranslatable, Writer, literal, quote, translate
 
 #: Seconds by which nginx waits longer than a poll is held, so that the server ends it.
 MARGIN = 10
-
-#: Bytes of a message that nginx has in memory; the rest of a longer one is in a file.
-MAX_BUFFER = 1_048_576
 
 #: How nginx writes "for ever": a timeout of 0 would end a request at once.
 FOR_EVER = "365d"
@@ -51,7 +49,7 @@ class Options:
     log_dir: str = "/var/log/nginx"
 
 
-class Configuration:
+class Configuration(ABC):
     """A complete configuration, written once.
 
     Args:
@@ -106,26 +104,28 @@ class Configuration:
             self.write_private_servers()
         return str(out)
 
-    # What differs
+    # What differs; where there is no more to write, a kind leaves it out.
 
-    def write_modules(self) -> None:
+    def write_modules(self) -> None:  # noqa: B027
         """Load what is needed."""
 
-    def write_settings(self) -> None:
+    def write_settings(self) -> None:  # noqa: B027
         """Write what holds for all servers."""
 
-    def write_private_servers(self) -> None:
+    def write_private_servers(self) -> None:  # noqa: B027
         """Write the servers that only nginx itself asks."""
 
     def default_listen(self) -> list[str]:
         """Return where to listen if nobody chose."""
         return ["80"]
 
+    @abstractmethod
     def write_publisher(self, place: str, location: PublisherLocation) -> None:
-        raise NotImplementedError
+        """Write a publisher location."""
 
+    @abstractmethod
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
-        raise NotImplementedError
+        """Write a subscriber location."""
 
     # What is the same
 

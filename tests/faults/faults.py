@@ -62,29 +62,30 @@ class Fault:
 
 
 def nothing(world: World) -> None:
-    """Let some time go by."""
-    time.sleep(0.5)
+    world.let_publish(20)
 
 
-def let_some_fall_behind() -> None:
-    """Wait while some subscribers are away, and do not yet have what is published."""
-    time.sleep(0.3)
+def with_some_behind(happen: Callable[[World], None]) -> Callable[[World], None]:
+    """Make it happen while some, who are away, do not yet have what is published."""
+
+    def happen_then(world: World) -> None:
+        world.let_publish(10)
+        happen(world)
+
+    return happen_then
 
 
 def kill_server(world: World) -> None:
-    let_some_fall_behind()
     world.servers[0].stop(signal.SIGKILL)
     world.servers[0].start()
 
 
 def stop_server(world: World) -> None:
-    let_some_fall_behind()
     world.servers[0].stop(signal.SIGTERM)
     world.servers[0].start()
 
 
 def restart_servers(world: World) -> None:
-    let_some_fall_behind()
     for server in world.servers:
         server.stop(signal.SIGTERM)
         server.start()
@@ -100,19 +101,22 @@ def die_after_half_a_body(world: World) -> None:
 
 
 def kill_redis(world: World) -> None:
-    let_some_fall_behind()
     world.valkey.stop(signal.SIGKILL)
     world.valkey.start()
 
 
 def kill_redis_after_snapshot(world: World) -> None:
     world.valkey.run("SAVE")
+    world.let_publish(10)
     kill_redis(world)
 
 
 def kill_master(world: World) -> None:
     master = world.cluster.masters[0] if world.servers_of == "cluster" else world.valkey
     master.stop(signal.SIGKILL)
+
+
+# The times that follow are the faults themselves: so long is Redis away.
 
 
 def stop_redis(seconds: float) -> Callable[[World], None]:
@@ -128,17 +132,16 @@ def kill_connections(world: World) -> None:
     for _ in range(5):
         for kind in ("normal", "pubsub"):
             world.valkey.run("CLIENT", "KILL", "TYPE", kind)
-        time.sleep(0.2)
+        world.let_publish(5)
 
 
 def empty_redis(world: World) -> None:
-    let_some_fall_behind()
     world.valkey.run("FLUSHALL")
 
 
 def fill_redis(world: World) -> None:
     world.valkey.run("CONFIG", "SET", "maxmemory", 1)
-    time.sleep(0.5)
+    world.let_publish(10)
     world.valkey.run("CONFIG", "SET", "maxmemory", 0)
 
 
@@ -157,7 +160,7 @@ def freeze_network(world: World) -> None:
 def set_clock(step: float) -> Callable[[World], None]:
     def happen(world: World) -> None:
         world.set_clock(step)
-        time.sleep(1)
+        world.let_publish(20)
 
     return happen
 
@@ -172,21 +175,21 @@ FAULTS = (
     Fault(
         "kill-server",
         "Daphne is killed (``kill -9``) and started again",
-        kill_server,
+        with_some_behind(kill_server),
         ALL,
         may_leave_open="The process that was to answer is gone.",
     ),
     Fault(
         "stop-server",
         "Daphne is stopped (SIGTERM) and started again",
-        stop_server,
+        with_some_behind(stop_server),
         ALL,
         may_leave_open="It listens no more.",
     ),
     Fault(
         "rolling-restart",
         "All Daphne processes are restarted, one after the other",
-        restart_servers,
+        with_some_behind(restart_servers),
         ALL,
         may_leave_open="One of them listens no more.",
     ),
@@ -199,7 +202,7 @@ FAULTS = (
     Fault(
         "kill-redis",
         "Redis is killed and started again, and has its data (``appendfsync always``)",
-        kill_redis,
+        with_some_behind(kill_redis),
         world={"persistent": True},
     ),
     Fault(
@@ -211,13 +214,13 @@ FAULTS = (
     Fault(
         "kill-empty-redis",
         "Redis is killed and started again, without its data",
-        kill_redis,
+        with_some_behind(kill_redis),
         may_lose="What Redis kept is gone.",
     ),
     Fault(
         "empty-redis",
         "``FLUSHALL``",
-        empty_redis,
+        with_some_behind(empty_redis),
         may_lose="What Redis kept is gone.",
     ),
     Fault(

@@ -25,6 +25,7 @@ def run(fault: Fault, store: str) -> Outcome:
 async def _run(fault: Fault, world: World) -> Outcome:
     ports = [server.port for server in world.servers]
     async with Traffic(ports, **fault.traffic) as traffic:
+        world.count_attempts = traffic.count_attempts
         await traffic.flow(MESSAGES)
         await asyncio.to_thread(fault.happen, world)
         traffic.end_fault()

@@ -242,6 +242,10 @@ class Traffic:
         ]
         self.fault_ended = 0.0
 
+    def count_attempts(self) -> list[int]:
+        """Return how often each publisher has published, or tried."""
+        return [len(each.sent) for each in self.publishers]
+
     async def __aenter__(self) -> Traffic:
         loop = asyncio.get_running_loop()
         self._subscribing = [

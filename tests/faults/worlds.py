@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.util import find_spec
+from operator import ge
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import httpx
 
 from tests.proxies import Proxy
-from tests.servers import ServerProcess, daphne
+from tests.servers import ServerProcess, daphne, wait_until
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
 
 LOCATIONS: tuple[dict[str, Any], ...] = (
@@ -50,6 +52,8 @@ class World:
     valkey: Valkey
     proxy: Proxy
     cluster: Cluster
+    #: Tells how often each publisher has published, or tried.
+    count_attempts: Callable[[], list[int]]
 
     def __init__(
         self,
@@ -88,6 +92,11 @@ class World:
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def let_publish(self, times: int) -> None:
+        """Wait until each publisher has published, or tried, so often."""
+        enough = [count + times for count in self.count_attempts()]
+        wait_until(lambda: all(map(ge, self.count_attempts(), enough)))
 
     def set_clock(self, seconds: float) -> None:
         """Let the clock be so many seconds ahead."""
