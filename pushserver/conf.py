@@ -260,13 +260,11 @@ def _read_store(place: str, raw: object) -> StoreSettings:
     return store
 
 
-def _is_section(raw: object) -> bool:
-    return isinstance(raw, Mapping)
-
-
 def _read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
     """Return stores by name, from one store or from a dict of named stores."""
-    if isinstance(raw, Mapping) and any(_is_section(each) for each in raw.values()):
+    if isinstance(raw, Mapping) and any(
+        isinstance(each, Mapping) for each in raw.values()
+    ):
         stores = {
             name: _read_store(f"{place}[{name!r}]", store)
             for name, store in raw.items()
