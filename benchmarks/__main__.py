@@ -36,15 +36,18 @@ def main() -> None:
     effort = dataclasses.replace(effort, **{k: v for k, v in chosen.items() if v})
     names = options.scenarios or list(SCENARIOS)
     scenarios = [scenario for name in names for scenario in SCENARIOS[name]]
-    servers = set(options.servers) if options.servers else None
+    chosen_servers = set(options.servers or CONTENDERS)
     if not (options.quick or options.scenarios or options.servers):
         RESULTS.unlink(missing_ok=True)  # All of it is measured anew.
     results = []
-    for result in measure(scenarios, servers, effort, say):
-        results.append(result)
+    for scenario in scenarios:
+        servers = [name for name in scenario.servers if name in chosen_servers]
+        contenders = [CONTENDERS[name] for name in servers]
+        found = measure(scenario, contenders, effort, say)
+        results += found
         if not options.quick:
             # What was measured is not lost if the rest is not waited for.
-            write_json([result], RESULTS)
+            write_json(RESULTS, found, {(scenario.name, name) for name in servers})
     say("")
     print(build_table(results))
     if not options.quick:

@@ -10,33 +10,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import Any
 
 from . import cores
-from .processes import ROOT, Server
+from .processes import ROOT, Server, read_times
 
 SOURCE = Path(__file__).with_name("pushload.c")
-PROGRAM = ROOT / "build" / "pushload"
+PROGRAM = ROOT / "build" / "load"
 
-#: Seconds after which a run that does not end by itself is given up.
+#: Seconds that are more than enough for a slice that a number of messages ends.
 TIME_LIMIT = 120
-
-#: Clients that connect in a second, how long they are left alone when all are there,
-#: and seconds without a message after which a run has failed.
-PACE = ("--conn-rate", 4000, "--settle", 0.3, "--warmup", 1, "--stall", 10)
-
-#: What must not happen to any message.
-FAULTS = ("lost", "dup", "out_of_order", "corrupt", "errors")
 
 
 class LoadFailed(Exception):
-    """The server did not do what it was measured at."""
+    """The server did not do what it was measured at; the text is what it did."""
 
 
 def compile_generator() -> None:
@@ -50,57 +39,124 @@ def compile_generator() -> None:
             " On Debian and Ubuntu: apt install gcc libc6-dev"
         )
     PROGRAM.parent.mkdir(exist_ok=True)
-    subprocess.run([compiler, "-O2", "-o", PROGRAM, SOURCE], check=True)
+    warnings = ("-Wall", "-Wextra")
+    subprocess.run([compiler, "-O2", *warnings, "-o", PROGRAM, SOURCE], check=True)
 
 
-def run(server: Server, mode: str, *options: object) -> dict[str, Any]:
-    """Put a server under load, and return the generator's report.
+@dataclass(frozen=True)
+class Slice:
+    """What a server did in a short time under load.
 
-    Raises :class:`LoadFailed` if a message was lost, doubled, out of order or damaged.
+    Attributes:
+        operations: How many deliveries, or publishes.
+        seconds: What they took.
+        client: Seconds that the generator was busy.
+        server: Seconds that the server was busy.
+        disconnects: How often a client of this load was disconnected so far.
     """
-    generator = _start(server, mode, *PACE, *options)
-    output, complaints = generator.communicate()
-    if generator.returncode not in (0, 1):
-        raise LoadFailed(complaints.strip())
-    report: dict[str, Any] = json.loads(output)
-    if generator.returncode:
-        faults = {name: report[name] for name in FAULTS if report.get(name)}
-        raise LoadFailed(f"{faults or 'stalled'} {complaints.strip()}")
-    return report
+
+    operations: int
+    seconds: float
+    client: float
+    server: float
+    disconnects: int
+
+    @property
+    def rate(self) -> float:
+        """Operations a second."""
+        return self.operations / self.seconds
 
 
-@contextmanager
-def held(server: Server, clients: int) -> Iterator[None]:
-    """Have as many clients wait at a server; they vanish at the end of the block."""
-    with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder, "ready")
-        generator = _start(
-            *(server, "idle", *PACE, "-N", clients),
-            *("-d", TIME_LIMIT, "--ready-file", ready),
+class Load:
+    """Clients of a server, and who publishes to them, as a context manager.
+
+    They are all connected when its block begins, and do nothing but wait until they
+    are asked for a slice. They vanish at the end of the block.
+
+    Args:
+        server: Who is put under load.
+        mode: ``publish``, ``fanout`` or ``sse``.
+        clients: Those that wait.
+        channels: Over which they are spread evenly, or to which is published.
+        window: The channels to which is published before all clients of them have to
+            have their messages; if none are given, all of them.
+        name: The channels' common name, if another load is to use the same.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        mode: str,
+        *,
+        clients: int = 0,
+        channels: int = 1,
+        window: int = 0,
+        name: str = "",
+    ) -> None:
+        self.server = server
+        options = ("-n", clients, "-m", channels, "-w", window)
+        self.command = [str(each) for each in (PROGRAM, mode, server.port, *options)]
+        if name:
+            self.command += ["-c", name]
+
+    def __enter__(self) -> Load:
+        compile_generator()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=cores.pin_to(cores.LOAD),
         )
         try:
-            while not ready.exists():
-                if generator.poll() is not None:
-                    raise LoadFailed(generator.communicate()[1].strip())
-                time.sleep(0.05)
-            yield
-        finally:
-            generator.kill()
-            generator.communicate()
+            self._read_line()
+            self.server.wait_until_quiet()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def take_slice(self, seconds: float, messages: int | None = None) -> Slice:
+        """Have it work for a time, or a number of messages if that is over before.
+
+        Raises :class:`LoadFailed` if an answer was lost, doubled, out of order or
+        damaged.
+        """
+        assert self.process.stdin is not None
+        client, server = read_times(self.process.pid)[0], self.server.cpu
+        limit = "" if messages is None else f" {messages}"
+        try:
+            self.process.stdin.write(f"{seconds}{limit}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # It has said why.
+        answer = json.loads(self._read_line())
+        return Slice(
+            answer["operations"],
+            answer["seconds"],
+            read_times(self.process.pid)[0] - client,
+            self.server.cpu - server,
+            answer["disconnects"],
+        )
+
+    def publish(self, messages: int) -> None:
+        """Have it publish so many messages."""
+        self.take_slice(TIME_LIMIT, messages)
+
+    def _read_line(self) -> str:
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise LoadFailed(self.process.stderr.read().strip())
+        return line
 
 
-def _start(server: Server, mode: str, *options: object) -> subprocess.Popen[str]:
-    compile_generator()
-    command = [PROGRAM, mode, *options, "--timeout", TIME_LIMIT]
-    command += ["--pid", ",".join(map(str, server.pids))]
-    if mode != "publish":
-        command += ["--sub", f"{server.url}/updates/{{ch}}"]
-    if mode != "idle":
-        command += ["--pub", f"{server.url}/send-update/{{ch}}"]
-    return subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=cores.pin_to(cores.LOAD),
-    )
+def hold(server: Server, clients: int) -> Load:
+    """Return clients that only wait at a server."""
+    return Load(server, "fanout", clients=clients)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -14,6 +15,8 @@ from .servers import CONTENDERS, Contender, NotInstalled
 
 Say = Callable[[str], None]
 
+FAILURES = (LoadFailed, NotInstalled, ServerFailed)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -23,8 +26,10 @@ class Result:
         scenario: The scenario's name.
         unit: What was counted.
         server: The server's name.
-        values: Of each turn.
-        ratios: To the floor in the same turn; empty if that was not measured.
+        values: Of each turn; it is itself the median of the turn's slices, if the
+            servers were measured side by side.
+        ratios: To the floor in the same turn; empty if that was not measured. Side by
+            side, it is the median of those of the slices of one round.
         load: How busy the load generator's core was at most, in percent.
         more: What else is worth keeping, of the turn in the middle.
     """
@@ -51,57 +56,54 @@ class Result:
 
 
 def measure(
-    scenarios: Iterable[Scenario], servers: set[str] | None, effort: Effort, say: Say
-) -> Iterator[Result]:
-    """Measure servers, all that a scenario is for if no names are given."""
-    for scenario in scenarios:
-        contenders = [
-            CONTENDERS[name]
-            for name in scenario.servers
-            if servers is None or name in servers
-        ]
-        readings = _take_turns(scenario, contenders, effort, say)
-        for name, mine in readings.items():
-            if mine:
-                floor = readings.get(CONTENDERS[name].floor, {})
-                yield _sum_up(scenario, name, mine, floor)
+    scenario: Scenario, contenders: list[Contender], effort: Effort, say: Say
+) -> list[Result]:
+    """Return the results of the contenders that did all of a scenario's turns."""
+    readings = _take_turns(scenario, contenders, effort, say)
+    return [
+        _sum_up(scenario, name, mine, readings.get(CONTENDERS[name].floor))
+        for name, mine in readings.items()
+    ]
 
 
 def _take_turns(
     scenario: Scenario, contenders: list[Contender], effort: Effort, say: Say
-) -> dict[str, dict[int, Reading]]:
-    """Return the readings of each server, by turn; one that fails has no more turns."""
-    readings: dict[str, dict[int, Reading]] = {each.name: {} for each in contenders}
-    failed = set()
+) -> dict[str, list[Reading]]:
+    """Return the readings of each server, turn by turn.
+
+    A server that fails is told of, and left out with all that it gave before.
+    """
+    readings: dict[str, list[Reading]] = {each.name: [] for each in contenders}
+
+    @contextmanager
+    def guard(contender: Contender) -> Iterator[None]:
+        try:
+            yield
+        except FAILURES as error:
+            say(f"{scenario.name}: {contender.title} is left out: {error}\n")
+            del readings[contender.name]
+
     turns = min(effort.turns, scenario.turns)
     for turn in range(turns):
-        for contender in contenders:
-            if contender.name in failed:
-                continue
-            place = f"{scenario.name}: {contender.title}"
-            say(f"{place} ({turn + 1} of {turns})")
-            try:
-                with contender.start(scenario.env) as server:
-                    reading = scenario.measure(contender, server, effort)
-            except (LoadFailed, NotInstalled, ServerFailed) as error:
-                say(f"{place}: {error}\n")
-                failed.add(contender.name)
-            else:
-                readings[contender.name][turn] = reading
+        say(f"{scenario.name} ({turn + 1} of {turns})")
+        left = [each for each in contenders if each.name in readings]
+        for name, reading in scenario.take_turn(left, effort, guard).items():
+            readings[name].append(reading)
     return readings
 
 
 def _sum_up(
-    scenario: Scenario, server: str, mine: dict[int, Reading], floor: dict[int, Reading]
+    scenario: Scenario, server: str, mine: list[Reading], floor: list[Reading] | None
 ) -> Result:
-    loads = [each.load for each in mine.values() if each.load is not None]
-    by_value = sorted(mine.values(), key=lambda reading: reading.value)
+    loads = [each.load for each in mine if each.load is not None]
+    by_value = sorted(mine, key=lambda reading: reading.value)
+    pairs = zip(mine, floor, strict=True) if floor else ()
     return Result(
         scenario.name,
         scenario.unit,
         server,
-        [each.value for each in mine.values()],
-        [mine[turn].value / floor[turn].value for turn in mine if turn in floor],
+        [each.value for each in mine],
+        [reading.compare(other) for reading, other in pairs],
         max(loads, default=None),
         by_value[(len(by_value) - 1) // 2].more,
     )

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import cores
@@ -17,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Seconds that a server gets to listen.
 START_TIMEOUT = 60.0
+
+#: A server is quiet if it is busy for less than so much of so many seconds.
+QUIET = 0.1
+LOOK = 0.03
 
 
 class ServerFailed(Exception):
@@ -30,6 +36,9 @@ class Server:
         command: The command line; ``{port}`` in it is the port.
         env: What its environment has besides this process's.
         on: The cores that it may use.
+
+    Attributes:
+        companions: Other processes that do nothing but serve it, and rest with it.
     """
 
     def __init__(
@@ -42,10 +51,7 @@ class Server:
         self.command = [part.replace("{port}", str(self.port)) for part in command]
         self.env = {**os.environ, **(env or {})}
         self.on = on
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        self.companions: list[int] = []
 
     def __enter__(self) -> Server:
         self.log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
@@ -69,9 +75,46 @@ class Server:
 
     def __exit__(self, *error: object) -> None:
         # With its workers, and not politely: that would wait for who is still held.
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # It may have ended by itself.
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
+
+    def rest(self) -> None:
+        """Stop it where it is, so that it takes nothing from others."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        for pid in self.companions:
+            os.kill(pid, signal.SIGSTOP)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it go on during a block, and rest again after it."""
+        for pid in self.companions:
+            os.kill(pid, signal.SIGCONT)
+        os.killpg(self.process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.rest()
+
+    def wait_until_quiet(self) -> None:
+        """Wait until it has done what it was asked for."""
+        deadline = time.monotonic() + START_TIMEOUT
+        busy = LOOK
+        while busy > LOOK * QUIET and time.monotonic() < deadline:
+            before = sum(self._times())
+            time.sleep(LOOK)
+            # That it waits for the core does not mean that it has nothing to do.
+            busy = sum(self._times()) - before
+
+    @property
+    def cpu(self) -> float:
+        """Seconds that the processes that do the work were on a core."""
+        return self._times()[0]
+
+    def _times(self) -> tuple[float, float]:
+        times = [read_times(pid) for pid in self.pids]
+        return sum(ran for ran, _ in times), sum(waited for _, waited in times)
 
     @property
     def pids(self) -> list[int]:
@@ -92,6 +135,16 @@ class Server:
     def _read_log(self) -> str:
         self.log.seek(0)
         return self.log.read().strip()
+
+
+def read_times(pid: int) -> tuple[float, float]:
+    """Return for how many seconds a process was on a core, and waited for one."""
+    ran = waited = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # It may have ended.
+            times = thread.read_text().split()
+            ran, waited = ran + int(times[0]), waited + int(times[1])
+    return ran / 1e9, waited / 1e9
 
 
 def _free_port() -> int:

@@ -62,10 +62,16 @@ def read_json(path: Path) -> tuple[dict[str, Any], list[Result]]:
     return document["machine"], [Result(**each) for each in document["results"]]
 
 
-def write_json(results: list[Result], path: Path) -> None:
-    """Write the machine and the results; those of other scenarios there stay."""
+def write_json(path: Path, results: list[Result], tried: set[tuple[str, str]]) -> None:
+    """Write the machine and the results.
+
+    Those that are there stay, except of what was tried now: a server that fails does
+    not keep what it once did.
+    """
     before = read_json(path)[1] if path.exists() else []
-    found = {(each.scenario, each.server): each for each in before + results}
+    found = {(each.scenario, each.server): each for each in before}
+    found = {key: each for key, each in found.items() if key not in tried}
+    found |= {(each.scenario, each.server): each for each in results}
     ordered = [
         found[scenario.name, server]
         for scenarios in SCENARIOS.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -66,6 +67,8 @@ def uvicorn(
     command += ["--no-access-log", "--log-level", "warning"]
     if workers > 1:
         command += ["--workers", str(workers)]
+        # It must not take one that rests for dead.
+        command += ["--timeout-worker-healthcheck", "600"]
     on = cores.SERVER if workers == 1 else cores.SERVERS
     return Server([*command, application], env, on)
 
@@ -110,8 +113,13 @@ def with_redis(start: Start) -> Start:
 
         with ExitStack() as stack:
             valkey = stack.enter_context(Valkey())
-            os.sched_setaffinity(valkey.process.pid, cores.LOAD)
-            yield stack.enter_context(start({"BENCHMARK_REDIS": valkey.url, **env}))
+            pid = valkey.process.pid
+            os.sched_setaffinity(pid, cores.LOAD)
+            # A process that rests does not hear that it is to end.
+            stack.callback(os.kill, pid, signal.SIGCONT)
+            server = stack.enter_context(start({"BENCHMARK_REDIS": valkey.url, **env}))
+            server.companions.append(pid)
+            yield server
 
     return start_both
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,12 +19,14 @@ from benchmarks.chart import SCENARIOS as ROWS
 from benchmarks.chart import SERVERS as DRAWN
 from benchmarks.chart import build_chart
 from benchmarks.documentation import TABLES, fill_in
+from benchmarks.load import Load, LoadFailed, Slice
 from benchmarks.measure import Result, measure
-from benchmarks.processes import Server
-from benchmarks.report import build_table
+from benchmarks.processes import ServerFailed
+from benchmarks.report import build_table, read_json, write_json
 from benchmarks.scenarios import SCENARIOS
-from benchmarks.scenarios.base import Effort, Reading, Scenario
-from benchmarks.servers import CONTENDERS, Contender
+from benchmarks.scenarios.base import Alone, Effort, Reading, SideBySide, Start
+from benchmarks.servers import BARE, CONTENDERS, Contender, uvicorn
+from benchmarks.slices import take_slices
 from tests.servers import ROOT
 
 MACHINE = {"processor": "A processor", "cores": 2, "Python": "3.11"}
@@ -49,14 +51,72 @@ def make_results() -> list[Result]:
     ]
 
 
-def test_quick_run() -> None:
-    """A quick run of a scenario prints the ratio of ours to the bare application."""
+@pytest.fixture
+def generator() -> None:
+    """Skip where the load generator does not run."""
     if not shutil.which("cc"):
         if "CI" in os.environ:
             pytest.fail("The benchmarks need a C compiler.")
         pytest.skip("The benchmarks need a C compiler: apt install gcc libc6-dev")
     if not Path("/proc/self/smaps_rollup").exists():
         pytest.skip("The benchmarks need Linux.")
+
+
+def make_slice(rate: int) -> Slice:
+    return Slice(rate, 1.0, client=0.25, server=1.0, disconnects=0)
+
+
+class FakeServer:
+    """A server that is looked at, and does nothing."""
+
+    works = False
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        self.works = True
+        yield
+        self.works = False
+
+    def rest(self) -> None:
+        self.works = False
+
+
+class FakeLoad:
+    """A load whose slices are known before, as a context manager; 0 is a failure."""
+
+    def __init__(self, server: FakeServer, *rates: int) -> None:
+        self.server = server
+        self.rates = iter(rates)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def take_slice(self, seconds: float) -> Slice:
+        assert self.server.works
+        rate = next(self.rates)
+        if not rate:
+            raise LoadFailed("It does nothing.")
+        return make_slice(rate)
+
+
+def start_nothing(env: dict[str, str]) -> Any:
+    return nullcontext(FakeServer())
+
+
+@contextmanager
+def contenders(*names: str) -> Iterator[list[Contender]]:
+    """Replace known contenders by some that start nothing; the first is the floor."""
+    fakes = [Contender(name, name, names[0], start_nothing) for name in names]
+    with patch.dict(CONTENDERS, {fake.name: fake for fake in fakes}):
+        yield fakes
+
+
+@pytest.mark.usefixtures("generator")
+def test_quick_run() -> None:
+    """A quick run of a scenario prints the ratio of ours to the bare application."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "publish"]
     command += ["--servers", "daphne-bare", "daphne"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -67,24 +127,165 @@ def test_quick_run() -> None:
     assert "of its floor" in ours
 
 
+@pytest.mark.usefixtures("generator")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "publish"},
+        {"mode": "publish", "channels": 3, "name": "news"},
+        {"mode": "fanout", "clients": 5},
+        {"mode": "fanout", "clients": 5, "channels": 5, "window": 2},
+    ],
+)
+def test_load(options: dict[str, Any]) -> None:
+    """A load gets its answers in each slice, and leaves nothing under way."""
+    with uvicorn(BARE, {}) as server, Load(server, **options) as load:
+        server.rest()
+        for _ in range(3):
+            with server.awake():
+                piece = load.take_slice(0.01)
+            assert piece.operations > 0
+            assert piece.disconnects == 0
+
+
+@pytest.mark.usefixtures("generator")
+def test_number_of_messages() -> None:
+    """A slice may end after as many messages as are asked for."""
+    with uvicorn(BARE, {}) as server, Load(server, "publish") as load:
+        assert load.take_slice(60, 20).operations == 20
+        assert load.take_slice(60, 1).operations == 1
+
+
+@pytest.mark.usefixtures("generator")
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("damaged", "A message was damaged"),
+        ("longer", "A message was damaged"),
+        ("doubled", "message 1 after message 1: doubled"),
+        ("failed", "A client was answered HTTP/1.1 500"),
+        ("unpublished", "A publisher was answered HTTP/1.1 500"),
+    ],
+)
+def test_faults(fault: str, said: str) -> None:
+    """A server whose answers are not what they should be has failed."""
+    with (
+        uvicorn("tests.faulty:application", {"FAULT": fault}) as server,
+        pytest.raises(LoadFailed, match=said),
+        Load(server, "fanout", clients=2) as load,
+    ):
+        load.take_slice(1)
+
+
+@pytest.mark.usefixtures("generator")
+def test_server_is_gone() -> None:
+    """A server that ends while it is measured has failed."""
+    with uvicorn(BARE, {}) as server, Load(server, "fanout", clients=2) as load:
+        server.process.kill()
+        with pytest.raises(LoadFailed, match="connect: Connection refused"):
+            load.take_slice(1)
+
+
+@pytest.mark.usefixtures("generator")
+def test_server_does_not_start() -> None:
+    """A server that ends before it listens is told of with what it said."""
+    with (
+        pytest.raises(ServerFailed, match="nothing_there"),
+        uvicorn("tests.nothing_there:application", {}),
+    ):
+        pass
+
+
+def test_slices_take_turns() -> None:
+    """Each load has a slice in each round, and only its own server works then."""
+    servers = {name: FakeServer() for name in "abc"}
+    order = []
+
+    @contextmanager
+    def guard(name: str) -> Iterator[None]:
+        order.append(name)
+        yield
+        assert not any(server.works for server in servers.values())
+
+    loads: Any = {
+        name: FakeLoad(server, 9, *range(1, 11)) for name, server in servers.items()
+    }
+    slices = take_slices(loads, 10, guard)
+    assert list(slices) == list(servers)
+    for mine in slices.values():
+        assert [each.rate for each in mine] == list(range(1, 11))
+    rounds = ["".join(order[i : i + 3]) for i in range(0, len(order), 3)]
+    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
+    assert len(set(rounds)) > 1
+
+
+def test_side_by_side() -> None:
+    """A ratio is that of the round in the middle, not of the rates in the middle."""
+    rates = {"uvicorn-bare": (9, 10, 100, 40), "uvicorn": (9, 8, 50, 40)}
+
+    def connect(contender: Contender, server: Any, effort: Effort) -> Any:
+        return FakeLoad(server, *rates[contender.name])
+
+    scenario = SideBySide(
+        name="publish", unit="messages/s", servers=tuple(rates), connect=connect
+    )
+    with contenders(*rates) as fakes:
+        bare, ours = measure(scenario, fakes, Effort(turns=1, rounds=3), print)
+    assert (bare.values, bare.ratios) == ([40], [1.0])
+    assert (ours.values, ours.ratios) == ([40], [0.8])
+    assert ours.load == 25.0
+    assert ours.more == {"server_cpu_pct": 100.0, "slices": 3, "disconnects": 0}
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_failures(failing: int) -> None:
+    """A server that fails in a later turn is told of, and left out with all turns."""
+    names = ("uvicorn-bare", "uvicorn", "uvicorn-tuned")
+    rates = {name: iter([(1, 1, 1)] * 3) for name in names}
+    rates[names[failing]] = iter([(1, 1, 1), (1, 1, 0)])
+
+    def connect(contender: Contender, server: Any, effort: Effort) -> Any:
+        return FakeLoad(server, *next(rates[contender.name]))
+
+    scenario = SideBySide(
+        name="publish", unit="messages/s", servers=names, connect=connect
+    )
+    said: list[str] = []
+    with contenders(*names) as fakes:
+        results = measure(scenario, fakes, Effort(turns=3, rounds=2), said.append)
+    left = [name for name in names if name != names[failing]]
+    assert [result.server for result in results] == left
+    assert all(len(result.values) == 3 for result in results)
+    assert all(len(result.ratios) == (3 if failing else 0) for result in results)
+    sentence = f"publish: {names[failing]} is left out: It does nothing.\n"
+    assert said.count(sentence) == 1
+
+
 def test_turns() -> None:
     """A result is the median of its turns, and so are the details beside it."""
     values = iter([(3.0, 30.0), (1.0, 10.0), (2.0, 5.0)])
 
-    def read(contender: Contender, server: Server, effort: Effort) -> Reading:
+    def read(contender: Contender, start: Start, effort: Effort) -> Reading:
         value, detail = next(values)
         return Reading(value, load=detail, more={"detail": detail})
 
-    @contextmanager
-    def start(env: dict[str, str]) -> Iterator[Any]:
-        yield None
-
-    contender = Contender("uvicorn-bare", "bare", "uvicorn-bare", start)
-    scenario = Scenario("idle", "bytes", read, (contender.name,))
-    with patch.dict(CONTENDERS, {contender.name: contender}):
-        [result] = measure([scenario], None, Effort(turns=3), lambda text: None)
+    names = ("uvicorn-bare",)
+    scenario = Alone(name="idle", unit="bytes", servers=names, measure=read)
+    with contenders(*names) as fakes:
+        [result] = measure(scenario, fakes, Effort(turns=3), print)
     assert (result.value, result.more) == (2.0, {"detail": 5.0})
     assert (result.ratio, result.load) == (1.0, 30.0)
+
+
+def test_results_of_before(tmp_path: Path) -> None:
+    """What was not tried now keeps its results; what failed now has none."""
+    path = tmp_path / "results.json"
+    results = [result for result in make_results() if result.scenario == "publish"]
+    first, second, *others = results
+    write_json(path, results, set())
+    now = {("publish", first.server), ("publish", second.server)}
+    write_json(path, [second], now)
+    assert read_json(path)[1] == [second, *others]
 
 
 def test_floors() -> None:

@@ -12,7 +12,7 @@ from benchmarks import cores
 from benchmarks.processes import Server
 from benchmarks.servers import Contender
 
-from .base import Effort, Reading, Scenario
+from .base import Alone, Effort, Reading, Start
 
 #: Clients that are there at a time, and how long each of them stays at most.
 CLIENTS = 500
@@ -22,11 +22,12 @@ STAY = 1.0
 WARM_UP = 0.3
 
 
-def measure(contender: Contender, server: Server, effort: Effort) -> Reading:
+def measure(contender: Contender, start: Start, effort: Effort) -> Reading:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores.LOAD)
     try:
-        return asyncio.run(_measure(server, effort.minutes * 60))
+        with start() as server:
+            return asyncio.run(_measure(server, effort.minutes * 60))
     finally:
         os.sched_setaffinity(0, before)
 
@@ -82,6 +83,10 @@ async def _publish(server: Server, end: float) -> None:
             writer.transport.abort()
 
 
-CHURN = Scenario(
-    "churn", "% more memory", measure, ("daphne", "runpushserver", "uvicorn"), turns=1
+CHURN = Alone(
+    name="churn",
+    unit="% more memory",
+    servers=("daphne", "runpushserver", "uvicorn"),
+    measure=measure,
+    turns=1,
 )

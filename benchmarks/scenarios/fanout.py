@@ -7,63 +7,66 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import load
+from benchmarks.load import Load
 from benchmarks.processes import Server
 from benchmarks.servers import Contender
 from benchmarks.tuning import MEASURES
 
-from .base import EVERYBODY, REDIS, WITHOUT_EVENTSTREAM, Effort, Reading, Scenario
+from .base import EVERYBODY, REDIS, WITHOUT_EVENTSTREAM, Effort, SideBySide
 
 UNIT = "deliveries/s"
 
+#: Where each client has its channel, messages go to so many of them at a time.
+WINDOW = 100
 
-def measure(
-    contender: Contender,
-    server: Server,
-    effort: Effort,
-    *,
-    clients: int,
-    channels: int = 1,
-) -> Reading:
+
+def connect(
+    contender: Contender, server: Server, effort: Effort, *, clients: int
+) -> Load:
     mode = "sse" if contender.streams else "fanout"
-    clients, channels = effort.few(clients), min(channels, effort.few(channels))
-    # A message to thousands takes a second, and one is no measurement.
-    seconds = effort.seconds * max(clients / 2_000, 1)
-    report = load.run(server, mode, "-N", clients, "-M", channels, "-d", seconds)
-    return Reading(
-        report["deliveries_per_s"],
-        report["client_cpu_pct"],
-        {
-            "server_cpu_pct": report["server_cpu_pct"],
-            "p50_ms": report["p50_ms"],
-            "p99_ms": report["p99_ms"],
-            **{fault: report[fault] for fault in load.FAULTS},
-        },
-    )
+    return Load(server, mode, clients=effort.few(clients))
 
 
-THOUSAND = partial(measure, clients=1_000)
+def connect_spread(contender: Contender, server: Server, effort: Effort) -> Load:
+    clients = effort.few(1_000)
+    return Load(server, "fanout", clients=clients, channels=clients, window=WINDOW)
+
+
+THOUSAND = partial(connect, clients=1_000)
 
 FANOUT = (
-    Scenario("fanout 100", UNIT, partial(measure, clients=100), WITHOUT_EVENTSTREAM),
-    Scenario("fanout 1,000", UNIT, THOUSAND, EVERYBODY),
-    Scenario(
-        "fanout 5,000", UNIT, partial(measure, clients=5_000), WITHOUT_EVENTSTREAM
+    SideBySide(
+        name="fanout 100",
+        unit=UNIT,
+        servers=WITHOUT_EVENTSTREAM,
+        connect=partial(connect, clients=100),
+    ),
+    SideBySide(
+        name="fanout 1,000", unit=UNIT, servers=EVERYBODY, connect=THOUSAND, rounds=20
+    ),
+    SideBySide(
+        name="fanout 5,000",
+        unit=UNIT,
+        servers=WITHOUT_EVENTSTREAM,
+        connect=partial(connect, clients=5_000),
+        rounds=6,
     ),
 )
 #: A thousand channels, each with one client.
-SPREAD = Scenario(
-    "spread",
-    UNIT,
-    partial(measure, clients=1_000, channels=1_000),
-    WITHOUT_EVENTSTREAM,
+SPREAD = SideBySide(
+    name="spread", unit=UNIT, servers=WITHOUT_EVENTSTREAM, connect=connect_spread
 )
-REDIS_FANOUT = Scenario(
-    "redis fanout 1,000", UNIT, THOUSAND, (*REDIS, "uvicorn-redis-4")
+REDIS_FANOUT = SideBySide(
+    name="redis fanout 1,000",
+    unit=UNIT,
+    servers=(*REDIS, "uvicorn-redis-4"),
+    connect=THOUSAND,
+    rounds=12,
 )
-TUNING = Scenario(
-    "tuning",
-    UNIT,
-    THOUSAND,
-    ("stock", *(f"stock+{name}" for name in MEASURES), "stock+all"),
+TUNING = SideBySide(
+    name="tuning",
+    unit=UNIT,
+    servers=("stock", *(f"stock+{name}" for name in MEASURES), "stock+all"),
+    connect=THOUSAND,
+    rounds=8,
 )

@@ -1,76 +1,103 @@
 """What a publish costs with few and with many channels, messages and held clients.
 
-The value is the rate with most of them, as a part of the rate with fewest.
+The value is the rate with most of them, as a part of the rate with fewest. A server of
+each size is up, and they take turns, as different servers do elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
-from benchmarks import load
+from benchmarks.load import Load, hold
 from benchmarks.processes import Server
 from benchmarks.servers import Contender
+from benchmarks.slices import compare, find_load, find_median_rate, take_slices
 
-from .base import Effort, Reading, Scenario
-from .idle import settle
+from .base import Alone, Effort, Reading, Start
 
 SIZES = (10, 1_000, 100_000)
 HELD = (10, 1_000, 10_000)
 UNIT = "of the rate at 10"
+ROUNDS = 12
 
 
-def measure_channels(contender: Contender, server: Server, effort: Effort) -> Reading:
-    return _measure(server, effort, lambda size: ("--chan", "grow", "-M", size))
+def measure_channels(contender: Contender, start: Start, effort: Effort) -> Reading:
+    def connect(server: Server, size: int, stack: ExitStack) -> Load:
+        return stack.enter_context(Load(server, "publish", channels=size))
+
+    return _measure_filled(start, effort, connect)
 
 
-def measure_messages(contender: Contender, server: Server, effort: Effort) -> Reading:
-    return _measure(server, effort, lambda size: ("--chan", f"grow{size}"))
+def measure_messages(contender: Contender, start: Start, effort: Effort) -> Reading:
+    def connect(server: Server, size: int, stack: ExitStack) -> Load:
+        return stack.enter_context(Load(server, "publish"))
+
+    return _measure_filled(start, effort, connect)
+
+
+def measure_held(contender: Contender, start: Start, effort: Effort) -> Reading:
+    """Measure what a publish costs while others wait on another channel."""
+
+    def connect(server: Server, size: int, stack: ExitStack) -> Load:
+        stack.enter_context(hold(server, size))
+        return stack.enter_context(Load(server, "publish"))
+
+    return _measure(start, effort, HELD, connect)
+
+
+Connect = Callable[[Server, int, ExitStack], Load]
+
+
+def _measure_filled(start: Start, effort: Effort, connect: Connect) -> Reading:
+    """Measure after publishing as many messages as there are channels, or are kept."""
+    more: dict[str, float] = {}
+
+    def connect_and_fill(server: Server, size: int, stack: ExitStack) -> Load:
+        load = connect(server, size, stack)
+        load.publish(10)  # What is made for the first messages only is nobody's.
+        before = server.memory
+        load.publish(size)
+        more["bytes_each"] = (server.memory - before) / size
+        return load
+
+    reading = _measure(start, effort, SIZES, connect_and_fill)
+    reading.more.update(more)
+    return reading
 
 
 def _measure(
-    server: Server, effort: Effort, choose: Callable[[int], tuple[object, ...]]
+    start: Start, effort: Effort, sizes: Sequence[int], connect: Connect
 ) -> Reading:
-    """Measure after publishing as many messages as there are channels, or are kept."""
-    reports = {}
-    load.run(server, "publish", "-k", 10, "-d", 10)
-    for size in map(effort.few, SIZES):
-        where = choose(size)
-        before = server.memory
-        load.run(server, "publish", *where, "-k", size, "-d", load.TIME_LIMIT)
-        grown = server.memory - before
-        reports[size] = load.run(server, "publish", *where, "-d", effort.seconds)
-    return _read(reports, {"bytes_each": grown / size})
-
-
-def measure_held(contender: Contender, server: Server, effort: Effort) -> Reading:
-    """Measure what a publish costs while others wait on another channel."""
-    reports = {}
-    for size in map(effort.few, HELD):
-        with load.held(server, size):
-            settle(server, effort)  # All have asked, but not all are held yet.
-            reports[size] = load.run(server, "publish", "-d", effort.seconds)
-    return _read(reports, {})
-
-
-def _read(reports: dict[int, dict[str, float]], more: dict[str, float]) -> Reading:
-    rates = {f"{size:,}": each["req_per_s"] for size, each in reports.items()}
-    first, *_, last = rates.values()
-    busy = max(each["client_cpu_pct"] for each in reports.values())
-    return Reading(last / first, busy, {"rates": rates, **more})
+    loads = {}
+    with ExitStack() as stack:
+        for size in map(effort.few, sizes):
+            server = stack.enter_context(start())
+            loads[size] = connect(server, size, stack)
+            server.rest()
+        slices = take_slices(loads, min(ROUNDS, effort.rounds))
+    rates = {f"{size:,}": find_median_rate(mine) for size, mine in slices.items()}
+    fewest, most = slices[min(slices)], slices[max(slices)]
+    busy = max(map(find_load, slices.values()))
+    return Reading(compare(most, fewest), busy, {"rates": rates})
 
 
 GROW = (
-    Scenario("grow channels", UNIT, measure_channels, ("uvicorn",), turns=3),
-    Scenario(
-        "grow messages",
-        UNIT,
-        measure_messages,
-        ("uvicorn",),
-        turns=3,
+    Alone(
+        name="grow channels", unit=UNIT, servers=("uvicorn",), measure=measure_channels
+    ),
+    Alone(
+        name="grow messages",
+        unit=UNIT,
+        servers=("uvicorn",),
+        measure=measure_messages,
         # All of them are kept.
         env={"BENCHMARK_MAX_MESSAGES": "0"},
     ),
-    Scenario(
-        "grow held", UNIT, measure_held, ("daphne", "runpushserver", "uvicorn"), turns=3
+    Alone(
+        name="grow held",
+        unit=UNIT,
+        servers=("daphne", "runpushserver", "uvicorn"),
+        measure=measure_held,
     ),
 )

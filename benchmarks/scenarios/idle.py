@@ -8,40 +8,47 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import load
+from benchmarks.load import hold
 from benchmarks.processes import Server
 from benchmarks.servers import Contender
 
-from .base import EVERYBODY, REDIS, Effort, Reading, Scenario
+from .base import EVERYBODY, REDIS, Alone, Effort, Reading, Start
 
 CLIENTS = 5_000
+#: Those that hold streams of django-eventstream, which takes its time to begin them.
+STREAMS = 1_000
 UNIT = "bytes/client"
 
+#: Seconds in which a memory that does not change any more stays the same.
+SETTLED = 0.3
 
-def measure(contender: Contender, server: Server, effort: Effort) -> Reading:
-    clients = effort.few(CLIENTS)
-    with load.held(server, 50):
-        pass  # What is made for the first clients only is nobody's.
-    levels = [settle(server, effort)]
-    for _ in range(2):
-        with load.held(server, clients):
-            levels.append(settle(server, effort))
-        levels.append(settle(server, effort))
-    start, held, left, held_again, left_again = levels
+
+def measure(contender: Contender, start: Start, effort: Effort) -> Reading:
+    with start() as server:
+        clients = effort.few(STREAMS if contender.streams else CLIENTS)
+        with hold(server, 50):
+            pass  # What is made for the first clients only is nobody's.
+        levels = [settle(server)]
+        for _ in range(2):
+            with hold(server, clients):
+                levels.append(settle(server))
+            levels.append(settle(server))
+    before, held, left, held_again, left_again = levels
     return Reading(
-        (held - start) / clients,
+        (held - before) / clients,
         more={
-            "left": (left - start) / clients,
-            "held_again": (held_again - start) / clients,
-            "left_again": (left_again - start) / clients,
+            "left": (left - before) / clients,
+            "held_again": (held_again - before) / clients,
+            "left_again": (left_again - before) / clients,
         },
     )
 
 
-def settle(server: Server, effort: Effort) -> int:
+def settle(server: Server) -> int:
     """Return a server's memory once it does not change any more."""
+    server.wait_until_quiet()
     memory, since = server.memory, time.monotonic()
-    while time.monotonic() - since < effort.seconds / 2:
+    while time.monotonic() - since < SETTLED:
         time.sleep(0.05)
         now = server.memory
         if abs(now - memory) > 65_536:
@@ -49,5 +56,5 @@ def settle(server: Server, effort: Effort) -> int:
     return memory
 
 
-IDLE = Scenario("idle", UNIT, measure, EVERYBODY, turns=3)
-REDIS_IDLE = Scenario("redis idle", UNIT, measure, REDIS, turns=3)
+IDLE = Alone(name="idle", unit=UNIT, servers=EVERYBODY, measure=measure)
+REDIS_IDLE = Alone(name="redis idle", unit=UNIT, servers=REDIS, measure=measure)

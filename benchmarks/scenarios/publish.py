@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from benchmarks import load
+from benchmarks.load import Load
 from benchmarks.processes import Server
 from benchmarks.servers import Contender
 
-from .base import EVERYBODY, REDIS, Effort, Reading, Scenario
+from .base import EVERYBODY, REDIS, Effort, SideBySide
+
+UNIT = "messages/s"
 
 
-def measure(contender: Contender, server: Server, effort: Effort) -> Reading:
-    load.run(server, "publish", "-k", 10, "-d", 10)  # The first connects to the store.
-    report = load.run(server, "publish", "-P", 8, "-d", effort.seconds)
-    return Reading(
-        report["req_per_s"],
-        report["client_cpu_pct"],
-        {"server_cpu_pct": report["server_cpu_pct"]},
-    )
+def connect(contender: Contender, server: Server, effort: Effort) -> Load:
+    return Load(server, "publish")
 
 
-PUBLISH = Scenario("publish", "messages/s", measure, EVERYBODY)
-REDIS_PUBLISH = Scenario("redis publish", "messages/s", measure, REDIS)
+PUBLISH = SideBySide(name="publish", unit=UNIT, servers=EVERYBODY, connect=connect)
+REDIS_PUBLISH = SideBySide(
+    name="redis publish", unit=UNIT, servers=REDIS, connect=connect, rounds=20
+)
