@@ -23,12 +23,15 @@ class CrossOrigin:
     Args:
         origins: Lower-case origins, or ``('*',)``; empty for none.
         credentials: Whether pages may send cookies.
+        others: Headers that each answer has besides.
     """
 
-    def __init__(self, origins: tuple[str, ...], credentials: bool) -> None:
+    def __init__(
+        self, origins: tuple[str, ...], credentials: bool, others: Headers | None = None
+    ) -> None:
         # With several origins the answer depends on who asks, and caches must know.
         vary = VARY + b", Origin" if len(origins) > 1 else VARY
-        self._refused: Headers = [(b"vary", vary)]
+        self._refused: Headers = [*(others or ()), (b"vary", vary)]
         self._allowed: dict[bytes, Headers] = {}
         for origin in origins:
             self._allowed[origin.encode()] = [
@@ -49,7 +52,10 @@ class CrossOrigin:
         )
 
     def headers(self, origin: bytes | None) -> Headers:
-        """Return the headers, ``Vary`` among them, for a request's ``Origin``."""
+        """Return the headers, ``Vary`` among them, for a request's ``Origin``.
+
+        The same list for many requests: do not change it.
+        """
         if origin is None:
             return self._unsaid
         return self._allowed.get(origin.lower(), self._any)

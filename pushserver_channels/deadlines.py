@@ -33,6 +33,9 @@ class Deadlines(Generic[Item]):
         self._due: dict[Item, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def add(self, item: Item) -> None:
         """Let an item be due after the time limit; added again, it starts anew."""
         self._due.pop(item, None)

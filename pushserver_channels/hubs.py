@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from types import TracebackType
+from asyncio import current_task, get_running_loop
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from pushserver.conf import Host, get_settings
 
 from .deadlines import Deadlines
 from .exceptions import ChannelGone, ClientDisconnected, Conflict, ServerStopping
-from .messages import START, ChannelInfo, Message, MessageId
+from .messages import ChannelInfo, Message, MessageId
 from .shutdown import call_before_shutdown
 from .stores import Store, make_store
 from .types import Receive
@@ -26,6 +26,11 @@ Outcome = Message | Exception | None
 
 #: Seconds for which a server that stops waits for its last answers.
 STOP_TIMEOUT = 10.0
+
+#: Seconds for which a client may be held before it is looked whether it has left. In a
+#: channel where much happens most are answered sooner, and to look costs as much as all
+#: the rest of holding a request.
+WATCH_AFTER = 1.0
 
 
 async def receive_nothing() -> dict[str, Any]:
@@ -41,15 +46,24 @@ class Subscription:
     Arm, then look, then wait: it hears what is published from the start of the block,
     so nothing is lost between looking into the store and waiting. It belongs to the
     task that makes it.
+
+    Attributes:
+        channel_id: The channel.
+        task: The task to which it belongs.
+        looks_after: The id after which the store looks at the moment.
+        set_aside: A message that was published meanwhile, and not after that id.
+        ended: Whether the wait has ended, so that there is an outcome.
     """
 
     __slots__ = (
         "_deadlines",
-        "_ended",
         "_hub",
+        "_news",
         "_outcome",
-        "_waits",
+        "_timeout",
+        "_watches",
         "channel_id",
+        "ended",
         "looks_after",
         "set_aside",
         "task",
@@ -57,64 +71,54 @@ class Subscription:
 
     def __init__(self, hub: Hub, channel_id: str) -> None:
         self.channel_id = channel_id
+        self.task = current_task()
         self.looks_after: MessageId | None = None
         self.set_aside: Message | None = None
-        self.task = asyncio.current_task(hub.loop)
+        self.ended = False
         self._hub = hub
-        self._deadlines: Deadlines[Subscription] | None = None
-        self._waits = False
-        self._ended = False
         self._outcome: Outcome = None
+        self._deadlines: Deadlines[Subscription] | None = None
+        self._timeout = 0.0
+        self._news: asyncio.Future[None] | None = None
+        self._watches = False
 
-    def __enter__(self) -> Subscription:
-        self._hub.enter(self)
-        return self
+    def enter(self) -> None:
+        """Begin to hear the channel."""
+        waiting = self._hub.waiting.get(self.channel_id)
+        if waiting is None:
+            waiting = self._hub.listen(self.channel_id)
+        waiting[self] = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._hub.leave(self)
+    def leave(self) -> None:
+        """Hear the channel no more; twice does no harm."""
+        if self.channel_id in self._hub.waiting:
+            self._hub.remove(self)
         if self._deadlines is not None:
             self._deadlines.discard(self)
 
-    async def next(self, after: MessageId, *, create: bool = True) -> Message | None:
+    def __enter__(self) -> Subscription:
+        self.enter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.leave()
+
+    def next(
+        self, after: MessageId, *, create: bool = True
+    ) -> Awaitable[Message | None]:
         """Return the next kept message after an id: :meth:`Store.next`.
 
-        While the store looks, a message up to that id is set aside: it may be one that
+        Until the wait begins, a message up to that id is set aside: it may be one that
         the client was sent by another process, and is only on its way to this one. If
         the channel has not come to that id, the client's id is from the future, and the
         message is what it waits for.
         """
         self.looks_after = after
-        try:
-            message = await self._hub.store.next(self.channel_id, after, create=create)
-        finally:
-            self.looks_after = None
-        if message is None and self.set_aside is not None:
-            info = await self._hub.info(self.channel_id)
-            if info.last_message_id < after:
-                self.end(self.set_aside)
-        return message
+        return self._hub.store.next(self.channel_id, after, create=create)
 
-    def end(self, outcome: Outcome) -> bool:
-        """End the wait, and return whether this is what ended it."""
-        if self._ended:
-            return False
-        self._ended = True
-        self._outcome = outcome
-        if self._waits and self.task is not None:
-            self.task.cancel()
-        return True
-
-    def end_after(self, seconds: float) -> None:
-        """Let the wait end without a message when so much time has passed."""
-        self._deadlines = self._hub.deadlines(seconds)
-        self._deadlines.add(self)
-
-    async def wait(self, receive: Receive = receive_nothing) -> Message | None:
+    async def wait(
+        self, receive: Receive = receive_nothing, timeout: float = 0
+    ) -> Message | None:
         """Return the next message published, None if the wait ended without one.
 
         The request waits for its client to leave, and what ends the wait interrupts
@@ -123,34 +127,98 @@ class Subscription:
 
         Args:
             receive: The request's, which tells when the client has left.
+            timeout: Seconds after which the wait ends without a message, 0 for never.
 
         Raises the error that ended it, such as
         :class:`~pushserver_channels.exceptions.ChannelGone`.
         """
-        if not self._ended:
-            self._waits = True
+        if self.set_aside is not None:
+            await self._reconsider(self.set_aside)
+        self.looks_after = None
+        if timeout:
+            self._expire_in(timeout)
+        if not self.ended:
+            self._watches = True
             try:
                 while (await receive())["type"] != "http.disconnect":
                     pass  # The rest of a body is nothing to us.
-            except asyncio.CancelledError:
-                # If the server cancels the request in the same moment, it has ended all
-                # the same: a publisher may have been told that this was sent.
-                if not self._ended:
-                    raise
-                _uncancel(self.task)
+            except asyncio.CancelledError as error:
+                self.go_on_after(error)
             finally:
-                self._waits = False
+                self._watches = False
             self.end(ClientDisconnected())
-        outcome = self._outcome
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return self.outcome()
 
+    def hold(self, timeout: float) -> asyncio.Future[None]:
+        """Return what is done when the wait ends, or when it is time to :meth:`wait`.
 
-def _uncancel(task: asyncio.Task[Any] | None) -> None:
-    """Tell a task that its cancellation was meant for what it waited for only."""
-    if sys.version_info >= (3, 11) and task is not None:
-        task.uncancel()
+        For who is most often answered soon: the client is not watched at first.
+
+        Args:
+            timeout: Seconds after which the wait ends without a message, 0 for never;
+                more than :data:`WATCH_AFTER`.
+        """
+        self.looks_after = None
+        self._news = news = self._hub.loop.create_future()
+        if self.ended:
+            news.set_result(None)
+        else:
+            self._timeout = timeout
+            self._deadlines = self._hub.newcomers
+            self._deadlines.add(self)
+        return news
+
+    def hold_no_more(self) -> None:
+        """Let the client be watched from now on."""
+        self._deadlines = None
+        if self._timeout:
+            self._expire_in(self._timeout - WATCH_AFTER)
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
+
+    def go_on_after(self, cancellation: asyncio.CancelledError) -> None:
+        """Go on if the wait has ended, for which its own task is cancelled.
+
+        If the server cancels the request in the same moment, the wait has ended all the
+        same: a publisher may have been told that the message was sent. Else the
+        cancellation is raised.
+        """
+        if not self.ended:
+            raise cancellation
+        if sys.version_info >= (3, 11) and self.task is not None:
+            self.task.uncancel()
+
+    def outcome(self) -> Message | None:
+        """Return the message that ended the wait, or raise the error that did."""
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+    def end(self, outcome: Outcome) -> bool:
+        """End the wait, and return whether this is what ended it."""
+        if self.ended:
+            return False
+        self.ended = True
+        self._outcome = outcome
+        news = self._news
+        if news is not None:
+            if not news.done():  # The server may have cancelled it.
+                news.set_result(None)
+        elif self._watches and self.task is not None:
+            self.task.cancel()
+        return True
+
+    async def _reconsider(self, message: Message) -> None:
+        """Take a message that was set aside, if the client's id is from the future."""
+        after, self.looks_after = self.looks_after, None
+        info = await self._hub.info(self.channel_id)
+        if after is not None and info.last_message_id < after:
+            self.end(message)
+
+    def _expire_in(self, seconds: float) -> None:
+        self._deadlines = self._hub.deadlines(seconds)
+        self._deadlines.add(self)
 
 
 class Hub:
@@ -171,10 +239,12 @@ class Hub:
         self.store = store
         self.loop = loop
         store.attach(self)
-        self._stopping = stopping
+        self.stopping = stopping
         self._deadlines: dict[float, Deadlines[Subscription]] = {}
-        # Who waits on each channel, in the order in which they came.
-        self._waiting: dict[str, dict[Subscription, None]] = {}
+        #: Who waits on each channel, in the order in which they came.
+        self.waiting: dict[str, dict[Subscription, None]] = {}
+        # Who is held, but not watched yet.
+        self.newcomers = Deadlines(WATCH_AFTER, Subscription.hold_no_more)
 
     async def publish(
         self,
@@ -231,6 +301,8 @@ class Hub:
 
     def deliver(self, channel_id: str, message: Message) -> bool:
         """Hand a message to all who wait on its channel; return whether one did."""
+        if channel_id not in self.waiting:
+            return False
         waiting = self._take_all(channel_id, message)
         # A list, because any() of a generator stops at the first.
         return any([each.end(message) for each in waiting])  # noqa: C419
@@ -243,9 +315,9 @@ class Hub:
 
     async def stop(self) -> None:
         """End all waits with 503, and return when they have been answered."""
-        self._stopping = True
+        self.stopping = True
         tasks = []
-        for channel_id in list(self._waiting):
+        for channel_id in list(self.waiting):
             for each in self._take_all(channel_id):
                 each.end(ServerStopping())
                 if each.task is not None:
@@ -263,33 +335,31 @@ class Hub:
         Raises :class:`~pushserver_channels.exceptions.Conflict` for the newcomer, or
         :class:`~pushserver_channels.exceptions.ServerStopping`.
         """
-        if self._stopping:
+        if self.stopping:
             raise ServerStopping
         if concurrency == "broadcast":
             return
-        waiting = self._waiting.get(newcomer.channel_id, ())
+        waiting = self.waiting.get(newcomer.channel_id, ())
         others = [each for each in waiting if each is not newcomer]
         if concurrency == "first" and others:
             raise Conflict
         for other in others:
-            self.leave(other)
+            self.remove(other)
             other.end(Conflict())
 
-    def enter(self, subscription: Subscription) -> None:
-        """Let a subscription hear its channel."""
-        waiting = self._waiting.get(subscription.channel_id)
-        if waiting is None:
-            waiting = self._waiting[subscription.channel_id] = {}
-            self.store.listen(subscription.channel_id)
-        waiting[subscription] = None
+    def listen(self, channel_id: str) -> dict[Subscription, None]:
+        """Hear a channel, and return those who wait on it: none yet."""
+        waiting = self.waiting[channel_id] = {}
+        self.store.listen(channel_id)
+        return waiting
 
-    def leave(self, subscription: Subscription) -> None:
+    def remove(self, subscription: Subscription) -> None:
         """Let a subscription hear its channel no more; twice does no harm."""
-        waiting = self._waiting.get(subscription.channel_id, {})
+        waiting = self.waiting.get(subscription.channel_id, {})
         if subscription in waiting:
             del waiting[subscription]
             if not waiting:
-                del self._waiting[subscription.channel_id]
+                del self.waiting[subscription.channel_id]
                 self.store.unlisten(subscription.channel_id)
 
     def _take_all(
@@ -301,25 +371,27 @@ class Hub:
             channel_id: The channel.
             news: The message that they hear; who looks for a later one sets it aside.
         """
-        waiting = self._waiting.pop(channel_id, None)
+        waiting = self.waiting.pop(channel_id, None)
         if waiting is None:
             return ()
         others = []
         if news is not None:
             others = [
-                each for each in waiting if (each.looks_after or START) >= news.id
+                each
+                for each in waiting
+                if each.looks_after is not None and each.looks_after >= news.id
             ]
         if others:
             for each in others:
                 each.set_aside = news
                 del waiting[each]
-            self._waiting[channel_id] = dict.fromkeys(others)
+            self.waiting[channel_id] = dict.fromkeys(others)
         else:
             self.store.unlisten(channel_id)
         return waiting
 
     def _count(self, channel_id: str) -> int:
-        return len(self._waiting.get(channel_id, ()))
+        return len(self.waiting.get(channel_id, ()))
 
 
 def _with_subscribers(info: ChannelInfo, waiting: int) -> ChannelInfo:
@@ -381,16 +453,22 @@ class HubRegistry:
             (name, port) in self._addresses for name in names
         )
 
-    def get(self, store: str) -> Hub:
-        """Return the hub of a named store, on the running event loop.
+    def get(self, store: str, address: Sequence[Any] | None = None) -> Hub:
+        """Return the hub of a named store, on the running event loop, which serves.
+
+        Args:
+            store: Its name.
+            address: As :meth:`serve` takes it.
 
         Raises ``RuntimeError`` if another loop of this process serves.
         """
         hub = self._hubs.get(store)
-        running = asyncio.get_running_loop()
+        running = get_running_loop()
+        if hub is not None and hub.loop is running and address == self._address:
+            return hub
+        self.serve(address)
         if hub is not None and hub.loop is running:
             return hub
-        self.serve()
         if self._loop is not running:
             raise RuntimeError(
                 "A push server runs in this process already, on another event loop."

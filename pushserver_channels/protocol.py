@@ -70,21 +70,21 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
     """
     date = headers.get(b"if-modified-since")
     tag = headers.get(b"if-none-match")
-    if date is None and tag is None:
-        return START
-    return _parse_message_id(
-        None if date is None else date.strip(), None if tag is None else tag.strip()
-    )
+    if date is not None and tag is not None:
+        return _parse_message_id(date.strip(), tag.strip())
+    if date is not None:
+        return _parse_message_id(date.strip(), None)
+    if tag is not None:
+        parse_tag(tag)  # It says nothing without a date, but has to be one.
+    return START
 
 
 # All who wait on a channel name the same message, and to read a date takes as long as
 # all else that their requests need. (What cannot be read is not remembered, and what
 # can be is short, without the space around it.)
 @lru_cache(maxsize=1024)
-def _parse_message_id(date: bytes | None, tag: bytes | None) -> MessageId:
+def _parse_message_id(date: bytes, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
-    if date is None:
-        return START
     return MessageId(max(parse_date(date), 0), number)
 
 
@@ -191,34 +191,36 @@ _YAML = (
     b'last_message_id: "%d:%d"\r\n'
     b"\r\n"
 )
+#: The media type of channel info for who accepts anything.
+TEXT_PLAIN = b"text/plain"
+
 _INFO_TYPES = {
-    "text/plain": _PLAIN,
-    "text/json": _JSON,
-    "application/json": _JSON,
-    "text/xml": _XML,
-    "application/xml": _XML,
-    "text/yaml": _YAML,
-    "application/yaml": _YAML,
+    TEXT_PLAIN: _PLAIN,
+    b"text/json": _JSON,
+    b"application/json": _JSON,
+    b"text/xml": _XML,
+    b"application/xml": _XML,
+    b"text/yaml": _YAML,
+    b"application/yaml": _YAML,
 }
 
 
-def choose_info_type(accept: bytes) -> str:
+def choose_info_type(accept: bytes) -> bytes:
     """Return the first known media type of an ``Accept``, else ``text/plain``."""
     find = _find_info_type
     return find(accept) if len(accept) <= REMEMBERED else find.__wrapped__(accept)
 
 
 @lru_cache(maxsize=256)
-def _find_info_type(accept: bytes) -> str:
-    for part in accept.decode("latin-1").split(","):
-        media_type = part.partition(";")[0].strip().lower()
+def _find_info_type(accept: bytes) -> bytes:
+    for part in accept.split(b","):
+        media_type = part.partition(b";")[0].strip().lower()
         if media_type in _INFO_TYPES:
             return media_type
-    return "text/plain"
+    return TEXT_PLAIN
 
 
-def build_channel_info(info: ChannelInfo, media_type: str) -> bytes:
+def build_channel_info(info: ChannelInfo, media_type: bytes) -> bytes:
     """Return channel info as a document of a known media type."""
-    messages, requested, last_id, subscribers = info
-    known = (messages, requested, subscribers, *last_id)
-    return _INFO_TYPES[media_type] % known
+    messages, requested, (time, tag), subscribers = info
+    return _INFO_TYPES[media_type] % (messages, requested, subscribers, time, tag)

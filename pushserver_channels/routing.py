@@ -11,7 +11,6 @@ or the locations among other consumers::
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 
@@ -28,17 +27,22 @@ from pushserver.conf import (
 from pushserver.paths import decode_path, match_channel
 
 from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
+from .consumers.base import PushConsumer, find_fault
 from .consumers.publisher import remember_who_is_inside
 from .cors import CrossOrigin
-from .hubs import hubs
+from .hubs import WATCH_AFTER, hubs
 from .passthrough import Courier, Passthrough
-from .protocol import Headers
+from .protocol import REMEMBERED, Headers
 from .shutdown import live
 from .stores import check_store
 from .types import Application, Receive, Scope, Send
 
-MakeConsumer = Callable[[str], Application]
-Route = tuple[re.Pattern[str], MakeConsumer]
+#: Makes a consumer of a location, given a channel id and why it cannot be one.
+MakeConsumer = Callable[[str, str | None], PushConsumer]
+Route = tuple[Location, MakeConsumer]
+
+#: A consumer's maker, and what it is to be given.
+Found = tuple[MakeConsumer, str, str | None]
 
 
 class PushLocations:
@@ -59,6 +63,7 @@ class PushLocations:
         self._get_django_application = get_django_application
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
+        self._find = lru_cache(maxsize=1024)(self._look_up)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         consumer = self.find(scope)
@@ -66,21 +71,38 @@ class PushLocations:
             raise Resolver404(f"No push location matches {scope['path']!r}.")
         await consumer(scope, receive, send)
 
-    def find(self, scope: Scope) -> Application | None:
+    def find(self, scope: Scope) -> PushConsumer | None:
         """Return a consumer of the first location that matches, for this request."""
         if scope["type"] != "http":
             return None
-        # What is published directly goes to this event loop.
-        hubs.serve(scope.get("server"))
         settings = get_settings()
         if settings is not self._settings:
             self._routes = self._make_routes(settings)
             self._settings = settings
-        path = _path(scope)
-        for pattern, make_consumer in self._routes:
-            channel_id = match_channel(pattern, path)
+            self._find.cache_clear()
+        path, raw_path = scope["path"], scope.get("raw_path") or b""
+        # Many ask for the same channels; a client could fill the memory with long ones.
+        short = len(path) + len(raw_path) <= REMEMBERED
+        find = self._find if short else self._look_up
+        found = find(path, raw_path, scope.get("root_path") or "")
+        if found is None:
+            # It may be a view that publishes: to this event loop, if directly.
+            hubs.serve(scope.get("server"))
+            return None
+        make_consumer, channel_id, fault = found
+        return make_consumer(channel_id, fault)
+
+    def _look_up(self, path: str, raw_path: bytes, root_path: str) -> Found | None:
+        """Return what answers at a path; :attr:`_find` remembers it.
+
+        Args are those of a scope.
+        """
+        path = _decode(path, raw_path, root_path)
+        for location, make_consumer in self._routes:
+            channel_id = match_channel(location.url, path)
             if channel_id is not None:
-                return make_consumer(channel_id)
+                fault = find_fault(channel_id, location.max_channel_id_length)
+                return make_consumer, channel_id, fault
         return None
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
@@ -92,16 +114,24 @@ class PushLocations:
             for each in settings.locations
         ):
             courier = Courier(self._get_django_application())
+        keeps_all = all(
+            each.store_messages
+            for each in settings.locations
+            if isinstance(each, PublisherLocation)
+        )
         return [
-            (location.url, _prepare_consumer(location, server_headers, courier))
+            (location, _prepare_consumer(location, server_headers, courier, keeps_all))
             for location in settings.locations
         ]
 
 
 def _prepare_consumer(
-    location: Location, server_headers: Headers, courier: Courier | None
+    location: Location,
+    server_headers: Headers,
+    courier: Courier | None,
+    keeps_all: bool,
 ) -> MakeConsumer:
-    """Return what makes a consumer for a channel id.
+    """Return what makes the consumers of a location.
 
     What the requests to a location share is made once. (as_asgi() of the consumer would
     have each wait in one more coroutine.)
@@ -115,24 +145,28 @@ def _prepare_consumer(
     if location.passthrough is not None and courier is not None:
         passthrough = Passthrough(courier, location.passthrough)
     consumer = polling[location.polling]
-    cross_origin = CrossOrigin(location.allow_origin, location.allow_credentials)
-    return partial(consumer, location, server_headers, cross_origin, passthrough)
+    cross_origin = CrossOrigin(
+        location.allow_origin, location.allow_credentials, server_headers
+    )
+    # Who has left takes nobody's place, is told to nobody, and misses nothing that is
+    # kept; so for a moment it does no harm if that is not known.
+    watched = (
+        passthrough is not None
+        or location.concurrency != "broadcast"
+        or 0 < location.timeout <= WATCH_AFTER
+        or not keeps_all
+    )
+    return partial(consumer, location, cross_origin, passthrough, watched)
 
 
-def _path(scope: Scope) -> str:
+def _decode(path: str, raw_path: bytes, root_path: str) -> str:
     """Return the path that patterns match, decoded and below the site's root."""
-    raw_path = scope.get("raw_path")
-    if raw_path and b"%" in raw_path:
+    if b"%" in raw_path:
         # Servers decode an encoded slash, too, and replace what is not UTF-8.
         path = decode_path(raw_path.partition(b"?")[0])
-    else:
-        path = scope["path"]
-    if path[:1] != "/":
+    if not path.startswith("/"):
         # The absolute form, which a server has to accept (RFC 9112, section 3.2.2).
         path = "/" + path.partition("://")[2].partition("/")[2]
-    root_path: str = scope.get("root_path", "")
-    if not root_path:
-        return path
     root_path = root_path.rstrip("/")
     return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
 
@@ -153,8 +187,16 @@ class PushApplication:
         self._otherwise = otherwise or django_application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        application = self._locations.find(scope) or self._find_other(scope)
-        await application(scope, receive, send)
+        consumer = self._locations.find(scope)
+        if consumer is None:
+            await self._find_other(scope)(scope, receive, send)
+            return
+        # As it would do itself, without a coroutine between.
+        consumer.begin(scope, receive, send)
+        try:
+            await consumer.answer()
+        except BaseException as error:
+            await consumer.fail(error)
 
     def _find_other(self, scope: Scope) -> Application:
         """Return what answers where no push location does."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from math import inf
 from typing import ClassVar
 
@@ -34,6 +33,24 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 NO_CACHE = (b"cache-control", b"no-cache")
 
 
+def find_fault(channel_id: str, max_length: int) -> str | None:
+    """Return why a channel id cannot be one, None if it can.
+
+    Args:
+        channel_id: The channel id in a URL.
+        max_length: Characters, 0 for no limit.
+    """
+    if not channel_id:
+        return "The URL has no channel id."
+    if 0 < max_length < len(channel_id):
+        return f"A channel id has at most {max_length} characters here."
+    try:
+        channel_id.encode()
+    except UnicodeEncodeError:
+        return "The channel id in the URL is not UTF-8."
+    return None
+
+
 def read_part(message: Message) -> tuple[bytes, bool]:
     """Return a part of a body, and whether more follows."""
     if message["type"] == "http.disconnect":
@@ -48,11 +65,16 @@ class PushConsumer(AsyncHttpConsumer):
     that a client left, and hops to a thread for database connections, of which there
     are none here. This one keeps ``receive`` and tells the request in one coroutine.
 
-    Args:
+    Attributes:
         location: The location, from ``PUSH_SERVER['locations']``.
-        server_headers: The ``Server`` header, if it is not the server's own.
         channel_id: The channel id in the URL.
+        fault: Why it cannot be one, None if it can.
     """
+
+    location: Location
+    channel_id: str
+    fault: str | None
+    headers: dict[bytes, bytes]
 
     #: No client has a channel of its own on the layer: the hub knows who waits.
     channel_layer_alias = None
@@ -67,47 +89,43 @@ class PushConsumer(AsyncHttpConsumer):
     #: The methods of the location, and the names of what handles them.
     methods: ClassVar[dict[str, str]] = {}
 
-    def __init__(
-        self, location: Location, server_headers: Headers, channel_id: str
-    ) -> None:
-        # (Channels' own __init__ makes a list for the body, which is read otherwise.)
-        self.location = location
-        self.server_headers = server_headers
-        self.channel_id = channel_id
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.begin(scope, receive, send)
+        try:
+            await self.answer()
+        except BaseException as error:
+            await self.fail(error)
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take the request."""
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = dict(scope["headers"])
+
+    def answer(self) -> Awaitable[None]:
+        """Return what answers the request: a coroutine, but not one around another."""
         try:
-            await self.find_handler()()
+            return self.find_handler()()
         except PushError as error:
-            await self.send_error(error)
-        except ClientDisconnected:
-            pass  # Nobody is left to answer.
-        except asyncio.CancelledError:
-            if self.responding or not self.told_to_come_back:
-                raise
-            # This is how Daphne says that it stops; an answer sent now still gets out.
-            await self.send_error(ServerStopping())
-        except Exception:
-            logger.exception("Cannot answer %s %s", scope["method"], scope["path"])
-            if not self.responding:
-                await self.send_error(PushError("The server failed; its log says why."))
+            return self.refuse(error)
 
     def find_handler(self) -> Handler:
-        """Return what answers the request."""
-        try:
-            if len(self.headers) != len(self.scope["headers"]):
-                self.headers = fold_headers(self.scope["headers"])
-            self.check_client()
-            method = self.check_method()
-            self.check_channel_id()
-        except PushError as error:
-            return partial(self.refuse, error)
-        handler: Handler = getattr(self, self.methods[method])
+        """Return the handler of the method, or raise :class:`PushError`."""
+        scope = self.scope
+        if len(self.headers) != len(scope["headers"]):
+            self.headers = fold_headers(scope["headers"])
+        self.check_client()
+        name = self.methods.get(scope["method"])
+        if name is None:
+            raise MethodNotAllowed(scope["method"], ", ".join(self.methods))
+        if self.fault is not None:
+            raise InvalidChannelId(self.fault)
+        handler: Handler = getattr(self, name)
         return handler
+
+    def check_client(self) -> None:
+        """Raise :class:`PushError` if the client may not ask here at all."""
 
     async def refuse(self, error: PushError) -> None:
         """Raise an error, with the request's body read.
@@ -117,36 +135,38 @@ class PushConsumer(AsyncHttpConsumer):
         await self.discard_body()
         raise error
 
-    def check_client(self) -> None:
-        """Raise :class:`PushError` if the client may not ask here at all."""
-
-    def check_method(self) -> str:
-        """Return the method, or raise :class:`MethodNotAllowed`."""
-        method: str = self.scope["method"]
-        if method not in self.methods:
-            raise MethodNotAllowed(method, ", ".join(self.methods))
-        return method
-
-    def check_channel_id(self) -> None:
-        """Raise :class:`InvalidChannelId` if the channel id cannot be one."""
-        channel_id, limit = self.channel_id, self.location.max_channel_id_length
-        if not channel_id:
-            raise InvalidChannelId("The URL has no channel id.")
-        if 0 < limit < len(channel_id):
-            raise InvalidChannelId(f"A channel id has at most {limit} characters here.")
-        try:
-            channel_id.encode()
-        except UnicodeEncodeError:
-            raise InvalidChannelId("The channel id in the URL is not UTF-8.") from None
+    async def fail(self, error: BaseException) -> None:
+        """Answer what a handler raised, or raise again what is not to be answered."""
+        if isinstance(error, PushError):
+            await self.send_error(error)
+        elif isinstance(error, ClientDisconnected) or (
+            # ASGI's word for a client that left.
+            self.responding and isinstance(error, OSError)
+        ):
+            pass  # Nobody is left to answer.
+        elif isinstance(error, asyncio.CancelledError):
+            if self.responding or not self.told_to_come_back:
+                raise error
+            # This is how Daphne says that it stops; an answer sent now still gets out.
+            await self.send_error(ServerStopping())
+        elif isinstance(error, Exception):
+            scope = self.scope
+            logger.error(
+                "Cannot answer %s %s", scope["method"], scope["path"], exc_info=error
+            )
+            if not self.responding:
+                await self.send_error(PushError("The server failed; its log says why."))
+        else:
+            raise error
 
     @property
     def hub(self) -> Hub:
         """The hub of the location's store."""
-        return hubs.get(self.location.store)
+        return hubs.get(self.location.store, self.scope.get("server"))
 
     def common_headers(self) -> Headers:
         """Return the headers of every answer to this request."""
-        return self.server_headers
+        raise NotImplementedError
 
     async def read_body(self, max_size: int) -> bytes:
         """Return the body, or raise :class:`MessageTooLarge` once it is sure to be.
@@ -159,14 +179,17 @@ class PushConsumer(AsyncHttpConsumer):
         # (int() refuses thousands of digits, which are too many bytes in any case.)
         if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
             raise MessageTooLarge(max_size)
-        parts, size, more = [], 0, True
-        while more:
-            part, more = read_part(await self.receive())
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise MessageTooLarge(max_size)
-        return b"".join(parts)
+        body, more = read_part(await self.receive())
+        if more:
+            parts, size = [body], len(body)
+            while more and size <= limit:
+                part, more = read_part(await self.receive())
+                parts.append(part)
+                size += len(part)
+            body = b"".join(parts)
+        if len(body) > limit:
+            raise MessageTooLarge(max_size)
+        return body
 
     async def discard_body(self) -> None:
         """Read the body to its end, keeping nothing."""
@@ -180,14 +203,17 @@ class PushConsumer(AsyncHttpConsumer):
 
     async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a whole answer."""
-        headers = [*headers, *self.common_headers()]
-        start = {"type": "http.response.start", "status": status, "headers": headers}
-        self.responding = True
         try:
-            await self.base_send(start)
+            await self.base_send(self.begin_response(status, headers))
             await self.base_send({"type": "http.response.body", "body": body})
         except OSError:  # ASGI's word for a client that left.
             raise ClientDisconnected from None
+
+    def begin_response(self, status: int, headers: Headers) -> Message:
+        """Return the event that begins an answer, which is sent now."""
+        self.responding = True
+        headers = [*headers, *self.common_headers()]
+        return {"type": "http.response.start", "status": status, "headers": headers}
 
     async def send_error(self, error: PushError) -> None:
         """Answer with the status of an error and its sentence."""

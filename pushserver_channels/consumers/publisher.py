@@ -11,6 +11,7 @@ from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     REMEMBERED,
+    TEXT_PLAIN,
     Headers,
     build_channel_info,
     check_content_type,
@@ -20,7 +21,7 @@ from pushserver_channels.protocol import (
 from .base import NO_CACHE, PushConsumer
 
 #: In these proxies tell for whom they ask.
-_HOPS = (b"x-forwarded-for", b"x-real-ip")
+_HOPS = frozenset((b"x-forwarded-for", b"x-real-ip"))
 
 IsInside = Callable[[str | None, str], bool]
 
@@ -50,6 +51,7 @@ class PublisherConsumer(PushConsumer):
         server_headers: The ``Server`` header, if it is not the server's own.
         is_inside: Tells whether a client may publish, None if all may.
         channel_id: The channel id in the URL.
+        fault: Why it cannot be one, None if it can.
     """
 
     location: PublisherLocation
@@ -68,9 +70,17 @@ class PublisherConsumer(PushConsumer):
         server_headers: Headers,
         is_inside: IsInside | None,
         channel_id: str,
+        fault: str | None,
     ) -> None:
-        super().__init__(location, server_headers, channel_id)
+        # (Channels' own __init__ makes a list for the body, which is read otherwise.)
+        self.location = location
+        self.server_headers = server_headers
         self.is_inside = is_inside
+        self.channel_id = channel_id
+        self.fault = fault
+
+    def common_headers(self) -> Headers:
+        return self.server_headers
 
     def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
@@ -78,9 +88,9 @@ class PublisherConsumer(PushConsumer):
             return
         client = self.scope.get("client") or (None, 0)
         hops = ""
-        for name in _HOPS:
-            if name in self.headers:
-                hops += "," * bool(hops) + self.headers[name].decode("latin-1")
+        if not _HOPS.isdisjoint(self.headers):
+            told = [self.headers[name] for name in self.headers if name in _HOPS]
+            hops = b",".join(told).decode("latin-1")
         if not self.is_inside(client[0], hops):
             raise Forbidden
 
@@ -97,11 +107,12 @@ class PublisherConsumer(PushConsumer):
     async def post(self) -> None:
         """Publish the body: 201 if somebody waited and was sent it, else 202."""
         content_type = self.headers.get(b"content-type") or None
-        try:
-            check_content_type(content_type)
-        except BadRequest:
-            await self.discard_body()
-            raise
+        if content_type is not None:
+            try:
+                check_content_type(content_type)
+            except BadRequest:
+                await self.discard_body()
+                raise
         body = await self.read_body(self.location.max_message_size)
         delivered, info = await self.hub.publish(
             self.channel_id,
@@ -119,10 +130,11 @@ class PublisherConsumer(PushConsumer):
 
     async def send_info(self, status: int, info: ChannelInfo) -> None:
         """Answer with channel info in the form that ``Accept`` asks for."""
-        media_type = choose_info_type(self.headers.get(b"accept", b""))
+        accept = self.headers.get(b"accept")
+        media_type = TEXT_PLAIN if accept is None else choose_info_type(accept)
         body = build_channel_info(info, media_type)
         headers = [
-            (b"content-type", media_type.encode()),
+            (b"content-type", media_type),
             (b"content-length", b"%d" % len(body)),
         ]
         if self.scope["method"] in ("GET", "HEAD"):

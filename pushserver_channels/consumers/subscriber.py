@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AbstractContextManager, nullcontext
+
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
+from pushserver_channels.hubs import Subscription
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.passthrough import Passthrough
 from pushserver_channels.protocol import (
@@ -22,10 +26,11 @@ class SubscriberConsumer(PushConsumer):
 
     Args:
         location: The location.
-        server_headers: The ``Server`` header, if it is not the server's own.
-        cross_origin: The location's headers for pages of other origins.
+        cross_origin: The location's headers for pages of this and other origins.
         passthrough: Tells a view who comes and goes, None if nobody wants to know.
+        watched: Whether it matters at once that a client who is held has left.
         channel_id: The channel id in the URL.
+        fault: Why it cannot be one, None if it can.
     """
 
     location: SubscriberLocation
@@ -35,28 +40,31 @@ class SubscriberConsumer(PushConsumer):
     def __init__(
         self,
         location: SubscriberLocation,
-        server_headers: Headers,
         cross_origin: CrossOrigin,
         passthrough: Passthrough | None,
+        watched: bool,
         channel_id: str,
+        fault: str | None,
     ) -> None:
-        super().__init__(location, server_headers, channel_id)
+        self.location = location
         self.cross_origin = cross_origin
         self.passthrough = passthrough
+        self.watched = watched
+        self.channel_id = channel_id
+        self.fault = fault
 
     def common_headers(self) -> Headers:
-        origin = self.headers.get(b"origin")
-        return [*self.server_headers, *self.cross_origin.headers(origin)]
+        return self.cross_origin.headers(self.headers.get(b"origin"))
 
-    async def send_message(self, message: Message, last_seen: MessageId) -> None:
-        """Answer with a message, and say so if an earlier one was missed."""
-        headers = build_message_headers(
-            message.id, message.content_type, len(message.body)
-        )
-        gap = message.gap_after(last_seen)
-        if gap is not None:
-            headers = [*headers, (b"push-gap", str(gap).encode())]
-        await self.respond(200, headers, message.body)
+    def build_headers(self, message: Message, last_seen: MessageId) -> Headers:
+        """Return the headers of a message; they say so if an earlier one was missed."""
+        message_id, body, content_type, previous = message
+        headers = build_message_headers(message_id, content_type, len(body))
+        if previous is not None and previous > last_seen:
+            gap = message.gap_after(last_seen)
+            if gap is not None:
+                headers = [*headers, (b"push-gap", str(gap).encode())]
+        return headers
 
     async def send_nothing(self, status: int, last_seen: MessageId) -> None:
         """Answer that there is no message yet; the client's id stays what it is."""
@@ -76,34 +84,54 @@ class IntervalPollConsumer(SubscriberConsumer):
         if message is None:
             await self.send_nothing(304, last_seen)
         else:
-            await self.send_message(message, last_seen)
+            headers = self.build_headers(message, last_seen)
+            await self.respond(200, headers, message.body)
 
 
 class LongPollConsumer(SubscriberConsumer):
     """Holds the request until there is a message."""
 
+    # One coroutine tells it all: each one inside another, and each object more for the
+    # collector to look after, is paid for with every message to every client.
     async def get(self) -> None:
         """Answer with the next message, as soon as there is one."""
-        await self.discard_body()
+        if self.may_have_body():
+            await self.discard_body()
         last_seen = parse_message_id(self.headers)
-        hub = self.hub
-        with hub.subscription(self.channel_id) as subscription:
-            message = await subscription.next(
-                last_seen, create=self.location.create_on_get
-            )
+        location, hub = self.location, self.hub
+        subscription = Subscription(hub, self.channel_id)
+        subscription.enter()
+        try:
+            message = await subscription.next(last_seen, create=location.create_on_get)
             if message is None:
-                hub.settle(subscription, self.location.concurrency)
-                if self.location.timeout:
-                    subscription.end_after(self.location.timeout)
-                if self.passthrough is None:
-                    message = await subscription.wait(self.receive)
+                hub.settle(subscription, location.concurrency)
+                if self.watched or subscription.set_aside is not None:
+                    message = await self.wait(subscription)
                 else:
-                    with self.passthrough.subscribe(self.scope, self.channel_id):
+                    try:
+                        await subscription.hold(location.timeout)
+                    except asyncio.CancelledError as error:
+                        subscription.go_on_after(error)
+                    if subscription.ended:
+                        message = subscription.outcome()
+                    else:
                         message = await subscription.wait(self.receive)
+        finally:
+            subscription.leave()
         if message is None:
-            await self.send_nothing(self.location.timeout_status, last_seen)
+            await self.send_nothing(location.timeout_status, last_seen)
         else:
-            await self.send_message(message, last_seen)
+            headers = self.build_headers(message, last_seen)
+            await self.base_send(self.begin_response(200, headers))
+            await self.base_send({"type": "http.response.body", "body": message.body})
+
+    async def wait(self, subscription: Subscription) -> Message | None:
+        """Return the next message published, None if there was none in time."""
+        presence: AbstractContextManager[object] = nullcontext()
+        if self.passthrough is not None:
+            presence = self.passthrough.subscribe(self.scope, self.channel_id)
+        with presence:
+            return await subscription.wait(self.receive, self.location.timeout)
 
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)

@@ -29,6 +29,8 @@ SWEEP_BATCH = 1000
 #: have seen them.
 STARTED, FIRST_TAG_WHEN_STARTED = divmod(time.time_ns() // 1000, 1_000_000)
 
+NO_MESSAGE = MessageId(0, 0)
+
 _by_id = attrgetter("id")
 
 
@@ -111,7 +113,9 @@ class MemoryStore(Store):
         create: bool = True,
     ) -> Appended:
         now = self._clock()
-        channel = self._find(channel_id, now, create=create)
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            channel = self._find(channel_id, now, create=create)
         channel.used_at = now
         message_id = channel.next_id(self._tick(now))
         previous = channel.last_id or self._before
@@ -119,7 +123,8 @@ class MemoryStore(Store):
         channel.last_id = message_id
         if keep:
             self._keep(channel, message)
-        self._expire(channel, now)
+        if self._settings.message_timeout:
+            self._expire(channel, now)
         delivered = self._audience.deliver(channel_id, message)
         return Appended(message, self._describe(channel, now), delivered)
 
@@ -127,9 +132,12 @@ class MemoryStore(Store):
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
         now = self._clock()
-        channel = self._find(channel_id, now, create=create)
+        channel = self._channels.get(channel_id)
+        if channel is None:
+            channel = self._find(channel_id, now, create=create)
         channel.used_at = channel.requested_at = now
-        self._expire(channel, now)
+        if self._settings.message_timeout:
+            self._expire(channel, now)
         messages = channel.messages
         if messages is None or after >= messages[-1].id:
             return None
@@ -205,9 +213,9 @@ class MemoryStore(Store):
     def _describe(self, channel: _Channel, now: float) -> ChannelInfo:
         asked = channel.requested_at
         return ChannelInfo(
-            messages=len(channel.messages or ()),
-            requested=-1 if asked is None else max(int(now - asked), 0),
-            last_message_id=channel.last_id or MessageId(0, 0),
+            len(channel.messages or ()),
+            -1 if asked is None else max(int(now - asked), 0),
+            channel.last_id or NO_MESSAGE,
         )
 
     def _tick(self, now: float) -> int:
@@ -229,7 +237,8 @@ class MemoryStore(Store):
         limit = self._settings.max_messages
         if 0 < limit < len(channel.messages):
             channel.messages.popleft()
-        self._schedule_expiry(channel)
+        if self._settings.message_timeout:
+            self._schedule_expiry(channel)
 
     def _expire(self, channel: _Channel, now: float) -> None:
         """Drop the messages that are too old, but for the newest min_messages."""

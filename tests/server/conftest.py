@@ -24,7 +24,7 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """Fail if a test leaves a waiter, a task, or a complaint of the event loop."""
     yield
     await until_idle()
-    assert [hub._waiting for hub in hubs._hubs.values() if hub._waiting] == []
+    assert [hub.waiting for hub in hubs._hubs.values() if hub.waiting] == []
     # Complaints about tasks that nobody asked come with the end of the task.
     await asyncio.sleep(0)
     complaints = [each for each in caplog.records if each.name == "asyncio"]

@@ -138,7 +138,7 @@ async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
 async def until_held(channel_id: str, count: int = 1, store: str = "default") -> None:
     """Wait until so many requests are held on a channel."""
     hub = hubs.get(store)
-    await until(lambda: len(hub._waiting.get(channel_id, ())) == count)
+    await until(lambda: len(hub.waiting.get(channel_id, ())) == count)
 
 
 async def until_idle() -> None:
@@ -178,7 +178,7 @@ class Site:
     async def hold(self, path: str, headers: Headers = (), **scope: Any) -> Exchange:
         """Return a request once it is held, on the channel that ends its path."""
         channel_id = path.rpartition("/")[2]
-        waiting = len(hubs.get("default")._waiting.get(channel_id, ()))
+        waiting = len(hubs.get("default").waiting.get(channel_id, ()))
         exchange = self.exchange("GET", path, headers, **scope).start()
         await until_held(channel_id, waiting + 1)
         return exchange

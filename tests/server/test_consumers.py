@@ -13,6 +13,7 @@ from django.test import override_settings
 from pushserver.conf import PublisherLocation, get_settings
 from pushserver_channels.consumers.publisher import remember_who_is_inside
 from pushserver_channels.exceptions import StoreUnavailable
+from pushserver_channels.hubs import hubs
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import build_date, parse_date
 from pushserver_channels.routing import get_application
@@ -1021,7 +1022,7 @@ async def test_servername(serve: Serve, method: str, path: str) -> None:
 
 
 async def test_a_client_that_vanishes(serve: Serve) -> None:
-    """A held client that vanishes is forgotten at once: the next POST is 202."""
+    """A held client that vanishes is forgotten: the next POST is 202."""
     site = serve()
     held = await site.hold("/updates/a")
     held.disconnect()
@@ -1040,6 +1041,52 @@ async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
     await until(held.input_queue.empty)
     assert (await site.post("a")).status == 202
     await held.end()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"subscriber": {"concurrency": "last"}},
+        {"subscriber": {"concurrency": "first"}},
+        {"subscriber": {"timeout": 0.9}},
+        {"subscriber": {"passthrough": "/hears/"}},
+        {"publisher": {"store_messages": False}},
+    ],
+)
+async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) -> None:
+    """A client is watched at once where somebody hears that it left, or loses by it."""
+    site = serve(**settings)
+    held = await site.hold("/updates/a")
+    await until(held.input_queue.empty)
+    assert not hubs.get("default").newcomers
+    held.disconnect()
+    await held.end()
+    assert held.is_silent
+
+
+async def test_who_is_watched_later(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client is watched when it was held for a while; its message comes all the same.
+
+    Its time limit is counted from the start.
+    """
+    monkeypatch.setattr("pushserver_channels.hubs.WATCH_AFTER", 0.05)
+    site = serve(subscriber={"timeout": 1.1})
+    held = [await site.hold("/updates/a") for _ in range(3)]
+    hub = hubs.get("default")
+    assert len(hub.newcomers) == 3
+    await until(lambda: not hub.newcomers)
+    held[0].disconnect()
+    await held[0].end()
+    assert held[0].is_silent
+    await site.post("a")
+    assert [(await each.answer()).body for each in held[1:]] == [b"news"] * 2
+    start = asyncio.get_running_loop().time()
+    late = await site.ask("GET", "/updates/a", FUTURE)
+    assert late.status == 304
+    assert asyncio.get_running_loop().time() - start >= 1.1
+    assert not hub.waiting
 
 
 async def test_one_of_many_vanishes(serve: Serve) -> None:
@@ -1264,8 +1311,12 @@ async def test_an_answer_that_cannot_be_sent(
     assert [each.getMessage() for each in caplog.records] == []
 
 
-async def test_bursts(serve: Serve) -> None:
+@pytest.mark.parametrize("watch_after", [0.0, 0.005])
+async def test_bursts(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, watch_after: float
+) -> None:
     """Many who come, leave and publish at once lose nothing and leave nothing."""
+    monkeypatch.setattr("pushserver_channels.hubs.WATCH_AFTER", watch_after)
     site = serve(store={"max_messages": 1000})
     readers: list[list[bytes]] = [[] for _ in range(20)]
 

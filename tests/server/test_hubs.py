@@ -89,7 +89,7 @@ async def poll(
 
 
 async def held(hub: Hub, channel_id: str, count: int = 1) -> None:
-    await until(lambda: len(hub._waiting.get(channel_id, ())) == count)
+    await until(lambda: len(hub.waiting.get(channel_id, ())) == count)
 
 
 async def test_a_held_subscriber_is_sent_the_next_message(hub: Hub) -> None:
@@ -202,7 +202,7 @@ async def test_cancelled_while_looking(gated: Hub) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not gated._waiting
+    assert not gated.waiting
     assert gated.store.heard == [("listen", "a"), ("unlisten", "a")]
 
 
@@ -284,10 +284,10 @@ async def test_who_left_is_not_sent_to(hub: Hub) -> None:
 async def test_leaving_twice(hub: Hub) -> None:
     """A subscription may be left twice, also after others came and went."""
     with hub.subscription("a") as first:
-        hub.leave(first)
-        hub.leave(first)
+        first.leave()
+        first.leave()
         with hub.subscription("a"):
-            hub.leave(first)
+            first.leave()
             assert (await hub.create("a")).subscribers == 1
     assert isinstance(hub.store, RecordingStore)
     assert hub.store.heard == [("listen", "a"), ("unlisten", "a")] * 2
@@ -383,14 +383,14 @@ class CountedSubscriptions(dict):  # type: ignore[type-arg]
 async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
     """Letting one more wait costs the same, however many wait already."""
     subscriptions = [hub.subscription("a") for _ in range(300)]
-    hub.enter(subscriptions[0])
-    hub._waiting["a"] = CountedSubscriptions(hub._waiting["a"])
+    subscriptions[0].enter()
+    hub.waiting["a"] = CountedSubscriptions(hub.waiting["a"])
     for each in subscriptions:
-        hub.enter(each)
+        each.enter()
         hub.settle(each, "broadcast")
     looks = CountedSubscriptions.looks
     for each in subscriptions:
-        hub.leave(each)
+        each.leave()
     assert looks <= 2 * len(subscriptions)
 
 
@@ -464,7 +464,7 @@ async def test_cancelled_while_waiting(hub: Hub) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not hub._waiting
+    assert not hub.waiting
 
 
 async def test_cancelled_just_after_a_message(hub: Hub) -> None:

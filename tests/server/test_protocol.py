@@ -362,16 +362,16 @@ YAML = (
 @pytest.mark.parametrize(
     ("media_type", "document"),
     [
-        ("text/plain", PLAIN),
-        ("application/json", JSON),
-        ("text/json", JSON),
-        ("text/xml", XML),
-        ("application/xml", XML),
-        ("text/yaml", YAML),
-        ("application/yaml", YAML),
+        (b"text/plain", PLAIN),
+        (b"application/json", JSON),
+        (b"text/json", JSON),
+        (b"text/xml", XML),
+        (b"application/xml", XML),
+        (b"text/yaml", YAML),
+        (b"application/yaml", YAML),
     ],
 )
-def test_channel_info(media_type: str, document: bytes) -> None:
+def test_channel_info(media_type: bytes, document: bytes) -> None:
     """Channel info is byte for byte the document that Nchan's clients parse."""
     assert build_channel_info(INFO, media_type) == document
 
@@ -379,7 +379,7 @@ def test_channel_info(media_type: str, document: bytes) -> None:
 def test_channel_info_of_an_empty_channel() -> None:
     """A channel that nobody asked for has -1 and the id 0:0."""
     info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
-    assert build_channel_info(info, "application/json") == (
+    assert build_channel_info(info, b"application/json") == (
         b'{"messages": 0, "requested": -1, "subscribers": 0, "last_message_id": "0:0" }'
     )
 
@@ -387,28 +387,31 @@ def test_channel_info_of_an_empty_channel() -> None:
 @pytest.mark.parametrize(
     ("accept", "media_type"),
     [
-        (b"", "text/plain"),
-        (b"*/*", "text/plain"),
-        (b"text/*", "text/plain"),
-        (b"text/html", "text/plain"),
-        (b"text/plain", "text/plain"),
-        (b"text/json", "text/json"),
-        (b"application/json", "application/json"),
-        (b"text/xml", "text/xml"),
-        (b"application/xml", "application/xml"),
-        (b"text/yaml", "text/yaml"),
-        (b"application/yaml", "application/yaml"),
-        (b"APPLICATION/Json", "application/json"),
-        (b"application/json;q=0.5, text/xml", "application/json"),
-        (b"text/html, application/xhtml+xml, application/xml;q=0.9", "application/xml"),
-        (b"text/html,text/yaml ; charset=utf-8,text/xml", "text/yaml"),
-        (b"*/*, application/json", "application/json"),
-        (b"application/jsonp", "text/plain"),
-        (b",,;,", "text/plain"),
-        (b"\xff\x00,text/xml", "text/xml"),
+        (b"", b"text/plain"),
+        (b"*/*", b"text/plain"),
+        (b"text/*", b"text/plain"),
+        (b"text/html", b"text/plain"),
+        (b"text/plain", b"text/plain"),
+        (b"text/json", b"text/json"),
+        (b"application/json", b"application/json"),
+        (b"text/xml", b"text/xml"),
+        (b"application/xml", b"application/xml"),
+        (b"text/yaml", b"text/yaml"),
+        (b"application/yaml", b"application/yaml"),
+        (b"APPLICATION/Json", b"application/json"),
+        (b"application/json;q=0.5, text/xml", b"application/json"),
+        (
+            b"text/html, application/xhtml+xml, application/xml;q=0.9",
+            b"application/xml",
+        ),
+        (b"text/html,text/yaml ; charset=utf-8,text/xml", b"text/yaml"),
+        (b"*/*, application/json", b"application/json"),
+        (b"application/jsonp", b"text/plain"),
+        (b",,;,", b"text/plain"),
+        (b"\xff\x00,text/xml", b"text/xml"),
     ],
 )
-def test_accept(accept: bytes, media_type: str) -> None:
+def test_accept(accept: bytes, media_type: bytes) -> None:
     """The first known media type of the list is taken, else plain text."""
     assert choose_info_type(accept) == media_type
 

@@ -254,7 +254,7 @@ async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
 
     subscribers = [asyncio.create_task(subscribe()) for _ in range(100)]
     for number in range(10):
-        await until(lambda: len(hub._waiting.get("a", ())) == 100)
+        await until(lambda: len(hub.waiting.get("a", ())) == 100)
         if number == 1:
             # From now on everybody has come back at least once.
             valkey.run("CONFIG", "RESETSTAT")
