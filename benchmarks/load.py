@@ -94,6 +94,8 @@ class Load:
         name: str = "",
     ) -> None:
         self.server = server
+        # A message on each channel is one for each client; nobody waits for a publisher.
+        self._round = 0 if mode == "publish" else channels
         options = ("-n", clients, "-m", channels, "-w", window)
         self.command = [str(each) for each in (PROGRAM, mode, server.port, *options)]
         if name:
@@ -143,6 +145,11 @@ class Load:
             self.server.cpu - server,
             answer["disconnects"],
         )
+
+    def warm_up(self) -> None:
+        """Have each client answered once."""
+        if self._round:
+            self.publish(self._round)
 
     def publish(self, messages: int) -> None:
         """Have it publish so many messages."""

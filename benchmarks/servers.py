@@ -18,6 +18,7 @@ from .processes import Server
 from .tuning import MEASURES
 
 BARE = "benchmarks.bare:application"
+BARE_TUNED = "benchmarks.bare_tuned:application"
 OURS = "benchmarks.site.asgi:application"
 TUNED = "benchmarks.site.tuned:application"
 EVENTSTREAM = "benchmarks.eventstream.asgi:application"
@@ -146,6 +147,12 @@ _ALL = (
     ),
     Contender(
         "uvicorn", "ours, uvicorn", "uvicorn-bare", lambda env: uvicorn(OURS, env)
+    ),
+    Contender(
+        "uvicorn-bare-tuned",
+        "bare, uvicorn, collector set",
+        "uvicorn-bare",
+        lambda env: uvicorn(BARE_TUNED, env),
     ),
     Contender(
         "uvicorn-tuned",

@@ -87,6 +87,7 @@ class FakeLoad:
     def __init__(self, server: FakeServer, *rates: int) -> None:
         self.server = server
         self.rates = iter(rates)
+        self.warm = False
 
     def __enter__(self) -> Any:
         return self
@@ -94,8 +95,14 @@ class FakeLoad:
     def __exit__(self, *error: object) -> None:
         pass
 
+    def warm_up(self) -> None:
+        assert self.server.works
+        self.warm = True
+
     def take_slice(self, seconds: float) -> Slice:
         assert self.server.works
+        assert self.warm
+        self.warm = False
         rate = next(self.rates)
         if not rate:
             raise LoadFailed("It does nothing.")

@@ -168,6 +168,7 @@ EVERYBODY = (
     "eventstream-daphne",
     "uvicorn-bare",
     "uvicorn",
+    "uvicorn-bare-tuned",
     "uvicorn-tuned",
     "eventstream-uvicorn",
     "nchan",
