@@ -94,7 +94,7 @@ class Load:
         name: str = "",
     ) -> None:
         self.server = server
-        # A message on each channel is one for each client; nobody waits for a publisher.
+        # A message on each channel is one for each client; publishers have none.
         self._round = 0 if mode == "publish" else channels
         options = ("-n", clients, "-m", channels, "-w", window)
         self.command = [str(each) for each in (PROGRAM, mode, server.port, *options)]

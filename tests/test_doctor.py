@@ -14,6 +14,7 @@ from getpass import getuser
 from pathlib import Path
 from time import sleep
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from django.test import RequestFactory, override_settings
@@ -24,7 +25,7 @@ from pushserver.doctor.visits import NO_ANSWER, Visit
 from pushserver.signals import channel_subscribe
 
 from .conformance.servers import Nginx, environment, need_nginx, nginx
-from .servers import ROOT, daphne, free_port
+from .servers import ROOT, daphne, free_port, wait_until
 
 ORIGIN = "https://pages.example"
 
@@ -273,12 +274,26 @@ def _forwarded(fault: Fault) -> str:
     return "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
 
 
+def counts_from_zero(url: str) -> bool:
+    """Return whether the second is over in which the server started.
+
+    In it tags begin at 100,000, and who was sent the Etag "0" has named an older id.
+    """
+    for method in ("PUT", "POST"):
+        request = Request(f"{url}/send-update/count", b"", method=method)
+        request.add_header("Accept", "application/json")
+        with urlopen(request) as answer:
+            _, _, tag = json.load(answer)["last_message_id"].partition(":")
+    return int(tag) < 100_000
+
+
 @pytest.fixture(scope="module")
 def reports() -> Iterator[dict[str, dict[str, Finding]]]:
     """What the doctor finds in each case, all asked at the same time."""
     ports = {name: free_port() for name in FAULTS}
     with ExitStack() as stack:
         site = stack.enter_context(daphne(CONF, "tests.asgi:application"))
+        wait_until(lambda: counts_from_zero(site.url))
         stack.enter_context(Nginx(faulty_servers(site.port, ports)))
         before = ("--django", f"127.0.0.1:{site.port}", "--proxy")
         proxy = stack.enter_context(nginx(CONF, *before))

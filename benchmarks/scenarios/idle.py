@@ -19,8 +19,8 @@ CLIENTS = 5_000
 STREAMS = 1_000
 UNIT = "bytes/client"
 
-#: Seconds in which a memory that does not change any more stays the same, and for longer
-#: where clients are held, whom ours begins to watch after a second.
+#: Seconds in which a memory that does not change any more stays the same; longer where
+#: clients are held, whom ours begins to watch after a second.
 SETTLED, SETTLED_HELD = 0.3, 1.5
 
 
