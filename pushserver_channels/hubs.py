@@ -132,7 +132,7 @@ class Subscription:
         Raises the error that ended it, such as
         :class:`~pushserver_channels.exceptions.ChannelGone`.
         """
-        if self.set_aside is not None:
+        if self.set_aside is not None and not self.ended:
             await self._reconsider(self.set_aside)
         self.looks_after = None
         if timeout:
@@ -211,9 +211,8 @@ class Subscription:
 
     async def _reconsider(self, message: Message) -> None:
         """Take a message that was set aside, if the client's id is from the future."""
-        after, self.looks_after = self.looks_after, None
         info = await self._hub.info(self.channel_id)
-        if after is not None and info.last_message_id < after:
+        if self.looks_after is not None and info.last_message_id < self.looks_after:
             self.end(message)
 
     def _expire_in(self, seconds: float) -> None:
@@ -337,7 +336,7 @@ class Hub:
         """
         if self.stopping:
             raise ServerStopping
-        if concurrency == "broadcast":
+        if concurrency == "broadcast" or newcomer.ended:
             return
         waiting = self.waiting.get(newcomer.channel_id, ())
         others = [each for each in waiting if each is not newcomer]
@@ -383,7 +382,8 @@ class Hub:
             ]
         if others:
             for each in others:
-                each.set_aside = news
+                # The first one: what follows it can still be asked for.
+                each.set_aside = each.set_aside or news
                 del waiting[each]
             self.waiting[channel_id] = dict.fromkeys(others)
         else:

@@ -81,10 +81,11 @@ class PushLocations:
             self._settings = settings
             self._find.cache_clear()
         path, raw_path = scope["path"], scope.get("raw_path") or b""
+        root_path = scope.get("root_path") or ""
         # Many ask for the same channels; a client could fill the memory with long ones.
-        short = len(path) + len(raw_path) <= REMEMBERED
+        short = len(path) + len(raw_path) + len(root_path) <= REMEMBERED
         find = self._find if short else self._look_up
-        found = find(path, raw_path, scope.get("root_path") or "")
+        found = find(path, raw_path, root_path)
         if found is None:
             # It may be a view that publishes: to this event loop, if directly.
             hubs.serve(scope.get("server"))
@@ -114,22 +115,32 @@ class PushLocations:
             for each in settings.locations
         ):
             courier = Courier(self._get_django_application())
-        keeps_all = all(
-            each.store_messages
-            for each in settings.locations
-            if isinstance(each, PublisherLocation)
-        )
+        watched = _has_to_watch(settings)
         return [
-            (location, _prepare_consumer(location, server_headers, courier, keeps_all))
+            (location, _prepare_consumer(location, server_headers, courier, watched))
             for location in settings.locations
         ]
+
+
+def _has_to_watch(settings: PushServerSettings) -> bool:
+    """Return whether all who are held are watched from the start.
+
+    Who has left takes nobody's place, and misses nothing that is kept; so for a moment
+    it does no harm if that is not known. But channels belong to all locations.
+    """
+    return any(
+        not each.store_messages
+        if isinstance(each, PublisherLocation)
+        else isinstance(each, SubscriberLocation) and each.concurrency != "broadcast"
+        for each in settings.locations
+    )
 
 
 def _prepare_consumer(
     location: Location,
     server_headers: Headers,
     courier: Courier | None,
-    keeps_all: bool,
+    watched: bool,
 ) -> MakeConsumer:
     """Return what makes the consumers of a location.
 
@@ -148,14 +159,8 @@ def _prepare_consumer(
     cross_origin = CrossOrigin(
         location.allow_origin, location.allow_credentials, server_headers
     )
-    # Who has left takes nobody's place, is told to nobody, and misses nothing that is
-    # kept; so for a moment it does no harm if that is not known.
-    watched = (
-        passthrough is not None
-        or location.concurrency != "broadcast"
-        or 0 < location.timeout <= WATCH_AFTER
-        or not keeps_all
-    )
+    # A view is told who has left, and who is held no longer is not watched later.
+    watched = watched or passthrough is not None or 0 < location.timeout <= WATCH_AFTER
     return partial(consumer, location, cross_origin, passthrough, watched)
 
 

@@ -89,7 +89,9 @@ class PublisherConsumer(PushConsumer):
         client = self.scope.get("client") or (None, 0)
         hops = ""
         if not _HOPS.isdisjoint(self.headers):
-            told = [self.headers[name] for name in self.headers if name in _HOPS]
+            told = [
+                value for name, value in self.headers.items() if value and name in _HOPS
+            ]
             hops = b",".join(told).decode("latin-1")
         if not self.is_inside(client[0], hops):
             raise Forbidden

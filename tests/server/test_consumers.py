@@ -506,6 +506,16 @@ async def test_who_may_publish(
     assert answer.status == 202
 
 
+@pytest.mark.parametrize("empty", [b"x-forwarded-for", b"x-real-ip"])
+async def test_an_empty_header_of_a_proxy(serve: Serve, empty: bytes) -> None:
+    """A proxy's header without an address tells nothing, beside one that has one."""
+    site = serve(publisher={"allow_from": ["127.0.0.1"]})
+    for address, status in ((b"127.0.0.1", 202), (b"10.0.0.1", 403)):
+        told = {b"x-forwarded-for": address, b"x-real-ip": address, empty: b""}
+        answer = await site.ask("POST", "/send-update/a", [*told.items()], b"news")
+        assert answer.status == status
+
+
 def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
     """Memory cannot be filled with long X-Forwarded-For headers."""
     serve(publisher={"allow_from": ["127.0.0.1"]})

@@ -15,7 +15,7 @@ from pushserver_channels.exceptions import (
     ServerStopping,
 )
 from pushserver_channels.hubs import Hub, HubRegistry, hubs
-from pushserver_channels.messages import START, Message, MessageId
+from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 from pushserver_channels.stores.memory import MemoryStore
 
 from .exchanges import until
@@ -82,6 +82,18 @@ async def poll(
     """Arm, look and wait, as a consumer does."""
     with hub.subscription(channel_id) as subscription:
         message = await hub.next(channel_id, after)
+        if message is None:
+            hub.settle(subscription, concurrency)
+            message = await subscription.wait()
+        return message
+
+
+async def poll_by_subscription(
+    hub: Hub, after: MessageId, concurrency: str = "broadcast"
+) -> Message | None:
+    """Arm, look and wait, setting aside what comes meanwhile up to an id."""
+    with hub.subscription("a") as subscription:
+        message = await subscription.next(after)
         if message is None:
             hub.settle(subscription, concurrency)
             message = await subscription.wait()
@@ -216,6 +228,57 @@ async def test_a_future_id_waits_for_any_next_message(hub: Hub) -> None:
     assert message is not None
     assert message.body == b"new"
     assert delivered
+
+
+class SlowToTell(GatedStore):
+    """A store whose channel info takes its time, while more is published."""
+
+    async def info(self, channel_id: str) -> ChannelInfo:
+        info = await super().info(channel_id)
+        await self.append(channel_id, b"third", None)
+        return info
+
+
+@pytest.mark.parametrize("kind", [GatedStore, SlowToTell])
+async def test_a_future_id_gets_the_first_next_message(kind: type[GatedStore]) -> None:
+    """Of the messages published while the store looks, a future id gets the first."""
+    store = kind(SETTINGS)
+    hub = Hub(store, asyncio.get_running_loop())
+    waiting = asyncio.create_task(poll_by_subscription(hub, MessageId(2**40, 0)))
+    await store.looked.wait()
+    for body in (b"first", b"second"):
+        await hub.publish("a", body, None)
+    store.gate.set()
+    message = await waiting
+    assert message is not None
+    assert message.body == b"first"
+    store.close()
+
+
+async def test_deleted_after_a_message_for_a_future_id(gated: Hub) -> None:
+    """A channel deleted while the store looks is gone, whatever was published there."""
+    assert isinstance(gated.store, GatedStore)
+    waiting = asyncio.create_task(poll_by_subscription(gated, MessageId(2**40, 0)))
+    await gated.store.looked.wait()
+    await gated.publish("a", b"news", None)
+    await gated.delete("a")
+    gated.store.gate.set()
+    with pytest.raises(ChannelGone):
+        await waiting
+
+
+async def test_the_last_of_two_who_look(gated: Hub) -> None:
+    """With last, who was told to make room while it looked drives nobody out."""
+    assert isinstance(gated.store, GatedStore)
+    older = asyncio.create_task(poll_by_subscription(gated, START, "last"))
+    await gated.store.looked.wait()
+    newest = gated.subscription("a")
+    with newest:
+        gated.settle(newest, "last")
+        gated.store.gate.set()
+        with pytest.raises(Conflict):
+            await older
+        assert not newest.ended
 
 
 async def test_a_message_that_is_not_kept(hub: Hub) -> None:

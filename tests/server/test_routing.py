@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 from urllib.parse import quote
 
@@ -13,11 +14,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.urls import URLPattern, path, re_path
 
-from pushserver_channels.routing import get_application
+from pushserver_channels.routing import PushLocations, get_application
 from pushserver_channels.types import Application, Scope
 from tests.servers import ROOT
 
-from .exchanges import Answer, Exchange, django, until, until_held
+from .exchanges import Answer, Exchange, django, http_scope, until, until_held
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -169,6 +170,26 @@ async def test_root_path(application: Application, root_path: str) -> None:
     assert answer.body == b"news"
     answer = await ask(application, "GET", f"{prefix}/updates/a%2Fb/c", **scope)
     assert answer.status == 299
+
+
+@pytest.mark.parametrize("part", ["path", "raw_path", "root_path"])
+async def test_long_paths_are_not_remembered(part: str) -> None:
+    """Memory cannot be filled with long paths, nor with roots that a client names."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        locations = PushLocations(lambda: django)
+        size = 1_000_000
+        tracemalloc.start()
+        try:
+            for i in range(3):
+                long = "/" + "x" * size + str(i)
+                scope = http_scope("GET", "/interval/a")
+                scope[part] = long.encode() if part == "raw_path" else long
+                locations.find(scope)
+                del scope, long
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert taken < size
 
 
 async def test_the_first_location_wins() -> None:
