@@ -30,11 +30,12 @@ from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
 from .consumers.base import PushConsumer, find_fault
 from .consumers.publisher import remember_who_is_inside
 from .cors import CrossOrigin
-from .hubs import WATCH_AFTER, hubs
+from .hubs import hubs
 from .passthrough import Courier, Passthrough
 from .protocol import REMEMBERED, Headers
 from .shutdown import live
 from .stores import check_store
+from .subscriptions import WATCH_AFTER
 from .types import Application, Receive, Scope, Send
 
 #: Makes a consumer of a location, given a channel id and why it cannot be one.
@@ -159,7 +160,7 @@ def _prepare_consumer(
     cross_origin = CrossOrigin(
         location.allow_origin, location.allow_credentials, server_headers
     )
-    # A view is told who has left, and who is held no longer is not watched later.
+    # A view is told who has left. And a poll of a second ends before it is watched.
     watched = watched or passthrough is not None or 0 < location.timeout <= WATCH_AFTER
     return partial(consumer, location, cross_origin, passthrough, watched)
 

@@ -20,8 +20,9 @@ from pushserver_channels.exceptions import (
     PushError,
     ServerStopping,
 )
-from pushserver_channels.hubs import Hub, hubs
+from pushserver_channels.hubs import hubs
 from pushserver_channels.protocol import Headers, build_retry_after, fold_headers
+from pushserver_channels.subscriptions import Hub
 from pushserver_channels.types import Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
-from pushserver_channels.hubs import Subscription
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.passthrough import Passthrough
 from pushserver_channels.protocol import (
@@ -17,6 +16,7 @@ from pushserver_channels.protocol import (
     build_message_id,
     parse_message_id,
 )
+from pushserver_channels.subscriptions import Subscription
 
 from .base import NO_CACHE, PushConsumer
 

@@ -1081,7 +1081,7 @@ async def test_who_is_watched_later(
 
     Its time limit is counted from the start.
     """
-    monkeypatch.setattr("pushserver_channels.hubs.WATCH_AFTER", 0.05)
+    monkeypatch.setattr("pushserver_channels.subscriptions.WATCH_AFTER", 0.05)
     site = serve(subscriber={"timeout": 1.1})
     held = [await site.hold("/updates/a") for _ in range(3)]
     hub = hubs.get("default")
@@ -1326,7 +1326,7 @@ async def test_bursts(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, watch_after: float
 ) -> None:
     """Many who come, leave and publish at once lose nothing and leave nothing."""
-    monkeypatch.setattr("pushserver_channels.hubs.WATCH_AFTER", watch_after)
+    monkeypatch.setattr("pushserver_channels.subscriptions.WATCH_AFTER", watch_after)
     site = serve(store={"max_messages": 1000})
     readers: list[list[bytes]] = [[] for _ in range(20)]
 

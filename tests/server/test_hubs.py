@@ -14,9 +14,10 @@ from pushserver_channels.exceptions import (
     Conflict,
     ServerStopping,
 )
-from pushserver_channels.hubs import Hub, HubRegistry, hubs
+from pushserver_channels.hubs import HubRegistry, hubs
 from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 from pushserver_channels.stores.memory import MemoryStore
+from pushserver_channels.subscriptions import Hub
 
 from .exchanges import until
 

@@ -29,12 +29,13 @@ from pushserver.publishers import PublishError
 from pushserver.readers import InvalidSetting
 from pushserver.updates import asend_update, send_update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
-from pushserver_channels.hubs import Hub, hubs
+from pushserver_channels.hubs import hubs
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.publishers import DirectPublisher
 from pushserver_channels.stores import make_store
 from pushserver_channels.stores.redis import RedisStore, servers
 from pushserver_channels.stores.redis.store import Unanswered
+from pushserver_channels.subscriptions import Hub
 from tests.proxies import Proxy
 from tests.servers import ROOT, free_port
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
