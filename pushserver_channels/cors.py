@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .protocol import VARY, Headers
 
 _HEADERS: Headers = [
@@ -27,11 +29,14 @@ class CrossOrigin:
     """
 
     def __init__(
-        self, origins: tuple[str, ...], credentials: bool, others: Headers | None = None
+        self,
+        origins: tuple[str, ...],
+        credentials: bool,
+        others: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
         # With several origins the answer depends on who asks, and caches must know.
         vary = VARY + b", Origin" if len(origins) > 1 else VARY
-        self._refused: Headers = [*(others or ()), (b"vary", vary)]
+        self._refused: Headers = [*others, (b"vary", vary)]
         self._allowed: dict[bytes, Headers] = {}
         for origin in origins:
             self._allowed[origin.encode()] = [

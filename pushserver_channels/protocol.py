@@ -70,10 +70,8 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
     """
     date = headers.get(b"if-modified-since")
     tag = headers.get(b"if-none-match")
-    if date is not None and tag is not None:
-        return _parse_message_id(date.strip(), tag.strip())
     if date is not None:
-        return _parse_message_id(date.strip(), None)
+        return _parse_message_id(date.strip(), None if tag is None else tag.strip())
     if tag is not None:
         parse_tag(tag)  # It says nothing without a date, but has to be one.
     return START
@@ -191,7 +189,6 @@ _YAML = (
     b'last_message_id: "%d:%d"\r\n'
     b"\r\n"
 )
-#: The media type of channel info for who accepts anything.
 TEXT_PLAIN = b"text/plain"
 
 _INFO_TYPES = {

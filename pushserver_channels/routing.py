@@ -27,7 +27,7 @@ from pushserver.conf import (
 from pushserver.paths import decode_path, match_channel
 
 from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
-from .consumers.base import PushConsumer, find_fault
+from .consumers.base import PushConsumer
 from .consumers.publisher import remember_who_is_inside
 from .cors import CrossOrigin
 from .hubs import hubs
@@ -103,7 +103,7 @@ class PushLocations:
         for location, make_consumer in self._routes:
             channel_id = match_channel(location.url, path)
             if channel_id is not None:
-                fault = find_fault(channel_id, location.max_channel_id_length)
+                fault = _find_fault(channel_id, location.max_channel_id_length)
                 return make_consumer, channel_id, fault
         return None
 
@@ -163,6 +163,24 @@ def _prepare_consumer(
     # A view is told who has left. And a poll of a second ends before it is watched.
     watched = watched or passthrough is not None or 0 < location.timeout <= WATCH_AFTER
     return partial(consumer, location, cross_origin, passthrough, watched)
+
+
+def _find_fault(channel_id: str, max_length: int) -> str | None:
+    """Return why a channel id cannot be one, None if it can.
+
+    Args:
+        channel_id: The channel id in a URL.
+        max_length: Characters, 0 for no limit.
+    """
+    if not channel_id:
+        return "The URL has no channel id."
+    if 0 < max_length < len(channel_id):
+        return f"A channel id has at most {max_length} characters here."
+    try:
+        channel_id.encode()
+    except UnicodeEncodeError:
+        return "The channel id in the URL is not UTF-8."
+    return None
 
 
 def _decode(path: str, raw_path: bytes, root_path: str) -> str:

@@ -293,8 +293,6 @@ class Hub:
 
     def deliver(self, channel_id: str, message: Message) -> bool:
         """Hand a message to all who wait on its channel; return whether one did."""
-        if channel_id not in self.waiting:
-            return False
         waiting = self._take_all(channel_id, message)
         # A list, because any() of a generator stops at the first.
         return any([each.end(message) for each in waiting])  # noqa: C419

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenario:
+class Scenario(ABC):
     """Something to measure servers at.
 
     Attributes:
@@ -88,6 +89,7 @@ class Scenario:
     turns: int = 5
     env: dict[str, str] = field(default_factory=dict)
 
+    @abstractmethod
     def take_turn(
         self, contenders: Sequence[Contender], effort: Effort, guard: Guard
     ) -> dict[str, Reading]:
@@ -99,7 +101,6 @@ class Scenario:
             guard: A context manager for all that is done with a contender, which
                 swallows what it fails with.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

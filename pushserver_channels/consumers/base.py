@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
@@ -34,24 +35,6 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 NO_CACHE = (b"cache-control", b"no-cache")
 
 
-def find_fault(channel_id: str, max_length: int) -> str | None:
-    """Return why a channel id cannot be one, None if it can.
-
-    Args:
-        channel_id: The channel id in a URL.
-        max_length: Characters, 0 for no limit.
-    """
-    if not channel_id:
-        return "The URL has no channel id."
-    if 0 < max_length < len(channel_id):
-        return f"A channel id has at most {max_length} characters here."
-    try:
-        channel_id.encode()
-    except UnicodeEncodeError:
-        return "The channel id in the URL is not UTF-8."
-    return None
-
-
 def read_part(message: Message) -> tuple[bytes, bool]:
     """Return a part of a body, and whether more follows."""
     if message["type"] == "http.disconnect":
@@ -59,7 +42,7 @@ def read_part(message: Message) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-class PushConsumer(AsyncHttpConsumer):
+class PushConsumer(AsyncHttpConsumer, ABC):
     """Answers one request to a location.
 
     The stock consumer reads nothing while it handles a request, so that it never hears
@@ -165,9 +148,9 @@ class PushConsumer(AsyncHttpConsumer):
         """The hub of the location's store."""
         return hubs.get(self.location.store, self.scope.get("server"))
 
+    @abstractmethod
     def common_headers(self) -> Headers:
         """Return the headers of every answer to this request."""
-        raise NotImplementedError
 
     async def read_body(self, max_size: int) -> bytes:
         """Return the body, or raise :class:`MessageTooLarge` once it is sure to be.

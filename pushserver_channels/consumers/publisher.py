@@ -11,7 +11,6 @@ from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     REMEMBERED,
-    TEXT_PLAIN,
     Headers,
     build_channel_info,
     check_content_type,
@@ -21,7 +20,7 @@ from pushserver_channels.protocol import (
 from .base import NO_CACHE, PushConsumer
 
 #: In these proxies tell for whom they ask.
-_HOPS = frozenset((b"x-forwarded-for", b"x-real-ip"))
+_HOPS = (b"x-forwarded-for", b"x-real-ip")
 
 IsInside = Callable[[str | None, str], bool]
 
@@ -87,12 +86,8 @@ class PublisherConsumer(PushConsumer):
         if self.is_inside is None:
             return
         client = self.scope.get("client") or (None, 0)
-        hops = ""
-        if not _HOPS.isdisjoint(self.headers):
-            told = [
-                value for name, value in self.headers.items() if value and name in _HOPS
-            ]
-            hops = b",".join(told).decode("latin-1")
+        told = [self.headers[name] for name in _HOPS if self.headers.get(name)]
+        hops = b",".join(told).decode("latin-1")
         if not self.is_inside(client[0], hops):
             raise Forbidden
 
@@ -109,12 +104,11 @@ class PublisherConsumer(PushConsumer):
     async def post(self) -> None:
         """Publish the body: 201 if somebody waited and was sent it, else 202."""
         content_type = self.headers.get(b"content-type") or None
-        if content_type is not None:
-            try:
-                check_content_type(content_type)
-            except BadRequest:
-                await self.discard_body()
-                raise
+        try:
+            check_content_type(content_type)
+        except BadRequest:
+            await self.discard_body()
+            raise
         body = await self.read_body(self.location.max_message_size)
         delivered, info = await self.hub.publish(
             self.channel_id,
@@ -132,8 +126,7 @@ class PublisherConsumer(PushConsumer):
 
     async def send_info(self, status: int, info: ChannelInfo) -> None:
         """Answer with channel info in the form that ``Accept`` asks for."""
-        accept = self.headers.get(b"accept")
-        media_type = TEXT_PLAIN if accept is None else choose_info_type(accept)
+        media_type = choose_info_type(self.headers.get(b"accept", b""))
         body = build_channel_info(info, media_type)
         headers = [
             (b"content-type", media_type),

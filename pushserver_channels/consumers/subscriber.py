@@ -99,7 +99,7 @@ class LongPollConsumer(SubscriberConsumer):
             await self.discard_body()
         last_seen = parse_message_id(self.headers)
         location, hub = self.location, self.hub
-        subscription = Subscription(hub, self.channel_id)
+        subscription = hub.subscription(self.channel_id)
         subscription.enter()
         try:
             message = await subscription.next(last_seen, create=location.create_on_get)

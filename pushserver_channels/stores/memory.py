@@ -113,9 +113,7 @@ class MemoryStore(Store):
         create: bool = True,
     ) -> Appended:
         now = self._clock()
-        channel = self._channels.get(channel_id)
-        if channel is None:
-            channel = self._find(channel_id, now, create=create)
+        channel = self._find(channel_id, now, create=create)
         channel.used_at = now
         message_id = channel.next_id(self._tick(now))
         previous = channel.last_id or self._before
@@ -123,8 +121,7 @@ class MemoryStore(Store):
         channel.last_id = message_id
         if keep:
             self._keep(channel, message)
-        if self._settings.message_timeout:
-            self._expire(channel, now)
+        self._expire(channel, now)
         delivered = self._audience.deliver(channel_id, message)
         return Appended(message, self._describe(channel, now), delivered)
 
@@ -132,12 +129,9 @@ class MemoryStore(Store):
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
         now = self._clock()
-        channel = self._channels.get(channel_id)
-        if channel is None:
-            channel = self._find(channel_id, now, create=create)
+        channel = self._find(channel_id, now, create=create)
         channel.used_at = channel.requested_at = now
-        if self._settings.message_timeout:
-            self._expire(channel, now)
+        self._expire(channel, now)
         messages = channel.messages
         if messages is None or after >= messages[-1].id:
             return None
@@ -237,8 +231,7 @@ class MemoryStore(Store):
         limit = self._settings.max_messages
         if 0 < limit < len(channel.messages):
             channel.messages.popleft()
-        if self._settings.message_timeout:
-            self._schedule_expiry(channel)
+        self._schedule_expiry(channel)
 
     def _expire(self, channel: _Channel, now: float) -> None:
         """Drop the messages that are too old, but for the newest min_messages."""
