@@ -180,7 +180,7 @@ class IdleTimer:
         deadlines.add(self)
 
     def reset(self, seconds: float) -> None:
-        self._deadlines.add(self)
+        self._deadlines.restart(self)
 
     def cancel(self) -> None:
         self._deadlines.discard(self)

@@ -28,6 +28,7 @@ class Deadlines(Generic[Item]):
 
     def __init__(self, seconds: float, expire: Callable[[Item], object]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._seconds = seconds
         self._expire = expire
         self._due: dict[Item, float] = {}
@@ -37,22 +38,32 @@ class Deadlines(Generic[Item]):
         return len(self._due)
 
     def add(self, item: Item) -> None:
-        """Let an item be due after the time limit; added again, it starts anew."""
-        self._due.pop(item, None)
-        self._due[item] = due = self._loop.time() + self._seconds
+        """Let an item, which is not here, be due after the time limit."""
+        self._due[item] = due = self._time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
 
+    def restart(self, item: Item) -> None:
+        """Let the time limit of an item begin anew."""
+        self.discard(item)
+        self.add(item)
+
     def discard(self, item: Item) -> None:
-        """Let an item be due no more; one that is not here does no harm."""
+        """Let an item be due no more; one that is not here does no harm.
+
+        The timer stays, for whoever comes next.
+        """
         self._due.pop(item, None)
-        if not self._due and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+
+    def expire_all(self) -> None:
+        """Let all items be due now."""
+        items, self._due = self._due, {}
+        for item in items:
+            self._expire(item)
 
     def _look(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = self._time()
         # Found in one go: to look for the first in a dict is to walk past the places of
         # all who were there before it.
         for item in list(takewhile(lambda item: self._due[item] <= now, self._due)):

@@ -71,15 +71,15 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
     date = headers.get(b"if-modified-since")
     tag = headers.get(b"if-none-match")
     if date is not None:
-        return _parse_message_id(date.strip(), None if tag is None else tag.strip())
+        return _parse_message_id(date, tag)
     if tag is not None:
         parse_tag(tag)  # It says nothing without a date, but has to be one.
     return START
 
 
 # All who wait on a channel name the same message, and to read a date takes as long as
-# all else that their requests need. (What cannot be read is not remembered, and what
-# can be is short, without the space around it.)
+# all else that their requests need. (What cannot be read is not remembered: a client
+# could fill the memory with the space around it.)
 @lru_cache(maxsize=1024)
 def _parse_message_id(date: bytes, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
@@ -88,7 +88,7 @@ def _parse_message_id(date: bytes, tag: bytes | None) -> MessageId:
 
 def parse_tag(value: bytes) -> int:
     """Return the number of an ``If-None-Match``: ``3``, ``"3"`` or ``W/"3"``."""
-    text = value.strip().decode("latin-1")
+    text = _read_value(value)
     match = _TAG.fullmatch(text)
     if match is None:
         raise InvalidMessageId("If-None-Match", text[:80], "a number as in an Etag")
@@ -97,7 +97,7 @@ def parse_tag(value: bytes) -> int:
 
 def parse_date(value: bytes) -> int:
     """Return the seconds of Unix time of an HTTP date (RFC 9110, section 5.6.7)."""
-    text = value.strip().decode("latin-1")
+    text = _read_value(value)
     try:
         if not _DATE.fullmatch(text):
             raise ValueError(text)
@@ -110,6 +110,11 @@ def parse_date(value: bytes) -> int:
         date = date.replace(tzinfo=timezone.utc)
     # A zone may lead beyond the last second that can be written as a date.
     return min(int(date.timestamp()), LAST_SECOND)
+
+
+def _read_value(value: bytes) -> str:
+    """Return a header's value without the space around it, which is no part of it."""
+    return (value if len(value) > REMEMBERED else value.strip()).decode("latin-1")
 
 
 def check_content_type(value: bytes | None) -> None:
@@ -134,7 +139,7 @@ def build_message_id(last_seen: MessageId) -> Headers:
     return headers
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def build_message_headers(
     message_id: MessageId, content_type: bytes | None, length: int
 ) -> Headers:

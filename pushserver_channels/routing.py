@@ -42,8 +42,14 @@ from .types import Application, Receive, Scope, Send
 MakeConsumer = Callable[[str, str | None], PushConsumer]
 Route = tuple[Location, MakeConsumer]
 
+#: The path, raw path and root path of a scope.
+Place = tuple[str, bytes | None, str | None]
+
 #: A consumer's maker, and what it is to be given.
 Found = tuple[MakeConsumer, str, str | None]
+
+#: For how many places it is remembered what answers there.
+REMEMBERED_PLACES = 1024
 
 
 class PushLocations:
@@ -64,7 +70,7 @@ class PushLocations:
         self._get_django_application = get_django_application
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
-        self._find = lru_cache(maxsize=1024)(self._look_up)
+        self._found: dict[Place, Found | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         consumer = self.find(scope)
@@ -80,13 +86,12 @@ class PushLocations:
         if settings is not self._settings:
             self._routes = self._make_routes(settings)
             self._settings = settings
-            self._find.cache_clear()
-        path, raw_path = scope["path"], scope.get("raw_path") or b""
-        root_path = scope.get("root_path") or ""
-        # Many ask for the same channels; a client could fill the memory with long ones.
-        short = len(path) + len(raw_path) + len(root_path) <= REMEMBERED
-        find = self._find if short else self._look_up
-        found = find(path, raw_path, root_path)
+            self._found = {}
+        place = scope["path"], scope.get("raw_path"), scope.get("root_path")
+        try:
+            found = self._found[place]
+        except KeyError:
+            found = self._remember(place)
         if found is None:
             # It may be a view that publishes: to this event loop, if directly.
             hubs.serve(scope.get("server"))
@@ -94,12 +99,22 @@ class PushLocations:
         make_consumer, channel_id, fault = found
         return make_consumer(channel_id, fault)
 
-    def _look_up(self, path: str, raw_path: bytes, root_path: str) -> Found | None:
-        """Return what answers at a path; :attr:`_find` remembers it.
+    def _remember(self, place: Place) -> Found | None:
+        """Return what answers at a place, and remember it if that is not too much.
 
-        Args are those of a scope.
+        Many ask for the same channels, but a client could fill the memory with long
+        ones.
         """
-        path = _decode(path, raw_path, root_path)
+        path, raw_path, root_path = place[0], place[1] or b"", place[2] or ""
+        found = self._look_up(_decode(path, raw_path, root_path))
+        if len(path) + len(raw_path) + len(root_path) <= REMEMBERED:
+            if len(self._found) >= REMEMBERED_PLACES:
+                self._found.clear()
+            self._found[place] = found
+        return found
+
+    def _look_up(self, path: str) -> Found | None:
+        """Return what answers at a decoded path."""
         for location, make_consumer in self._routes:
             channel_id = match_channel(location.url, path)
             if channel_id is not None:
@@ -150,7 +165,9 @@ def _prepare_consumer(
     """
     if isinstance(location, PublisherLocation):
         is_inside = remember_who_is_inside(location)
-        return partial(PublisherConsumer, location, server_headers, is_inside)
+        return partial(
+            PublisherConsumer, location, lambda origin: server_headers, is_inside
+        )
     assert isinstance(location, SubscriberLocation)
     polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
     passthrough = None
@@ -162,7 +179,7 @@ def _prepare_consumer(
     )
     # A view is told who has left. And a poll of a second ends before it is watched.
     watched = watched or passthrough is not None or 0 < location.timeout <= WATCH_AFTER
-    return partial(consumer, location, cross_origin, passthrough, watched)
+    return partial(consumer, location, cross_origin.headers, passthrough, watched)
 
 
 def _find_fault(channel_id: str, max_length: int) -> str | None:
@@ -215,10 +232,15 @@ class PushApplication:
         if consumer is None:
             await self._find_other(scope)(scope, receive, send)
             return
-        # As it would do itself, without a coroutine between.
+        # As it would do itself, in this coroutine.
         consumer.begin(scope, receive, send)
         try:
-            await consumer.answer()
+            answer = await consumer.answer()
+            if answer is None:
+                answer = consumer.go_on() or await consumer.watch()
+            start, body = answer
+            await send(start)
+            await send(body)
         except BaseException as error:
             await consumer.fail(error)
 

@@ -33,16 +33,27 @@ async def receive_nothing() -> dict[str, Any]:
     return await nothing
 
 
-class Subscription:
-    """One subscriber's place on a channel, taken for the time of a ``with`` block.
+def uncancel() -> None:
+    """Let the running task go on, which was cancelled only because its wait ended.
 
-    Arm, then look, then wait: it hears what is published from the start of the block,
-    so nothing is lost between looking into the store and waiting. It belongs to the
-    task that makes it.
+    Or in the same moment; a publisher may have been told that the message was sent.
+    """
+    if sys.version_info >= (3, 11):
+        task = current_task()
+        assert task is not None, "It runs."
+        task.uncancel()
+
+
+class Subscription:
+    """One subscriber's place on a channel.
+
+    Arm, then look, then wait: it hears what is published from :meth:`enter` on, so
+    nothing is lost between looking into the store and waiting.
 
     Attributes:
+        hub: Hands it what is published.
         channel_id: The channel.
-        task: The task to which it belongs.
+        task: The task that waits for it, None if nothing does but a future.
         looks_after: The id after which the store looks at the moment.
         set_aside: A message that was published meanwhile, and not after that id.
         ended: Whether the wait has ended, so that there is an outcome.
@@ -50,53 +61,48 @@ class Subscription:
 
     __slots__ = (
         "_deadlines",
-        "_hub",
         "_news",
         "_outcome",
         "_timeout",
         "_watches",
         "channel_id",
         "ended",
+        "hub",
         "looks_after",
         "set_aside",
         "task",
     )
 
-    def __init__(self, hub: Hub, channel_id: str) -> None:
-        self.channel_id = channel_id
-        self.task = current_task()
+    channel_id: str
+    _outcome: Outcome
+    _timeout: float
+
+    def enter(self, hub: Hub) -> None:
+        """Begin to hear the channel."""
+        self.hub = hub
+        self.task: asyncio.Task[Any] | None = None
         self.looks_after: MessageId | None = None
         self.set_aside: Message | None = None
         self.ended = False
-        self._hub = hub
-        self._outcome: Outcome = None
-        self._deadlines: Deadlines[Subscription] | None = None
-        self._timeout = 0.0
+        self._deadlines = hub.newcomers
         self._news: asyncio.Future[None] | None = None
         self._watches = False
-
-    def enter(self) -> None:
-        """Begin to hear the channel."""
-        waiting = self._hub.waiting.get(self.channel_id)
+        waiting = hub.waiting.get(self.channel_id)
         if waiting is None:
-            waiting = self._hub.listen(self.channel_id)
+            waiting = hub.listen(self.channel_id)
         waiting[self] = None
+
+    def is_entered(self) -> bool:
+        """Return whether it ever began to hear its channel."""
+        return hasattr(self, "hub")
 
     def leave(self) -> None:
         """Hear the channel no more; twice does no harm."""
-        if self.channel_id in self._hub.waiting:
-            self._hub.remove(self)
-        if self._deadlines is not None:
-            self._deadlines.discard(self)
+        self._deadlines.discard(self)
+        if self.channel_id in self.hub.waiting:
+            self.hub.remove(self)
 
-    def __enter__(self) -> Subscription:
-        self.enter()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.leave()
-
-    def next(
+    def look(
         self, after: MessageId, *, create: bool = True
     ) -> Awaitable[Message | None]:
         """Return the next kept message after an id: :meth:`Store.next`.
@@ -106,8 +112,9 @@ class Subscription:
         the channel has not come to that id, the client's id is from the future, and the
         message is what it waits for.
         """
+        self.task = current_task()
         self.looks_after = after
-        return self._hub.store.next(self.channel_id, after, create=create)
+        return self.hub.store.next(self.channel_id, after, create=create)
 
     async def wait(
         self, receive: Receive = receive_nothing, timeout: float = 0
@@ -131,19 +138,22 @@ class Subscription:
         if timeout:
             self._expire_in(timeout)
         if not self.ended:
+            self.task = current_task()
             self._watches = True
             try:
                 while (await receive())["type"] != "http.disconnect":
                     pass  # The rest of a body is nothing to us.
-            except asyncio.CancelledError as error:
-                self.go_on_after(error)
+            except asyncio.CancelledError:
+                if not self.ended:
+                    raise
+                uncancel()
             finally:
                 self._watches = False
             self.end(ClientDisconnected())
         return self.outcome()
 
     def hold(self, timeout: float) -> asyncio.Future[None]:
-        """Return what is done when the wait ends, or when it is time to :meth:`wait`.
+        """Return what is done when the wait has ended, or is to be a :meth:`wait`.
 
         For who is most often answered soon: the client is not watched at first.
 
@@ -152,35 +162,25 @@ class Subscription:
                 more than :data:`WATCH_AFTER`.
         """
         self.looks_after = None
-        self._news = news = self._hub.loop.create_future()
+        self._news = news = self.hub.loop.create_future()
         if self.ended:
             news.set_result(None)
         else:
             self._timeout = timeout
-            self._deadlines = self._hub.newcomers
             self._deadlines.add(self)
         return news
 
+    def is_over(self) -> bool:
+        """Return whether it was held, and the wait has ended."""
+        return self.is_entered() and self._news is not None and self.ended
+
     def hold_no_more(self) -> None:
         """Let the client be watched from now on."""
-        self._deadlines = None
         if self._timeout:
             self._expire_in(self._timeout - WATCH_AFTER)
-        news, self._news = self._news, None
+        news = self._news
         if news is not None and not news.done():
             news.set_result(None)
-
-    def go_on_after(self, cancellation: asyncio.CancelledError) -> None:
-        """Go on if the wait has ended, for which its own task is cancelled.
-
-        If the server cancels the request in the same moment, the wait has ended all the
-        same: a publisher may have been told that the message was sent. Else the
-        cancellation is raised.
-        """
-        if not self.ended:
-            raise cancellation
-        if sys.version_info >= (3, 11) and self.task is not None:
-            self.task.uncancel()
 
     def outcome(self) -> Message | None:
         """Return the message that ended the wait, or raise the error that did."""
@@ -195,21 +195,20 @@ class Subscription:
         self.ended = True
         self._outcome = outcome
         news = self._news
-        if news is not None:
-            if not news.done():  # The server may have cancelled it.
-                news.set_result(None)
-        elif self._watches and self.task is not None:
+        if self._watches and self.task is not None:
             self.task.cancel()
+        elif news is not None and not news.done():  # The server may have cancelled it.
+            news.set_result(None)
         return True
 
     async def _reconsider(self, message: Message) -> None:
         """Take a message that was set aside, if the client's id is from the future."""
-        info = await self._hub.info(self.channel_id)
+        info = await self.hub.info(self.channel_id)
         if self.looks_after is not None and info.last_message_id < self.looks_after:
             self.end(message)
 
     def _expire_in(self, seconds: float) -> None:
-        self._deadlines = self._hub.deadlines(seconds)
+        self._deadlines = self.hub.deadlines(seconds)
         self._deadlines.add(self)
 
 
@@ -263,10 +262,6 @@ class Hub:
         """Return the next kept message after an id: :meth:`Store.next`."""
         return await self.store.next(channel_id, after, create=create)
 
-    def subscription(self, channel_id: str) -> Subscription:
-        """Return a place on a channel, to be entered."""
-        return Subscription(self, channel_id)
-
     def deadlines(self, seconds: float) -> Deadlines[Subscription]:
         """Return what ends the waits that have a time limit."""
         deadlines = self._deadlines.get(seconds)
@@ -306,6 +301,10 @@ class Hub:
     async def stop(self) -> None:
         """End all waits with 503, and return when they have been answered."""
         self.stopping = True
+        if self.newcomers:
+            # Each is waited for by a task as soon as it goes on.
+            self.newcomers.expire_all()
+            await asyncio.sleep(0)
         tasks = []
         for channel_id in list(self.waiting):
             for each in self._take_all(channel_id):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
@@ -28,7 +27,10 @@ from pushserver_channels.types import Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[], Awaitable[None]]
+ChooseHeaders = Callable[[bytes | None], Headers]
+#: The two events of an answer: how it begins, and its body.
+Answer = tuple[Message, Message]
+Handler = Callable[[], Awaitable[Answer | None]]
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.
@@ -42,7 +44,7 @@ def read_part(message: Message) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-class PushConsumer(AsyncHttpConsumer, ABC):
+class PushConsumer(AsyncHttpConsumer):
     """Answers one request to a location.
 
     The stock consumer reads nothing while it handles a request, so that it never hears
@@ -53,18 +55,21 @@ class PushConsumer(AsyncHttpConsumer, ABC):
         location: The location, from ``PUSH_SERVER['locations']``.
         channel_id: The channel id in the URL.
         fault: Why it cannot be one, None if it can.
+        choose_headers: Returns the headers of every answer, given an ``Origin``.
+        headers: The request's, by name.
+        common_headers: Those of every answer to it.
+        responding: Whether an answer is on its way, after which there can be no other.
     """
 
     location: Location
     channel_id: str
     fault: str | None
+    choose_headers: ChooseHeaders
     headers: dict[bytes, bytes]
+    common_headers: Headers
 
     #: No client has a channel of its own on the layer: the hub knows who waits.
     channel_layer_alias = None
-
-    #: Whether an answer is on its way, after which there can be no other.
-    responding = False
 
     #: Whether a request that the server cancels is told to come back. It is not where
     #: it may have done its work.
@@ -76,7 +81,10 @@ class PushConsumer(AsyncHttpConsumer, ABC):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.begin(scope, receive, send)
         try:
-            await self.answer()
+            answer = await self.answer()
+            if answer is None:
+                answer = self.go_on() or await self.watch()
+            await self.send_answer(answer)
         except BaseException as error:
             await self.fail(error)
 
@@ -86,32 +94,42 @@ class PushConsumer(AsyncHttpConsumer, ABC):
         self.receive = receive
         self.base_send = send
         self.headers = dict(scope["headers"])
+        self.common_headers = self.choose_headers(self.headers.get(b"origin"))
+        self.responding = False
 
-    def answer(self) -> Awaitable[None]:
-        """Return what answers the request: a coroutine, but not one around another."""
+    def answer(self) -> Awaitable[Answer | None]:
+        """Return what gives the answer: a coroutine, but not one around another.
+
+        It gives None when a request that was held is to :meth:`go_on`.
+        """
+        scope = self.scope
         try:
-            return self.find_handler()()
+            if len(self.headers) != len(scope["headers"]):
+                self.headers = fold_headers(scope["headers"])
+                self.common_headers = self.choose_headers(self.headers.get(b"origin"))
+            self.check_client()
+            name = self.methods.get(scope["method"])
+            if name is None:
+                raise MethodNotAllowed(scope["method"], ", ".join(self.methods))
+            if self.fault is not None:
+                raise InvalidChannelId(self.fault)
         except PushError as error:
             return self.refuse(error)
-
-    def find_handler(self) -> Handler:
-        """Return the handler of the method, or raise :class:`PushError`."""
-        scope = self.scope
-        if len(self.headers) != len(scope["headers"]):
-            self.headers = fold_headers(scope["headers"])
-        self.check_client()
-        name = self.methods.get(scope["method"])
-        if name is None:
-            raise MethodNotAllowed(scope["method"], ", ".join(self.methods))
-        if self.fault is not None:
-            raise InvalidChannelId(self.fault)
         handler: Handler = getattr(self, name)
-        return handler
+        return handler()
 
     def check_client(self) -> None:
         """Raise :class:`PushError` if the client may not ask here at all."""
 
-    async def refuse(self, error: PushError) -> None:
+    def go_on(self) -> Answer | None:
+        """Return the answer to a request that was held, None if it is held on."""
+        return None
+
+    async def watch(self) -> Answer:
+        """Hold a request on, now with an eye on its client, and return the answer."""
+        raise NotImplementedError
+
+    async def refuse(self, error: PushError) -> Answer:
         """Raise an error, with the request's body read.
 
         Otherwise the body would be taken for the connection's next request.
@@ -143,14 +161,9 @@ class PushConsumer(AsyncHttpConsumer, ABC):
         else:
             raise error
 
-    @property
-    def hub(self) -> Hub:
-        """The hub of the location's store."""
+    def find_hub(self) -> Hub:
+        """Return the hub of the location's store."""
         return hubs.get(self.location.store, self.scope.get("server"))
-
-    @abstractmethod
-    def common_headers(self) -> Headers:
-        """Return the headers of every answer to this request."""
 
     async def read_body(self, max_size: int) -> bytes:
         """Return the body, or raise :class:`MessageTooLarge` once it is sure to be.
@@ -185,19 +198,17 @@ class PushConsumer(AsyncHttpConsumer, ABC):
         """Return whether the headers speak of a body (RFC 9112, section 6)."""
         return b"content-length" in self.headers or b"transfer-encoding" in self.headers
 
-    async def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """Send a whole answer."""
-        try:
-            await self.base_send(self.begin_response(status, headers))
-            await self.base_send({"type": "http.response.body", "body": body})
-        except OSError:  # ASGI's word for a client that left.
-            raise ClientDisconnected from None
-
-    def begin_response(self, status: int, headers: Headers) -> Message:
-        """Return the event that begins an answer, which is sent now."""
+    def respond(self, status: int, headers: Headers, body: bytes = b"") -> Answer:
+        """Return an answer, which is sent now."""
         self.responding = True
-        headers = [*headers, *self.common_headers()]
-        return {"type": "http.response.start", "status": status, "headers": headers}
+        return (
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, *self.common_headers],
+            },
+            {"type": "http.response.body", "body": body},
+        )
 
     async def send_error(self, error: PushError) -> None:
         """Answer with the status of an error and its sentence."""
@@ -207,10 +218,16 @@ class PushConsumer(AsyncHttpConsumer, ABC):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
-        with suppress(ClientDisconnected):
-            await self.respond(error.status, headers, body)
+        with suppress(OSError):  # ASGI's word for a client that left.
+            await self.send_answer(self.respond(error.status, headers, body))
 
-    async def options(self) -> None:
+    async def send_answer(self, answer: Answer) -> None:
+        """Send an answer."""
+        start, body = answer
+        await self.base_send(start)
+        await self.base_send(body)
+
+    async def options(self) -> Answer:
         """Answer which methods there are."""
         await self.discard_body()
-        await self.respond(204, [(b"allow", ", ".join(self.methods).encode())])
+        return self.respond(204, [(b"allow", ", ".join(self.methods).encode())])

@@ -11,13 +11,12 @@ from pushserver_channels.exceptions import BadRequest, Forbidden
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     REMEMBERED,
-    Headers,
     build_channel_info,
     check_content_type,
     choose_info_type,
 )
 
-from .base import NO_CACHE, PushConsumer
+from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
 
 #: In these proxies tell for whom they ask.
 _HOPS = (b"x-forwarded-for", b"x-real-ip")
@@ -47,7 +46,7 @@ class PublisherConsumer(PushConsumer):
 
     Args:
         location: The location.
-        server_headers: The ``Server`` header, if it is not the server's own.
+        choose_headers: Returns the headers of every answer.
         is_inside: Tells whether a client may publish, None if all may.
         channel_id: The channel id in the URL.
         fault: Why it cannot be one, None if it can.
@@ -66,20 +65,17 @@ class PublisherConsumer(PushConsumer):
     def __init__(
         self,
         location: PublisherLocation,
-        server_headers: Headers,
+        choose_headers: ChooseHeaders,
         is_inside: IsInside | None,
         channel_id: str,
         fault: str | None,
     ) -> None:
         # (Channels' own __init__ makes a list for the body, which is read otherwise.)
         self.location = location
-        self.server_headers = server_headers
+        self.choose_headers = choose_headers
         self.is_inside = is_inside
         self.channel_id = channel_id
         self.fault = fault
-
-    def common_headers(self) -> Headers:
-        return self.server_headers
 
     def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
@@ -91,17 +87,17 @@ class PublisherConsumer(PushConsumer):
         if not self.is_inside(client[0], hops):
             raise Forbidden
 
-    async def get(self) -> None:
+    async def get(self) -> Answer:
         """Tell the channel info."""
         await self.discard_body()
-        await self.send_info(200, await self.hub.info(self.channel_id))
+        return self.build_info(200, await self.find_hub().info(self.channel_id))
 
-    async def put(self) -> None:
+    async def put(self) -> Answer:
         """Create the channel if there is none; a body is no message."""
         await self.discard_body()
-        await self.send_info(200, await self.hub.create(self.channel_id))
+        return self.build_info(200, await self.find_hub().create(self.channel_id))
 
-    async def post(self) -> None:
+    async def post(self) -> Answer:
         """Publish the body: 201 if somebody waited and was sent it, else 202."""
         content_type = self.headers.get(b"content-type") or None
         try:
@@ -110,22 +106,22 @@ class PublisherConsumer(PushConsumer):
             await self.discard_body()
             raise
         body = await self.read_body(self.location.max_message_size)
-        delivered, info = await self.hub.publish(
+        delivered, info = await self.find_hub().publish(
             self.channel_id,
             body,
             content_type,
             keep=self.location.store_messages,
             create=self.location.create_on_post,
         )
-        await self.send_info(201 if delivered else 202, info)
+        return self.build_info(201 if delivered else 202, info)
 
-    async def delete(self) -> None:
+    async def delete(self) -> Answer:
         """End the held requests and drop the channel; tell what it was."""
         await self.discard_body()
-        await self.send_info(200, await self.hub.delete(self.channel_id))
+        return self.build_info(200, await self.find_hub().delete(self.channel_id))
 
-    async def send_info(self, status: int, info: ChannelInfo) -> None:
-        """Answer with channel info in the form that ``Accept`` asks for."""
+    def build_info(self, status: int, info: ChannelInfo) -> Answer:
+        """Return an answer with channel info in the form that ``Accept`` asks for."""
         media_type = choose_info_type(self.headers.get(b"accept", b""))
         body = build_channel_info(info, media_type)
         headers = [
@@ -134,4 +130,4 @@ class PublisherConsumer(PushConsumer):
         ]
         if self.scope["method"] in ("GET", "HEAD"):
             headers.append(NO_CACHE)  # Nothing keeps the answers to other methods.
-        await self.respond(status, headers, body)
+        return self.respond(status, headers, body)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import AbstractContextManager, nullcontext
 
 from pushserver.conf import SubscriberLocation
-from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.passthrough import Passthrough
 from pushserver_channels.protocol import (
-    Headers,
     build_message_headers,
     build_message_id,
     parse_message_id,
 )
-from pushserver_channels.subscriptions import Subscription
+from pushserver_channels.subscriptions import Subscription, uncancel
 
-from .base import NO_CACHE, PushConsumer
+from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
+
+#: What is kept of a request's headers while it is held.
+NO_HEADERS: dict[bytes, bytes] = {}
 
 
 class SubscriberConsumer(PushConsumer):
@@ -26,7 +28,7 @@ class SubscriberConsumer(PushConsumer):
 
     Args:
         location: The location.
-        cross_origin: The location's headers for pages of this and other origins.
+        choose_headers: Returns the headers of every answer, given an ``Origin``.
         passthrough: Tells a view who comes and goes, None if nobody wants to know.
         watched: Whether it matters at once that a client who is held has left.
         channel_id: The channel id in the URL.
@@ -40,98 +42,141 @@ class SubscriberConsumer(PushConsumer):
     def __init__(
         self,
         location: SubscriberLocation,
-        cross_origin: CrossOrigin,
+        choose_headers: ChooseHeaders,
         passthrough: Passthrough | None,
         watched: bool,
         channel_id: str,
         fault: str | None,
     ) -> None:
         self.location = location
-        self.cross_origin = cross_origin
+        self.choose_headers = choose_headers
         self.passthrough = passthrough
         self.watched = watched
         self.channel_id = channel_id
         self.fault = fault
 
-    def common_headers(self) -> Headers:
-        return self.cross_origin.headers(self.headers.get(b"origin"))
+    def tell(
+        self, message: Message | None, last_seen: MessageId, otherwise: int
+    ) -> Answer:
+        """Return an answer with a message, which is sent now.
 
-    def build_headers(self, message: Message, last_seen: MessageId) -> Headers:
-        """Return the headers of a message; they say so if an earlier one was missed."""
+        Args:
+            message: The message, None if there is none.
+            last_seen: The id that the client named; without a message it stays.
+            otherwise: The status if there is none.
+        """
+        if message is None:
+            return self.respond(otherwise, [NO_CACHE, *build_message_id(last_seen)])
         message_id, body, content_type, previous = message
         headers = build_message_headers(message_id, content_type, len(body))
         if previous is not None and previous > last_seen:
             gap = message.gap_after(last_seen)
             if gap is not None:
                 headers = [*headers, (b"push-gap", str(gap).encode())]
-        return headers
-
-    async def send_nothing(self, status: int, last_seen: MessageId) -> None:
-        """Answer that there is no message yet; the client's id stays what it is."""
-        await self.respond(status, [NO_CACHE, *build_message_id(last_seen)])
+        return self.respond(200, headers, body)
 
 
 class IntervalPollConsumer(SubscriberConsumer):
     """Answers at once: 304 if there is no message yet."""
 
-    async def get(self) -> None:
-        """Answer with the next message or with 304."""
+    async def get(self) -> Answer:
+        """Return an answer with the next message, or 304."""
         await self.discard_body()
         last_seen = parse_message_id(self.headers)
-        message = await self.hub.next(
+        message = await self.find_hub().next(
             self.channel_id, last_seen, create=self.location.create_on_get
         )
-        if message is None:
-            await self.send_nothing(304, last_seen)
-        else:
-            headers = self.build_headers(message, last_seen)
-            await self.respond(200, headers, message.body)
+        return self.tell(message, last_seen, 304)
 
 
-class LongPollConsumer(SubscriberConsumer):
-    """Holds the request until there is a message."""
+class LongPollConsumer(SubscriberConsumer, Subscription):
+    """Holds the request until there is a message.
 
-    # One coroutine tells it all: each one inside another, and each object more for the
-    # collector to look after, is paid for with every message to every client.
-    async def get(self) -> None:
-        """Answer with the next message, as soon as there is one."""
+    It is its own place on the channel, and tells all in as few coroutines as it can:
+    each object more that a held request is made of is looked after by the collector,
+    and paid for with every message to every client.
+
+    Attributes:
+        last_seen: The id that the client named.
+    """
+
+    __slots__ = ("last_seen",)
+
+    def get(self) -> Awaitable[Answer | None]:
+        """Return what gives an answer with the next message, or None to :meth:`go_on`.
+
+        Most clients have all that there is, and the store often knows that at once.
+        """
         if self.may_have_body():
-            await self.discard_body()
-        last_seen = parse_message_id(self.headers)
-        location, hub = self.location, self.hub
-        subscription = hub.subscription(self.channel_id)
-        subscription.enter()
-        try:
-            message = await subscription.next(last_seen, create=location.create_on_get)
-            if message is None:
-                hub.settle(subscription, location.concurrency)
-                if self.watched or subscription.set_aside is not None:
-                    message = await self.wait(subscription)
-                else:
-                    try:
-                        await subscription.hold(location.timeout)
-                    except asyncio.CancelledError as error:
-                        subscription.go_on_after(error)
-                    if subscription.ended:
-                        message = subscription.outcome()
-                    else:
-                        message = await subscription.wait(self.receive)
-        finally:
-            subscription.leave()
-        if message is None:
-            await self.send_nothing(location.timeout_status, last_seen)
-        else:
-            headers = self.build_headers(message, last_seen)
-            await self.base_send(self.begin_response(200, headers))
-            await self.base_send({"type": "http.response.body", "body": message.body})
+            return self.read_and_ask()
+        return self.ask()
 
-    async def wait(self, subscription: Subscription) -> Message | None:
+    async def read_and_ask(self) -> Answer | None:
+        """Do as :meth:`get` does, with the request's body read."""
+        await self.discard_body()
+        return await self.ask()
+
+    def ask(self) -> Awaitable[Answer | None]:
+        """Enter the channel, and return what gives an answer or says to go on."""
+        self.last_seen = last_seen = parse_message_id(self.headers)
+        hub = self.find_hub()
+        self.enter(hub)
+        if (
+            hub.stopping
+            or self.watched
+            or not hub.store.has_nothing(self.channel_id, last_seen)
+        ):
+            return self.look_up()
+        self.headers = NO_HEADERS
+        return self.hold(self.location.timeout)
+
+    async def look_up(self) -> Answer | None:
+        """Return an answer with what the store has, or wait for the next message."""
+        location = self.location
+        message = await self.look(self.last_seen, create=location.create_on_get)
+        if message is None:
+            self.hub.settle(self, location.concurrency)
+            if not self.watched and self.set_aside is None:
+                await self.hold(location.timeout)
+                return None
+            message = await self.wait_with_a_view()
+        return self.take_leave(message)
+
+    def go_on(self) -> Answer | None:
+        return self.take_leave(self.outcome()) if self.ended else None
+
+    async def watch(self) -> Answer:
+        return self.take_leave(await self.wait(self.receive))
+
+    def take_leave(self, message: Message | None) -> Answer:
+        """Leave the channel, and return the answer."""
+        self.leave()
+        return self.tell(message, self.last_seen, self.location.timeout_status)
+
+    async def wait_with_a_view(self) -> Message | None:
         """Return the next message published, None if there was none in time."""
         presence: AbstractContextManager[object] = nullcontext()
         if self.passthrough is not None:
             presence = self.passthrough.subscribe(self.scope, self.channel_id)
         with presence:
-            return await subscription.wait(self.receive, self.location.timeout)
+            return await self.wait(self.receive, self.location.timeout)
+
+    async def fail(self, error: BaseException) -> None:
+        if self.is_entered():
+            self.leave()
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if cancelled and self.is_over() and not self.responding:
+            # A publisher may have been told that the message was sent.
+            uncancel()
+            try:
+                answer = self.go_on()
+            except PushError as outcome:
+                error = outcome
+            else:
+                assert answer is not None, "It is over."
+                await self.send_answer(answer)
+                return
+        await super().fail(error)
 
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)

@@ -88,6 +88,14 @@ class Store(ABC):
         channel and ``create`` is false.
         """
 
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        """Return whether :meth:`next` would return None, if that is known at once.
+
+        If so it counts as a subscriber's request. Where it is not known, it is to be
+        looked up.
+        """
+        return False
+
     @abstractmethod
     async def info(self, channel_id: str) -> ChannelInfo:
         """Return what is known of a channel.

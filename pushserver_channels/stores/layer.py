@@ -161,6 +161,9 @@ class ChannelLayerStore(MemoryStore):
         await self._wait_for(channel_id, after)
         return await super().next(channel_id, after, create=create)
 
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        return False  # Others may have sent what is on its way.
+
     async def info(self, channel_id: str) -> ChannelInfo:
         await self._join()
         return await super().info(channel_id)

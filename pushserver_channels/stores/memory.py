@@ -139,6 +139,13 @@ class MemoryStore(Store):
             return messages[0]
         return messages[bisect_right(messages, after, key=_by_id)]
 
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        channel = self._channels.get(channel_id)
+        if channel is None or channel.last_id is None or after < channel.last_id:
+            return False
+        channel.used_at = channel.requested_at = self._clock()
+        return True
+
     async def info(self, channel_id: str) -> ChannelInfo:
         now = self._clock()
         channel = self._find(channel_id, now, create=False)

@@ -1229,6 +1229,9 @@ class SlowStore(MemoryStore):
     gate: asyncio.Event
     looking: asyncio.Event
 
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        return False
+
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:

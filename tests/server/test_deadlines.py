@@ -13,7 +13,7 @@ async def test_order() -> None:
     deadlines: Deadlines[int] = Deadlines(0.01, expired.append)
     for number in range(1_000):
         deadlines.add(number)
-    deadlines.add(0)
+    deadlines.restart(0)
     deadlines.discard(1)
     deadlines.discard(-1)
     await until(lambda: len(expired) == 999)
@@ -29,7 +29,7 @@ async def test_what_an_expiry_does() -> None:
         expired.append((item, loop.time()))
         if len(expired) == 1:
             deadlines.discard("discarded")
-            deadlines.add("anew")
+            deadlines.restart("anew")
 
     deadlines: Deadlines[str] = Deadlines(0.05, expire)
     for item in ("first", "discarded", "anew", "last"):

@@ -18,6 +18,7 @@ from pushserver_channels.hubs import HubRegistry, hubs
 from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 from pushserver_channels.stores.memory import MemoryStore
 from pushserver_channels.subscriptions import Hub
+from tests.subscribers import make_subscription, subscribe
 
 from .exchanges import until
 
@@ -47,6 +48,9 @@ class GatedStore(RecordingStore):
         super().__init__(settings)
         self.gate = asyncio.Event()
         self.looked = asyncio.Event()
+
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        return False
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -81,7 +85,7 @@ async def poll(
     concurrency: str = "broadcast",
 ) -> Message | None:
     """Arm, look and wait, as a consumer does."""
-    with hub.subscription(channel_id) as subscription:
+    with subscribe(hub, channel_id) as subscription:
         message = await hub.next(channel_id, after)
         if message is None:
             hub.settle(subscription, concurrency)
@@ -93,8 +97,8 @@ async def poll_by_subscription(
     hub: Hub, after: MessageId, concurrency: str = "broadcast"
 ) -> Message | None:
     """Arm, look and wait, setting aside what comes meanwhile up to an id."""
-    with hub.subscription("a") as subscription:
-        message = await subscription.next(after)
+    with subscribe(hub, "a") as subscription:
+        message = await subscription.look(after)
         if message is None:
             hub.settle(subscription, concurrency)
             message = await subscription.wait()
@@ -273,8 +277,7 @@ async def test_the_last_of_two_who_look(gated: Hub) -> None:
     assert isinstance(gated.store, GatedStore)
     older = asyncio.create_task(poll_by_subscription(gated, START, "last"))
     await gated.store.looked.wait()
-    newest = gated.subscription("a")
-    with newest:
+    with subscribe(gated, "a") as newest:
         gated.settle(newest, "last")
         gated.store.gate.set()
         with pytest.raises(Conflict):
@@ -324,7 +327,7 @@ async def test_nothing_to_delete(hub: Hub) -> None:
 
 async def test_a_wait_ends_once(hub: Hub) -> None:
     """What ends a wait first is how it ends; ending it again changes nothing."""
-    with hub.subscription("a") as subscription:
+    with subscribe(hub, "a") as subscription:
         assert subscription.end(None)
         assert not subscription.end(ChannelGone())
         delivered, _ = await hub.publish("a", b"news", None)
@@ -334,7 +337,7 @@ async def test_a_wait_ends_once(hub: Hub) -> None:
 
 async def test_who_left_is_not_sent_to(hub: Hub) -> None:
     """A message that meets only a wait that has ended was sent to nobody."""
-    with hub.subscription("gone") as gone, hub.subscription("gone"):
+    with subscribe(hub, "gone") as gone, subscribe(hub, "gone"):
         gone.end(ServerStopping())
         delivered, info = await hub.publish("gone", b"news", None)
         assert delivered  # The other one waited.
@@ -347,10 +350,10 @@ async def test_who_left_is_not_sent_to(hub: Hub) -> None:
 
 async def test_leaving_twice(hub: Hub) -> None:
     """A subscription may be left twice, also after others came and went."""
-    with hub.subscription("a") as first:
+    with subscribe(hub, "a") as first:
         first.leave()
         first.leave()
-        with hub.subscription("a"):
+        with subscribe(hub, "a"):
             first.leave()
             assert (await hub.create("a")).subscribers == 1
     assert isinstance(hub.store, RecordingStore)
@@ -360,7 +363,7 @@ async def test_leaving_twice(hub: Hub) -> None:
 async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
     """The store hears of a channel when the first comes and when the last leaves."""
     assert isinstance(hub.store, RecordingStore)
-    with hub.subscription("a"), hub.subscription("a"):
+    with subscribe(hub, "a"), subscribe(hub, "a"):
         pass
     assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
 
@@ -368,7 +371,7 @@ async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
 async def test_the_store_hears_of_a_message_sent(hub: Hub) -> None:
     """A message that answers all who wait leaves the channel without listeners."""
     assert isinstance(hub.store, RecordingStore)
-    with hub.subscription("a"):
+    with subscribe(hub, "a"):
         await hub.publish("a", b"news", None)
         assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
     assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
@@ -446,11 +449,11 @@ class CountedSubscriptions(dict):  # type: ignore[type-arg]
 
 async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
     """Letting one more wait costs the same, however many wait already."""
-    subscriptions = [hub.subscription("a") for _ in range(300)]
-    subscriptions[0].enter()
+    subscriptions = [make_subscription("a") for _ in range(300)]
+    subscriptions[0].enter(hub)
     hub.waiting["a"] = CountedSubscriptions(hub.waiting["a"])
     for each in subscriptions:
-        each.enter()
+        each.enter(hub)
         hub.settle(each, "broadcast")
     looks = CountedSubscriptions.looks
     for each in subscriptions:

@@ -38,6 +38,7 @@ from pushserver_channels.stores.redis.store import Unanswered
 from pushserver_channels.subscriptions import Hub
 from tests.proxies import Proxy
 from tests.servers import ROOT, free_port
+from tests.subscribers import subscribe as enter
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
 
 from .conftest import Audience, make_redis_store
@@ -222,8 +223,8 @@ async def test_a_subscriber_that_moves(make: MakeStore) -> None:
         bodies, after = [], START
         while len(bodies) < 200:
             number += 1
-            with hubs[number % 3].subscription("a") as subscription:
-                message = await subscription.next(after)
+            with enter(hubs[number % 3], "a") as subscription:
+                message = await subscription.look(after)
                 if message is None:
                     message = await subscription.wait()
             assert message is not None
@@ -246,8 +247,8 @@ async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
     async def subscribe() -> None:
         after = START
         for _ in range(10):
-            with hub.subscription("a") as subscription:
-                message = await subscription.next(after)
+            with enter(hub, "a") as subscription:
+                message = await subscription.look(after)
                 if message is None:
                     message = await subscription.wait()
             assert message is not None
@@ -273,8 +274,8 @@ async def test_an_id_of_the_future_elsewhere(make: MakeStore) -> None:
     hub, publisher = Hub(make(), asyncio.get_running_loop()), make()
 
     async def subscribe() -> Message | None:
-        with hub.subscription("a") as subscription:
-            message = await subscription.next(FUTURE)
+        with enter(hub, "a") as subscription:
+            message = await subscription.look(FUTURE)
             return message or await subscription.wait()
 
     for number in range(50):
