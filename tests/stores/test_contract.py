@@ -169,6 +169,24 @@ async def test_next_is_not_last(make: MakeSubject) -> None:
     assert await subject.store.next("a", messages[-1].id) is None
 
 
+@pytest.mark.parametrize("make", ["memory"], indirect=True)
+async def test_nothing_is_known_at_once(make: MakeSubject) -> None:
+    """The memory store knows at once that there is nothing after a channel's last id.
+
+    It is a subscriber's request, and it makes no channel.
+    """
+    subject = make()
+    assert not subject.store.has_nothing("a", FUTURE)
+    with pytest.raises(ChannelNotFound):
+        await subject.store.info("a")
+    message = await subject.append("a", b"news")
+    assert not subject.store.has_nothing("a", START)
+    assert (await subject.store.info("a")).requested == -1
+    assert subject.store.has_nothing("a", message.id)
+    assert subject.store.has_nothing("a", FUTURE)
+    assert (await subject.store.info("a")).requested == 0
+
+
 async def test_the_start(make: MakeSubject) -> None:
     """Before every message is the oldest one."""
     subject = make()
@@ -794,9 +812,18 @@ class StoreMachine(RuleBasedStateMachine):
         after=st.one_of(ids, st.sampled_from([START, MessageId(0, 0), FUTURE])),
         step=st.integers(-1, 1),
         create=st.booleans(),
+        at_once=st.booleans(),
     )
-    def next(self, channel_id: str, after: MessageId, step: int, create: bool) -> None:
+    def next(
+        self, channel_id: str, after: MessageId, step: int, create: bool, at_once: bool
+    ) -> None:
         after = after._replace(tag=max(after.tag + step, -1))
+        if at_once and self.subject.store.has_nothing(channel_id, after):
+            channel = self.channels[channel_id]
+            channel.used_at = channel.requested_at = self.clock.now
+            self.expire(channel)
+            assert all(each.id <= after for each in channel.messages)
+            return
         asking = self.subject.store.next(channel_id, after, create=create)
         channel = self.find(channel_id, create)
         if not isinstance(channel, Model):

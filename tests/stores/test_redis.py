@@ -1159,9 +1159,13 @@ class RedisStoreMachine(StoreMachine):
     @rule(channel_id=CHANNELS)
     def wait(self, channel_id: str) -> None:
         # Who waits has looked, and so has made the channel.
-        self.next(channel_id=channel_id, after=FUTURE, step=0, create=True)
+        self.next(
+            channel_id=channel_id, after=FUTURE, step=0, create=True, at_once=False
+        )
         super().wait(channel_id=channel_id)
-        self.next(channel_id=channel_id, after=FUTURE, step=0, create=True)
+        self.next(
+            channel_id=channel_id, after=FUTURE, step=0, create=True, at_once=False
+        )
 
     def free(self) -> None:
         pass
