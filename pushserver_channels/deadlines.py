@@ -71,6 +71,9 @@ class Deadlines(Generic[Item]):
             if self._due.get(item, inf) <= now:
                 del self._due[item]
                 self._expire(item)
-        if self._due and self._timer is None:
+        if self._due:
             due = next(iter(self._due.values()))
+            if self._timer is not None:
+                # Of one that started anew just now: others may be due before it.
+                self._timer.cancel()
             self._timer = self._loop.call_at(max(due, now + PRECISION), self._look)

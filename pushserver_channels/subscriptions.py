@@ -171,7 +171,7 @@ class Subscription:
         return news
 
     def is_over(self) -> bool:
-        """Return whether it was held, and the wait has ended."""
+        """Return whether :meth:`hold` was asked for, and the wait has ended."""
         return self.is_entered() and self._news is not None and self.ended
 
     def hold_no_more(self) -> None:
@@ -288,6 +288,8 @@ class Hub:
 
     def deliver(self, channel_id: str, message: Message) -> bool:
         """Hand a message to all who wait on its channel; return whether one did."""
+        if channel_id not in self.waiting:
+            return False
         waiting = self._take_all(channel_id, message)
         # A list, because any() of a generator stops at the first.
         return any([each.end(message) for each in waiting])  # noqa: C419
@@ -301,10 +303,9 @@ class Hub:
     async def stop(self) -> None:
         """End all waits with 503, and return when they have been answered."""
         self.stopping = True
-        if self.newcomers:
-            # Each is waited for by a task as soon as it goes on.
-            self.newcomers.expire_all()
-            await asyncio.sleep(0)
+        # Each is waited for by a task as soon as it goes on, as some were about to.
+        self.newcomers.expire_all()
+        await asyncio.sleep(0)
         tasks = []
         for channel_id in list(self.waiting):
             for each in self._take_all(channel_id):

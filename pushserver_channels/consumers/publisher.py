@@ -19,7 +19,7 @@ from pushserver_channels.protocol import (
 from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
 
 #: In these proxies tell for whom they ask.
-_HOPS = (b"x-forwarded-for", b"x-real-ip")
+_HOPS = {b"x-forwarded-for", b"x-real-ip"}
 
 IsInside = Callable[[str | None, str], bool]
 
@@ -82,8 +82,10 @@ class PublisherConsumer(PushConsumer):
         if self.is_inside is None:
             return
         client = self.scope.get("client") or (None, 0)
-        told = [self.headers[name] for name in _HOPS if self.headers.get(name)]
-        hops = b",".join(told).decode("latin-1")
+        hops = ""
+        if not _HOPS.isdisjoint(self.headers):
+            told = [self.headers.get(name) for name in _HOPS]
+            hops = b",".join(filter(None, told)).decode("latin-1")
         if not self.is_inside(client[0], hops):
             raise Forbidden
 

@@ -19,7 +19,8 @@ from pushserver_channels.subscriptions import Subscription, uncancel
 
 from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
 
-#: What is kept of a request's headers while it is held.
+#: What is kept of a request's headers while it is held: its answer needs none, and a
+#: dict takes its room and its time.
 NO_HEADERS: dict[bytes, bytes] = {}
 
 
@@ -137,6 +138,7 @@ class LongPollConsumer(SubscriberConsumer, Subscription):
         if message is None:
             self.hub.settle(self, location.concurrency)
             if not self.watched and self.set_aside is None:
+                self.headers = NO_HEADERS
                 await self.hold(location.timeout)
                 return None
             message = await self.wait_with_a_view()
@@ -169,13 +171,10 @@ class LongPollConsumer(SubscriberConsumer, Subscription):
             # A publisher may have been told that the message was sent.
             uncancel()
             try:
-                answer = self.go_on()
-            except PushError as outcome:
-                error = outcome
-            else:
-                assert answer is not None, "It is over."
-                await self.send_answer(answer)
+                await self.send_answer(self.take_leave(self.outcome()))
                 return
+            except BaseException as outcome:  # It may be what ended the wait.
+                error = outcome
         await super().fail(error)
 
     async def send_error(self, error: PushError) -> None:

@@ -1170,6 +1170,39 @@ async def test_a_request_that_is_cancelled_just_after_a_message(serve: Serve) ->
     assert (answer.status, answer.body) == (200, b"news")
 
 
+async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
+    """A server that stops waits also for those whose first second is just over."""
+    site = serve()
+    await site.post("a")
+    seen = id_headers(await site.ask("GET", "/updates/a"))
+    held = [await site.hold("/updates/a", seen) for _ in range(3)]
+    hub = hubs.get("default")
+    hub.newcomers.expire_all()
+    await hub.stop()
+    assert [each.future.done() for each in held] == [True] * 3
+    assert [(await each.answer()).status for each in held] == [503] * 3
+
+
+async def test_a_client_that_left_when_its_request_is_cancelled(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that came just before a cancel, and cannot be sent, is no failure."""
+    site = serve()
+
+    async def send(message: dict[str, Any]) -> None:
+        raise OSError("the connection is closed")
+
+    async def application(scope: Any, receive: Any, _: Any) -> None:
+        await site.application(scope, receive, send)
+
+    held = await Site(application).hold("/updates/a")
+    await hubs.get("default").publish("a", b"news", None)
+    held.future.cancel()
+    await held.end()
+    assert held.is_silent
+    assert [each.getMessage() for each in caplog.records] == []
+
+
 async def test_a_request_that_is_cancelled_early(serve: Serve) -> None:
     """A request that is cancelled before it was read leaves nothing."""
     site = serve()

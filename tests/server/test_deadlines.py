@@ -49,3 +49,21 @@ async def test_later_items() -> None:
     deadlines.add("late")
     await until(lambda: expired == ["early", "late"])
     assert asyncio.get_running_loop().time() - added >= 0.05
+
+
+async def test_who_starts_anew_delays_nobody() -> None:
+    """An item that an expiry adds anew is not waited for by those due before it."""
+    expired: list[str] = []
+
+    def expire(item: str) -> None:
+        expired.append(item)
+        if expired == ["first"]:
+            deadlines._seconds = 60  # It has far to go, compared with the other.
+            deadlines.restart("first")
+
+    deadlines: Deadlines[str] = Deadlines(0.05, expire)
+    deadlines.add("first")
+    await asyncio.sleep(0.01)
+    deadlines.add("second")
+    await until(lambda: expired == ["first", "second"])
+    deadlines.discard("first")
