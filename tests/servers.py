@@ -47,12 +47,19 @@ def wait_until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
     raise AssertionError(f"{condition} was not true within {timeout} seconds")
 
 
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a TCP port of loopback that nobody listens on, another one each time."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+        if port not in _given_ports:
+            # The system may name it again before who asked listens there.
+            _given_ports.add(port)
+            return port
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
