@@ -68,6 +68,11 @@ class PushConsumer(AsyncHttpConsumer):
     headers: dict[bytes, bytes]
     common_headers: Headers
 
+    #: Only where a handler gives None. Returns the answer to a request that was held,
+    #: None if it is held on; and holds it on, now with an eye on its client.
+    go_on: Callable[[], Answer | None]
+    watch: Callable[[], Awaitable[Answer]]
+
     #: No client has a channel of its own on the layer: the hub knows who waits.
     channel_layer_alias = None
 
@@ -120,14 +125,6 @@ class PushConsumer(AsyncHttpConsumer):
 
     def check_client(self) -> None:
         """Raise :class:`PushError` if the client may not ask here at all."""
-
-    def go_on(self) -> Answer | None:
-        """Return the answer to a request that was held, None if it is held on."""
-        return None
-
-    async def watch(self) -> Answer:
-        """Hold a request on, now with an eye on its client, and return the answer."""
-        raise NotImplementedError
 
     async def refuse(self, error: PushError) -> Answer:
         """Raise an error, with the request's body read.

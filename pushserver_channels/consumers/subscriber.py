@@ -145,9 +145,11 @@ class LongPollConsumer(SubscriberConsumer, Subscription):
         return self.take_leave(message)
 
     def go_on(self) -> Answer | None:
+        """Return the answer if the wait has ended, None if it goes on."""
         return self.take_leave(self.outcome()) if self.ended else None
 
     async def watch(self) -> Answer:
+        """Wait on, now with an eye on the client, and return the answer."""
         return self.take_leave(await self.wait(self.receive))
 
     def take_leave(self, message: Message | None) -> Answer:
