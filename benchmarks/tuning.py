@@ -16,17 +16,10 @@ MEASURES = {
     "log": "no line formatted for a log that nobody reads",
     "write": "one write for each answer",
     "body": "bodies not searched for forms",
-    "uvloop": "uvloop",
 }
 
 
 def main(port: str, *measures: str) -> None:
-    if "uvloop" not in measures:
-        # Ours keeps to the reactor that it finds.
-        from twisted.internet import asyncioreactor
-
-        asyncioreactor.install()
-
     import daphne.server
     from daphne.http_protocol import HTTPFactory, WebRequest
     from twisted.web.http import HTTPChannel

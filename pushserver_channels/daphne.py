@@ -12,39 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from inspect import signature
 from typing import Any
 
-from twisted.internet import asyncioreactor
+import daphne.server
+from daphne.http_protocol import HTTPFactory, WebRequest
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as TwistedRequest
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]
-
-if uvloop is not None and "twisted.internet.reactor" not in sys.modules:
-    # Daphne keeps to a reactor on asyncio that it finds. Where it is in INSTALLED_APPS,
-    # it has made its own by now.
-    _loop = uvloop.new_event_loop()
-    if "ASGI_THREADS" in os.environ:
-        _loop.set_default_executor(ThreadPoolExecutor(int(os.environ["ASGI_THREADS"])))
-    asyncioreactor.install(_loop)  # type: ignore[no-untyped-call]
-
-import daphne.server  # noqa: E402
-from daphne.http_protocol import HTTPFactory, WebRequest  # noqa: E402
-from twisted.internet import tcp  # noqa: E402
-from twisted.internet.defer import Deferred  # noqa: E402
-from twisted.web.http import HTTPChannel  # noqa: E402
-from twisted.web.http import Request as TwistedRequest  # noqa: E402
-
-from .deadlines import Deadlines  # noqa: E402
-from .types import Message, Scope  # noqa: E402
+from .deadlines import Deadlines
+from .types import Message, Scope
 
 logger = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """A Daphne that tells what is inside: ``python -m tests.live.insides KIND PORT {}``.
 
-The kind is ``stock`` for Daphne as it comes, ``tuned`` for that of runpushserver, and
-``uvloop`` for the same on uvloop. The last argument are settings, as JSON: seconds
-after which ``idle`` connections are closed, and ``lonely`` applications cancelled.
+The kind is ``stock`` for Daphne as it comes, ``tuned`` for that of runpushserver. The
+last argument are settings, as JSON: seconds after which ``idle`` connections are
+closed, and ``lonely`` applications cancelled.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ import sys
 from collections import Counter
 from typing import Any
 
+from daphne import server as stock
+from daphne.http_protocol import WebRequest
+from twisted.internet import reactor, tcp
+
+from pushserver_channels import daphne as tuned
+
 kind, port, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-if kind != "uvloop":
-    sys.modules["uvloop"] = None  # type: ignore[assignment]
-
-from pushserver_channels import daphne as tuned  # noqa: E402
-
-from daphne import server as stock  # noqa: E402 # isort: skip
-from daphne.http_protocol import WebRequest  # noqa: E402 # isort: skip
-from twisted.internet import reactor, tcp  # noqa: E402 # isort: skip
-
 counted: Counter[str] = Counter()
 
 
