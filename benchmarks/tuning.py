@@ -25,7 +25,7 @@ def main(port: str, *measures: str) -> None:
     from twisted.web.http import HTTPChannel
 
     from pushserver_channels.collector import tune_collector
-    from pushserver_channels.daphne import (
+    from pushserver_channels.server.daphne import (
         BACKLOG,
         REQUEST_OPTIONS,
         Connection,

@@ -102,7 +102,7 @@ def test_its_daphne_is_tuned() -> None:
         told = httpx.get(f"{server.url}/daphne").json()
     assert told == {
         "backlog": 4096,
-        "factory": "pushserver_channels.daphne",
+        "factory": "pushserver_channels.server.daphne",
         "thresholds": [50_000, 5, 100],
         "frozen": True,
     }

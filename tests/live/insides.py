@@ -17,7 +17,7 @@ from daphne import server as stock
 from daphne.http_protocol import WebRequest
 from twisted.internet import reactor, tcp
 
-from pushserver_channels import daphne as tuned
+from pushserver_channels.server import daphne as tuned
 
 kind, port, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 counted: Counter[str] = Counter()

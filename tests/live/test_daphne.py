@@ -380,7 +380,7 @@ def test_nothing_is_patched() -> None:
         "from twisted.web.http import HTTPChannel, Request\n"
         "classes = Server, HTTPFactory, HTTPChannel, Request\n"
         "before = [dict(vars(each)) for each in classes]\n"
-        "import pushserver_channels.daphne, gc\n"
+        "import pushserver_channels.server.daphne, gc\n"
         "assert before == [dict(vars(each)) for each in classes]\n"
         "assert gc.get_freeze_count() == 0\n"
     )

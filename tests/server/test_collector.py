@@ -7,7 +7,8 @@ from tests.servers import ROOT
 
 SCRIPT = """
 import gc
-from pushserver_channels.collector import THRESHOLDS, tune_collector
+from pushserver_channels.collector import tune_collector
+from pushserver_channels.server.collector import THRESHOLDS
 
 before = gc.get_threshold()
 assert before != THRESHOLDS

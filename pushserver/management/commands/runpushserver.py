@@ -21,10 +21,10 @@ from django.core.management.commands.runserver import naiveip_re
 
 from pushserver import __version__
 from pushserver.conf import get_settings
-from pushserver_channels.applications import ForceHost, not_found
-from pushserver_channels.collector import tune_collector
-from pushserver_channels.daphne import BACKLOG, Server
 from pushserver_channels.routing import PushApplication
+from pushserver_channels.server.applications import ForceHost, not_found
+from pushserver_channels.server.collector import tune_collector
+from pushserver_channels.server.daphne import BACKLOG, Server
 from pushserver_channels.types import Application
 
 DEFAULT_PORT = 8001

@@ -25,8 +25,8 @@ from twisted.internet.defer import Deferred
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as TwistedRequest
 
-from .deadlines import Deadlines
-from .types import Message, Scope
+from pushserver_channels.deadlines import Deadlines
+from pushserver_channels.types import Message, Scope
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .types import Application, Receive, Scope, Send
+from pushserver_channels.types import Application, Receive, Scope, Send
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,0 +1,1 @@
+"""What ``manage.py runpushserver`` runs: its Daphne, and the applications around."""
