@@ -3,7 +3,8 @@
 ``channel_subscribe``, ``channel_unsubscribe``
     Sent by the passthrough view with ``request`` (the subscriber's own: its user,
     cookies and headers) and ``channel_id``, at the start and the end of each held
-    request. A page that polls again after each message sends a pair each time.
+    request. A page that polls again after each message sends a pair each time. Who has
+    left before its turn to be told of came is not told of at all.
 
 ``pre_send_update``
     Sent with ``channel_id``, ``data``, ``already_serialized`` and ``request``, the
@@ -12,14 +13,89 @@
 ``post_send_update``
     Sent with the same and ``response``: a :class:`pushserver.publishers.Receipt`, or
     the exception if publishing failed.
+
+Receivers run in the process of a server, which ``sys.exit()`` and the like would end.
+So a receiver that raises ``SystemExit``, ``KeyboardInterrupt`` or another exception
+that is no ``Exception`` has raised :class:`ReceiverExited`.
 """
 
 from __future__ import annotations
 
+import threading
+from asyncio import CancelledError
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 from django.dispatch import Signal
 
-channel_subscribe = Signal()
-channel_unsubscribe = Signal()
+Receiver = Callable[..., Any]
 
-pre_send_update = Signal()
-post_send_update = Signal()
+
+class ReceiverExited(RuntimeError):
+    """A receiver of a signal tried to end the process."""
+
+    def __init__(self, receiver: Receiver, error: BaseException) -> None:
+        super().__init__(receiver, error)
+        self.receiver = receiver
+        self.error = error
+
+    def __str__(self) -> str:
+        name = getattr(self.receiver, "__qualname__", repr(self.receiver))
+        return f"The receiver {name} raised {self.error!r}, which ends no server."
+
+
+class ContainingSignal(Signal):
+    """A signal whose receivers cannot end the process of a server.
+
+    Args:
+        in_scripts: Whether receivers may end a process whose main thread they run in,
+            as that of a management command.
+    """
+
+    def __init__(self, *, in_scripts: bool) -> None:
+        super().__init__()
+        self.in_scripts = in_scripts
+
+    def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
+        # All ways to send ask here: for functions, and for coroutine functions.
+        plain, coroutines = super()._live_receivers(sender)
+        return (
+            [self._contain(receiver) for receiver in plain],
+            [self._contain_async(receiver) for receiver in coroutines],
+        )
+
+    def _contain(self, receiver: Receiver) -> Receiver:
+        @wraps(receiver)
+        def call(**named: Any) -> Any:
+            try:
+                return receiver(**named)
+            except Exception:
+                raise
+            except BaseException as error:
+                main = threading.current_thread() is threading.main_thread()
+                if main and self.in_scripts:
+                    raise
+                raise ReceiverExited(receiver, error) from error
+
+        return call
+
+    def _contain_async(self, receiver: Receiver) -> Receiver:
+        @wraps(receiver)
+        async def call(**named: Any) -> Any:
+            try:
+                return await receiver(**named)
+            except (Exception, CancelledError, GeneratorExit):
+                # The last two are how a coroutine is ended from outside.
+                raise
+            except BaseException as error:
+                raise ReceiverExited(receiver, error) from error
+
+        return call
+
+
+channel_subscribe = ContainingSignal(in_scripts=False)
+channel_unsubscribe = ContainingSignal(in_scripts=False)
+
+pre_send_update = ContainingSignal(in_scripts=True)
+post_send_update = ContainingSignal(in_scripts=True)

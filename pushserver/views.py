@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
@@ -9,6 +11,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from . import signals
 from .addresses import is_inside, known_networks
+
+logger = logging.getLogger(__name__)
 
 #: The key in an ASGI scope that marks a request as made by the push server itself.
 #: No header becomes a key of the scope, so no client can forge it.
@@ -40,8 +44,20 @@ def passthrough(request: HttpRequest) -> HttpResponse:
         signal = signals.channel_unsubscribe
     else:
         return _refused("The form has neither subscribe nor unsubscribe.")
-    # Robust: Django logs what a receiver raises, and the other receivers still hear it.
-    signal.send_robust(sender=passthrough, request=request, channel_id=channel_id)
+    try:
+        # Robust: Django logs what a receiver raises, and the others still hear it.
+        responses = signal.send_robust(
+            sender=passthrough, request=request, channel_id=channel_id
+        )
+    except BaseException:
+        # Such as a CancelledError of a coroutine, which Django takes for a client that
+        # left, and does not log.
+        logger.exception("A receiver of a passthrough signal has failed")
+        return HttpResponse()
+    for _, response in responses:
+        if isinstance(response, signals.ReceiverExited):
+            # Where Django only sends a mail, it would look as if nothing had happened.
+            logger.error("%s", response, exc_info=response)
     return HttpResponse()
 
 

@@ -2,8 +2,8 @@
 
 A held request is announced by a POST to the view, ``subscribe=1``, and its end by
 another one, ``unsubscribe=1``: requests inside the process, through the whole of
-Django's middleware, with the subscriber's own headers. They wait in lines, one for each
-subscriber, so that its order is kept; a few lines move at a time, because each Django
+Django's middleware, with the subscriber's own headers. They wait in queues, one for
+each subscriber, so that its order is kept; a few run at a time, because each Django
 request makes a thread. Nobody waits for them but a server that stops. Source: protocol,
 "Passthrough".
 """
@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from dataclasses import dataclass
-from urllib.parse import quote, urlencode
-
-from pushserver.views import INTERNAL_REQUEST
+from collections import OrderedDict
+from contextvars import Context
+from enum import Enum, auto
+from typing import Any
+from urllib.parse import urlencode
 
 from .shutdown import call_before_shutdown
-from .types import Application, Message, Scope
+from .subrequests import ApplicationExited, Client, contain_exits, run
+from .types import Application, Scope
 
 logger = logging.getLogger(__name__)
 
@@ -32,98 +33,244 @@ VIEW_TIMEOUT = 30.0
 #: Seconds for which a server that stops waits for views.
 STOP_TIMEOUT = 20.0
 
-#: Waiting notices at which the log says that the view is too slow.
-MANY = 10_000
+#: Requests that may wait before the view is not told of new subscribers any more. The
+#: end of those it was told of is told in any case.
+MAX_WAITING = 20_000
 
-#: What belongs to the subscriber's connection and body, not to the request made here.
-_NOT_PASSED_ON = frozenset(
-    {
-        b"connection",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
+#: Bytes that these requests may take, for the same.
+MAX_WAITING_SIZE = 32 * 1024 * 1024
+
+#: Seconds between two lines in the log that tell how many subscribers were left out.
+LOG_INTERVAL = 60.0
+
+#: Requests that may outlast :data:`VIEW_TIMEOUT` before no other one is made. Each has
+#: a thread.
+MAX_OVERDUE = 100
+
+#: Bytes that a request takes while it waits, besides what the client sent.
+_OVERHEAD = 512
 
 
-@dataclass(frozen=True, slots=True)
-class _Notice:
-    """A request to a view that waits for its turn."""
+class _Stage(Enum):
+    """How far a view was told of a subscriber."""
 
-    path: str
-    scope: Scope
-    body: bytes
-    told: asyncio.Future[None]
+    ARRIVING = auto()  # The subscribe waits.
+    PRESENT = auto()  # The subscribe was told, or is being told.
+    LEAVING = auto()  # The unsubscribe waits.
+    GONE = auto()  # Both were told, or neither will ever be.
 
 
-class Courier:
+class Presence:
+    """A held request, of which a view is told, for the time of a ``with`` block.
+
+    It waits in a queue itself, once for its subscribe and once for its unsubscribe, so
+    that the two share what they need of the subscriber's request.
+
+    Args:
+        dispatcher: Makes the requests.
+        path: The view's.
+        scope: The subscriber's.
+        channel_id: The channel.
+
+    Attributes:
+        key: Of the queue: requests of one subscriber on one channel share it.
+        size: Bytes that it takes, about.
+        stage: How far the view was told.
+    """
+
+    __slots__ = (
+        "_channel_id",
+        "_client",
+        "_dispatcher",
+        "key",
+        "path",
+        "size",
+        "stage",
+    )
+
+    def __init__(
+        self, dispatcher: Dispatcher, path: str, scope: Scope, channel_id: str
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._channel_id = channel_id
+        self._client = Client(scope)
+        self.path = path
+        self.size = self._client.size + len(channel_id) + _OVERHEAD
+        # A browser comes back on another connection but with its cookies.
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        who = tuple(cookies) or tuple(scope.get("client") or (id(self),))
+        # That two subscribers may have the same hash only makes them share a queue.
+        self.key = hash((channel_id, who))
+        self.stage = _Stage.ARRIVING
+        dispatcher.subscribe(self)
+
+    def __enter__(self) -> Presence:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.unsubscribe()
+
+    def unsubscribe(self) -> None:
+        """Tell the view that the request is held no more, if it was told the other."""
+        self._dispatcher.unsubscribe(self)
+
+    def build_form(self) -> bytes:
+        """Return the form that the view is sent next, and take it for told."""
+        event = "subscribe"
+        if self.stage is _Stage.ARRIVING:
+            self.stage = _Stage.PRESENT
+        else:
+            event, self.stage = "unsubscribe", _Stage.GONE
+        return urlencode({"channel_id": self._channel_id, event: "1"}).encode()
+
+    def build_scope(self, body: bytes) -> Scope:
+        """Return the scope of a request with a form."""
+        return self._client.build_scope(self.path, body)
+
+
+class Dispatcher:
     """Makes the requests to the views of a Django application.
 
     Args:
         application: The site's ASGI application.
+
+    Attributes:
+        waiting: How many requests wait for their turn.
+        waiting_size: Bytes that they take, about.
     """
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._loop: asyncio.AbstractEventLoop | None = None
-        # The notices of each subscriber, kept as long as one of them is under way.
-        self._lines: dict[object, deque[_Notice]] = {}
-        self._ready: deque[object] = deque()
-        # The loop itself keeps no task alive.
-        self._workers: set[asyncio.Task[None]] = set()
-        self._requests: set[asyncio.Future[int | None]] = set()
-        self._is_drained_by_server = False
         self._draining: asyncio.Future[None] | None = None
-        # What the views were not told yet.
-        self._untold: set[asyncio.Future[None]] = set()
+        self._clear()
 
-    def post(self, path: str, scope: Scope, body: bytes, line: object) -> _Notice:
-        """Queue a form for a view, behind what waits in the same line."""
+    def _clear(self) -> None:
+        """Forget everything that waits or runs."""
+        # By the key: who waits, in order. A queue stays as long as one of its requests
+        # waits or runs, and is ready if none runs.
+        self._queues: dict[int, dict[Presence, None]] = {}
+        self._ready: OrderedDict[int, None] = OrderedDict()
+        self.waiting = 0
+        self.waiting_size = 0
+        # The loop itself keeps no task alive.
+        self._workers: set[asyncio.Task[Any] | None] = set()
+        self._requests: set[asyncio.Future[int | None]] = set()
+        self._running = 0
+        # Of so many subscribers a view was not told since the log said so.
+        self._left_out = 0
+        self._log_timer: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._is_drained_by_server = False
+
+    def subscribe(self, presence: Presence) -> None:
+        """Tell a view that a request is held, unless too many are waiting already."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             # What an earlier loop left behind has ended with it.
-            self._lines, self._ready = {}, deque()
-            self._workers, self._untold = set(), set()
+            self._clear()
             self._loop = loop
             self._is_drained_by_server = call_before_shutdown(self.drain)
-        notice = _Notice(path, scope, body, loop.create_future())
-        self._untold.add(notice.told)
-        if len(self._untold) % MANY == 0:
-            logger.warning(
-                "%d passthrough requests wait: the view at %s is slower than"
-                " subscribers come and go",
-                len(self._untold),
+            contain_exits(loop)
+        if (
+            self.waiting >= MAX_WAITING
+            or self.waiting_size + presence.size > MAX_WAITING_SIZE
+        ):
+            presence.stage = _Stage.GONE
+            self._leave_out(presence.path)
+            return
+        self._enqueue(presence)
+
+    def unsubscribe(self, presence: Presence) -> None:
+        """Tell a view that a request is held no more, if it was told of it.
+
+        A subscribe that still waits is taken back, and neither is told.
+        """
+        if presence.stage is _Stage.PRESENT:
+            presence.stage = _Stage.LEAVING
+            self._enqueue(presence)
+        elif presence.stage is _Stage.ARRIVING:
+            presence.stage = _Stage.GONE
+            self._take_back(presence)
+
+    def _enqueue(self, presence: Presence) -> None:
+        self.waiting += 1
+        self.waiting_size += presence.size
+        self._idle.clear()
+        queue = self._queues.get(presence.key)
+        if queue is not None:
+            queue[presence] = None
+            return
+        self._queues[presence.key] = {presence: None}
+        self._ready[presence.key] = None
+        if len(self._workers) < CONCURRENCY:
+            # In a context of its own: this one is the first subscriber's.
+            loop = asyncio.get_running_loop()
+            worker = Context().run(loop.create_task, self._work())
+            self._workers.add(worker)
+
+    def _take_back(self, presence: Presence) -> None:
+        queue = self._queues.get(presence.key, {})
+        if presence not in queue:
+            return  # An earlier loop left it behind.
+        self._dequeue(queue, presence)
+        if not queue and presence.key in self._ready:
+            del self._ready[presence.key], self._queues[presence.key]
+        self._note_end()
+
+    def _dequeue(self, queue: dict[Presence, None], presence: Presence) -> None:
+        del queue[presence]
+        self.waiting -= 1
+        self.waiting_size -= presence.size
+
+    def _note_end(self) -> None:
+        """Note that a request does not wait or run any more."""
+        if not self.waiting and not self._running:
+            self._idle.set()
+
+    def _leave_out(self, path: str) -> None:
+        """Count a subscriber of whom a view is not told, and log it now and then."""
+        self._left_out += 1
+        if self._log_timer is None:
+            logger.error(
+                "%d passthrough requests (%d bytes) wait. The view at %s is slower than"
+                " subscribers come and go; it hears of no new ones until fewer wait",
+                self.waiting,
+                self.waiting_size,
                 path,
             )
-        if line in self._lines:
-            self._lines[line].append(notice)
-        else:
-            self._lines[line] = deque([notice])
-            self._ready.append(line)
-            if len(self._workers) < CONCURRENCY:
-                worker = loop.create_task(self._work())
-                self._workers.add(worker)
-                worker.add_done_callback(self._workers.discard)
-        return notice
+            loop = asyncio.get_running_loop()
+            self._log_timer = loop.call_later(LOG_INTERVAL, self._log_left_out)
+
+    def _log_left_out(self) -> None:
+        """Log how many subscribers were left out meanwhile."""
+        self._log_timer = None
+        if self._left_out:
+            logger.error(
+                "No passthrough view was told of %d subscribers, because too many"
+                " requests were waiting; %d wait now",
+                self._left_out,
+                self.waiting,
+            )
+            self._left_out = 0
 
     async def drain(self) -> None:
         """Wait until the views were told of everything, but not for long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_TIMEOUT
-        while self._untold and (left := deadline - loop.time()) > 0:
-            await asyncio.wait(self._untold.copy(), timeout=left)
-        if self._untold:
+        while (self.waiting or self._running) and (left := deadline - loop.time()) > 0:
+            try:
+                await asyncio.wait_for(self._idle.wait(), left)
+            except asyncio.TimeoutError:
+                break
+        if self.waiting or self._running:
             logger.error(
                 "The server stops before %d passthrough requests were made",
-                len(self._untold),
+                self.waiting + self._running,
             )
+        if self._log_timer is not None:
+            self._log_timer.cancel()
+            self._log_left_out()
 
     async def wait_to_stop(self) -> None:
         """Drain before a request ends with which the process may end.
@@ -137,140 +284,78 @@ class Courier:
         await asyncio.shield(self._draining)
 
     async def _work(self) -> None:
-        while self._ready:
-            line = self._ready.popleft()
-            notices = self._lines[line]
-            notice = notices.popleft()
-            await self._deliver(notice)
-            self._untold.discard(notice.told)
-            notice.told.set_result(None)
-            if notices:
-                self._ready.append(line)
-            else:
-                del self._lines[line]
+        try:
+            while self._ready:
+                await self._deliver_next()
+        finally:
+            # At once: what is enqueued from now on needs another worker.
+            self._workers.discard(asyncio.current_task())
 
-    async def _deliver(self, notice: _Notice) -> None:
+    async def _deliver_next(self) -> None:
+        """Make the next request of the queue whose turn it is."""
+        key, _ = self._ready.popitem(last=False)
+        queue = self._queues[key]
+        presence = next(iter(queue))
+        self._dequeue(queue, presence)
+        self._running += 1
+        try:
+            await self._deliver(presence)
+        finally:
+            self._running -= 1
+            if queue:
+                self._ready[key] = None
+            else:
+                del self._queues[key]
+            self._note_end()
+
+    async def _deliver(self, presence: Presence) -> None:
         """Make a request in a task of its own, which may outlast our patience."""
-        request = asyncio.ensure_future(self._request(notice))
+        while len(self._requests) >= MAX_OVERDUE:
+            await asyncio.wait(self._requests, return_when=asyncio.FIRST_COMPLETED)
+        body = presence.build_form()
+        scope = presence.build_scope(body)
+        request = asyncio.ensure_future(run(self._application, scope, body))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
         await asyncio.wait([request], timeout=VIEW_TIMEOUT)
         if not request.done():
             # Not cancelled: the thread of the view would run on all the same.
-            logger.error("The passthrough view at %s takes too long", notice.path)
+            logger.error("The passthrough view at %s takes too long", presence.path)
         elif request.cancelled():
-            logger.error("The passthrough view at %s was cancelled", notice.path)
+            logger.error("The passthrough view at %s was cancelled", presence.path)
         elif error := request.exception():
+            reason = f": {error}" if isinstance(error, ApplicationExited) else ""
             logger.error(
-                "The passthrough view at %s failed", notice.path, exc_info=error
+                "The passthrough view at %s failed%s",
+                presence.path,
+                reason,
+                exc_info=error,
             )
         elif request.result() not in range(200, 300):
             logger.error(
                 "The passthrough view at %s answered %s, so nobody heard %s",
-                notice.path,
+                presence.path,
                 request.result(),
-                notice.body.decode(),
+                body.decode(),
             )
-
-    async def _request(self, notice: _Notice) -> int | None:
-        """Run the application on a notice, and return the status it answered."""
-        messages: deque[Message] = deque()
-        messages.append({"type": "http.request", "body": notice.body})
-        answered = asyncio.Event()
-        status = None
-
-        async def receive() -> Message:
-            if messages:
-                return messages.popleft()
-            # Django takes a disconnect before its answer for a client that left.
-            await answered.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            elif not message.get("more_body", False):
-                answered.set()
-
-        await self._application(_request_scope(notice), receive, send)
-        return status
-
-
-def _request_scope(notice: _Notice) -> Scope:
-    """Return the scope of a POST to the view, as if the subscriber had made it."""
-    headers = [
-        (name, value)
-        for name, value in notice.scope["headers"]
-        if name not in _NOT_PASSED_ON
-    ]
-    headers += [
-        (b"content-type", b"application/x-www-form-urlencoded"),
-        (b"content-length", b"%d" % len(notice.body)),
-    ]
-    return {
-        **notice.scope,
-        "method": "POST",
-        "path": notice.path,
-        "raw_path": quote(notice.path).encode(),
-        "query_string": b"",
-        "headers": headers,
-        INTERNAL_REQUEST: True,
-    }
-
-
-class Presence:
-    """A held request, of which a view was told, for the time of a ``with`` block."""
-
-    __slots__ = ("_form", "_line", "_passthrough", "_scope")
-
-    def __init__(
-        self, passthrough: Passthrough, scope: Scope, form: dict[str, str], line: object
-    ) -> None:
-        self._passthrough = passthrough
-        self._scope = scope
-        self._form = form
-        self._line = line
-        self._post("subscribe")
-
-    def __enter__(self) -> Presence:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.unsubscribe()
-
-    def unsubscribe(self) -> None:
-        """Tell the view that the request is held no more."""
-        self._post("unsubscribe")
-
-    def _post(self, event: str) -> None:
-        body = urlencode({**self._form, event: "1"}).encode()
-        self._passthrough.post(self._scope, body, self._line)
 
 
 class Passthrough:
     """Tells one view of the held requests of a location.
 
     Args:
-        courier: Makes the requests.
+        dispatcher: Makes the requests.
         path: The view's.
     """
 
-    def __init__(self, courier: Courier, path: str) -> None:
-        self._courier = courier
+    def __init__(self, dispatcher: Dispatcher, path: str) -> None:
+        self._dispatcher = dispatcher
         self._path = path
 
     def subscribe(self, scope: Scope, channel_id: str) -> Presence:
         """Tell the view that a request is held, and return what will tell the end."""
-        # A browser comes back on another connection but with its cookies.
-        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
-        who = tuple(cookies) or tuple(scope.get("client") or ())
-        return Presence(self, scope, {"channel_id": channel_id}, (channel_id, who))
-
-    def post(self, scope: Scope, body: bytes, line: object) -> None:
-        """Queue a form for the view, behind what waits in the same line."""
-        self._courier.post(self._path, scope, body, line)
+        return Presence(self._dispatcher, self._path, scope, channel_id)
 
     async def wait_to_stop(self) -> None:
         """Wait until the views were told of everything, if nobody else does."""
-        await self._courier.wait_to_stop()
+        await self._dispatcher.wait_to_stop()

@@ -31,7 +31,7 @@ from .consumers.base import PushConsumer
 from .consumers.publisher import remember_who_is_inside
 from .cors import CrossOrigin
 from .hubs import hubs
-from .passthrough import Courier, Passthrough
+from .passthrough import Dispatcher, Passthrough
 from .protocol import REMEMBERED, Headers
 from .shutdown import live
 from .stores import check_store
@@ -125,15 +125,15 @@ class PushLocations:
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
         name = settings.servername
         server_headers = [] if name is None else [(b"server", name.encode())]
-        courier = None
+        dispatcher = None
         if any(
             isinstance(each, SubscriberLocation) and each.passthrough
             for each in settings.locations
         ):
-            courier = Courier(self._get_django_application())
+            dispatcher = Dispatcher(self._get_django_application())
         watched = _has_to_watch(settings)
         return [
-            (location, _prepare_consumer(location, server_headers, courier, watched))
+            (location, _prepare_consumer(location, server_headers, dispatcher, watched))
             for location in settings.locations
         ]
 
@@ -155,7 +155,7 @@ def _has_to_watch(settings: PushServerSettings) -> bool:
 def _prepare_consumer(
     location: Location,
     server_headers: Headers,
-    courier: Courier | None,
+    dispatcher: Dispatcher | None,
     watched: bool,
 ) -> MakeConsumer:
     """Return what makes the consumers of a location.
@@ -171,8 +171,8 @@ def _prepare_consumer(
     assert isinstance(location, SubscriberLocation)
     polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
     passthrough = None
-    if location.passthrough is not None and courier is not None:
-        passthrough = Passthrough(courier, location.passthrough)
+    if location.passthrough is not None and dispatcher is not None:
+        passthrough = Passthrough(dispatcher, location.passthrough)
     consumer = polling[location.polling]
     cross_origin = CrossOrigin(
         location.allow_origin, location.allow_credentials, server_headers

@@ -12,7 +12,10 @@ SECRET_KEY = "tests"
 ALLOWED_HOSTS = ["*"]
 INTERNAL_IPS = ["127.0.0.1"]
 INSTALLED_APPS = ["pushserver"]
-MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
+MIDDLEWARE = [
+    *json.loads(os.environ.get("TEST_MIDDLEWARE", "[]")),
+    "django.contrib.sessions.middleware.SessionMiddleware",
+]
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 TEMPLATES = [
     {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}

@@ -18,7 +18,7 @@ from django.test import override_settings
 from django.utils.translation import gettext_lazy
 
 from pushserver.publishers import PublishError, Receipt
-from pushserver.signals import post_send_update, pre_send_update
+from pushserver.signals import ReceiverExited, post_send_update, pre_send_update
 from pushserver.updates import (
     asend_update,
     publisher_url,
@@ -297,6 +297,30 @@ def test_what_a_receiver_raises_before_stops_the_update(channel_id: str) -> None
     finally:
         pre_send_update.disconnect(forbid)
     assert received(channel_id).status_code == 304
+
+
+def test_a_receiver_ends_no_server(channel_id: str) -> None:
+    """On an event loop, what would end it is an error; a script it may end."""
+
+    def leave(signal: Any, **kwargs: Any) -> None:
+        raise SystemExit(3)
+
+    async def leave_async(signal: Any, **kwargs: Any) -> None:
+        raise SystemExit(3)
+
+    for receiver in (leave, leave_async):
+        pre_send_update.connect(receiver)
+        try:
+            with pytest.raises(ReceiverExited, match=r"leave.*SystemExit\(3\)"):
+                asyncio.run(asend_update(channel_id, {}))
+        finally:
+            pre_send_update.disconnect(receiver)
+    pre_send_update.connect(leave)
+    try:
+        with pytest.raises(SystemExit):
+            send_update(channel_id, {})
+    finally:
+        pre_send_update.disconnect(leave)
 
 
 def test_a_header_that_a_receiver_adds_is_sent(channel_id: str) -> None:

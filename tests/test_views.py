@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -390,6 +391,37 @@ def test_what_a_receiver_raises_harms_nobody(
     [record] = [each for each in caplog.records if each.exc_info]
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], LookupError)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(
+    "error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
+)
+def test_what_would_end_the_process_is_logged(
+    error: type[BaseException],
+    is_async: bool,
+    ask: Ask,
+    heard: list[tuple[str, dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A receiver that exits ends neither the view nor the server."""
+
+    def fail(**kwargs: Any) -> None:
+        raise error
+
+    async def fail_async(**kwargs: Any) -> None:
+        raise error
+
+    receiver = fail_async if is_async else fail
+    channel_subscribe.connect(receiver)
+    try:
+        assert ask()[0] == 200
+    finally:
+        channel_subscribe.disconnect(receiver)
+    assert events(heard) == [("subscribe", "news")]
+    [record] = [each for each in caplog.records if each.name == "pushserver.views"]
+    assert record.exc_info is not None
+    assert error.__name__ in caplog.text
 
 
 def test_a_receiver_may_be_async(ask: Ask) -> None:

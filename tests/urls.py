@@ -17,6 +17,8 @@ from django.urls import include, path
 from pushserver.signals import channel_subscribe, channel_unsubscribe
 from pushserver.updates import asend_update, send_update
 
+from .exits import fail_at
+
 #: What the passthrough signals said, oldest first.
 heard: deque[dict[str, object]] = deque()
 
@@ -42,6 +44,12 @@ def hear(event: str, request: HttpRequest, channel_id: str) -> None:
             log.write(json.dumps(told) + "\n")
     if "X-Fail" in request.headers:
         raise ValueError("a receiver that fails")
+    fail_at("receiver", request)
+
+
+@receiver([channel_subscribe, channel_unsubscribe])
+async def hear_in_a_coroutine(request: HttpRequest, **kwargs: object) -> None:
+    fail_at("async-receiver", request)
 
 
 @receiver(channel_subscribe)

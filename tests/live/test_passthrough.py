@@ -3,13 +3,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.servers import daphne
+from pushserver_channels.passthrough import CONCURRENCY
+from tests.conformance import servers
+from tests.servers import LOCATIONS, ServerProcess, daphne
 
 from .wire import Answer, Wire, publish, request, until, until_held
+
+CONF = {"locations": LOCATIONS}
 
 FUTURE = (
     "If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT",
@@ -118,8 +123,10 @@ async def test_any_channel_id(port: int, channel_id: str) -> None:
 async def test_order_of_a_subscriber(port: int, channel_id: str) -> None:
     """A subscriber that comes back on other connections is told in order."""
     headers: list[str] = []
-    for _ in range(20):
+    for number in range(20):
         wire = await hold(port, channel_id, "Cookie: id=1", *headers)
+        # Who leaves before its turn to be told of is not told.
+        await until_heard(port, channel_id, 2 * number + 1)
         await publish(port, channel_id)
         headers = headers_after(await wire.answer())
         wire.abort()
@@ -141,9 +148,12 @@ async def test_a_slow_view(port: int, channel_id: str) -> None:
         assert (await wire.answer()).status == 200
     told = [await heard(port, f"{channel_id}-{number}") for number in range(10)]
     assert sum(map(len, told)) < 20
-    for number in range(10):
+    # Those whose turn came are told of, the others have come and gone meanwhile.
+    for number in range(CONCURRENCY):
         told[number] = await until_heard(port, f"{channel_id}-{number}", 2)
         assert events(told[number]) == ["subscribe", "unsubscribe"]
+    for number in range(CONCURRENCY, 10):
+        assert len(await heard(port, f"{channel_id}-{number}")) in (0, 2)
 
 
 async def test_a_receiver_that_fails(channel_id: str) -> None:
@@ -160,6 +170,58 @@ async def test_a_receiver_that_fails(channel_id: str) -> None:
             return server.log().count("ValueError: a receiver that fails") == 2
 
         await until(is_logged)
+
+
+MIDDLEWARE = ["tests.exits.exiting_in_a_task", "tests.exits.exiting"]
+
+
+@pytest.mark.parametrize(
+    "serve",
+    [
+        lambda: servers.daphne(CONF),
+        lambda: servers.uvicorn(CONF, "--http", "h11"),
+        lambda: servers.uvicorn(CONF, "--http", "httptools", "--loop", "asyncio"),
+        lambda: servers.granian(CONF),
+    ],
+    ids=["daphne", "uvicorn-h11", "uvicorn-httptools", "granian"],
+)
+async def test_a_site_that_exits(serve: Callable[[], ServerProcess]) -> None:
+    """What would end the process is logged, wherever a site raises it, and harms none.
+
+    A receiver of a passthrough signal, and middleware of its request, in a thread or in
+    a task of the server's event loop.
+    """
+    server = serve()
+    server.env["TEST_MIDDLEWARE"] = json.dumps(MIDDLEWARE)
+    with server:
+        port = server.port
+        other = await hold(port, "another")
+        for place in ("receiver", "async-receiver", "middleware", "async-middleware"):
+            for name in ("SystemExit", "KeyboardInterrupt", "GeneratorExit"):
+                channel_id = f"{place}-{name}"
+                said = server.log()
+                wire = await hold(port, channel_id, f"X-Exit: {place} {name}")
+                # The subscribe is being told, or has been.
+                await until(logged(server, said, name))
+                said = server.log()
+                assert await publish(port, channel_id) == 201
+                assert (await wire.answer()).status == 200
+                await until(logged(server, said, name))
+                wire.abort()
+        assert await publish(port, "another") == 201
+        assert (await other.answer()).status == 200
+        assert server.process.poll() is None
+        # A receiver does not keep the others from hearing.
+        assert len(await heard(port, "async-receiver-SystemExit")) == 2
+
+
+def logged(server: ServerProcess, before: str, name: str) -> Callable[[], Any]:
+    """Return what tells whether the log names an exception that it had not before."""
+
+    async def is_logged() -> bool:
+        return name in server.log()[len(before) :]
+
+    return is_logged
 
 
 async def state(port: int) -> dict[str, int]:
@@ -185,6 +247,7 @@ async def test_a_crowd_that_polls_again(channel_id: str) -> None:
         for _ in range(clients // 200):
             wires += await asyncio.gather(*(Wire.open(port) for _ in range(200)))
         await poll_all(wires)
+        await until_heard(port, channel_id, clients)
         assert await publish(port, channel_id) == 201
         answers = [await wire.answer() for wire in wires]
         assert {answer.body for answer in answers} == {b"news"}

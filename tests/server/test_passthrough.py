@@ -1,21 +1,30 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import sys
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
 from django.urls import path
 
 from pushserver_channels import passthrough
-from pushserver_channels.passthrough import CONCURRENCY, Courier, Passthrough
+from pushserver_channels.passthrough import (
+    CONCURRENCY,
+    Dispatcher,
+    Passthrough,
+    Presence,
+)
 from pushserver_channels.routing import get_application
 from pushserver_channels.types import Receive, Scope, Send
 
@@ -108,82 +117,229 @@ def serve() -> Iterator[Serve]:
         change.disable()
 
 
-# The courier
+# The dispatcher
 
 
-def post(courier: Courier, number: int, line: object) -> Any:
-    body = b"channel_id=%d&subscribe=1" % number
-    return courier.post(VIEW, http_scope("GET", "/updates/a"), body, line)
+def subscribe(dispatcher: Dispatcher, number: int, who: object) -> Presence:
+    """Tell the view of a subscriber, which has a number to be known by."""
+    headers = [(b"cookie", b"id=%s" % str(who).encode()), (b"x-number", b"%d" % number)]
+    scope = http_scope("GET", "/updates/a", headers)
+    return Passthrough(dispatcher, VIEW).subscribe(scope, "a")
+
+
+def numbers(scopes: list[Scope]) -> list[int]:
+    """Return the numbers of the subscribers whose requests these are."""
+    return [int(dict(scope["headers"])[b"x-number"]) for scope in scopes]
 
 
 async def test_a_request_is_made(view: View) -> None:
-    """What is posted reaches the application as a request."""
-    notice = post(Courier(view), 1, "line")
-    await notice.told
-    assert view.heard == ["subscribe 1"]
+    """A subscriber is told to the application as a request, and so is its end."""
+    dispatcher = Dispatcher(view)
+    presence = subscribe(dispatcher, 1, "me")
+    await dispatcher.drain()
+    assert view.heard == ["subscribe a"]
+    presence.unsubscribe()
+    await dispatcher.drain()
+    assert view.heard == ["subscribe a", "unsubscribe a"]
 
 
-async def test_order_in_a_line(view: View) -> None:
-    """The requests of one line are made one after the other, in order."""
-    courier = Courier(view)
+async def test_order_of_a_queue(view: View) -> None:
+    """The requests of one subscriber are made one after the other, in order."""
+    dispatcher = Dispatcher(view)
     view.gate.clear()
-    notices = [post(courier, number, "line") for number in range(50)]
+    for number in range(50):
+        subscribe(dispatcher, number, "me")
     await until(lambda: view.running)
     assert view.running == 1
     view.gate.set()
-    await notices[-1].told
-    assert view.heard == [f"subscribe {number}" for number in range(50)]
+    await dispatcher.drain()
+    assert numbers(view.scopes) == list(range(50))
     assert view.most == 1
 
 
-async def test_many_lines(view: View) -> None:
-    """Many lines move a few at a time, each in its own order."""
-    courier = Courier(view)
-    view.gate.clear()
-    notices = [post(courier, number, number % 100) for number in range(1000)]
-    await until(lambda: view.running == CONCURRENCY)
-    view.gate.set()
-    for notice in notices:
-        await notice.told
-    assert view.most == CONCURRENCY
-    assert len(view.heard) == 1000
-    for line in range(100):
-        mine = [each for each in view.heard if int(each.split()[1]) % 100 == line]
-        assert mine == [f"subscribe {number}" for number in range(line, 1000, 100)]
-
-
-async def test_lines_take_turns(view: View) -> None:
-    """A long line does not keep others from moving."""
-    courier = Courier(view)
+async def test_many_queues(view: View) -> None:
+    """The requests of many are made a few at a time, each one's in order."""
+    dispatcher = Dispatcher(view)
     view.gate.clear()
     for number in range(1000):
-        post(courier, number, "long")
-    last = post(courier, 5000, "short")
+        subscribe(dispatcher, number, number % 100)
+    await until(lambda: view.running == CONCURRENCY)
     view.gate.set()
-    await last.told
+    await dispatcher.drain()
+    assert view.most == CONCURRENCY
+    told = numbers(view.scopes)
+    assert len(told) == 1000
+    for who in range(100):
+        mine = [number for number in told if number % 100 == who]
+        assert mine == list(range(who, 1000, 100))
+
+
+async def test_queues_take_turns(view: View) -> None:
+    """A subscriber with many requests does not keep others waiting."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    for number in range(1000):
+        subscribe(dispatcher, number, "busy")
+    subscribe(dispatcher, 5000, "other")
+    view.gate.set()
+    await until(lambda: 5000 in numbers(view.scopes))
     assert len(view.heard) < 10
-    await until(lambda: len(view.heard) == 1001)
+    await dispatcher.drain()
+    assert len(view.heard) == 1001
 
 
-async def test_nothing_is_left_of_a_line(view: View) -> None:
-    """Lines that are done leave nothing behind."""
-    courier = Courier(view)
-    notices = [post(courier, number, number) for number in range(100)]
-    for notice in notices:
-        await notice.told
-    await until(lambda: not courier._workers)
-    assert not courier._lines
-    assert not courier._ready
-    assert not courier._untold
+@pytest.mark.parametrize("queues", [1, 100])
+async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
+    """When all was told, or taken back, nothing is left."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    presences = [subscribe(dispatcher, number, number % queues) for number in range(99)]
+    await until(lambda: view.running)
+    for presence in presences[::2]:
+        presence.unsubscribe()
+    view.gate.set()
+    await dispatcher.drain()
+    for presence in presences:
+        presence.unsubscribe()
+        presence.unsubscribe()
+    await dispatcher.drain()
+    assert Counter(view.heard).total() % 2 == 0
+    await until(lambda: not dispatcher._workers)
+    assert (dispatcher.waiting, dispatcher.waiting_size) == (0, 0)
+    assert not dispatcher._queues
+    assert not dispatcher._ready
 
 
-async def test_a_line_goes_on_later(view: View) -> None:
-    """A line that was done moves again when something is posted."""
-    courier = Courier(view)
+async def test_a_queue_goes_on_later(view: View) -> None:
+    """A subscriber of whom all was told is told of again."""
+    dispatcher = Dispatcher(view)
     for number in range(3):
-        await post(courier, number, "line").told
-        await until(lambda: not courier._workers)
-    assert view.heard == ["subscribe 0", "subscribe 1", "subscribe 2"]
+        subscribe(dispatcher, number, "me")
+        await dispatcher.drain()
+        await until(lambda: not dispatcher._workers)
+    assert numbers(view.scopes) == [0, 1, 2]
+
+
+async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
+    """A subscribe that still waits when the subscriber leaves is taken back."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    first = [subscribe(dispatcher, number, number) for number in range(CONCURRENCY)]
+    await until(lambda: view.running == CONCURRENCY)
+    for number in range(CONCURRENCY, 5000):
+        # Half of them wait behind a request that is being made, half in their own turn.
+        subscribe(dispatcher, number, number % (2 * CONCURRENCY)).unsubscribe()
+        assert dispatcher.waiting == 0
+    last = subscribe(dispatcher, 5000, 0)
+    for presence in first:
+        presence.unsubscribe()
+    assert dispatcher.waiting == CONCURRENCY + 1
+    view.gate.set()
+    await dispatcher.drain()
+    assert sorted(numbers(view.scopes)) == [*sorted([*range(CONCURRENCY)] * 2), 5000]
+    last.unsubscribe()
+    await dispatcher.drain()
+    assert numbers(view.scopes)[-1] == 5000
+
+
+async def test_what_waits_is_small(view: View) -> None:
+    """A subscriber whose requests wait takes little more than what it sent."""
+    dispatcher = Dispatcher(view)
+    headers = [(b"x-%d" % number, b"v" * 30) for number in range(20)]
+    view.gate.clear()
+
+    def fill() -> None:
+        for number in range(1000):
+            scope = http_scope("GET", "/updates/a", headers, client=("::1", number))
+            scope["something-large"] = bytes(100_000)
+            Passthrough(dispatcher, VIEW).subscribe(scope, f"channel-{number}")
+
+    tracemalloc.start()
+    try:
+        fill()
+        took = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert dispatcher.waiting == 1000
+    assert 800_000 < dispatcher.waiting_size < 2_500_000
+    assert took < dispatcher.waiting_size * 1.5
+    view.gate.set()
+    await dispatcher.drain()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_WAITING", 10), ("MAX_WAITING_SIZE", 12_000)]
+)
+async def test_there_is_a_bound_on_what_waits(
+    view: View,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: str,
+    value: int,
+) -> None:
+    """Beyond it a view hears neither of a subscriber nor of its end, which is logged.
+
+    Of whom it has heard, it hears the end in any case.
+    """
+    monkeypatch.setattr(passthrough, limit, value)
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    known = [subscribe(dispatcher, number, number) for number in range(CONCURRENCY)]
+    await until(lambda: view.running == CONCURRENCY)
+    others = [subscribe(dispatcher, number, number) for number in range(100, 200)]
+    waiting = dispatcher.waiting
+    assert 5 <= waiting <= 20
+    for presence in known:
+        presence.unsubscribe()
+    assert dispatcher.waiting == waiting + CONCURRENCY
+    assert "is slower than subscribers come and go" in caplog.text
+    view.gate.set()
+    await dispatcher.drain()
+    for presence in others:
+        presence.unsubscribe()
+    await dispatcher.drain()
+    told = Counter(numbers(view.scopes))
+    assert set(told.values()) == {2}
+    assert len(told) == CONCURRENCY + waiting
+    left_out = 100 - waiting
+    assert f"No passthrough view was told of {left_out} subscribers" in caplog.text
+    assert len(caplog.records) == 2
+    # As soon as fewer wait, new ones are told again.
+    subscribe(dispatcher, 1, "new")
+    await dispatcher.drain()
+    assert len(view.scopes) == 2 * len(told) + 1
+
+
+async def test_the_log_tells_now_and_then_how_many_were_left_out(
+    view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is a line in an interval, however many were left out."""
+    monkeypatch.setattr(passthrough, "MAX_WAITING", 0)
+    monkeypatch.setattr(passthrough, "LOG_INTERVAL", 0.01)
+    dispatcher = Dispatcher(view)
+    for number in range(10):
+        subscribe(dispatcher, number, number)
+    assert len(caplog.records) == 1
+    await until(lambda: len(caplog.records) == 2)
+    assert "told of 10 subscribers" in caplog.text
+
+
+async def test_requests_that_last_too_long_are_bounded(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views that hang do not take more and more threads."""
+    monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.001)
+    monkeypatch.setattr(passthrough, "MAX_OVERDUE", 10)
+    view.gate.clear()
+    dispatcher = Dispatcher(view)
+    for number in range(30):
+        subscribe(dispatcher, number, number)
+    await until(lambda: view.running == 10)
+    await until(lambda: dispatcher.waiting + view.running + CONCURRENCY == 30)
+    view.gate.set()
+    await dispatcher.drain()
+    await until(lambda: len(view.heard) == 30)
+    assert view.most == 10
 
 
 async def test_the_second_receive_waits(view: View) -> None:
@@ -200,7 +356,9 @@ async def test_the_second_receive_waits(view: View) -> None:
         await respond(send, 200)
         await listening
 
-    await post(Courier(application), 1, "line").told
+    dispatcher = Dispatcher(application)
+    subscribe(dispatcher, 1, "me")
+    await dispatcher.drain()
     assert order == ["answered", "http.disconnect"]
 
 
@@ -225,6 +383,33 @@ async def take_too_long(scope: Scope, receive: Receive, send: Send) -> None:
     raise asyncio.TimeoutError
 
 
+async def exit_process(scope: Scope, receive: Receive, send: Send) -> None:
+    sys.exit(3)
+
+
+async def exit_in_a_task(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.wait([asyncio.ensure_future(exit_process(scope, receive, send))])
+    await respond(send, 500)
+
+
+async def exit_in_a_thread(scope: Scope, receive: Receive, send: Send) -> None:
+    await sync_to_async(sys.exit)(3)
+
+
+async def exit_in_a_task_of_a_thread(
+    scope: Scope, receive: Receive, send: Send
+) -> None:
+    await sync_to_async(async_to_sync(exit_process))(scope, receive, send)
+
+
+async def interrupt(scope: Scope, receive: Receive, send: Send) -> None:
+    raise KeyboardInterrupt
+
+
+async def end_as_a_generator(scope: Scope, receive: Receive, send: Send) -> None:
+    raise GeneratorExit
+
+
 @pytest.mark.parametrize(
     ("broken", "logged"),
     [
@@ -233,28 +418,56 @@ async def take_too_long(scope: Scope, receive: Receive, send: Send) -> None:
         (fail_late, "ZeroDivisionError"),
         (give_up, "passthrough view at /passthrough"),
         (take_too_long, "passthrough view at /passthrough"),
+        (exit_process, "SystemExit(3) was raised, which would have ended"),
+        (exit_in_a_task, "answered 500"),
+        (exit_in_a_thread, "SystemExit(3) was raised"),
+        (exit_in_a_task_of_a_thread, "SystemExit(3) was raised"),
+        (interrupt, "KeyboardInterrupt() was raised"),
+        (end_as_a_generator, "GeneratorExit"),
     ],
 )
 async def test_a_view_that_fails(
     view: View, caplog: pytest.LogCaptureFixture, broken: Any, logged: str
 ) -> None:
-    """A view that fails is logged, and the lines move on."""
+    """A view that fails, or would end the process, is logged, and others are told."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        body = (await receive())["body"]
-        if b"channel_id=0" in body:
-            await broken(scope, receive, send)
+        if numbers([scope])[0] % 2:
+            await view(scope, receive, send)
         else:
-            view.heard.append(body.decode())
-            await respond(send, 200)
+            await broken(scope, receive, send)
 
-    courier = Courier(application)
-    notices = [post(courier, number % 2, number % 10) for number in range(40)]
-    for notice in notices:
-        await asyncio.wait_for(asyncio.shield(notice.told), 5)
+    dispatcher = Dispatcher(application)
+    for number in range(40):
+        subscribe(dispatcher, number, number % 10)
+    await asyncio.wait_for(dispatcher.drain(), 5)
     assert len(view.heard) == 20
     assert logged in caplog.text
     assert {each.levelno for each in caplog.records} == {logging.ERROR}
+    # Complaints of the event loop come with the end of a task.
+    gc.collect()
+    caplog.records[:] = [each for each in caplog.records if each.name != "asyncio"]
+
+
+async def test_other_tasks_are_made_as_they_were(view: View) -> None:
+    """What is not of such a request may end its event loop, in a task made as ever."""
+    loop = asyncio.get_running_loop()
+    made = []
+
+    def make(loop: Any, work: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(work)
+        return asyncio.Task(work, loop=loop, **options)
+
+    loop.set_task_factory(make)
+    for _ in range(2):
+        dispatcher = Dispatcher(view)
+        subscribe(dispatcher, 1, "me")
+        await dispatcher.drain()
+    work = asyncio.sleep(0)
+    task = loop.create_task(work, name="a name")
+    assert made[-1] is work
+    assert task.get_name() == "a name"
+    await task
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 500])
@@ -263,9 +476,11 @@ async def test_a_status_that_is_no_success(
 ) -> None:
     """A view that answers an error is logged with what nobody heard."""
     view.status = status
-    await post(Courier(view), 1, "line").told
+    dispatcher = Dispatcher(view)
+    subscribe(dispatcher, 1, "me")
+    await dispatcher.drain()
     assert f"answered {status}" in caplog.text
-    assert "channel_id=1&subscribe=1" in caplog.text
+    assert "channel_id=a&subscribe=1" in caplog.text
 
 
 @pytest.mark.parametrize("status", [200, 204])
@@ -274,7 +489,9 @@ async def test_a_status_that_is_a_success(
 ) -> None:
     """A view that answers any success is not logged."""
     view.status = status
-    await post(Courier(view), 1, "line").told
+    dispatcher = Dispatcher(view)
+    subscribe(dispatcher, 1, "me")
+    await dispatcher.drain()
     assert caplog.records == []
 
 
@@ -284,13 +501,12 @@ async def test_a_view_that_never_answers(
     """A view that never answers is given up, logged, and the lines move on."""
     monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.01)
     view.gate.clear()
-    courier = Courier(view)
-    notices = [post(courier, number, number) for number in range(2 * CONCURRENCY)]
-    for notice in notices[:CONCURRENCY]:
-        await notice.told
+    dispatcher = Dispatcher(view)
+    for number in range(2 * CONCURRENCY):
+        subscribe(dispatcher, number, number)
+    await until(lambda: view.running > CONCURRENCY)
     view.gate.set()
-    for notice in notices[CONCURRENCY:]:
-        await notice.told
+    await dispatcher.drain()
     assert "takes too long" in caplog.text
 
 
@@ -303,62 +519,50 @@ async def test_a_blocking_view_that_never_answers(
     heard: list[str] = []
 
     def view(request: HttpRequest) -> HttpResponse:
-        if request.POST["channel_id"] == "0":
+        if request.COOKIES["id"] != "free":
             let_go.wait(30)
-        heard.append(request.POST["channel_id"])
+        heard.append(request.COOKIES["id"])
         return HttpResponse()
 
     urlconf = type("urlconf", (), {"urlpatterns": [path("passthrough", view)]})
     with override_settings(ROOT_URLCONF=urlconf):
-        courier = Courier(get_asgi_application())
+        dispatcher = Dispatcher(get_asgi_application())
         for number in range(CONCURRENCY):
-            post(courier, 0, number)
-        free = post(courier, 1, "free")
+            subscribe(dispatcher, number, number)
+        subscribe(dispatcher, 1, "free")
         try:
-            await asyncio.wait_for(asyncio.shield(free.told), 5)
-            assert heard == ["1"]
+            await until(lambda: heard)
+            assert heard == ["free"]
         finally:
             let_go.set()
         await until(lambda: len(heard) == 1 + CONCURRENCY)
     assert "takes too long" in caplog.text
 
 
-async def test_many_wait(
-    view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """That the view is slower than subscribers come and go is logged, now and then."""
-    monkeypatch.setattr(passthrough, "MANY", 10)
-    view.gate.clear()
-    courier = Courier(view)
-    notices = [post(courier, number, number) for number in range(25)]
-    view.gate.set()
-    for notice in notices:
-        await notice.told
-    messages = [each.getMessage() for each in caplog.records]
-    assert [each.split()[0] for each in messages] == ["10", "20"]
-
-
 def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
-    """A courier goes on where another event loop runs than before."""
+    """A dispatcher goes on where another event loop runs than before."""
     views = []
+    left: list[Presence] = []
 
-    async def post_and_leave() -> None:
+    async def subscribe_and_leave() -> None:
         view = View()
         view.gate.clear()
-        courier._application = view
-        post(courier, 1, "line")
+        dispatcher._application = view
+        left.extend(subscribe(dispatcher, number, "me") for number in range(2))
         await until(lambda: view.running)
 
-    async def post_again() -> None:
+    async def subscribe_again() -> None:
         view = View()
         views.append(view)
-        courier._application = view
-        await post(courier, 2, "line").told
+        dispatcher._application = view
+        subscribe(dispatcher, 2, "me")
+        left[1].unsubscribe()  # It has never been told, and never will be.
+        await dispatcher.drain()
 
-    courier = Courier(fail)
-    asyncio.run(post_and_leave())
-    asyncio.run(post_again())
-    assert views[0].heard == ["subscribe 2"]
+    dispatcher = Dispatcher(fail)
+    asyncio.run(subscribe_and_leave())
+    asyncio.run(subscribe_again())
+    assert numbers(views[0].scopes) == [2]
 
 
 # The request that a view gets
@@ -366,8 +570,10 @@ def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
 
 async def one_notice(view: View, channel_id: str = "a", **scope: Any) -> Scope:
     scope = {**http_scope("GET", "/updates/a?query=1"), **scope}
-    told = Passthrough(Courier(view), VIEW)
-    told.subscribe(scope, channel_id).unsubscribe()
+    told = Passthrough(Dispatcher(view), VIEW)
+    presence = told.subscribe(scope, channel_id)
+    await told.wait_to_stop()
+    presence.unsubscribe()
     await told.wait_to_stop()
     assert len(view.scopes) == 2
     return view.scopes[0]
@@ -453,8 +659,8 @@ async def test_the_subscribers_scope_is_left_alone(view: View) -> None:
     """What the view's request is made of stays as it was."""
     scope = http_scope("GET", "/updates/a")
     before = {**scope, "headers": list(scope["headers"])}
-    told = Passthrough(Courier(view), VIEW)
-    told.subscribe(scope, "a").unsubscribe()
+    told = Passthrough(Dispatcher(view), VIEW)
+    told.subscribe(scope, "a")
     await told.wait_to_stop()
     assert scope == before
 
@@ -579,7 +785,10 @@ async def test_both_id_headers(serve: Serve, view: View, headers: Headers) -> No
 
 
 async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
-    """Messages are delivered while the view hangs, and what it missed is told later."""
+    """Messages are delivered while the view hangs, and later it is told of whole pairs.
+
+    Who has come and gone meanwhile is not told.
+    """
     site = serve(view)
     view.gate.clear()
     for number in range(20):
@@ -588,8 +797,8 @@ async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
         assert (await held.answer()).status == 200
     assert view.heard == []
     view.gate.set()
-    await until(lambda: len(view.heard) == 40)
-    for number in range(20):
+    await until(lambda: len(view.heard) == 2 * CONCURRENCY)
+    for number in range(CONCURRENCY):
         mine = [each for each in view.heard if each.split()[1] == str(number)]
         assert mine == [f"subscribe {number}", f"unsubscribe {number}"]
 
@@ -608,16 +817,15 @@ async def test_a_failing_view_delays_no_message(
 async def test_order_of_a_subscriber_that_comes_back(serve: Serve, view: View) -> None:
     """A browser comes back on another connection; its pairs stay in order."""
     site = serve(view)
-    view.gate.clear()
     headers: list[tuple[bytes, bytes]] = []
     for number in range(10):
         cookie = (b"cookie", b"sessionid=1")
         held = await site.hold(
             "/updates/a", [*headers, cookie], client=["127.0.0.1", 1000 + number]
         )
+        await until(lambda number=number: len(view.heard) == 2 * number + 1)
         await site.post("a")
         headers = id_headers(await held.answer())
-    view.gate.set()
     await until(lambda: len(view.heard) == 20)
     assert view.heard == ["subscribe a", "unsubscribe a"] * 10
 
@@ -635,8 +843,11 @@ async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
             headers = id_headers(answer)
 
     polls = [asyncio.ensure_future(poll(number)) for number in range(clients)]
-    for _ in range(4):
+    for number in range(4):
         await until_held("a", clients)
+        # Who leaves before its turn is not told of.
+        told = clients * (2 * number + 1)
+        await until(lambda told=told: len(view.heard) == told)
         assert (await site.post("a")).status == 201
     await asyncio.gather(*polls)
     await until(lambda: len(view.heard) == clients * 8, timeout=30)
