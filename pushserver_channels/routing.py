@@ -248,6 +248,7 @@ class PushApplication:
     def _find_other(self, scope: Scope) -> Application:
         """Return what answers where no push location does."""
         if scope["type"] == "lifespan":
+            hubs.start()
             return partial(live, self._otherwise, hubs.stop)
         if scope["type"] == "websocket":
             is_ours = self._locations.find({**scope, "type": "http"}) is not None
