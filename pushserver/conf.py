@@ -182,6 +182,7 @@ class PublisherLocation(Location):
         store_messages: Whether messages are kept for who asks later.
         max_message_size: Bytes; a longer body is refused. 0 for no limit.
         allow_from: The networks that may publish, None for any address.
+        allow_origin: Origins of other sites whose pages may publish, or ``('*',)``.
     """
 
     create_on_post: bool = setting(flag, default=True)
@@ -190,6 +191,7 @@ class PublisherLocation(Location):
     allow_from: tuple[Network, ...] | None = setting(
         addresses, default_factory=internal_addresses
     )
+    allow_origin: tuple[str, ...] = setting(origins, default=())
 
 
 @dataclass(frozen=True)

@@ -65,19 +65,28 @@ class PublishError(OSError):
     """A message that was not published; its text says where to and what to do.
 
     Attributes:
-        url: The publisher URL.
+        url: The publisher URL, whether or not it was asked.
+        reason: Why it was not published.
         status: The status that the push server answered, None if it did not answer.
+        place: What was really asked: the URL, or where a store keeps its messages.
     """
 
-    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        reason: str,
+        status: int | None = None,
+        place: str | None = None,
+    ) -> None:
         super().__init__(url, reason)
         self.errno = None  # Which OSError would take the URL for.
         self.url = url
         self.reason = reason
         self.status = status
+        self.place = place or url
 
     def __str__(self) -> str:
-        return f"Could not publish to {self.url}: {self.reason}"
+        return f"Could not publish to {self.place}: {self.reason}"
 
 
 class Publisher(Protocol):

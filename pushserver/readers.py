@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .addresses import LOOPBACK, Network, known_networks, parse_networks
+from .origins import normalize_origin
 
 Section = TypeVar("Section")
 Reader = Callable[[str, Any], Any]
@@ -196,14 +197,7 @@ def origins(place: str, value: object) -> tuple[str, ...]:
                 " one and without a path, as in 'https://example.com';"
                 " '*' stands alone.",
             )
-    return tuple(_as_browsers_write(str(origin).lower()) for origin in origins)
-
-
-def _as_browsers_write(origin: str) -> str:
-    """Return an origin without the port that its scheme has anyway."""
-    scheme, _, host = origin.partition("://")
-    usual = {"http": ":80", "https": ":443"}.get(scheme, "")
-    return f"{scheme}://{host.removesuffix(usual)}"
+    return tuple(normalize_origin(str(origin)) for origin in origins)
 
 
 def addresses(place: str, value: object) -> tuple[Network, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from math import inf
 from typing import Any
 from urllib.request import Request
@@ -22,6 +23,10 @@ from .publishers import PublishError, Receipt, get_publisher
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/json; charset=utf-8"
+
+#: What would end a header, or what proxies refuse in one.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8001
 
@@ -31,6 +36,8 @@ def send_update(
     data: Any,
     already_serialized: bool = False,
     ignore_errors: bool = False,
+    *,
+    content_type: str | None = None,
 ) -> Receipt | None:
     """Publish data to everybody who subscribes to a channel.
 
@@ -40,13 +47,17 @@ def send_update(
         already_serialized: Whether data is a str or bytes to be published as it is.
         ignore_errors: Whether a failure to publish is logged instead of raised, as with
             the setting ``PUSH_SERVER_IGNORE_ERRORS``.
+        content_type: The ``Content-Type`` of the message, JSON's if it is None. With
+            one, data that is a str or bytes is published as it is; a str in UTF-8.
 
     Returns what happened, or None if publishing failed and errors are ignored.
 
     Raises:
         PublishError: The push server was not reached or refused the message.
-        ValueError: The channel id has no URL, or data holds a NaN.
-        TypeError: Data cannot be serialized, or the channel id is None or bytes.
+        ValueError: The channel id has no URL, data holds a NaN, or content_type cannot
+            stand in a header.
+        TypeError: Data cannot be serialized, the channel id is None or bytes, or
+            content_type is no str.
         SynchronousOnlyOperation: Called where an event loop runs: await
             :func:`asend_update` there.
     """
@@ -54,7 +65,11 @@ def send_update(
         asyncio.get_running_loop()
     except RuntimeError:
         return async_to_sync(asend_update)(
-            channel_id, data, already_serialized, ignore_errors
+            channel_id,
+            data,
+            already_serialized,
+            ignore_errors,
+            content_type=content_type,
         )
     raise SynchronousOnlyOperation(
         "send_update() was called in an async function, where it would block the event"
@@ -67,12 +82,19 @@ async def asend_update(
     data: Any,
     already_serialized: bool = False,
     ignore_errors: bool = False,
+    *,
+    content_type: str | None = None,
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code."""
     url = publisher_url(channel_id)
-    body = _as_bytes(data) if already_serialized else _serialize(data)
+    header = CONTENT_TYPE if content_type is None else _check_header(content_type)
+    is_text = isinstance(data, str | bytes | bytearray | memoryview)
+    if already_serialized or (content_type is not None and is_text):
+        body = _as_bytes(data)
+    else:
+        body = _serialize(data)
     request = Request(url, data=body, method="POST")
-    request.add_header("Content-Type", CONTENT_TYPE)
+    request.add_header("Content-Type", header)
     request.add_header("Accept", "application/json")
     update = {
         "sender": send_update,
@@ -147,6 +169,30 @@ def _own_url() -> str:
 def _serialize(data: Any) -> bytes:
     # A NaN is no JSON: browsers would fail to parse the update and lose it.
     return json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
+
+
+def _check_header(content_type: str) -> str:
+    """Return a ``Content-Type`` as it can be sent, or say why it cannot."""
+    if not isinstance(content_type, str):
+        raise TypeError(
+            "content_type must be a str, as in 'text/html; charset=utf-8', not"
+            f" {type(content_type).__name__}."
+        )
+    if _CONTROL.search(content_type):
+        raise ValueError(f"content_type holds a control character: {content_type!r}.")
+    header = content_type.strip(" ")  # Which is no part of a header's value.
+    if not header:
+        raise ValueError(
+            "content_type is empty; leave it out for JSON, or write what data is, as in"
+            " 'text/html; charset=utf-8'."
+        )
+    try:
+        header.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"content_type cannot stand in a header, which is Latin-1: {header!r}."
+        ) from None
+    return header
 
 
 def _as_bytes(data: Any) -> bytes:

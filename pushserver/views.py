@@ -11,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from . import signals
 from .addresses import is_inside, known_networks
+from .origins import find_page_fault
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,16 @@ def passthrough(request: HttpRequest) -> HttpResponse:
     """Send ``channel_subscribe`` or ``channel_unsubscribe``.
 
     Answers only the push server of this process and, for an nginx in its place,
-    addresses in ``INTERNAL_IPS``; others get 403. The form has ``channel_id`` and
-    ``subscribe`` or ``unsubscribe``. Source: protocol, "Passthrough".
+    addresses in ``INTERNAL_IPS``; others get 403, and so do pages of other sites in a
+    browser at such an address. The form has ``channel_id`` and ``subscribe`` or
+    ``unsubscribe``. Source: protocol, "Passthrough".
     """
-    if not _is_internal(request):
-        return _refused("Only the push server may make passthrough requests.")
+    if not _is_made_by_push_server(request):
+        if not _is_internal(request):
+            return _refused("Only the push server may make passthrough requests.")
+        fault = find_page_fault(request)
+        if fault is not None:
+            return _refused(fault)
     if request.method != "POST":
         return _refused("A passthrough request is a POST.")
     channel_id = request.POST.get("channel_id")
@@ -61,9 +67,11 @@ def passthrough(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def _is_made_by_push_server(request: HttpRequest) -> bool:
+    return getattr(request, "scope", {}).get(INTERNAL_REQUEST) is True
+
+
 def _is_internal(request: HttpRequest) -> bool:
-    if getattr(request, "scope", {}).get(INTERNAL_REQUEST) is True:
-        return True
     return is_inside(
         known_networks(settings.INTERNAL_IPS),
         request.META.get("REMOTE_ADDR"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+from pushserver.origins import is_listed, normalize_origin
 
 from .protocol import VARY, Headers
 
@@ -64,3 +66,49 @@ class CrossOrigin:
         if origin is None:
             return self._unsaid
         return self._allowed.get(origin.lower(), self._any)
+
+
+class CrossOriginPublishing:
+    """The headers of a publisher location.
+
+    Args:
+        allow_origin: The location's origins, or ``('*',)``; those in
+            ``CSRF_TRUSTED_ORIGINS`` are allowed besides.
+        methods: Those that pages may use.
+        others: Headers that each answer has besides.
+    """
+
+    def __init__(
+        self,
+        allow_origin: Collection[str],
+        methods: Iterable[str],
+        others: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self._allow_origin = allow_origin
+        self._unsaid: Headers = [*others]
+        self._refused: Headers = [*others, (b"vary", b"Origin")]
+        self._allowed: Headers = [
+            *self._refused,
+            (b"access-control-allow-methods", ", ".join(methods).encode()),
+            (
+                b"access-control-allow-headers",
+                b"Content-Type, Content-Encoding, X-EventSource-Event, Authorization,"
+                b" X-Requested-With",
+            ),
+            (b"access-control-expose-headers", b"Retry-After, Allow"),
+            (b"access-control-max-age", b"864000"),
+        ]
+
+    def headers(self, origin: bytes | None) -> Headers:
+        """Return the headers for a request's ``Origin``; programs send none.
+
+        The same list for many requests: do not change it.
+        """
+        if origin is None:
+            return self._unsaid
+        if not is_listed(
+            normalize_origin(origin.decode("latin-1")), self._allow_origin
+        ):
+            return self._refused
+        named = b"*" if "*" in self._allow_origin else origin
+        return [*self._allowed, (b"access-control-allow-origin", named)]

@@ -5,6 +5,7 @@ PushError
 │   ├── InvalidChannelId
 │   └── InvalidMessageId
 ├── Forbidden               403
+│   └── ForbiddenPage
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
 ├── Conflict                409
@@ -63,6 +64,17 @@ class Forbidden(PushError):
 
     def __str__(self) -> str:
         return "Publishing is not allowed from this address."
+
+
+class ForbiddenPage(Forbidden):
+    """The page that makes the request may not publish."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return self.fault
 
 
 class ChannelNotFound(PushError):

@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from pushserver.conf import Host, get_settings
 
 from .shutdown import call_before_shutdown
+from .siblings import Siblings
 from .stores import make_store
 from .subscriptions import Hub
 
@@ -33,6 +34,7 @@ class HubRegistry:
         self._stopping: asyncio.AbstractEventLoop | None = None
         self._address: Sequence[Any] | None = None  # The last one.
         self._addresses: set[tuple[Any, ...]] = set()
+        self._siblings = Siblings()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -54,6 +56,7 @@ class HubRegistry:
             self._address = None
             self._addresses = set()
             call_before_shutdown(self.stop)
+            self._siblings.watch()
         if address != self._address and address is not None:
             self._address = address
             self._addresses.add(tuple(address))
@@ -99,9 +102,14 @@ class HubRegistry:
         self._hubs[store] = hub
         return hub
 
+    def start(self) -> None:
+        """Hear that the server starts, on the running event loop."""
+        self._siblings.watch(starting=True)
+
     async def stop(self) -> None:
         """End all held requests, because the server stops, and hold no more."""
         self._stopping = asyncio.get_running_loop()
+        self._siblings.release()
         await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
 
     def reset(self) -> None:
@@ -119,6 +127,7 @@ class HubRegistry:
         """
         self._hubs_of_parent, self._hubs = self._hubs, {}
         self._loop = None
+        self._siblings.leave_to_parent()
 
 
 hubs = HubRegistry()

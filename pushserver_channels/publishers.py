@@ -8,9 +8,10 @@ from urllib.request import Request
 from pushserver.conf import PublisherLocation, get_settings
 from pushserver.publishers import PublishError, Receipt
 
-from .exceptions import MessageTooLarge, PushError
+from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hubs import hubs
 from .messages import ChannelInfo
+from .places import describe_store
 from .protocol import check_content_type
 from .stores import make_store
 
@@ -44,6 +45,7 @@ class DirectPublisher:
                 request.full_url,
                 "PUSH_SERVER['publisher'] is 'direct', but no push server runs in this"
                 " process. Use 'auto', which then publishes over HTTP.",
+                place="the push server of this process",
             )
         publishing = self._publish(channel_id, request)
         try:
@@ -54,7 +56,14 @@ class DirectPublisher:
                 asyncio.run_coroutine_threadsafe(publishing, loop)
             )
         except PushError as error:
-            raise PublishError(request.full_url, str(error), error.status) from error
+            settings = get_settings()
+            location = settings.first_location(PublisherLocation)
+            assert location is not None, "publisher_url() has found one"
+            place = describe_store(settings.store[location.store])
+            reason = str(error)
+            if type(error) is StoreUnavailable:  # The others say more themselves.
+                reason += " Does it run there? If not, correct PUSH_SERVER['store']."
+            raise PublishError(request.full_url, reason, error.status, place) from error
 
     async def _publish(self, channel_id: str, request: Request) -> Receipt:
         location = get_settings().first_location(PublisherLocation)

@@ -29,7 +29,7 @@ from pushserver.paths import decode_path, match_channel
 from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
 from .consumers.base import PushConsumer
 from .consumers.publisher import remember_who_is_inside
-from .cors import CrossOrigin
+from .cors import CrossOrigin, CrossOriginPublishing
 from .hubs import hubs
 from .passthrough import Dispatcher, Passthrough
 from .protocol import REMEMBERED, Headers
@@ -165,9 +165,10 @@ def _prepare_consumer(
     """
     if isinstance(location, PublisherLocation):
         is_inside = remember_who_is_inside(location)
-        return partial(
-            PublisherConsumer, location, lambda origin: server_headers, is_inside
+        publishing = CrossOriginPublishing(
+            location.allow_origin, PublisherConsumer.methods, server_headers
         )
+        return partial(PublisherConsumer, location, publishing.headers, is_inside)
     assert isinstance(location, SubscriberLocation)
     polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
     passthrough = None
@@ -247,6 +248,7 @@ class PushApplication:
     def _find_other(self, scope: Scope) -> Application:
         """Return what answers where no push location does."""
         if scope["type"] == "lifespan":
+            hubs.start()
             return partial(live, self._otherwise, hubs.stop)
         if scope["type"] == "websocket":
             is_ours = self._locations.find({**scope, "type": "http"}) is not None

@@ -9,7 +9,8 @@ import json
 import os
 
 SECRET_KEY = "tests"
-ALLOWED_HOSTS = ["*"]
+# With "*" alone no page could publish, which may come by any name then.
+ALLOWED_HOSTS = ["*", "127.0.0.1"]
 INTERNAL_IPS = ["127.0.0.1"]
 INSTALLED_APPS = ["pushserver"]
 MIDDLEWARE = [

@@ -271,6 +271,35 @@ def test_other_requests_are_answered_from_inside_only(
         assert text == "Only the push server may make passthrough requests.\n"
 
 
+FOREIGN_PAGES: list[dict[str, str]] = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "https://testserver"},
+    {"Sec-Fetch-Site": "cross-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN_PAGES)
+def test_a_page_of_another_site_is_not_inside(
+    ask: Ask, heard: list[Any], headers: dict[str, str]
+) -> None:
+    """A browser at an internal address sends what any page has it send."""
+    status, text = ask(headers=headers)
+    assert status == 403
+    assert "CSRF_TRUSTED_ORIGINS" in text
+    assert heard == []
+
+
+@pytest.mark.parametrize("headers", [{}, *FOREIGN_PAGES])
+def test_the_subscribers_own_headers_are_passed_through(
+    heard: list[Any], headers: dict[str, str]
+) -> None:
+    """What the push server itself asks has the page's headers, and is answered."""
+    status, _ = ask_asgi(headers=headers, scope={INTERNAL_REQUEST: True})
+    assert status == 200
+    assert len(heard) == 1
+
+
 def test_a_request_of_the_push_server_itself_is_internal(
     heard: list[Any], settings: LazySettings
 ) -> None:

@@ -16,6 +16,7 @@ from pushserver.conf import (
 from pushserver.updates import DEFAULT_ADDRESS, DEFAULT_PORT
 
 from .configuration import Configuration, host, is_loopback, join
+from .pages import write_page_map, write_page_refusal
 from .writer import Untranslatable, depends_on_text, literal, quote
 
 #: The longest buffer that Nchan takes; 0 would keep nothing.
@@ -123,10 +124,30 @@ class NchanConfiguration(Configuration):
         if self.publishing == self.options.django:
             out.cannot(
                 "PUSH_SERVER['publisher_host']",
-                f"is {self.publishing}, where Django is, not nginx.",
+                f"is {self.publishing}, where Django is, not nginx: leave it out, and"
+                f" nginx listens for publishers on {DEFAULT_ADDRESS}:{DEFAULT_PORT},"
+                " or name an address where nginx listens.",
             )
         if self.passthroughs:
             self.write_passthrough_warnings()
+        self.write_page_maps()
+
+    def write_page_maps(self) -> None:
+        """Write, for each publisher location, whose pages may not publish there."""
+        out = self.out
+        publishers = [
+            each
+            for each in self.conf.locations
+            if isinstance(each, PublisherLocation) and self.is_served(each)
+        ]
+        for location in publishers:
+            out.comment("Whether it is a page that asks, and may not publish.")
+            write_page_map(out, self.page_variable(location), location)
+            out.line("")
+
+    def page_variable(self, location: PublisherLocation) -> str:
+        """Return the name of the variable that is true where a page may not publish."""
+        return f"push_page_refused_{self.conf.locations.index(location)}"
 
     def write_store_warnings(self, place: str, store: StoreSettings) -> None:
         out = self.out
@@ -180,6 +201,7 @@ class NchanConfiguration(Configuration):
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_access(place, location)
+            write_page_refusal(out, self.page_variable(location))
             self.write_methods("GET, POST, DELETE, OPTIONS")
             self.write_body_limit(location)
             out.line("nchan_publisher http;")
@@ -413,6 +435,9 @@ class NchanConfiguration(Configuration):
             out.line(
                 'proxy_set_header X-Forwarded-For "";',
                 'proxy_set_header X-Real-IP "";',
+                # Not the page: it may be of another site, which the view refuses.
+                'proxy_set_header Origin "";',
+                'proxy_set_header Sec-Fetch-Site "";',
             )
             out.line(
                 f"proxy_connect_timeout {PATIENCE}s;",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from io import BytesIO
+
+from django.core.handlers.asgi import ASGIRequest
 
 from pushserver.addresses import is_inside
 from pushserver.conf import PublisherLocation
-from pushserver_channels.exceptions import BadRequest, Forbidden
+from pushserver.origins import find_page_fault
+from pushserver_channels.exceptions import BadRequest, Forbidden, ForbiddenPage
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     REMEMBERED,
@@ -78,16 +82,32 @@ class PublisherConsumer(PushConsumer):
         self.fault = fault
 
     def check_client(self) -> None:
+        """Raise :class:`Forbidden` unless the client, and its page, may publish."""
+        if self.is_inside is not None:
+            self.check_address(self.is_inside)
+        if b"origin" in self.headers or b"sec-fetch-site" in self.headers:
+            self.check_page()
+
+    def check_address(self, is_inside: IsInside) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
-        if self.is_inside is None:
-            return
         client = self.scope.get("client") or (None, 0)
         hops = ""
         if not _HOPS.isdisjoint(self.headers):
             told = [self.headers.get(name) for name in _HOPS]
             hops = b",".join(filter(None, told)).decode("latin-1")
-        if not self.is_inside(client[0], hops):
+        if not is_inside(client[0], hops):
             raise Forbidden
+
+    def check_page(self) -> None:
+        """Raise :class:`ForbiddenPage` if a page asks that may not publish."""
+        # Django's request, because Django's settings decide what its own origin is. Of
+        # the URL nothing is needed, and not all that is served here can be read there.
+        scope = {**self.scope, "path": "/", "root_path": "", "query_string": b""}
+        scope["headers"] = list(self.headers.items())
+        request = ASGIRequest(scope, BytesIO())
+        fault = find_page_fault(request, self.location.allow_origin)
+        if fault is not None:
+            raise ForbiddenPage(fault)
 
     async def get(self) -> Answer:
         """Tell the channel info."""

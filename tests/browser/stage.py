@@ -112,7 +112,8 @@ def push_server(site: Site, *arguments: str) -> ServerProcess:
 
     Its subscriber locations are ``/updates/``; ``/brief-304/`` and ``/brief-408/``,
     which hold requests not for long; ``/strict/``, which creates no channels; and
-    ``/small/updates/``, of which one message is kept.
+    ``/small/updates/``, of which one message is kept. Pages of the site may publish at
+    ``/open/send-update/`` only.
     """
     of_pages = {
         "type": "subscriber",
@@ -123,6 +124,11 @@ def push_server(site: Site, *arguments: str) -> ServerProcess:
     }
     locations = [
         {"type": "publisher", "prefix": "/send-update/"},
+        {
+            "type": "publisher",
+            "prefix": "/open/send-update/",
+            "allow_origin": site.url,
+        },
         {**of_pages, "prefix": "/updates/"},
         {**of_pages, "prefix": "/brief-304/", "timeout": 0.6},
         {**of_pages, "prefix": "/brief-408/", "timeout": 0.6, "timeout_status": 408},

@@ -149,7 +149,8 @@ async def test_refusals(
     with pytest.raises(PublishError, match=reason) as refusal:
         await publish()
     assert refusal.value.status == status
-    assert URL in str(refusal.value)
+    assert refusal.value.url == URL
+    assert "the push server of this process" in str(refusal.value)
 
 
 async def test_the_first_publisher_location(serve: Serve) -> None:

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from pushserver_channels import siblings
+from pushserver_channels.siblings import Siblings
+
+from .exchanges import until
+
+Logged = pytest.LogCaptureFixture
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where all processes of a test seem to listen; they wait for no long grace."""
+    address = f"test-{uuid.uuid4().hex}"
+    monkeypatch.setattr(siblings, "_listening", lambda: iter([address]))
+    monkeypatch.setattr(siblings, "GRACE", 0.01)
+    monkeypatch.setattr(siblings, "START", 0.0)
+    return address
+
+
+@pytest.fixture
+def processes(address: str) -> Iterator[list[Siblings]]:
+    """Four processes, as far as claims go."""
+    processes = [Siblings() for _ in range(4)]
+    yield processes
+    for each in processes:
+        each.release()
+
+
+def told(caplog: Logged) -> list[str]:
+    return [
+        each.getMessage()
+        for each in caplog.records
+        if each.name == siblings.__name__ and each.levelno == logging.ERROR
+    ]
+
+
+async def until_looked(*processes: Siblings) -> None:
+    await until(lambda: all(each._timer is None for each in processes))
+
+
+@pytest.mark.parametrize("starting", [True, False])
+async def test_several_processes_tell_it_once(
+    starting: bool, address: str, processes: list[Siblings], caplog: Logged
+) -> None:
+    """One line, of one of them, names the address, the store and the remedy."""
+    for each in processes:
+        each.watch(starting=starting)
+    await until(lambda: told(caplog))
+    await until_looked(*processes)
+    (line,) = told(caplog)
+    assert address in line
+    assert "'default'" in line
+    assert "'redis'" in line
+
+
+@pytest.mark.parametrize("end", ["stops", "ends"])
+async def test_a_process_takes_the_place_of_another(
+    end: str, address: str, processes: list[Siblings], caplog: Logged
+) -> None:
+    """While an old process ends, the new one waits for its claim and says nothing."""
+    old, new, newer, _ = processes
+    old.watch()
+    new.watch()
+    if end == "stops":
+        old.release()
+    else:  # What the operating system does with a process that ended.
+        for descriptor in old._claims.values():
+            os.close(descriptor)
+        old._claims = {}
+    await until_looked(new)
+    assert told(caplog) == []
+    newer.watch()
+    await until(lambda: told(caplog))
+
+
+async def test_a_process_alone_says_nothing(
+    processes: list[Siblings], caplog: Logged
+) -> None:
+    """Nor does it find itself, on another event loop."""
+    one = processes[0]
+    one.watch()
+    await asyncio.to_thread(lambda: asyncio.run(watch(one)))
+    one.watch()
+    await until_looked(one)
+    assert told(caplog) == []
+
+
+async def watch(process: Siblings) -> None:
+    process.watch()
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"store": {"type": "redis"}},
+        {
+            "store": {"default": {"type": "redis"}, "unused": {"type": "memory"}},
+        },
+        {"locations": []},
+    ],
+)
+async def test_a_store_that_is_shared_needs_no_claim(
+    conf: dict[str, Any],
+    processes: list[Siblings],
+    caplog: Logged,
+    settings: LazySettings,
+) -> None:
+    """Any number of processes may serve from Redis."""
+    settings.PUSH_SERVER = conf
+    for each in processes:
+        each.watch()
+        assert each._claims == {}
+    assert told(caplog) == []
+
+
+async def test_another_site_is_no_sibling(
+    processes: list[Siblings], caplog: Logged, settings: LazySettings
+) -> None:
+    """A process may have inherited the socket of another site's server."""
+    for number, each in enumerate(processes):
+        settings.SECRET_KEY = f"site-{number}"
+        each.watch()
+    await until_looked(*processes)
+    assert told(caplog) == []
+
+
+async def test_a_layer_in_memory_is_the_same(
+    processes: list[Siblings], caplog: Logged, settings: LazySettings
+) -> None:
+    """A channel layer that reaches no other process is no shared store."""
+    backend = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    settings.CHANNEL_LAYERS = {"default": backend}
+    settings.PUSH_SERVER = {"store": {"type": "channel_layer"}}
+    for each in processes:
+        each.watch()
+    await until(lambda: told(caplog))
+
+
+def test_addresses_at_which_this_process_listens() -> None:
+    """Sockets that listen are found, connected ones and others are not."""
+    path = os.path.join(tempfile.mkdtemp(), "socket")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(socket.AF_UNIX) as local,
+        socket.socket() as bound,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        local.bind(path)
+        local.listen()
+        bound.bind(("127.0.0.1", 0))
+        found = list(siblings._listening())
+        assert f"127.0.0.1:{listener.getsockname()[1]}" in found
+        assert path in found
+        for other in (bound, client):
+            assert f"127.0.0.1:{other.getsockname()[1]}" not in found
+
+
+def test_a_lock_where_sockets_have_no_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On other systems than Linux a locked file is the claim."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    descriptor = siblings._take_file("a")
+    with pytest.raises(BlockingIOError):
+        siblings._take_file("a")
+    os.close(siblings._take_file("b"))
+    os.close(descriptor)
+    os.close(siblings._take_file("a"))
