@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 SECRET_KEY = "tests"
 ALLOWED_HOSTS = ["*"]
 INTERNAL_IPS = ["127.0.0.1"]
-INSTALLED_APPS = ["pushserver"]
+INSTALLED_APPS = ["django.contrib.staticfiles", "pushserver"]
+STATIC_URL = "/static/"
+#: As if collectstatic had been there: for an nginx in front, and for a view.
+STATIC_ROOT = Path(__file__).resolve().parent.parent / "pushserver/static"
 MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 TEMPLATES = [
