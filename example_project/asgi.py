@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 
-from django.conf import settings
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 django_application = get_asgi_application()
-if settings.DEBUG:  # Else files are a web server's work.
-    django_application = ASGIStaticFilesHandler(django_application)
 
 # Needs a Django that is set up, which get_asgi_application() has done.
 from pushserver_channels.routing import get_application  # noqa: E402

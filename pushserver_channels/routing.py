@@ -34,6 +34,7 @@ from .hubs import hubs
 from .passthrough import Dispatcher, Passthrough
 from .protocol import REMEMBERED, Headers
 from .shutdown import live
+from .static_files import serve_static_files
 from .stores import check_store
 from .subscriptions import WATCH_AFTER
 from .types import Application, Receive, Scope, Send
@@ -274,9 +275,14 @@ def check_settings() -> None:
 def get_application(django_application: Application) -> PushApplication:
     """Return an ASGI application with the push locations before Django.
 
+    Under ``DEBUG`` it serves static files as well, as ``runserver`` does, so that pages
+    find ``updates.js`` whatever server runs it.
+
     Raises ``ImproperlyConfigured`` if ``PUSH_SERVER`` cannot be served.
     """
-    return PushApplication(django_application)
+    return PushApplication(
+        django_application, otherwise=serve_static_files(django_application)
+    )
 
 
 def __getattr__(name: str) -> list[URLPattern]:

@@ -82,9 +82,13 @@ class ServerProcess:
     Args:
         command: The command line; ``{port}`` in it is the port.
         env: What its environment has besides this process's.
+        cwd: The folder in which it runs.
     """
 
-    def __init__(self, *command: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *command: str, env: dict[str, str] | None = None, cwd: Path = ROOT
+    ) -> None:
+        self.cwd = cwd
         self.host = "127.0.0.1"
         self.port = free_port()
         self.command = [part.format(port=self.port) for part in command]
@@ -99,7 +103,7 @@ class ServerProcess:
         """Start it and wait until it accepts connections."""
         self.process = subprocess.Popen(
             self.command,
-            cwd=ROOT,
+            cwd=self.cwd,
             env=self.env,
             stdout=self.output,
             stderr=subprocess.STDOUT,

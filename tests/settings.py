@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 SECRET_KEY = "tests"
 # With "*" alone no page could publish, which may come by any name then.
 ALLOWED_HOSTS = ["*", "127.0.0.1"]
 INTERNAL_IPS = ["127.0.0.1"]
-INSTALLED_APPS = ["pushserver"]
+INSTALLED_APPS = ["django.contrib.staticfiles", "pushserver"]
+STATIC_URL = "/static/"
+#: As if collectstatic had been there: for an nginx in front, and for a view.
+STATIC_ROOT = Path(__file__).resolve().parent.parent / "pushserver/static"
 MIDDLEWARE = [
     *json.loads(os.environ.get("TEST_MIDDLEWARE", "[]")),
     "django.contrib.sessions.middleware.SessionMiddleware",

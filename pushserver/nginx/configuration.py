@@ -17,6 +17,7 @@ from pushserver.conf import (
     SubscriberLocation,
 )
 
+from .static_files import write_static_files
 from .writer import Untranslatable, Writer, literal, quote, translate
 
 #: Seconds by which nginx waits longer than a poll is held, so that the server ends it.
@@ -160,6 +161,7 @@ class Configuration(ABC):
         out.comment("A channel id may hold two slashes in a row.")
         out.line("merge_slashes off;")
         self.write_locations()
+        write_static_files(out)
         out.line("")
         out.comment("Everything else is Django's.")
         with out.block("location /"):

@@ -444,3 +444,22 @@ async def test_the_absolute_form_of_a_request(application: Application) -> None:
     """A request that names the whole URL is for the path in it."""
     answer = await ask(application, "GET", "http://push.example.com/interval/a")
     assert answer.status == 304
+
+
+@pytest.mark.parametrize(
+    ("debug", "static_url", "served"),
+    [(True, "/static/", True), (False, "/static/", False), (True, None, False)],
+)
+async def test_static_files_are_served_while_debugging(
+    debug: bool, static_url: str | None, served: bool
+) -> None:
+    """Pages find updates.js under DEBUG; otherwise it is another server's work."""
+    installed = ["django.contrib.staticfiles", "pushserver"]
+    with override_settings(
+        DEBUG=debug, STATIC_URL=static_url, INSTALLED_APPS=installed
+    ):
+        application = get_application(django)
+        answer = await ask(application, "GET", "/static/pushserver/updates.js")
+        other = await ask(application, "GET", "/other")
+    assert answer.body.startswith(b"/*! updates.js") is served
+    assert (answer.status, other.status) == (200 if served else 299, 299)

@@ -11,9 +11,7 @@ from typing import Any
 
 import daphne
 from daphne.access import AccessLogGenerator
-from django.apps import apps
 from django.conf import settings
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -21,7 +19,7 @@ from django.core.management.commands.runserver import naiveip_re
 
 from pushserver import __version__
 from pushserver.conf import get_settings
-from pushserver_channels.routing import PushApplication
+from pushserver_channels.routing import PushApplication, get_application
 from pushserver_channels.server.applications import ForceHost, not_found
 from pushserver_channels.server.collector import tune_collector
 from pushserver_channels.server.daphne import BACKLOG, Server
@@ -97,10 +95,7 @@ def _get_application(allrequests: bool, forcehost: str | None) -> Application:
     django_application: Application = get_asgi_application()
     if not allrequests:
         return PushApplication(django_application, otherwise=not_found)
-    site = django_application
-    if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
-        site = ASGIStaticFilesHandler(django_application)
-    application: Application = PushApplication(django_application, otherwise=site)
+    application: Application = get_application(django_application)
     return ForceHost(application, forcehost) if forcehost else application
 
 

@@ -1,0 +1,64 @@
+"""The page of the README, in a new site, as a newcomer sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.readme import BEGIN, USE, commands, make_site, serve
+from tests.servers import ServerProcess, wait_until
+
+from .stage import Visit, Visitor, publish
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DAPHNE = commands(USE)[2]
+
+
+async def until_shown(visit: Visit, *values: str) -> None:
+    """Wait until the page shows these values, in this order, and no others."""
+    shown = "[...document.querySelectorAll('#answers li')].map((li) => li.textContent)"
+    await visit.until(f"(values) => {shown}.join() === values.join()", list(values))
+
+
+async def send(visit: Visit, value: str) -> None:
+    """Send a value with the form of the page."""
+    await visit.page.fill("input[name=value]", value)
+    await visit.page.click("button")
+
+
+def begins_after(server: ServerProcess, message_id: str) -> bool:
+    """Return whether a page that is loaded now begins after a message."""
+    [second] = re.findall(r'after: "(\d+):0"', httpx.get(server.url).text)
+    return int(second) > int(message_id.partition(":")[0])
+
+
+async def test_what_one_page_sends_another_shows(
+    tmp_path: Path, visit: Visitor
+) -> None:
+    """Two windows show what one sends, and a page that comes later shows it as well."""
+    make_site(tmp_path, USE)
+    with serve(tmp_path, DAPHNE) as server:
+        one, other = await visit(server.url), await visit(server.url)
+        await send(one, "4 < 2")
+        await until_shown(one, "4 < 2")
+        await until_shown(other, "4 < 2")
+        await other.page.reload()
+        await until_shown(other, "4 < 2")
+        assert one.errors == other.errors == []
+
+
+async def test_a_page_begins_now(tmp_path: Path, visit: Visitor) -> None:
+    """A page that begins now does not show the messages of before."""
+    make_site(tmp_path, USE, BEGIN)
+    with serve(tmp_path, DAPHNE) as server:
+        [old] = await publish(server, "news", {"type": "answer", "value": "old"})
+        await asyncio.to_thread(wait_until, lambda: begins_after(server, old))
+        page = await visit(server.url)
+        await send(page, "new")
+        await until_shown(page, "new")
+        assert page.errors == []
