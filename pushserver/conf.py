@@ -202,7 +202,7 @@ class SubscriberLocation(Location):
         polling: ``long`` holds a request until there is a message, ``interval``
             answers at once.
         create_on_get: Whether a GET creates a channel that does not exist.
-        timeout: Seconds for which a request is held, 0 for ever.
+        timeout: Seconds for which a request is held, 0 for the longest wait, an hour.
         timeout_status: The status that ends a request held so long.
         concurrency: What happens when two requests are held on one channel:
             ``broadcast`` holds both, ``last`` ends the older ones with 409, ``first``

@@ -183,10 +183,17 @@ class Subscription:
             news.set_result(None)
 
     def outcome(self) -> Message | None:
-        """Return the message that ended the wait, or raise the error that did."""
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return self._outcome
+        """Return the message that ended the wait, or raise the error that did, once."""
+        outcome = self._outcome
+        if not isinstance(outcome, Exception):
+            return outcome
+        # An error knows the frames it was raised through, and so all that is here: kept
+        # here or there, it would be left to the garbage collector with the request.
+        self._outcome = None
+        try:
+            raise outcome
+        finally:
+            del outcome
 
     def end(self, outcome: Outcome) -> bool:
         """End the wait, and return whether this is what ended it."""

@@ -19,6 +19,11 @@ from pushserver_channels.subscriptions import Subscription, uncancel
 
 from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
 
+#: Seconds for which a request is held where ``timeout`` is 0. A client that vanished
+#: without a word is never noticed where the server does not watch its connections, nor
+#: one behind a proxy; and one that is there asks again.
+LONGEST_WAIT = 3600.0
+
 #: What is kept of a request's headers while it is held: its answer needs none, and a
 #: dict takes its room and its time.
 NO_HEADERS: dict[bytes, bytes] = {}
@@ -129,7 +134,7 @@ class LongPollConsumer(SubscriberConsumer, Subscription):
         ):
             return self.look_up()
         self.headers = NO_HEADERS
-        return self.hold(self.location.timeout)
+        return self.hold(self.location.timeout or LONGEST_WAIT)
 
     async def look_up(self) -> Answer | None:
         """Return an answer with what the store has, or wait for the next message."""
@@ -139,7 +144,7 @@ class LongPollConsumer(SubscriberConsumer, Subscription):
             self.hub.settle(self, location.concurrency)
             if not self.watched and self.set_aside is None:
                 self.headers = NO_HEADERS
-                await self.hold(location.timeout)
+                await self.hold(location.timeout or LONGEST_WAIT)
                 return None
             message = await self.wait_with_a_view()
         return self.take_leave(message)
@@ -163,7 +168,8 @@ class LongPollConsumer(SubscriberConsumer, Subscription):
         if self.passthrough is not None:
             presence = self.passthrough.subscribe(self.scope, self.channel_id)
         with presence:
-            return await self.wait(self.receive, self.location.timeout)
+            timeout = self.location.timeout or LONGEST_WAIT
+            return await self.wait(self.receive, timeout)
 
     async def fail(self, error: BaseException) -> None:
         if self.is_entered():

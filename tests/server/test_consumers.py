@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from django.test import override_settings
 
 from pushserver.conf import PublisherLocation, get_settings
+from pushserver_channels import subscriptions
+from pushserver_channels.consumers import subscriber
 from pushserver_channels.consumers.publisher import remember_who_is_inside
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.hubs import hubs
@@ -28,6 +32,7 @@ from .exchanges import (
     id_headers,
     until,
     until_held,
+    until_idle,
 )
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -833,8 +838,33 @@ async def test_a_timeout(
     assert (await site.post("a")).status == 202
 
 
+@pytest.mark.parametrize("options", [{}, {"concurrency": "last"}])
+@pytest.mark.parametrize("passthrough", [None, "/hears/"])
+async def test_the_longest_wait(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    passthrough: str | None,
+) -> None:
+    """With timeout 0 a request that is held for an hour ends as by a timeout."""
+    assert subscriber.LONGEST_WAIT == 3600
+    monkeypatch.setattr(subscriptions, "WATCH_AFTER", 0.001)
+    monkeypatch.setattr(subscriber, "LONGEST_WAIT", 0.002)
+    site = serve(
+        subscriber={
+            "timeout": 0,
+            "timeout_status": 408,
+            "passthrough": passthrough,
+            **options,
+        }
+    )
+    answer = await site.ask("GET", "/updates/a", FUTURE)
+    assert answer.status == 408
+    assert answer["etag"] == "7"
+
+
 async def test_no_timeout(serve: Serve) -> None:
-    """With timeout 0 a request is held for ever."""
+    """With timeout 0 a request is held on."""
     site = serve(subscriber={"timeout": 0})
     held = await site.hold("/updates/a")
     loop = asyncio.get_running_loop()
@@ -1051,6 +1081,41 @@ async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
     await until(held.input_queue.empty)
     assert (await site.post("a")).status == 202
     await held.end()
+
+
+@pytest.mark.parametrize("ending", ["disconnect", "delete", "conflict", "message"])
+@pytest.mark.parametrize("passthrough", [None, "/hears/"])
+async def test_nothing_is_left_to_the_collector(
+    serve: Serve, ending: str, passthrough: str | None
+) -> None:
+    """A request that was held is freed when it ends, not when garbage is looked for."""
+    options = {"concurrency": "last"} if ending == "conflict" else {}
+    site = serve(subscriber={"passthrough": passthrough, **options})
+    held = await site.hold("/updates/a")
+    [consumer] = hubs.get("default").waiting["a"]
+    freed = weakref.ref(consumer)
+    del consumer
+    gc.disable()
+    try:
+        if ending == "disconnect":
+            held.disconnect()
+            await held.end()
+        elif ending == "delete":
+            await site.ask("DELETE", "/send-update/a")
+            assert (await held.answer()).status == 410
+        elif ending == "conflict":
+            newer = site.exchange("GET", "/updates/a").start()
+            assert (await held.answer()).status == 409
+            await site.post("a")
+            await newer.answer()
+        else:
+            await site.post("a")
+            assert (await held.answer()).status == 200
+        del held
+        await until_idle()
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
