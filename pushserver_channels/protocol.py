@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from .exceptions import BadRequest, HeadersTooLarge, InvalidMessageId
 from .messages import START, ChannelInfo, MessageId
+from .sandbox import NOSNIFF, SANDBOX, is_active
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -176,13 +177,26 @@ def build_message_id(last_seen: MessageId) -> Headers:
 
 @lru_cache(maxsize=128)
 def build_message_headers(
-    message_id: MessageId, content_type: bytes | None, length: int
+    message_id: MessageId,
+    content_type: bytes | None,
+    length: int,
+    inline: bool = False,
 ) -> Headers:
-    """Return the headers of an answer that holds a message of length bytes.
+    """Return the headers of an answer that holds a message.
 
     The same list for each subscriber: do not change it.
+
+    Args:
+        message_id: The message's.
+        content_type: The publisher's, None if it sent none.
+        length: Bytes of the body.
+        inline: Whether a browser may run the message as a page of the site.
     """
-    headers = [] if content_type is None else [(b"content-type", content_type)]
+    headers = [NOSNIFF]
+    if content_type is not None:
+        headers.append((b"content-type", content_type))
+    if not inline and is_active(content_type):
+        headers.append(SANDBOX)
     return [
         *headers,
         (b"content-length", b"%d" % length),

@@ -25,6 +25,7 @@ from pushserver_channels.protocol import (
     fold_headers,
     read_headers,
 )
+from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.subscriptions import Hub
 from pushserver_channels.types import Message, Receive, Scope, Send
 
@@ -184,6 +185,7 @@ class PushConsumer(BodyConsumer):
             TEXT,
             (b"content-length", b"%d" % len(body)),
             NO_CACHE,
+            NOSNIFF,
         ]
         if isinstance(error, MethodNotAllowed):
             headers.append((b"allow", error.allowed.encode()))

@@ -69,6 +69,7 @@ async def test_many_headers(
         assert answer.status == 431
         if answer.body or kind != "granian":  # It has a limit of its own.
             assert answer.body.startswith(b"A request has at most 200 header lines")
+            assert answer["x-content-type-options"] == "nosniff"
             assert answer["connection"] == "close"
             assert await has_ended(wire, kind)
     assert await subscribers(port, channel_id) is None

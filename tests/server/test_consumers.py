@@ -747,6 +747,7 @@ async def test_the_headers_of_a_message(serve: Serve, location: str) -> None:
         (b"etag", tag.encode()),
         (b"last-modified", build_date(int(time))),
         (b"vary", b"If-None-Match, If-Modified-Since"),
+        (b"x-content-type-options", b"nosniff"),
     ]
 
 
