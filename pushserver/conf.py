@@ -210,6 +210,8 @@ class SubscriberLocation(Location):
         allow_origin: Origins whose pages may read the answers, or ``('*',)``.
         allow_credentials: Whether those pages may send cookies.
         passthrough: The path of the Django view that hears who comes and goes.
+        inline: Whether a browser may run a message that is opened at its URL, as it
+            runs a page of the site.
     """
 
     polling: str = setting(one_of("long", "interval"), default="long")
@@ -222,6 +224,7 @@ class SubscriberLocation(Location):
     allow_origin: tuple[str, ...] = setting(origins, default=())
     allow_credentials: bool = setting(flag, default=False)
     passthrough: str | None = setting(path, default=None)
+    inline: bool = setting(flag, default=False)
 
 
 LOCATION_TYPES: dict[str, type[Location]] = {

@@ -3,14 +3,21 @@
 PushError
 ├── BadRequest              400
 │   ├── InvalidChannelId
-│   └── InvalidMessageId
+│   ├── InvalidMessageId
+│   ├── InvalidContentLength
+│   ├── UnknownEncoding
+│   └── IncompleteBody
+│       └── LostBody
 ├── Forbidden               403
 │   └── ForbiddenPage
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
+├── RequestTimeout          408
 ├── Conflict                409
 ├── ChannelGone             410
 ├── MessageTooLarge         413
+├── BodyTooLarge            413
+├── HeadersTooLarge         431
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
 └── ServerStopping          503
@@ -28,10 +35,13 @@ class PushError(Exception):
     Attributes:
         status: The HTTP status.
         retry_after: Whether trying again later may help, which the answer then says.
+        closes: Whether the connection ends with the answer, because it is not known
+            where the next request begins.
     """
 
     status: ClassVar[int] = 500
     retry_after: ClassVar[bool] = False
+    closes: ClassVar[bool] = False
 
 
 class BadRequest(PushError):
@@ -55,6 +65,59 @@ class InvalidMessageId(BadRequest):
 
     def __str__(self) -> str:
         return f"The header {self.header} is {self.value!r}, not {self.expected}."
+
+
+class InvalidContentLength(BadRequest):
+    """``Content-Length`` is no number of bytes."""
+
+    closes = True
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"The header Content-Length is {self.value[:80]!r}, not a number."
+
+
+class UnknownEncoding(BadRequest):
+    """``Transfer-Encoding`` says that the body was changed on the way."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value)
+        self.value = value
+
+    def __str__(self) -> str:
+        return f"The header Transfer-Encoding is {self.value[:80]!r}, not chunked."
+
+
+class IncompleteBody(BadRequest):
+    """The body that arrived is not the one that was promised."""
+
+    closes = True
+
+    def __init__(self, size: int, promised: int | None) -> None:
+        super().__init__(size, promised)
+        self.size = size
+        self.promised = promised
+
+    def __str__(self) -> str:
+        if self.promised is None:
+            return f"The body ended after {self.size} bytes, before its last chunk."
+        return (
+            f"The body has {self.size} bytes, but Content-Length promises"
+            f" {self.promised}."
+        )
+
+
+class LostBody(IncompleteBody):
+    """The server dropped the body of a request that asks for another protocol."""
+
+    def __str__(self) -> str:
+        return (
+            "The body was lost on this server, because the request has the header"
+            " Upgrade: send it without that one (in Java, set HTTP_1_1)."
+        )
 
 
 class Forbidden(PushError):
@@ -97,7 +160,22 @@ class MethodNotAllowed(PushError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"The method {self.method} is not allowed here; {self.allowed} are."
+        method = self.method[:80]
+        return f"The method {method} is not allowed here; {self.allowed} are."
+
+
+class RequestTimeout(PushError):
+    """The body of a request takes too long."""
+
+    status = 408
+    closes = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"The body did not arrive within {self.seconds:g} seconds."
 
 
 class Conflict(PushError):
@@ -122,6 +200,7 @@ class MessageTooLarge(PushError):
     """The body of a POST is longer than the location allows."""
 
     status = 413
+    closes = True
 
     def __init__(self, max_size: int) -> None:
         super().__init__(max_size)
@@ -129,6 +208,41 @@ class MessageTooLarge(PushError):
 
     def __str__(self) -> str:
         return f"A message has at most {self.max_size} bytes here."
+
+
+class BodyTooLarge(PushError):
+    """The body of a request that publishes nothing is longer than is read."""
+
+    status = 413
+    closes = True
+
+    def __init__(self, max_size: int) -> None:
+        super().__init__(max_size)
+        self.max_size = max_size
+
+    def __str__(self) -> str:
+        return (
+            "The body of a request that publishes nothing has at most"
+            f" {self.max_size} bytes here."
+        )
+
+
+class HeadersTooLarge(PushError):
+    """The request has more header lines, or more bytes in them, than are read."""
+
+    status = 431
+    closes = True
+
+    def __init__(self, max_lines: int, max_size: int) -> None:
+        super().__init__(max_lines, max_size)
+        self.max_lines = max_lines
+        self.max_size = max_size
+
+    def __str__(self) -> str:
+        return (
+            f"A request has at most {self.max_lines} header lines here, of"
+            f" {self.max_size} bytes in all."
+        )
 
 
 class TooManyChannels(PushError):

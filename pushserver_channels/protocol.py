@@ -12,8 +12,9 @@ from datetime import timezone
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
-from .exceptions import BadRequest, InvalidMessageId
+from .exceptions import BadRequest, HeadersTooLarge, InvalidMessageId
 from .messages import START, ChannelInfo, MessageId
+from .sandbox import NOSNIFF, SANDBOX, is_active
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,12 +25,22 @@ RETRY_AFTER = (1, 5)
 #: with longer ones.
 REMEMBERED = 512
 
+#: Lines and bytes that the headers of a request may have. Browsers keep 4 KB a cookie
+#: and send some dozens of headers; h11 reads 64 KiB, Twisted 16, httptools any number.
+MAX_HEADER_LINES = 200
+MAX_HEADER_BYTES = 65_536
+
+#: Bytes of an ``Accept`` that are read. A browser sends 200.
+MAX_ACCEPT = 4096
+
 #: 9999-12-31T23:59:59Z.
 LAST_SECOND = 253_402_300_799
 
 VARY = b"If-None-Match, If-Modified-Since"
 
-_SINGLE = (b"content-type", b"if-modified-since", b"if-none-match")
+_SINGLE = frozenset(
+    {b"content-length", b"content-type", b"if-modified-since", b"if-none-match"}
+)
 
 # The three forms of a date (RFC 9110, section 5.6.7), the first two also with a numeric
 # zone and a day of one digit, which old browser clients send. Their fields are then
@@ -46,20 +57,45 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
 
+def read_headers(raw: Headers) -> dict[bytes, bytes]:
+    """Return the headers of a scope by name, the last line of each name.
+
+    Of more than :data:`MAX_HEADER_LINES` there are none: they are not looked at.
+    """
+    return dict(raw) if len(raw) <= MAX_HEADER_LINES else {}
+
+
+def check_headers(headers: Mapping[bytes, bytes], raw: Headers) -> None:
+    """Raise :class:`HeadersTooLarge` unless the headers are of a bearable size.
+
+    Args:
+        headers: The headers by name, as :func:`read_headers` returns them.
+        raw: Those of the scope.
+    """
+    if len(headers) == len(raw):
+        # (Joining is the fastest way of counting.)
+        size = len(b"".join(headers)) + len(b"".join(headers.values()))
+    elif len(raw) <= MAX_HEADER_LINES:
+        size = sum(len(name) + len(value) for name, value in raw)
+    else:
+        size = MAX_HEADER_BYTES + 1
+    if size > MAX_HEADER_BYTES:
+        raise HeadersTooLarge(MAX_HEADER_LINES, MAX_HEADER_BYTES)
+
+
 def fold_headers(raw: Headers) -> dict[bytes, bytes]:
     """Return the headers of a scope by name, several lines of one name as one.
 
     Raises :class:`BadRequest` if a header that has one value only is given twice, since
     what it decides would depend on who reads it (RFC 9110, section 5.3).
     """
-    headers: dict[bytes, bytes] = {}
+    lines: dict[bytes, list[bytes]] = {}
     for name, value in raw:
-        if name in headers:
-            if name in _SINGLE:
-                raise BadRequest(f"The header {name.decode().title()} is given twice.")
-            value = headers[name] + b", " + value
-        headers[name] = value
-    return headers
+        lines.setdefault(name, []).append(value)
+    for name in _SINGLE & lines.keys():
+        if len(lines[name]) > 1:
+            raise BadRequest(f"The header {name.decode().title()} is given twice.")
+    return {name: b", ".join(values) for name, values in lines.items()}
 
 
 def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
@@ -141,13 +177,26 @@ def build_message_id(last_seen: MessageId) -> Headers:
 
 @lru_cache(maxsize=128)
 def build_message_headers(
-    message_id: MessageId, content_type: bytes | None, length: int
+    message_id: MessageId,
+    content_type: bytes | None,
+    length: int,
+    inline: bool = False,
 ) -> Headers:
-    """Return the headers of an answer that holds a message of length bytes.
+    """Return the headers of an answer that holds a message.
 
     The same list for each subscriber: do not change it.
+
+    Args:
+        message_id: The message's.
+        content_type: The publisher's, None if it sent none.
+        length: Bytes of the body.
+        inline: Whether a browser may run the message as a page of the site.
     """
-    headers = [] if content_type is None else [(b"content-type", content_type)]
+    headers = [NOSNIFF]
+    if content_type is not None:
+        headers.append((b"content-type", content_type))
+    if not inline and is_active(content_type):
+        headers.append(SANDBOX)
     return [
         *headers,
         (b"content-length", b"%d" % length),
@@ -209,8 +258,9 @@ _INFO_TYPES = {
 
 def choose_info_type(accept: bytes) -> bytes:
     """Return the first known media type of an ``Accept``, else ``text/plain``."""
-    find = _find_info_type
-    return find(accept) if len(accept) <= REMEMBERED else find.__wrapped__(accept)
+    if len(accept) <= REMEMBERED:
+        return _find_info_type(accept)
+    return _find_info_type.__wrapped__(accept[:MAX_ACCEPT])
 
 
 @lru_cache(maxsize=256)

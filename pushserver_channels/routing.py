@@ -53,6 +53,10 @@ Found = tuple[MakeConsumer, str, str | None]
 REMEMBERED_PLACES = 1024
 
 
+#: Bytes of a path that is decoded. h11 and granian read no longer ones.
+MAX_PATH = 65_536
+
+
 class PushLocations:
     """Answers requests to the locations of ``PUSH_SERVER``.
 
@@ -76,7 +80,8 @@ class PushLocations:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         consumer = self.find(scope)
         if consumer is None:
-            raise Resolver404(f"No push location matches {scope['path']!r}.")
+            path = scope["path"][:REMEMBERED]
+            raise Resolver404(f"No push location matches {path!r}.")
         await consumer(scope, receive, send)
 
     def find(self, scope: Scope) -> PushConsumer | None:
@@ -107,7 +112,13 @@ class PushLocations:
         ones.
         """
         path, raw_path, root_path = place[0], place[1] or b"", place[2] or ""
-        found = self._look_up(_decode(path, raw_path, root_path))
+        if len(raw_path) <= MAX_PATH:
+            found = self._look_up(_decode(path, raw_path, root_path))
+        else:
+            # As the server has decoded it: that is enough to know who refuses it.
+            found = self._look_up(path)
+            if found is not None:
+                found = found[0], "", f"A URL has at most {MAX_PATH} bytes here."
         if len(path) + len(raw_path) + len(root_path) <= REMEMBERED:
             if len(self._found) >= REMEMBERED_PLACES:
                 self._found.clear()

@@ -22,6 +22,8 @@ from pushserver.nginx import (
     ProxyConfiguration,
 )
 from pushserver.nginx.writer import Untranslatable, literal, quote, translate
+from pushserver_channels.sandbox import SANDBOX, is_active
+from tests.server.test_sandbox import ACTIVE, PASSIVE
 
 from .conformance.servers import Nginx, configuration, environment, need, nginx
 from .conformance.sites import Wire
@@ -680,3 +682,45 @@ def test_several_workers_share_messages() -> None:
             sent = client.post(f"/send/{number}", content=b"x", headers=close)
             assert sent.status_code == 202
             assert client.get(f"/updates/{number}", headers=close).content == b"x"
+
+
+def test_messages_are_sandboxed() -> None:
+    """nginx adds the headers with which the push server keeps browsers from running."""
+    conf = {
+        "store": {"type": "memory", "max_messages": 100},
+        "locations": [
+            PUBLISHER,
+            {**SUBSCRIBER, "polling": "interval"},
+            {**SUBSCRIBER, "url": "/long/([^/]+)", "timeout": 1},
+            {**SUBSCRIBER, "url": "/inline/([^/]+)", "inline": True},
+            {**SUBSCRIBER, "url": "/hears/([^/]+)", "passthrough": "/passthrough"},
+        ],
+    }
+    sniff, policy = "X-Content-Type-Options", "Content-Security-Policy"
+    options = ("--workers", "1", "--django", "127.0.0.1:9")
+    with nginx(conf, *options) as server, httpx.Client(base_url=server.url) as client:
+        for number, content_type in enumerate([*ACTIVE, *PASSIVE]):
+            if content_type is None or not content_type.strip():
+                headers = {}
+            else:
+                headers = {b"content-type": content_type.strip()}
+            url = f"/send/{number}"
+            assert client.post(url, content=b"x", headers=headers).status_code == 202
+            for location in ("updates", "long", "hears", "inline"):
+                answer = client.get(f"/{location}/{number}")
+                assert answer.status_code == 200
+                assert answer.headers[sniff] == "nosniff"
+                expected = None
+                if is_active(content_type) and location != "inline":
+                    expected = SANDBOX[1].decode()
+                assert answer.headers.get(policy) == expected, content_type
+        for method, url, status in [
+            ("PATCH", "/updates/0", 405),
+            ("GET", "/send/none", 404),
+            ("GET", "/long/none", 408),
+            ("POST", "/send/0", 413),
+        ]:
+            body = bytes(2_000_000) if method == "POST" else b""
+            refused = client.request(method, url, content=body)
+            assert refused.status_code == status
+            assert refused.headers[sniff] == "nosniff"

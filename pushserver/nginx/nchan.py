@@ -25,6 +25,19 @@ MANY_MESSAGES = 2_147_483_647
 #: Longer than any channel id, as nginx takes no path so long.
 MANY_CHARACTERS = 65536
 
+#: Browsers take the type of an answer as it is given.
+NOSNIFF = "add_header X-Content-Type-Options nosniff always;"
+
+#: A message that is opened at its URL runs no script in the site's origin.
+SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+
+#: The types of which no browser makes a document with scripts: one media type, in which
+#: nothing is said of HTML, XML or parts.
+PASSIVE = (
+    "~*^(?!multipart/|message/|[^;]*(html|xml|xsl|svg|xul|rdf|unknown))"
+    "[0-9a-z._+-]+/[0-9a-z._+-]+ *(;[^,]*)?$"
+)
+
 #: Seconds for which a request waits for Django to hear of it.
 PATIENCE = 5
 
@@ -107,6 +120,10 @@ class NchanConfiguration(Configuration):
                 'default "no-cache, no-transform, etag=$sent_http_etag";',
                 '"" no-cache;',
             )
+        out.line("")
+        out.comment("What a browser would run at its URL, it runs in no origin.")
+        with out.block("map $sent_http_content_type $push_policy"):
+            out.line(f'default "{SANDBOX}";', f'"{PASSIVE}" "";')
         out.line("")
         for name, store in conf.store.items():
             place = f"PUSH_SERVER['store'][{name!r}]"
@@ -204,7 +221,7 @@ class NchanConfiguration(Configuration):
             write_page_refusal(out, self.page_variable(location))
             self.write_methods("GET, POST, DELETE, OPTIONS")
             self.write_body_limit(location)
-            out.line("nchan_publisher http;")
+            out.line("nchan_publisher http;", NOSNIFF)
             self.write_channel(location)
             self.write_limits(location)
 
@@ -228,7 +245,9 @@ class NchanConfiguration(Configuration):
             "Nchan would never answer some methods, and refuse others as 403."
         )
         with self.out.block(f"if ($request_method !~ ^({pattern})$)"):
-            self.out.line(f'add_header Allow "{allowed}" always;', "return 405;")
+            self.out.line(
+                f'add_header Allow "{allowed}" always;', NOSNIFF, "return 405;"
+            )
 
     def write_channel(self, location: PublisherLocation | SubscriberLocation) -> None:
         group = re.sub(r"\W", "_", location.store, flags=re.ASCII)
@@ -305,6 +324,9 @@ class NchanConfiguration(Configuration):
         self.write_cross_origin(location)
         out.comment("A compressed answer would lose its Etag.")
         out.line("gzip off;", "add_header Cache-Control $push_cache_control;")
+        out.line(NOSNIFF)
+        if not location.inline:
+            out.line("add_header Content-Security-Policy $push_policy;")
 
     def write_cross_origin(self, location: SubscriberLocation) -> None:
         out = self.out

@@ -6,24 +6,30 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from math import inf
 from typing import ClassVar
-
-from channels.generic.http import AsyncHttpConsumer
 
 from pushserver.conf import Location
 from pushserver_channels.exceptions import (
     ClientDisconnected,
     InvalidChannelId,
-    MessageTooLarge,
     MethodNotAllowed,
     PushError,
     ServerStopping,
 )
 from pushserver_channels.hubs import hubs
-from pushserver_channels.protocol import Headers, build_retry_after, fold_headers
+from pushserver_channels.protocol import (
+    REMEMBERED,
+    Headers,
+    build_retry_after,
+    check_headers,
+    fold_headers,
+    read_headers,
+)
+from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.subscriptions import Hub
 from pushserver_channels.types import Message, Receive, Scope, Send
+
+from .bodies import BodyConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +41,10 @@ Handler = Callable[[], Awaitable[Answer | None]]
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.
 NO_CACHE = (b"cache-control", b"no-cache")
+CLOSE = (b"connection", b"close")
 
 
-def read_part(message: Message) -> tuple[bytes, bool]:
-    """Return a part of a body, and whether more follows."""
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnected
-    return message.get("body", b""), message.get("more_body", False)
-
-
-class PushConsumer(AsyncHttpConsumer):
+class PushConsumer(BodyConsumer):
     """Answers one request to a location.
 
     The stock consumer reads nothing while it handles a request, so that it never hears
@@ -56,7 +56,6 @@ class PushConsumer(AsyncHttpConsumer):
         channel_id: The channel id in the URL.
         fault: Why it cannot be one, None if it can.
         choose_headers: Returns the headers of every answer, given an ``Origin``.
-        headers: The request's, by name.
         common_headers: Those of every answer to it.
         responding: Whether an answer is on its way, after which there can be no other.
     """
@@ -65,7 +64,6 @@ class PushConsumer(AsyncHttpConsumer):
     channel_id: str
     fault: str | None
     choose_headers: ChooseHeaders
-    headers: dict[bytes, bytes]
     common_headers: Headers
 
     #: Only where a handler gives None. Returns the answer to a request that was held,
@@ -98,7 +96,7 @@ class PushConsumer(AsyncHttpConsumer):
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.headers = dict(scope["headers"])
+        self.headers = read_headers(scope["headers"])
         self.common_headers = self.choose_headers(self.headers.get(b"origin"))
         self.responding = False
 
@@ -108,9 +106,11 @@ class PushConsumer(AsyncHttpConsumer):
         It gives None when a request that was held is to :meth:`go_on`.
         """
         scope = self.scope
+        raw = scope["headers"]
         try:
-            if len(self.headers) != len(scope["headers"]):
-                self.headers = fold_headers(scope["headers"])
+            check_headers(self.headers, raw)
+            if len(self.headers) != len(raw):
+                self.headers = fold_headers(raw)
                 self.common_headers = self.choose_headers(self.headers.get(b"origin"))
             self.check_client()
             name = self.methods.get(scope["method"])
@@ -127,11 +127,12 @@ class PushConsumer(AsyncHttpConsumer):
         """Raise :class:`PushError` if the client may not ask here at all."""
 
     async def refuse(self, error: PushError) -> Answer:
-        """Raise an error, with the request's body read.
+        """Raise an error, with the request's body read unless that ends the connection.
 
-        Otherwise the body would be taken for the connection's next request.
+        The body may be what is wrong with the request, which is then told instead.
         """
-        await self.discard_body()
+        if not error.closes:
+            await self.discard_body()
         raise error
 
     async def fail(self, error: BaseException) -> None:
@@ -151,7 +152,10 @@ class PushConsumer(AsyncHttpConsumer):
         elif isinstance(error, Exception):
             scope = self.scope
             logger.error(
-                "Cannot answer %s %s", scope["method"], scope["path"], exc_info=error
+                "Cannot answer %s %s",
+                scope["method"],
+                scope["path"][:REMEMBERED],
+                exc_info=error,
             )
             if not self.responding:
                 await self.send_error(PushError("The server failed; its log says why."))
@@ -161,39 +165,6 @@ class PushConsumer(AsyncHttpConsumer):
     def find_hub(self) -> Hub:
         """Return the hub of the location's store."""
         return hubs.get(self.location.store, self.scope.get("server"))
-
-    async def read_body(self, max_size: int) -> bytes:
-        """Return the body, or raise :class:`MessageTooLarge` once it is sure to be.
-
-        Args:
-            max_size: Bytes, 0 for no limit.
-        """
-        limit = max_size or inf
-        declared = self.headers.get(b"content-length", b"0")
-        # (int() refuses thousands of digits, which are too many bytes in any case.)
-        if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
-            raise MessageTooLarge(max_size)
-        body, more = read_part(await self.receive())
-        if more:
-            parts, size = [body], len(body)
-            while more and size <= limit:
-                part, more = read_part(await self.receive())
-                parts.append(part)
-                size += len(part)
-            body = b"".join(parts)
-        if len(body) > limit:
-            raise MessageTooLarge(max_size)
-        return body
-
-    async def discard_body(self) -> None:
-        """Read the body to its end, keeping nothing."""
-        more = self.scope["method"] != "GET" or self.may_have_body()
-        while more:
-            _, more = read_part(await self.receive())
-
-    def may_have_body(self) -> bool:
-        """Return whether the headers speak of a body (RFC 9112, section 6)."""
-        return b"content-length" in self.headers or b"transfer-encoding" in self.headers
 
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> Answer:
         """Return an answer, which is sent now."""
@@ -210,13 +181,32 @@ class PushConsumer(AsyncHttpConsumer):
     async def send_error(self, error: PushError) -> None:
         """Answer with the status of an error and its sentence."""
         body = f"{error}\n".encode(errors="replace")
-        headers: Headers = [TEXT, (b"content-length", b"%d" % len(body)), NO_CACHE]
+        headers: Headers = [
+            TEXT,
+            (b"content-length", b"%d" % len(body)),
+            NO_CACHE,
+            NOSNIFF,
+        ]
         if isinstance(error, MethodNotAllowed):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
+        if error.closes and self.scope["http_version"].startswith("1"):
+            headers.append(CLOSE)  # (HTTP/2 has no such header.)
+        answer = self.respond(error.status, headers, body)
         with suppress(OSError):  # ASGI's word for a client that left.
-            await self.send_answer(self.respond(error.status, headers, body))
+            if error.closes and self.more_body:
+                await self.send_and_linger(answer)
+            else:
+                await self.send_answer(answer)
+
+    async def send_and_linger(self, answer: Answer) -> None:
+        """Send an answer, and end it a moment later, as the connection ends with it."""
+        start, body = answer
+        await self.base_send(start)
+        await self.base_send({**body, "more_body": True})
+        await self.linger()
+        await self.base_send({"type": body["type"], "body": b""})
 
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer."""

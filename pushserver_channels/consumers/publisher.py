@@ -109,6 +109,10 @@ class PublisherConsumer(PushConsumer):
         if fault is not None:
             raise ForbiddenPage(fault)
 
+    def max_ignored_body(self) -> int:
+        """Return as much as a message may have: who is refused shall be told why."""
+        return max(self.location.max_message_size, super().max_ignored_body())
+
     async def get(self) -> Answer:
         """Tell the channel info."""
         await self.discard_body()
@@ -124,9 +128,8 @@ class PublisherConsumer(PushConsumer):
         content_type = self.headers.get(b"content-type") or None
         try:
             check_content_type(content_type)
-        except BadRequest:
-            await self.discard_body()
-            raise
+        except BadRequest as error:
+            return await self.refuse(error)
         body = await self.read_body(self.location.max_message_size)
         delivered, info = await self.find_hub().publish(
             self.channel_id,

@@ -74,7 +74,9 @@ class SubscriberConsumer(PushConsumer):
         if message is None:
             return self.respond(otherwise, [NO_CACHE, *build_message_id(last_seen)])
         message_id, body, content_type, previous = message
-        headers = build_message_headers(message_id, content_type, len(body))
+        headers = build_message_headers(
+            message_id, content_type, len(body), self.location.inline
+        )
         if previous is not None and previous > last_seen:
             gap = message.gap_after(last_seen)
             if gap is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.types import Application, Receive, Scope, Send
 
 
@@ -50,6 +51,7 @@ async def _respond(
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
+        NOSNIFF,
         *headers,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})

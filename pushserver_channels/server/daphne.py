@@ -64,6 +64,9 @@ class Inbox:
         return self._messages.pop(0)
 
 
+#: With this an answer is the connection's last.
+CLOSE = (b"connection", b"close")
+
 #: Twisted would read a form in the body, and the Content-Type of each POST to find one,
 #: for nobody: applications read their bodies themselves. Older versions always do.
 REQUEST_OPTIONS = {"parsePOSTFormSubmission": False}
@@ -81,6 +84,8 @@ class Request(WebRequest):
         channel = None if self.finished else self.channel
         if channel is None:
             return  # The client has left.
+        if message.get("status", 200) >= 400 and CLOSE in message["headers"]:
+            channel.persistent = False  # Twisted asks the request's headers only.
         try:
             super().handle_reply(message)
             channel.flush()

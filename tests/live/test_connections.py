@@ -71,7 +71,7 @@ async def test_refused_requests_with_bodies(
 @pytest.mark.parametrize("size", [MAX_SIZE + 1, 5_000_000])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 async def test_too_large(port: int, channel_id: str, encoding: str, size: int) -> None:
-    """A body over max_message_size is 413, and spares the connection."""
+    """A body over max_message_size is 413, and no part of it is the next request."""
     body = b"x" * size
     path = f"/send-update/{channel_id}"
     async with await Wire.open(port) as wire:

@@ -444,7 +444,8 @@ def test_any_accept_chooses_a_known_type(accept: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [b"if-modified-since", b"if-none-match", b"content-type"]
+    "name",
+    [b"if-modified-since", b"if-none-match", b"content-type", b"content-length"],
 )
 @pytest.mark.parametrize("values", [(b"1", b"2"), (b"1", b"1"), (b"", b"")])
 def test_headers_given_twice(name: bytes, values: tuple[bytes, bytes]) -> None:

@@ -1,0 +1,153 @@
+"""A message that is opened at its URL, as a page in the site's own origin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.servers import ServerProcess, daphne
+
+from .stage import Visit, Visitor
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+#: Says in a cookie, for the site's own pages to see, that it ran.
+SCRIPT = "document.cookie = 'ran=yes; path=/'; document.title = 'ran';"
+HTML = f"<!doctype html><title>quiet</title><p>A page<script>{SCRIPT}</script>"
+XHTML = (
+    "<html xmlns='http://www.w3.org/1999/xhtml'><head><title>quiet</title></head>"
+    f"<body><script>{SCRIPT}</script></body></html>"
+)
+SVG = f"<svg xmlns='http://www.w3.org/2000/svg'><script>{SCRIPT}</script></svg>"
+XSLT = (
+    "<?xml version='1.0'?><?xml-stylesheet type='text/xsl' href='#s'?>"
+    "<!DOCTYPE a [<!ATTLIST xsl:stylesheet id ID #REQUIRED>]>"
+    "<a><xsl:stylesheet id='s' version='1.0'"
+    " xmlns:xsl='http://www.w3.org/1999/XSL/Transform'><xsl:template match='/'>"
+    f"<html><body><script>{SCRIPT}</script></body></html>"
+    "</xsl:template></xsl:stylesheet></a>"
+)
+
+#: What a browser runs as a page of its origin: the type and the body.
+RUNS = {
+    "html": ("text/html", HTML),
+    "odd": ("TEXT/HTML ;charset=utf-8", HTML),
+    "two": ("text/plain, text/html", HTML),
+    "xhtml": ("application/xhtml+xml", XHTML),
+    "xml": ("text/xml", XHTML),
+    "xml2": ("application/xml; charset=utf-8", XHTML),
+    "xslt": ("text/xsl", XSLT),
+    "svg": ("image/svg+xml", SVG),
+}
+#: What it shows as text, if it has not to guess.
+SHOWS = {
+    "none": (None, HTML),
+    "any": ("*/*", HTML),
+    "nonsense": ("nonsense", HTML),
+    "text": ("text/plain", HTML),
+    "json": ("application/json", HTML),
+}
+#: What it saves.
+SAVES = {
+    "unknown": ("unknown/unknown", HTML),
+    "unknown2": ("application/unknown", HTML),
+    "other": ("application/x-other+xml", XHTML),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server whose messages are pages of its origin: sandboxed, and let to run."""
+    subscriber = {"type": "subscriber", "create_on_get": True}
+    with daphne(
+        {
+            "locations": [
+                {"type": "publisher", "prefix": "/send-update/"},
+                {**subscriber, "prefix": "/updates/"},
+                {**subscriber, "prefix": "/interval/", "polling": "interval"},
+                {**subscriber, "prefix": "/inline/", "inline": True},
+            ]
+        }
+    ) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def messages(server: ServerProcess) -> dict[str, tuple[str | None, str]]:
+    """All messages, each in a channel of its name."""
+    messages = {**RUNS, **SHOWS, **SAVES}
+    with httpx.Client(base_url=f"{server.url}/send-update/") as client:
+        for name, (content_type, body) in messages.items():
+            headers = {} if content_type is None else {"Content-Type": content_type}
+            answer = client.post(name, content=body.encode(), headers=headers)
+            assert answer.status_code == 202
+    return messages
+
+
+async def has_run(page: Visit) -> bool:
+    """Return whether something ran with the rights of the site, and forget it."""
+    cookies = await page.page.context.cookies()
+    await page.page.context.clear_cookies()
+    return bool(cookies)
+
+
+@pytest.mark.parametrize("location", ["updates", "interval", "inline"])
+async def test_opened(
+    server: ServerProcess,
+    messages: dict[str, tuple[str | None, str]],
+    visit: Visitor,
+    location: str,
+) -> None:
+    """A message opened at its URL runs no script, unless the location lets it."""
+    from playwright.async_api import Error
+
+    page = await visit(f"{server.url}/hello")
+    ran, shown, saved = set(), set(), set()
+    for name in messages:
+        try:
+            await page.page.goto(f"{server.url}/{location}/{name}")
+        except Error as error:
+            assert "Download is starting" in str(error)
+            saved.add(name)
+        else:
+            if await page.run("document.contentType") in (
+                "text/plain",
+                "application/json",
+            ):
+                shown.add(name)
+        if await has_run(page):
+            ran.add(name)
+    assert ran == (set(RUNS) if location == "inline" else set())
+    assert shown == set(SHOWS)
+    assert saved == set(SAVES)
+
+
+@pytest.mark.parametrize("location", ["updates", "inline"])
+@pytest.mark.parametrize("tag", ["iframe src", "embed src", "object data"])
+@pytest.mark.usefixtures("messages")
+async def test_embedded(
+    server: ServerProcess, visit: Visitor, location: str, tag: str
+) -> None:
+    """A message in a frame of the site's own page runs no script there either."""
+    page = await visit(f"{server.url}/hello")
+    await page.run(
+        """([name, url]) => new Promise((resolve) => {
+            const [tag, attribute] = name.split(" ");
+            const frame = document.createElement(tag);
+            frame.onload = resolve;
+            frame.setAttribute(attribute, url);
+            document.body.append(frame);
+        })""",
+        [tag, f"/{location}/html"],
+    )
+    assert await has_run(page) == (location == "inline")
+
+
+@pytest.mark.usefixtures("messages")
+async def test_fetched(server: ServerProcess, visit: Visitor) -> None:
+    """A page of the site that fetches a message gets it whatever its type is."""
+    page = await visit(f"{server.url}/hello")
+    text = "fetch('/updates/html').then((answer) => answer.text())"
+    assert await page.run(text) == HTML

@@ -1,0 +1,228 @@
+"""What one client may send, on each server that a site may run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.servers import environment, granian, uvicorn
+from tests.servers import LOCATIONS, ServerProcess, daphne
+
+from .wire import Wire, chunked, publish, request, subscribers
+
+CONF: dict[str, Any] = {"locations": LOCATIONS}
+
+H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEA")
+
+
+def runpushserver(conf: dict[str, Any]) -> ServerProcess:
+    return ServerProcess(
+        *(sys.executable, "-m", "django", "runpushserver", "127.0.0.1:{port}"),
+        env=environment(conf),
+    )
+
+
+SERVERS: dict[str, Callable[[], ServerProcess]] = {
+    "daphne": lambda: daphne(CONF),
+    "runpushserver": lambda: runpushserver(CONF),
+    "h11": lambda: uvicorn(CONF, "--http", "h11"),
+    "httptools": lambda: uvicorn(CONF, "--http", "httptools"),
+    "granian": lambda: granian(CONF),
+}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def server(kind: str) -> Iterator[ServerProcess]:
+    with SERVERS[kind]() as process:
+        yield process
+
+
+async def has_ended(wire: Wire, kind: str) -> bool:
+    """Return whether an answer that says so has ended the connection.
+
+    Daphne as it comes looks at the request only; it reads each body before.
+    """
+    if kind == "daphne":
+        return (await wire.ask("GET", "/send-update/none")).status == 404
+    return await wire.rest() == b""
+
+
+@pytest.mark.parametrize("path", ["send-update", "updates", "interval"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_many_headers(
+    port: int, kind: str, channel_id: str, path: str, method: str
+) -> None:
+    """Too many header lines are 431, with a sentence, on every server."""
+    lines = [f"X-{number}: a" for number in range(250)]
+    async with await Wire.open(port) as wire:
+        answer = await wire.ask(method, f"/{path}/{channel_id}", *lines)
+        assert answer.status == 431
+        if answer.body or kind != "granian":  # It has a limit of its own.
+            assert answer.body.startswith(b"A request has at most 200 header lines")
+            assert answer["x-content-type-options"] == "nosniff"
+            assert answer["connection"] == "close"
+            assert await has_ended(wire, kind)
+    assert await subscribers(port, channel_id) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"Cookie: " + b"a=b; " * 200_000],
+        [b"Cookie: a=b"] * 100_000,
+        [b"Accept: " + b"a/b, " * 200_000],
+        [b"If-None-Match: " + b"1" * 1_000_000],
+        [b"X-%d: a" % number for number in range(100_000)],
+    ],
+    ids=["cookie", "cookies", "accept", "tag", "names"],
+)
+async def test_megabytes_of_headers(
+    port: int, channel_id: str, lines: list[bytes]
+) -> None:
+    """Megabytes of headers are refused, and hold nobody up."""
+    async with await Wire.open(port) as wire:
+        await wire.send(request("GET", f"/updates/{channel_id}", *lines))
+        said = await wire.some()
+    assert not said or said[9:12] in (b"400", b"431")
+    assert await publish(port, channel_id) == 202
+
+
+async def test_big_cookies(port: int, channel_id: str) -> None:
+    """A browser's cookies are no reason to refuse it."""
+    async with await Wire.open(port) as wire:
+        cookies = "Cookie: " + "; ".join(f"name{n}=" + "a" * 1000 for n in range(14))
+        answer = await wire.ask("GET", f"/interval/{channel_id}", cookies)
+        assert answer.status == 304
+
+
+@pytest.mark.parametrize("location", ["send-update", "updates", "interval"])
+@pytest.mark.parametrize("encoding", ["length", "chunks"])
+async def test_long_bodies_that_nobody_wants(
+    port: int, kind: str, channel_id: str, location: str, encoding: str
+) -> None:
+    """A client that sends 5 MB for nothing is told so, and its connection ends."""
+    path, body = f"/{location}/{channel_id}", b"x" * 5_000_000
+    async with await Wire.open(port) as wire:
+        if encoding == "length":
+            await wire.send(request("GET", path, body=body))
+        else:
+            await wire.send(request("GET", path, "Transfer-Encoding: chunked"))
+            await wire.send(chunked(*[body[:65536]] * 77))
+        answer = await wire.answer()
+        assert answer.status == 413
+        assert answer["connection"] == "close"
+        assert await has_ended(wire, kind)
+    assert await subscribers(port, channel_id) is None
+
+
+async def test_messages_that_are_too_long(
+    port: int, kind: str, channel_id: str
+) -> None:
+    """A publisher that sends 5 MB and only then reads finds the reason."""
+    async with await Wire.open(port) as wire:
+        body = b"x" * 5_000_000
+        answer = await wire.ask("POST", f"/send-update/{channel_id}", body=body)
+        assert answer.status == 413
+        assert answer.body == b"A message has at most 1048576 bytes here.\n"
+        assert answer["connection"] == "close"
+        assert await has_ended(wire, kind)
+
+
+@pytest.mark.parametrize("location", ["updates", "interval"])
+async def test_bodies_without_end(
+    port: int, kind: str, channel_id: str, location: str
+) -> None:
+    """A body without end is not read for ever, where the server hands it on."""
+    if kind in ("daphne", "runpushserver"):
+        return  # They read it before we are asked.
+    async with await Wire.open(port) as wire:
+        await wire.send(
+            request("GET", f"/{location}/{channel_id}", "Transfer-Encoding: chunked")
+        )
+        answering = asyncio.create_task(wire.answer())
+        while not answering.done():
+            await wire.send(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        answer = await answering
+        assert answer.status == 413
+        assert answer.body.endswith(b"nothing has at most 1048576 bytes here.\n")
+        assert await has_ended(wire, kind)
+
+
+@pytest.mark.parametrize("upgrade", [H2C, ("Connection: Upgrade", "Upgrade: TLS/1.0")])
+@pytest.mark.parametrize("encoding", ["length", "chunks"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_upgrades(
+    port: int,
+    kind: str,
+    channel_id: str,
+    upgrade: tuple[str, ...],
+    encoding: str,
+    at_once: bool,
+) -> None:
+    """A message with an Upgrade is published whole or not at all."""
+    path = f"/send-update/{channel_id}"
+    # Where the server takes the body for the next request, it has to be none.
+    body = request("PUT", f"{path}-trap")
+    if encoding == "length":
+        head = request("POST", path, *upgrade, f"Content-Length: {len(body)}")
+        sent = body
+    else:
+        head = request("POST", path, *upgrade, "Transfer-Encoding: chunked")
+        sent = chunked(body)
+    async with await Wire.open(port) as wire:
+        if at_once:
+            await wire.send(head + sent)
+        else:
+            await wire.send(head)
+            await wire.send(sent)
+        answer = await wire.answer()
+        if kind == "httptools":
+            assert answer.status == 400
+            assert b"header Upgrade" in answer.body
+            assert await has_ended(wire, kind)
+        else:
+            assert answer.status == 202
+            assert (await wire.ask("GET", f"/updates/{channel_id}")).body == body
+    assert await subscribers(port, f"{channel_id}-trap") is None
+    assert (await subscribers(port, channel_id) is None) == (kind == "httptools")
+
+
+@pytest.mark.parametrize("encoding", ["length", "chunks"])
+@pytest.mark.parametrize("end", ["half", "close", "reset"])
+async def test_bodies_that_break_off(
+    port: int, channel_id: str, encoding: str, end: str
+) -> None:
+    """Less body than was promised publishes nothing; who still listens is told so."""
+    how, body = {
+        "length": ("Content-Length: 10", b"news"),
+        "chunks": ("Transfer-Encoding: chunked", b"4\r\nnews\r\n"),
+    }[encoding]
+    async with await Wire.open(port) as wire:
+        await wire.send(request("POST", f"/send-update/{channel_id}", how) + body)
+        if end == "half":
+            wire.end_sending()
+            said = await wire.rest()
+            assert not said or said.startswith(b"HTTP/1.1 400 ")
+        elif end == "reset":
+            wire.reset()
+    assert await subscribers(port, channel_id) is None
+
+
+@pytest.mark.parametrize("length", ["1e3", "+4", "-4", "4, 5", "four", "", "0x4"])
+async def test_unreadable_lengths(port: int, channel_id: str, length: str) -> None:
+    """A Content-Length that is no number publishes nothing."""
+    head = request("POST", f"/send-update/{channel_id}", f"Content-Length: {length}")
+    async with await Wire.open(port) as wire:
+        await wire.send(head + b"news")
+        assert (await wire.answer()).status == 400
+    assert await subscribers(port, channel_id) is None

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushserver_channels.messages import MessageId
+from pushserver_channels.protocol import build_message_headers
+from pushserver_channels.sandbox import NOSNIFF, SANDBOX, is_active
+
+ACTIVE = [
+    None,
+    b"",
+    b"text/html",
+    b"TEXT/Html",
+    b"text/html; charset=utf-8",
+    b"text/html ;charset=utf-8",
+    b"  text/html",
+    b"text/html  ",
+    b"text/html\t",
+    b"text/html;a=b;c",
+    b"text/html, text/plain",
+    b"text/plain, text/html",
+    b"text/plain; charset=utf-8, text/html",
+    b"text/plain,text/html",
+    b"text / html",
+    b"text/ html",
+    b"text",
+    b"/",
+    b"html",
+    b"text/plain text/html",
+    b"text/\xa0html",
+    b"text/plain\xff",
+    b"application/xhtml+xml",
+    b"application/xml",
+    b"text/xml",
+    b"text/xsl",
+    b"application/xslt+xml",
+    b"image/svg+xml",
+    b"Image/SVG+XML; charset=utf-8",
+    b"image/svg",
+    b"application/rss+xml",
+    b"application/atom+xml;type=feed",
+    b"application/mathml+xml",
+    b"application/rdf+xml",
+    b"text/rdf",
+    b"application/vnd.mozilla.xul+xml",
+    b"application/vnd.wap.xhtml+xml",
+    b"application/x-foo+xml",
+    b"multipart/x-mixed-replace; boundary=a",
+    b"multipart/related",
+    b"message/rfc822",
+    b"unknown/unknown",
+    b"application/unknown",
+    b"*/*",
+]
+PASSIVE = [
+    b"text/plain",
+    b"text/plain; charset=utf-8",
+    b"text/plain;charset=html",
+    b"application/json",
+    b"application/problem+json; charset=utf-8",
+    b"text/javascript",
+    b"text/css",
+    b"text/csv",
+    b"application/octet-stream",
+    b"application/pdf",
+    b"image/png",
+    b"audio/ogg; codecs=opus",
+    b"x/y",
+]
+
+
+@pytest.mark.parametrize("content_type", ACTIVE)
+def test_active_types(content_type: bytes | None) -> None:
+    """What a browser may run is sandboxed, unless the location lets it run."""
+    assert is_active(content_type)
+    headers = build_message_headers(MessageId(1, 2), content_type, 3)
+    assert SANDBOX in headers
+    assert NOSNIFF in headers
+    inline = build_message_headers(MessageId(1, 2), content_type, 3, True)
+    assert inline == [each for each in headers if each != SANDBOX]
+
+
+@pytest.mark.parametrize("content_type", PASSIVE)
+def test_passive_types(content_type: bytes) -> None:
+    """What no browser runs goes out without a policy, but is not guessed at."""
+    headers = build_message_headers(MessageId(1, 2), content_type, 3)
+    assert SANDBOX not in headers
+    assert NOSNIFF in headers
+
+
+@given(st.binary(max_size=40), st.sampled_from([b"text/html", b"image/svg+xml"]))
+def test_around_an_active_type(around: bytes, content_type: bytes) -> None:
+    """Nothing before a type, and nothing after it but parameters, hides it."""
+    assert is_active(content_type + around)
+    if b";" not in around:
+        assert is_active(around + content_type)
