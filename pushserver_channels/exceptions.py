@@ -5,6 +5,7 @@ PushError
 │   ├── InvalidChannelId
 │   └── InvalidMessageId
 ├── Forbidden               403
+│   └── UnixSocketForbidden
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
 ├── Conflict                409
@@ -63,6 +64,16 @@ class Forbidden(PushError):
 
     def __str__(self) -> str:
         return "Publishing is not allowed from this address."
+
+
+class UnixSocketForbidden(Forbidden):
+    """The client came by a unix socket, which the location does not allow."""
+
+    def __str__(self) -> str:
+        return (
+            "Publishing is not allowed over this unix socket; 'unix' in the location's"
+            " allow_from allows it to everybody who may open the socket."
+        )
 
 
 class ChannelNotFound(PushError):

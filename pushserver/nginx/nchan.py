@@ -7,7 +7,7 @@ from math import ceil
 
 from django.conf import settings
 
-from pushserver.addresses import contains, known_networks
+from pushserver.addresses import HOP_HEADERS, contains, known_networks
 from pushserver.conf import (
     PublisherLocation,
     StoreSettings,
@@ -410,10 +410,7 @@ class NchanConfiguration(Configuration):
                 'proxy_set_header Daphne-Root-Path "";',
             )
             out.comment("nginx asks, from its own address; the view refuses others.")
-            out.line(
-                'proxy_set_header X-Forwarded-For "";',
-                'proxy_set_header X-Real-IP "";',
-            )
+            out.line(*(f'proxy_set_header {name} "";' for name in HOP_HEADERS))
             out.line(
                 f"proxy_connect_timeout {PATIENCE}s;",
                 f"proxy_read_timeout {PATIENCE}s;",

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache, partial
 
-from pushserver.addresses import is_inside
+from pushserver.addresses import (
+    HOP_HEADERS,
+    comes_by_unix_socket,
+    is_inside,
+    read_hops,
+)
 from pushserver.conf import PublisherLocation
-from pushserver_channels.exceptions import BadRequest, Forbidden
+from pushserver_channels.exceptions import (
+    BadRequest,
+    Forbidden,
+    UnixSocketForbidden,
+)
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     REMEMBERED,
@@ -18,10 +27,11 @@ from pushserver_channels.protocol import (
 
 from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
 
-#: In these proxies tell for whom they ask.
-_HOPS = {b"x-forwarded-for", b"x-real-ip"}
+_HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
 
-IsInside = Callable[[str | None, str], bool]
+#: Is given the address of a client, the addresses that proxies told, and whether the
+#: client came by a unix socket that is allowed.
+IsInside = Callable[..., bool]
 
 
 def remember_who_is_inside(location: PublisherLocation) -> IsInside | None:
@@ -35,8 +45,9 @@ def remember_who_is_inside(location: PublisherLocation) -> IsInside | None:
     find = partial(is_inside, location.allow_from)
     remember = lru_cache(maxsize=128)(find)
 
-    def look_up(client: str | None, hops: str) -> bool:
-        return (remember if len(hops) <= REMEMBERED else find)(client, hops)
+    def look_up(client: str | None, hops: str, unix: bool = False) -> bool:
+        look = remember if len(hops) <= REMEMBERED else find
+        return look(client, hops, unix=unix)
 
     return look_up
 
@@ -79,15 +90,28 @@ class PublisherConsumer(PushConsumer):
 
     def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
-        if self.is_inside is None:
+        allowed = self.location.allow_from
+        if allowed is None or self.is_inside is None:
             return
-        client = self.scope.get("client") or (None, 0)
+        client = self.scope.get("client")
+        address = client[0] if client else None
+        unix = not address and comes_by_unix_socket(client, self.scope.get("server"))
+        if unix and not allowed.unix:
+            raise UnixSocketForbidden
         hops = ""
-        if not _HOPS.isdisjoint(self.headers):
-            told = [self.headers.get(name) for name in _HOPS]
-            hops = b",".join(filter(None, told)).decode("latin-1")
-        if not self.is_inside(client[0], hops):
+        if not _HOP_HEADERS.keys().isdisjoint(self.headers):
+            hops = self.read_hops()
+        if not self.is_inside(address, hops, unix):
             raise Forbidden
+
+    def read_hops(self) -> str:
+        """Return the addresses that proxies told, with commas between them."""
+        told = {
+            name: self.headers[key].decode("latin-1")
+            for key, name in _HOP_HEADERS.items()
+            if key in self.headers
+        }
+        return read_hops(told.get)
 
     async def get(self) -> Answer:
         """Tell the channel info."""
