@@ -79,8 +79,17 @@ def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
     if not proxied:
         return
     for index, location in enumerate(conf.locations):
-        if not isinstance(location, PublisherLocation) or not location.allow_from:
+        if not isinstance(location, PublisherLocation) or location.allow_from is None:
             continue
+        if location.allow_from.unix:
+            yield Warning(
+                f"PUSH_SERVER['locations'][{index}] lets clients of unix sockets"
+                " publish, and the site is behind a proxy: if it comes by a socket, so"
+                " do everybody's requests.",
+                "Keep the proxy from passing on the publisher location, or have it send"
+                " X-Forwarded-For, whose addresses must then be allowed too.",
+                id="pushserver.W002",
+            )
         if any(
             network.overlaps(own)
             for network in location.allow_from

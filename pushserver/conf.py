@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from .addresses import Network
+from .addresses import AllowedClients
 from .readers import (
     InvalidSetting,
     address,
@@ -181,14 +181,15 @@ class PublisherLocation(Location):
         create_on_post: Whether a POST creates a channel that does not exist.
         store_messages: Whether messages are kept for who asks later.
         max_message_size: Bytes; a longer body is refused. 0 for no limit.
-        allow_from: The networks that may publish, None for any address.
+        allow_from: The networks that may publish, and whether clients of unix sockets
+            may; None for any address.
         allow_origin: Origins of other sites whose pages may publish, or ``('*',)``.
     """
 
     create_on_post: bool = setting(flag, default=True)
     store_messages: bool = setting(flag, default=True)
     max_message_size: int = setting(count, default=1_048_576)
-    allow_from: tuple[Network, ...] | None = setting(
+    allow_from: AllowedClients | None = setting(
         addresses, default_factory=internal_addresses
     )
     allow_origin: tuple[str, ...] = setting(origins, default=())

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from .addresses import LOOPBACK, Network, known_networks, parse_networks
+from .addresses import LOOPBACK, AllowedClients, known_networks, parse_allowed
 from .origins import normalize_origin
 
 Section = TypeVar("Section")
@@ -200,7 +200,7 @@ def origins(place: str, value: object) -> tuple[str, ...]:
     return tuple(normalize_origin(str(origin)) for origin in origins)
 
 
-def addresses(place: str, value: object) -> tuple[Network, ...] | None:
+def addresses(place: str, value: object) -> AllowedClients | None:
     if value == "any":
         return None
     addresses = [value] if isinstance(value, str) else value
@@ -209,17 +209,18 @@ def addresses(place: str, value: object) -> tuple[Network, ...] | None:
             place, f"is {value!r}", "It must be a list of addresses, or 'any'."
         )
     try:
-        return parse_networks(addresses)
+        return parse_allowed(addresses)
     except ValueError as error:
         raise InvalidSetting(
             place,
             f"holds something that is no address: {error}",
-            "Write addresses ('10.0.0.1', '::1'), networks ('10.0.0.0/8') or 'any'.",
+            "Write addresses ('10.0.0.1', '::1'), networks ('10.0.0.0/8'), 'unix' for"
+            " who may open a unix socket, or 'any'.",
         ) from error
 
 
-def internal_addresses() -> tuple[Network, ...]:
-    return known_networks(settings.INTERNAL_IPS) or LOOPBACK
+def internal_addresses() -> AllowedClients:
+    return AllowedClients(known_networks(settings.INTERNAL_IPS) or LOOPBACK)
 
 
 def path(place: str, value: object) -> str:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.views.decorators.csrf import csrf_exempt
 
 from . import signals
-from .addresses import is_inside, known_networks
+from .addresses import is_inside, known_networks, read_hops
 from .origins import find_page_fault
 
 logger = logging.getLogger(__name__)
@@ -18,9 +18,6 @@ logger = logging.getLogger(__name__)
 #: The key in an ASGI scope that marks a request as made by the push server itself.
 #: No header becomes a key of the scope, so no client can forge it.
 INTERNAL_REQUEST = "pushserver.internal"
-
-#: In these proxies tell for whom they ask.
-_HOPS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP")
 
 
 @csrf_exempt
@@ -75,7 +72,7 @@ def _is_internal(request: HttpRequest) -> bool:
     return is_inside(
         known_networks(settings.INTERNAL_IPS),
         request.META.get("REMOTE_ADDR"),
-        ",".join(filter(None, map(request.META.get, _HOPS))),
+        read_hops(request.headers.get),
     )
 
 

@@ -9,7 +9,8 @@ PushError
 │   └── IncompleteBody
 │       └── LostBody
 ├── Forbidden               403
-│   └── ForbiddenPage
+│   ├── ForbiddenPage
+│   └── UnixSocketForbidden
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
 ├── RequestTimeout          408
@@ -138,6 +139,16 @@ class ForbiddenPage(Forbidden):
 
     def __str__(self) -> str:
         return self.fault
+
+
+class UnixSocketForbidden(Forbidden):
+    """The client came by a unix socket, which the location does not allow."""
+
+    def __str__(self) -> str:
+        return (
+            "Publishing is not allowed over this unix socket; 'unix' in the location's"
+            " allow_from allows it to everybody who may open the socket."
+        )
 
 
 class ChannelNotFound(PushError):

@@ -113,9 +113,13 @@ class ServerProcess:
         def is_up() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"{self.command} ended:\n{self.log()}")
-            return listens(self.port, self.host)
+            return self.listens()
 
         wait_until(is_up)
+
+    def listens(self) -> bool:
+        """Return whether it accepts connections."""
+        return listens(self.port, self.host)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Send a signal, wait for the end and return the exit status."""

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pushserver.addresses import (
+    HOP_HEADERS,
     LOOPBACK,
+    MAX_LENGTH,
+    comes_by_unix_socket,
     contains,
     is_inside,
     known_networks,
+    parse_allowed,
     parse_networks,
+    read_hops,
 )
 
 
@@ -90,7 +97,32 @@ def test_loopback_is_both_families() -> None:
         (None, "127.0.0.1", False),
         ("127.0.0.1", "unknown", False),
         ("127.0.0.1", "127.0.0.1,", False),
-        ("127.0.0.1", "127.0.0.1:4711", False),
+        ("127.0.0.1", "127.0.0.1:4711", True),
+        ("127.0.0.1", "127.0.0.1:_port", True),
+        ("127.0.0.1", "203.0.113.9:4711", False),
+        ("127.0.0.1", "[::1]", True),
+        ("127.0.0.1", "[::1]:443", True),
+        ("127.0.0.1", "[::1%lo]:443", True),
+        ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("127.0.0.1", "[::ffff:127.0.0.1]:80", True),
+        ("127.0.0.1", "[2001:db8::1]:443", False),
+        ("127.0.0.1", "[127.0.0.1]:80", False),
+        ("127.0.0.1", "[::1", False),
+        ("127.0.0.1", "::1]", False),
+        ("127.0.0.1", "[::1]443", False),
+        ("127.0.0.1", "[::1]:port", False),
+        ("127.0.0.1", "127.0.0.1:", False),
+        ("127.0.0.1", "127.0.0.1:\u0661", False),
+        ("127.0.0.1", "127.0.0.1:4711:4711", False),
+        ("127.0.0.1", ":4711", False),
+        ("127.0.0.1", "_hidden", False),
+        ("127.0.0.1", "unix", False),
+        ("127.0.0.1", "127.0.0.1,,127.0.0.1", False),
+        ("127.0.0.1", ",".join(["127.0.0.1"] * 100), True),
+        ("127.0.0.1", ",".join(["127.0.0.1"] * 101), False),
+        ("127.0.0.1:80", None, False),
+        ("[::1]", None, False),
+        ("unix", None, False),
     ],
 )
 def test_each_hop_of_a_forwarded_request_has_to_be_inside(
@@ -98,6 +130,119 @@ def test_each_hop_of_a_forwarded_request_has_to_be_inside(
 ) -> None:
     """X-Forwarded-For takes rights away and never gives any."""
     assert is_inside(LOOPBACK, client, forwarded_for) is inside
+
+
+@pytest.mark.parametrize(
+    ("header", "hops"),
+    [
+        ("for=192.0.2.60", "192.0.2.60"),
+        ("For=192.0.2.60", "192.0.2.60"),
+        ("FOR=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
+        ("proto=https; host=example.com ; for=192.0.2.60", "192.0.2.60"),
+        ('for="[2001:db8::1]:4711"', "[2001:db8::1]:4711"),
+        ("for=[2001:db8::1]:4711", "[2001:db8::1]:4711"),
+        ('for="192.0.2.60:47011"', "192.0.2.60:47011"),
+        (r'for="\1\92.0.2.60"', "192.0.2.60"),
+        (r'host="a\";for=::1,\\";for=192.0.2.60', "192.0.2.60"),
+        ('for=192.0.2.43, for="[fd00::1]"', "192.0.2.43,[fd00::1]"),
+        ("for=192.0.2.43,for=198.51.100.17;by=x", "192.0.2.43,198.51.100.17"),
+        ("for=192.0.2.43;", "192.0.2.43"),
+        ("\tfor = 192.0.2.43 ", "192.0.2.43"),
+        ("for=unknown", "unknown"),
+        ("for=_hidden", "_hidden"),
+        ('for="_SEVKISEK"', "_SEVKISEK"),
+        # Elements that name nobody, or nobody who could be told.
+        ("proto=https", "unknown"),
+        ("for=192.0.2.43, proto=https", "unknown"),
+        ("for=192.0.2.43,", "unknown"),
+        (",for=192.0.2.43", "unknown"),
+        (",", "unknown"),
+        (";", "unknown"),
+        ("=", "unknown"),
+        ("for", "unknown"),
+        ("for=", "unknown"),
+        ("192.0.2.43", "unknown"),
+        ("for=192.0.2.43;for=::1", "unknown"),
+        ("for=192.0.2.43=1", "unknown"),
+        ("for 192.0.2.43", "unknown"),
+        ("for=192.0.2.43 198.51.100.17", "unknown"),
+        ('for="192.0.2.43', "unknown"),
+        ('for="192.0.2.43\\', "unknown"),
+        ('for="192.0.2.43,192.0.2.43"', "unknown"),
+        ('for=192.0.2.43"', "unknown"),
+        ("for=192.0.2.43\r\n", "unknown"),
+    ],
+)
+def test_forwarded_is_read(header: str, hops: str) -> None:
+    """Each element of the header of RFC 7239 names one client, or none is known."""
+    assert read_hops({"Forwarded": header}.get) == hops
+
+
+def test_all_headers_of_proxies_count() -> None:
+    """Whichever header names an address, it is a hop, and all of them are."""
+    for name in HOP_HEADERS:
+        assert read_hops({name: "192.0.2.1" if name != "Forwarded" else "x"}.get)
+    told = {
+        "X-Forwarded-For": "192.0.2.1, 192.0.2.2",
+        "Forwarded": "for=192.0.2.3",
+        "CF-Connecting-IP": "192.0.2.4",
+        "X-Real-IP": "",
+        "Via": "192.0.2.5",
+    }
+    assert read_hops(told.get) == "192.0.2.1, 192.0.2.2,192.0.2.3,192.0.2.4"
+    assert read_hops({}.get) == ""
+
+
+@pytest.mark.parametrize(
+    "part", [" ", "\t", '"', "\\", '"\\', ",", ";", "=", "for=1,", "a", '""', 'a="']
+)
+@pytest.mark.parametrize("start", ["", "for=", 'for="', "for=::1,"])
+def test_hostile_values_of_forwarded_are_read_in_linear_time(
+    start: str, part: str
+) -> None:
+    """No value makes a reader go back and forth, which would take hours then."""
+    header = start + part * (MAX_LENGTH // len(part) - len(start))
+    assert not is_inside(LOOPBACK, "127.0.0.1", read_hops({"Forwarded": header}.get))
+    header *= 100
+    assert not is_inside(LOOPBACK, "127.0.0.1", read_hops({"Forwarded": header}.get))
+    assert not is_inside(LOOPBACK, "127.0.0.1", header)
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "is_unix"),
+    [
+        (None, None, True),  # Daphne
+        (None, ("/run/site.sock", None), True),  # uvicorn
+        (("", "0"), ("/run/site.sock", "0"), True),  # granian
+        (("", 0), ("/run/site.sock", 0), True),
+        (["127.0.0.1", 4711], ["127.0.0.1", 8000], False),
+        (("127.0.0.1", "4711"), ("127.0.0.1", "8000"), False),
+        # A connection that has been reset, of which uvicorn does not know the client.
+        (None, ("127.0.0.1", 8000), False),
+        (("", 0), ("127.0.0.1", 8000), False),
+        # A server that takes the client's address from a header.
+        (("unix", 0), ("127.0.0.1", 8000), False),
+        (("203.0.113.9", 0), ("/run/site.sock", None), False),
+        (["", 0], None, False),
+        (["203.0.113.9", 0], None, False),
+    ],
+)
+def test_a_tcp_client_is_not_taken_for_one_of_a_unix_socket(
+    client: Any, server: Any, is_unix: bool
+) -> None:
+    """Servers tell nothing of the client of a unix socket, and no port of their own."""
+    assert comes_by_unix_socket(client, server) is is_unix
+
+
+def test_the_word_unix_stands_among_addresses() -> None:
+    """It allows clients of unix sockets, beside networks or alone."""
+    allowed = parse_allowed(["127.0.0.1", "unix"])
+    assert allowed == parse_networks(["127.0.0.1"])
+    assert allowed.unix
+    assert parse_allowed(["unix"]) == ()
+    assert not parse_allowed(["127.0.0.1"]).unix
+    with pytest.raises(ValueError, match="does not appear to be"):
+        parse_allowed(["Unix"])
 
 
 def test_networks_given_once_are_asked_for_each_hop() -> None:

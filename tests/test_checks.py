@@ -162,6 +162,7 @@ def test_publishing_open_to_a_proxy_is_a_warning(
         (["::1"], True),
         (["0.0.0.0/0"], True),
         (["10.0.0.1", "127.0.0.0/8"], True),
+        (["10.0.0.1", "unix"], True),
         (["10.0.0.1"], False),
         ([], False),
         ("any", False),

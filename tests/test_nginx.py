@@ -194,6 +194,7 @@ def test_settings_of_a_subscriber(
         ({"allow_from": ["10.0.0.1"]}, ["allow 10.0.0.1;", "deny all;"]),
         ({"allow_from": ["::1"]}, ["allow ::1;", "deny all;"]),
         ({"allow_from": []}, ["deny all;"]),
+        ({"allow_from": ["::1", "unix"]}, ["allow ::1;", "allow unix:;", "deny all;"]),
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
@@ -394,6 +395,18 @@ def test_publishers_that_daphne_would_refuse(allow_from: Any, warns: bool) -> No
     locations = [{**PUBLISHER, "allow_from": allow_from}]
     _, warnings = write(ProxyConfiguration, locations=locations)
     assert any("does not hold 127.0.0.1" in each for each in warnings) == warns
+
+
+@pytest.mark.parametrize(
+    ("allow_from", "warns"),
+    [(["10.0.0.1"], True), (["10.0.0.1", "unix"], False), ("any", False)],
+)
+def test_daphne_behind_nginx_on_a_unix_socket(allow_from: Any, warns: bool) -> None:
+    """nginx comes by the socket then, which has to be allowed."""
+    location = {**PUBLISHER, "allow_from": allow_from}
+    options = Options(django="unix:/run/site.sock")
+    _, warnings = write(ProxyConfiguration, options, locations=[location])
+    assert any("does not hold 'unix'" in each for each in warnings) == warns
 
 
 def test_the_server_is_named_after_the_subscribers_host() -> None:

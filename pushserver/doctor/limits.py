@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from time import time
 
-from pushserver.addresses import contains
+from pushserver.addresses import HOP_HEADERS, contains
 from pushserver.publishers import PublishError
 
 from .findings import Failure, NotTried
@@ -81,8 +81,8 @@ def check_publishing(way: Way) -> str:
     networks = way.publisher.allow_from or ()
     advice = (
         "Do not pass the publisher location on, or allow addresses before it; and"
-        " have the proxy send X-Forwarded-For, by which the push server tells who"
-        " is outside."
+        f" have the proxy send {HOP_HEADERS[0]} or {HOP_HEADERS[2]}, by which the push"
+        " server tells who is outside."
     )
     if way.publisher.allow_from is None:
         raise Failure(

@@ -224,6 +224,8 @@ class Configuration(ABC):
                 continue
             single = network.prefixlen == network.max_prefixlen
             self.out.line(f"allow {network.network_address if single else network};")
+        if location.allow_from.unix:
+            self.out.line("allow unix:;")
         self.out.line("deny all;")
 
     def write_body_limit(self, location: PublisherLocation) -> None:

@@ -7,7 +7,7 @@ from math import ceil
 
 from django.conf import settings
 
-from pushserver.addresses import contains, known_networks
+from pushserver.addresses import HOP_HEADERS, contains, known_networks
 from pushserver.conf import (
     PublisherLocation,
     StoreSettings,
@@ -455,8 +455,7 @@ class NchanConfiguration(Configuration):
             )
             out.comment("nginx asks, from its own address; the view refuses others.")
             out.line(
-                'proxy_set_header X-Forwarded-For "";',
-                'proxy_set_header X-Real-IP "";',
+                *(f'proxy_set_header {name} "";' for name in HOP_HEADERS),
                 # Not the page: it may be of another site, which the view refuses.
                 'proxy_set_header Origin "";',
                 'proxy_set_header Sec-Fetch-Site "";',

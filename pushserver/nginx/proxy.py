@@ -39,11 +39,18 @@ class ProxyConfiguration(Configuration):
 
     def write_proxy_warning(self, place: str, location: PublisherLocation) -> None:
         """Say so if Daphne will refuse what nginx lets in."""
+        if location.allow_from is None:
+            return
         address = host(self.pushserver)
-        if (
-            location.allow_from is not None
-            and is_loopback(self.pushserver)
-            and not contains(location.allow_from, address)
+        if self.pushserver.startswith("unix:"):
+            if not location.allow_from.unix:
+                self.out.cannot(
+                    f"{place}['allow_from']",
+                    "does not hold 'unix', so Daphne refuses all that nginx passes on"
+                    " to its unix socket.",
+                )
+        elif is_loopback(self.pushserver) and not contains(
+            location.allow_from, address
         ):
             self.out.cannot(
                 f"{place}['allow_from']",

@@ -8,10 +8,20 @@ from io import BytesIO
 
 from django.core.handlers.asgi import ASGIRequest
 
-from pushserver.addresses import is_inside
+from pushserver.addresses import (
+    HOP_HEADERS,
+    comes_by_unix_socket,
+    is_inside,
+    read_hops,
+)
 from pushserver.conf import PublisherLocation
 from pushserver.origins import find_page_fault
-from pushserver_channels.exceptions import BadRequest, Forbidden, ForbiddenPage
+from pushserver_channels.exceptions import (
+    BadRequest,
+    Forbidden,
+    ForbiddenPage,
+    UnixSocketForbidden,
+)
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     REMEMBERED,
@@ -22,10 +32,11 @@ from pushserver_channels.protocol import (
 
 from .base import NO_CACHE, Answer, ChooseHeaders, PushConsumer
 
-#: In these proxies tell for whom they ask.
-_HOPS = {b"x-forwarded-for", b"x-real-ip"}
+_HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
 
-IsInside = Callable[[str | None, str], bool]
+#: Is given the address of a client, the addresses that proxies told, and whether the
+#: client came by a unix socket that is allowed.
+IsInside = Callable[..., bool]
 
 
 def remember_who_is_inside(location: PublisherLocation) -> IsInside | None:
@@ -39,8 +50,9 @@ def remember_who_is_inside(location: PublisherLocation) -> IsInside | None:
     find = partial(is_inside, location.allow_from)
     remember = lru_cache(maxsize=128)(find)
 
-    def look_up(client: str | None, hops: str) -> bool:
-        return (remember if len(hops) <= REMEMBERED else find)(client, hops)
+    def look_up(client: str | None, hops: str, unix: bool = False) -> bool:
+        look = remember if len(hops) <= REMEMBERED else find
+        return look(client, hops, unix=unix)
 
     return look_up
 
@@ -83,20 +95,34 @@ class PublisherConsumer(PushConsumer):
 
     def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client, and its page, may publish."""
-        if self.is_inside is not None:
-            self.check_address(self.is_inside)
+        self.check_address()
         if b"origin" in self.headers or b"sec-fetch-site" in self.headers:
             self.check_page()
 
-    def check_address(self, is_inside: IsInside) -> None:
+    def check_address(self) -> None:
         """Raise :class:`Forbidden` unless the client's address may publish."""
-        client = self.scope.get("client") or (None, 0)
+        allowed = self.location.allow_from
+        if allowed is None or self.is_inside is None:
+            return
+        client = self.scope.get("client")
+        address = client[0] if client else None
+        unix = not address and comes_by_unix_socket(client, self.scope.get("server"))
+        if unix and not allowed.unix:
+            raise UnixSocketForbidden
         hops = ""
-        if not _HOPS.isdisjoint(self.headers):
-            told = [self.headers.get(name) for name in _HOPS]
-            hops = b",".join(filter(None, told)).decode("latin-1")
-        if not is_inside(client[0], hops):
+        if not _HOP_HEADERS.keys().isdisjoint(self.headers):
+            hops = self.read_hops()
+        if not self.is_inside(address, hops, unix):
             raise Forbidden
+
+    def read_hops(self) -> str:
+        """Return the addresses that proxies told, with commas between them."""
+        told = {
+            name: self.headers[key].decode("latin-1")
+            for key, name in _HOP_HEADERS.items()
+            if key in self.headers
+        }
+        return read_hops(told.get)
 
     def check_page(self) -> None:
         """Raise :class:`ForbiddenPage` if a page asks that may not publish."""

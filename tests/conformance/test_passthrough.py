@@ -106,7 +106,9 @@ def test_the_view_does_not_hear_of_who_was_never_held(relay: Relay) -> None:
     _hold(relay, **name(answer))
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP"]
+)
 def test_nobody_can_keep_the_view_from_hearing(relay: Relay, header: str) -> None:
     """Addresses that a subscriber claims to come from make no difference."""
     _hold(relay, **{header: "203.0.113.9"})
