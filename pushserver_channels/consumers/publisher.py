@@ -84,19 +84,15 @@ class PublisherConsumer(PushConsumer):
     def check_client(self) -> None:
         """Raise :class:`Forbidden` unless the client, and its page, may publish."""
         if self.is_inside is not None:
-            self.check_address(self.is_inside)
+            client = self.scope.get("client") or (None, 0)
+            hops = ""
+            if not _HOPS.isdisjoint(self.headers):
+                told = [self.headers.get(name) for name in _HOPS]
+                hops = b",".join(filter(None, told)).decode("latin-1")
+            if not self.is_inside(client[0], hops):
+                raise Forbidden
         if b"origin" in self.headers or b"sec-fetch-site" in self.headers:
             self.check_page()
-
-    def check_address(self, is_inside: IsInside) -> None:
-        """Raise :class:`Forbidden` unless the client's address may publish."""
-        client = self.scope.get("client") or (None, 0)
-        hops = ""
-        if not _HOPS.isdisjoint(self.headers):
-            told = [self.headers.get(name) for name in _HOPS]
-            hops = b",".join(filter(None, told)).decode("latin-1")
-        if not is_inside(client[0], hops):
-            raise Forbidden
 
     def check_page(self) -> None:
         """Raise :class:`ForbiddenPage` if a page asks that may not publish."""
