@@ -15,6 +15,8 @@ class PushServerConfig(AppConfig):
         from .checks import check_settings
         from .doctor.echo import answer_doctor
         from .signals import channel_subscribe
+        from .site_checks import check_site
 
         checks.register(check_settings, "pushserver")
+        checks.register(check_site, "pushserver")
         channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")

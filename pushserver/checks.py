@@ -47,6 +47,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_direct_without_shared_store(conf),
         *_unbounded_stores(conf),
         *_lossy_stores(conf),
+        *_open_to_every_page(conf),
     ]
 
 
@@ -167,4 +168,16 @@ def _lossy_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
                 "Use a store of the type 'redis', which loses none, or silence this"
                 " warning if clients can do without those they miss.",
                 id="pushserver.W006",
+            )
+
+
+def _open_to_every_page(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    for index, location in enumerate(conf.locations):
+        if isinstance(location, PublisherLocation) and "*" in location.allow_origin:
+            yield Warning(
+                f"PUSH_SERVER['locations'][{index}]['allow_origin'] is '*': every page"
+                " on the Web can publish through the browser of somebody whose address"
+                " may.",
+                "Name the origins of the pages that publish.",
+                id="pushserver.W011",
             )

@@ -1,0 +1,264 @@
+"""System checks: whether the site around ``PUSH_SERVER`` serves what it needs.
+
+They look at the settings and read files; they ask no network and import nothing of the
+site. What they cannot know, such as which web server is in front, they leave to
+``pushserver_doctor``: a site that is right shall not be warned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import Resolver404, resolve
+
+from .asgi_module import AsgiModule, find_asgi_module
+from .conf import (
+    ChannelLayerStoreSettings,
+    Host,
+    PublisherLocation,
+    PushServerSettings,
+    RedisStoreSettings,
+    SubscriberLocation,
+    get_settings,
+)
+from .readers import InvalidSetting
+
+#: Where ``runserver`` and Daphne listen if nobody says otherwise.
+USUAL_PORT = 8000
+
+SCRIPT = "pushserver/updates.js"
+
+#: The apps whose ``runserver`` speaks WSGI; what others do is not known.
+WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles")
+
+_SERVE = (
+    "In asgi.py write 'from pushserver_channels.routing import get_application', after"
+    " get_asgi_application(), and 'application = get_application(django_application)'."
+)
+
+
+def check_site(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Return what is missing around the push locations, with what to do."""
+    try:
+        conf = get_settings()
+    except InvalidSetting:
+        return []  # Which the check of the settings tells.
+    is_development = _is_served_by_development_server(conf)
+    messages = [*_missing_packages(conf), *_missing_script(conf, is_development)]
+    if not is_development and not _publishes_to_django(conf):
+        return messages
+    try:
+        module = find_asgi_module()
+    except LookupError:
+        return messages
+    if is_development:
+        messages += [
+            *_unserved_locations(module),
+            *_wsgi_runserver(module),
+            *_unserved_script(module),
+        ]
+    elif module is None or not module.serves_locations:
+        messages.append(_publisher_host_without_locations(conf))
+    return messages
+
+
+def _missing_packages(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    # Who publishes over HTTP may have the store elsewhere, or another push server.
+    if conf.publisher == "http":
+        return
+    for name, store in conf.store.items():
+        if isinstance(store, RedisStoreSettings):
+            package, install = "redis", "pip install django-pushserver[redis]"
+        elif isinstance(store, ChannelLayerStoreSettings):
+            backend = settings.CHANNEL_LAYERS[store.alias]["BACKEND"]
+            package = backend.partition(".")[0]
+            install = f"pip install {package}"
+        else:
+            continue
+        if not _is_installed(package):
+            yield Error(
+                f"The store {name!r} needs the package {package!r}, which is not"
+                " installed.",
+                f"{install}, or choose another type of store.",
+                id="pushserver.E002",
+            )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _is_served_by_development_server(conf: PushServerSettings) -> bool:
+    """Return whether the locations have to be where the development server is.
+
+    In production a web server may be in front and serve them, which cannot be seen
+    here; and a site that names other hosts, or publishes by HTTP only, says that its
+    push server is a process of its own.
+    """
+    return bool(
+        settings.DEBUG
+        and conf.first_location(SubscriberLocation)
+        and conf.publisher != "http"
+        and all(
+            host is None or _is_usual_place(host)
+            for host in (conf.subscriber_host, conf.publisher_host)
+        )
+    )
+
+
+def _is_usual_place(host: Host) -> bool:
+    """Return whether a host is where Django's development server usually is."""
+    url = urlsplit(host.url)
+    name = url.hostname or ""
+    try:
+        is_here = ip_address(name).is_loopback
+    except ValueError:
+        is_here = name == "localhost"
+    return is_here and url.port == USUAL_PORT
+
+
+def _unserved_locations(module: AsgiModule | None) -> Iterator[CheckMessage]:
+    if module is not None and module.serves_locations:
+        return
+    yield Warning(
+        "No ASGI application of this site serves the push locations: "
+        + (
+            "there is no asgi.py beside its URLconf, and no ASGI_APPLICATION."
+            if module is None
+            else f"{module.name} does not have them."
+        ),
+        f"{_SERVE} If another process or nginx serves them, name it in"
+        " PUSH_SERVER['subscriber_host'] and ['publisher_host'].",
+        id="pushserver.W007",
+    )
+
+
+def _wsgi_runserver(module: AsgiModule | None) -> Iterator[CheckMessage]:
+    name = module.name if module is not None else "project.asgi"
+    owner = _runserver_owner()
+    if owner == "daphne":
+        if not getattr(settings, "ASGI_APPLICATION", None):
+            yield Warning(
+                "'manage.py runserver' of Daphne has nothing to serve, because"
+                " ASGI_APPLICATION is not set.",
+                f"Set ASGI_APPLICATION = '{name}.application'.",
+                id="pushserver.W008",
+            )
+    elif owner in WSGI_RUNSERVERS:
+        yield Warning(
+            "'manage.py runserver' is Django's own, which speaks WSGI and does not"
+            " serve the push locations.",
+            "Put 'daphne' first in INSTALLED_APPS, before 'django.contrib.staticfiles',"
+            f" and set ASGI_APPLICATION = '{name}.application'. If you never use"
+            " runserver, silence this warning.",
+            id="pushserver.W008",
+        )
+
+
+def _runserver_owner() -> str:
+    """Return the app whose ``runserver`` is run."""
+    for config in apps.get_app_configs():
+        command = Path(config.path, "management", "commands", "runserver.py")
+        # WhiteNoise's passes on to the next one.
+        if command.exists() and not config.name.startswith("whitenoise."):
+            return str(config.name)
+    return "django.core"
+
+
+def _missing_script(
+    conf: PushServerSettings, is_development: bool
+) -> Iterator[CheckMessage]:
+    # A site without templates has no pages.
+    if not settings.TEMPLATES or not conf.first_location(SubscriberLocation):
+        return
+    if not apps.is_installed("django.contrib.staticfiles"):
+        # In production something else may serve its files.
+        if is_development:
+            yield _no_script(
+                "'django.contrib.staticfiles' is not in INSTALLED_APPS",
+                "Add it, or have your own way to serve static files find the script.",
+            )
+    elif not settings.STATIC_URL:
+        yield _no_script("STATIC_URL is not set", "Set STATIC_URL = 'static/'.")
+    elif not _is_found():
+        yield _no_script(
+            "no finder in STATICFILES_FINDERS finds it",
+            "Add 'django.contrib.staticfiles.finders.AppDirectoriesFinder'.",
+        )
+
+
+def _no_script(reason: str, hint: str) -> CheckMessage:
+    return Warning(f"Pages cannot load {SCRIPT}: {reason}.", hint, id="pushserver.W009")
+
+
+def _is_found() -> bool:
+    try:
+        return finders.find(SCRIPT) is not None
+    except ImproperlyConfigured:
+        return True  # Django tells what is wrong with it.
+
+
+def _unserved_script(module: AsgiModule | None) -> Iterator[CheckMessage]:
+    """Yield a warning where the ASGI application is served without static files."""
+    if module is None or not module.serves_locations or module.serves_static:
+        return
+    if not settings.TEMPLATES or not apps.is_installed("django.contrib.staticfiles"):
+        return
+    if _runserver_owner() not in WSGI_RUNSERVERS or _serves_static_files():
+        return
+    yield _no_script(
+        f"neither runserver nor {module.name} serves static files beside the push"
+        " locations",
+        "Put 'daphne' first in INSTALLED_APPS and use runserver, or wrap the Django"
+        " application in django.contrib.staticfiles.handlers.ASGIStaticFilesHandler.",
+    )
+
+
+def _serves_static_files() -> bool:
+    """Return whether Django itself does: by a middleware, or by a URL."""
+    if any("noise" in each or "static" in each for each in settings.MIDDLEWARE):
+        return True
+    url = urlsplit(settings.STATIC_URL or "")
+    if url.netloc or not getattr(settings, "ROOT_URLCONF", None):
+        return True  # Or it is not for this site to serve.
+    try:
+        resolve(f"{url.path.rstrip('/')}/{SCRIPT}")
+    except Resolver404:
+        return False
+    return True
+
+
+def _publishes_to_django(conf: PushServerSettings) -> bool:
+    """Return whether updates are sent over HTTP to where Django usually is."""
+    location, host = conf.first_location(PublisherLocation), conf.publisher_host
+    if location is None or host is None or not _is_usual_place(host):
+        return False
+    return conf.publisher == "http" or (
+        conf.publisher == "auto" and not conf.store[location.store].shared
+    )
+
+
+def _publisher_host_without_locations(conf: PushServerSettings) -> CheckMessage:
+    assert conf.publisher_host is not None
+    return Warning(
+        f"PUSH_SERVER['publisher_host'] is {conf.publisher_host.location!r}, where"
+        " Django usually is, and no ASGI application of it serves the push locations.",
+        "If nginx serves them, leave publisher_host out, as the configuration that"
+        " 'manage.py pushserver_nginx' prints then listens for updates on"
+        " 127.0.0.1:8001, or name the address where nginx listens. If Django is to"
+        f" serve them: {_SERVE}",
+        id="pushserver.W010",
+    )

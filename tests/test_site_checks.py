@@ -1,0 +1,428 @@
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core import checks
+from django.core.management import call_command
+
+from pushserver import site_checks
+from pushserver.asgi_module import MAX_MODULES, AsgiModule, find_asgi_module
+
+STORE = {"type": "memory", "max_messages": 100}
+PUBLISHER = {"type": "publisher", "url": "/send-update/([^/]+)"}
+SUBSCRIBER = {"type": "subscriber", "url": "/updates/([^/]+)"}
+LOCATIONS = [PUBLISHER, SUBSCRIBER]
+ELSEWHERE = {"publisher_host": "127.0.0.1:8001", "subscriber_host": "127.0.0.1:8001"}
+AT_DJANGO = {"publisher_host": "127.0.0.1:8000", "subscriber_host": "localhost:8000"}
+
+PLAIN = "from django.core.asgi import get_asgi_application as get\n"
+SERVING = PLAIN + "from pushserver_channels.routing import get_application\n"
+
+_numbers = itertools.count()
+
+#: Writes a package with these modules, and returns its name.
+Project = Callable[..., str]
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
+) -> Project:
+    """Makes a project, whose asgi.py is found as startproject's is."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def make(asgi: str | None = None, **modules: str) -> str:
+        name = f"checked_project_{next(_numbers)}"
+        folder = tmp_path / name
+        for path, source in {"__init__": "", "asgi": asgi, **modules}.items():
+            if source is not None:
+                file = folder / f"{path.replace('.', '/')}.py"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(source.replace("PROJECT", name))
+        settings.WSGI_APPLICATION = f"{name}.wsgi.application"
+        settings.ROOT_URLCONF = None
+        settings.SETTINGS_MODULE = f"{name}.settings.production"
+        return name
+
+    return make
+
+
+@pytest.fixture
+def asgi_runserver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Daphne's runserver comes first."""
+    monkeypatch.setattr(site_checks, "_runserver_owner", lambda: "daphne")
+
+
+def run(settings: LazySettings, debug: bool = True, **conf: Any) -> list[str]:
+    """Return the ids of what the checks of the site say."""
+    return [message.id or "" for message in say(settings, debug, **conf)]
+
+
+def say(
+    settings: LazySettings, debug: bool = True, **conf: Any
+) -> list[checks.CheckMessage]:
+    settings.DEBUG = debug
+    settings.STATIC_URL = "static/"
+    settings.INSTALLED_APPS = ["django.contrib.staticfiles", "pushserver"]
+    settings.PUSH_SERVER = {"store": STORE, "locations": LOCATIONS, **conf}
+    messages = site_checks.check_site(None)
+    assert all(message.hint for message in messages)
+    return messages
+
+
+# The source of asgi.py
+
+
+@pytest.mark.parametrize(
+    ("modules", "serves"),
+    [
+        ({"asgi": SERVING}, True),
+        ({"asgi": PLAIN}, False),
+        ({"asgi": "from pushserver_channels import routing"}, True),
+        ({"asgi": "import pushserver_channels.routing as push"}, True),
+        ({"asgi": "def make():\n    from pushserver_channels.routing import x"}, True),
+        (
+            {"asgi": "load('pushserver_channels.routing.get_application')"},
+            True,
+        ),
+        ({"asgi": "# from pushserver_channels.routing import get_application"}, False),
+        ({"asgi": "'''See pushserver_channels.routing for more.'''"}, False),
+        ({"asgi": "from pushserver_channels.collector import tune_collector"}, False),
+        ({"asgi": "from PROJECT.routing import application", "routing": SERVING}, True),
+        ({"asgi": "from .routing import application", "routing": SERVING}, True),
+        ({"asgi": "from . import routing", "routing": SERVING}, True),
+        ({"asgi": "import PROJECT.web.app", "web.app": SERVING}, True),
+        (
+            {
+                "asgi": "from .web import application",
+                "web.__init__": "from .app import application",
+                "web.app": "from ..routing import application",
+                "routing": SERVING,
+            },
+            True,
+        ),
+        ({"asgi": "from .routing import application", "routing": PLAIN}, False),
+        ({"asgi": "from .a import b", "a": "from .asgi import c"}, False),
+        ({"asgi": "import channels.routing, redis, os.path, no_such_module"}, False),
+    ],
+)
+def test_asgi_modules_are_read_not_imported(
+    modules: dict[str, str], serves: bool, project: Project
+) -> None:
+    """The push locations are found in what asgi.py imports of the project."""
+    name = project(**{key: f"{each}\n" for key, each in modules.items()})
+    module = find_asgi_module()
+    assert module is not None
+    assert module[:2] == (f"{name}.asgi", serves)
+    assert not [each for each in sys.modules if each.startswith(name)]
+
+
+@pytest.mark.parametrize("source", ["def (", "x = '\\ud800", "\0"])
+def test_a_module_that_cannot_be_read_is_no_reason_to_warn(
+    source: str, project: Project, settings: LazySettings
+) -> None:
+    """Who serves it will say what is wrong with it."""
+    project(source)
+    with pytest.raises(LookupError):
+        find_asgi_module()
+    assert run(settings) == []
+
+
+def test_a_project_that_is_too_long_to_read_is_no_reason_to_warn(
+    project: Project, settings: LazySettings
+) -> None:
+    """Only so many modules are read before each command."""
+    many = {
+        f"m{number}": f"from . import m{number + 1}\n" for number in range(MAX_MODULES)
+    }
+    project("from . import m0\n", **many)
+    with pytest.raises(LookupError):
+        find_asgi_module()
+    assert run(settings) == []
+
+
+def test_the_named_application_is_read(
+    project: Project, settings: LazySettings
+) -> None:
+    """ASGI_APPLICATION comes before the usual place."""
+    name = project(PLAIN, routing=SERVING)
+    settings.ASGI_APPLICATION = f"{name}.routing.application"
+    assert find_asgi_module() == AsgiModule(f"{name}.routing", True, False)
+    settings.ASGI_APPLICATION = "no_such_module.application"
+    with pytest.raises(LookupError):
+        find_asgi_module()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler",
+        "from starlette.staticfiles import StaticFiles",
+        "from whitenoise import WhiteNoise",
+    ],
+)
+def test_static_files_in_an_application_are_seen(line: str, project: Project) -> None:
+    """Whatever is imported for them is taken to serve them."""
+    project(f"{SERVING}{line}\n")
+    module = find_asgi_module()
+    assert module is not None
+    assert module.serves_static
+
+
+# Who serves the locations
+
+
+@pytest.mark.usefixtures("asgi_runserver")
+def test_nobody_serves_the_locations(project: Project, settings: LazySettings) -> None:
+    """W007 names the module, and what to write there."""
+    name = project(PLAIN)
+    settings.ASGI_APPLICATION = f"{name}.asgi.application"
+    (message,) = say(settings)
+    assert message.id == "pushserver.W007"
+    assert f"{name}.asgi" in message.msg
+    assert "pushserver_channels.routing import get_application" in str(message.hint)
+    assert run(settings, **AT_DJANGO) == ["pushserver.W007"]
+
+
+def test_there_is_no_asgi_module(project: Project, settings: LazySettings) -> None:
+    """A site that has but a WSGI application is told both, that and its runserver."""
+    project(None)
+    assert run(settings) == ["pushserver.W007", "pushserver.W008"]
+
+
+@pytest.mark.parametrize(
+    ("debug", "conf"),
+    [
+        (False, {}),
+        (True, ELSEWHERE),
+        (True, {"publisher_host": "nginx:80"}),
+        (True, {"publisher_host": "127.0.0.1:8001"}),
+        (True, {"subscriber_host": "push.example.com"}),
+        (True, {"publisher": "http"}),
+        (True, {"locations": [PUBLISHER]}),
+        (True, {"locations": []}),
+    ],
+)
+def test_a_push_server_elsewhere_needs_no_application(
+    debug: bool, conf: dict[str, Any], project: Project, settings: LazySettings
+) -> None:
+    """Where nginx or runpushserver may serve the locations, nobody is warned."""
+    project(PLAIN)
+    assert run(settings, debug, **conf) == []
+
+
+@pytest.mark.parametrize("conf", [{}, AT_DJANGO])
+def test_a_complete_site_is_met_with_silence(
+    conf: dict[str, Any],
+    project: Project,
+    settings: LazySettings,
+    asgi_runserver: None,
+) -> None:
+    """With the locations in asgi.py and Daphne's runserver, nothing is missing."""
+    name = project(SERVING)
+    settings.ASGI_APPLICATION = f"{name}.asgi.application"
+    for debug in (True, False):
+        assert run(settings, debug, **conf) == []
+
+
+# runserver
+
+
+def test_a_runserver_of_wsgi(project: Project, settings: LazySettings) -> None:
+    """W008 says what to put into INSTALLED_APPS, and the application's name."""
+    name = project(SERVING + "import whitenoise\n")
+    (message,) = say(settings)
+    assert message.id == "pushserver.W008"
+    assert "'daphne' first in INSTALLED_APPS" in str(message.hint)
+    assert f"ASGI_APPLICATION = '{name}.asgi.application'" in str(message.hint)
+
+
+def test_a_runserver_of_asgi_without_an_application(
+    project: Project, settings: LazySettings, asgi_runserver: None
+) -> None:
+    """W008 says what ASGI_APPLICATION has to be."""
+    name = project(SERVING)
+    settings.ASGI_APPLICATION = None
+    (message,) = say(settings)
+    assert message.id == "pushserver.W008"
+    assert f"ASGI_APPLICATION = '{name}.asgi.application'" in str(message.hint)
+
+
+def test_a_runserver_that_nobody_knows(
+    project: Project, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another app's command may well speak ASGI."""
+    monkeypatch.setattr(site_checks, "_runserver_owner", lambda: "some.app")
+    project(SERVING)
+    assert run(settings) == []
+
+
+# updates.js
+
+
+def script_fault(settings: LazySettings) -> str:
+    """Return the one thing that is said of a complete site, about its script."""
+    (message,) = site_checks.check_site(None)
+    assert message.id == "pushserver.W009"
+    assert message.hint
+    return message.msg
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"INSTALLED_APPS": ["pushserver"]}, "django.contrib.staticfiles"),
+        ({"STATIC_URL": None}, "STATIC_URL"),
+        ({"STATICFILES_FINDERS": []}, "finder"),
+    ],
+)
+def test_a_script_that_no_page_can_load(
+    changes: dict[str, Any],
+    word: str,
+    project: Project,
+    settings: LazySettings,
+    asgi_runserver: None,
+) -> None:
+    """W009 says what is not set up, in development."""
+    name = project(SERVING)
+    settings.ASGI_APPLICATION = f"{name}.asgi.application"
+    assert run(settings) == []
+    for setting, value in changes.items():
+        setattr(settings, setting, value)
+    assert word in script_fault(settings)
+    settings.TEMPLATES = []
+    assert site_checks.check_site(None) == []
+
+
+def test_a_script_that_no_application_serves(
+    project: Project, settings: LazySettings
+) -> None:
+    """Without Daphne's runserver asgi.py has to serve static files, or Django does."""
+    name = project(SERVING, urls="urlpatterns = []")
+    settings.ROOT_URLCONF = f"{name}.urls"
+    assert run(settings) == ["pushserver.W008", "pushserver.W009"]
+    settings.MIDDLEWARE = ["whitenoise.middleware.WhiteNoiseMiddleware"]
+    assert run(settings) == ["pushserver.W008"]
+
+
+def test_a_site_without_static_files_in_production(
+    project: Project, settings: LazySettings
+) -> None:
+    """Something else may serve the files there."""
+    project(SERVING)
+    run(settings, debug=False)
+    settings.INSTALLED_APPS = ["pushserver"]
+    assert site_checks.check_site(None) == []
+
+
+# Packages
+
+
+@pytest.mark.parametrize(
+    ("store", "package"),
+    [
+        ({"type": "redis"}, "redis"),
+        ({"type": "channel_layer"}, "channels_redis"),
+    ],
+)
+def test_the_package_of_a_store_is_missing(
+    store: dict[str, Any],
+    package: str,
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """E002 names the package and the command that installs it."""
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}
+    }
+    conf = {"store": {**store, "max_messages": 1}}
+    assert run(settings, debug=False, **conf) == []
+    monkeypatch.setattr(site_checks, "find_spec", lambda name: None)
+    (message,) = say(settings, debug=False, **conf)
+    assert message.id == "pushserver.E002"
+    assert message.is_serious()
+    assert f"{package!r}" in message.msg
+    assert "pip install" in str(message.hint)
+    assert run(settings, debug=False, **conf, publisher="http") == []
+
+
+# publisher_host
+
+
+@pytest.mark.parametrize("publisher", ["auto", "http"])
+def test_updates_are_sent_to_a_django_that_does_not_serve(
+    publisher: str, project: Project, settings: LazySettings
+) -> None:
+    """W010 says where nginx listens for them."""
+    project(PLAIN)
+    host = "127.0.0.1:8000"
+    (message,) = say(settings, False, publisher_host=host, publisher=publisher)
+    assert message.id == "pushserver.W010"
+    assert host in message.msg
+    assert "127.0.0.1:8001" in str(message.hint)
+
+
+@pytest.mark.parametrize(
+    ("asgi", "conf"),
+    [
+        (SERVING, {"publisher_host": "127.0.0.1:8000"}),
+        (PLAIN, {"publisher_host": "127.0.0.1:8001"}),
+        (PLAIN, {"publisher_host": "127.0.0.1:80"}),
+        (PLAIN, {"publisher_host": "push.example.com:8000"}),
+        (PLAIN, {}),
+        (PLAIN, {"publisher_host": "127.0.0.1:8000", "store": {"type": "redis"}}),
+    ],
+)
+def test_updates_are_sent_to_who_may_well_serve(
+    asgi: str, conf: dict[str, Any], project: Project, settings: LazySettings
+) -> None:
+    """Another place than Django's is nginx's, and a shared store needs no place."""
+    project(asgi)
+    assert run(settings, False, **conf) == []
+
+
+# A site as a newcomer makes it
+
+
+def test_a_new_project_is_told_what_is_missing(tmp_path: Path) -> None:
+    """Each step that a hint names takes its warning away, until there is none."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    env.pop("DJANGO_SETTINGS_MODULE", None)
+
+    def manage(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout + done.stderr
+
+    call_command("startproject", "project", str(tmp_path))
+    settings = tmp_path / "project/settings.py"
+    conf = {"store": STORE, "locations": LOCATIONS}
+    base = settings.read_text() + f"\nPUSH_SERVER = {conf!r}\n"
+
+    def with_apps(*apps: str) -> str:
+        return f"{base}INSTALLED_APPS[:0] = {list(apps)!r}\n"
+
+    settings.write_text(with_apps("pushserver"))
+    told = manage("manage.py", "check")
+    assert "pushserver.W007" in told
+    assert "pushserver.W008" in told
+    (tmp_path / "project/asgi.py").write_text(SERVING)
+    settings.write_text(
+        with_apps("daphne", "pushserver")
+        + "ASGI_APPLICATION = 'project.asgi.application'\n"
+    )
+    assert "no issues" in manage("manage.py", "check")
