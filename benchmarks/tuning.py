@@ -25,14 +25,9 @@ def main(port: str, *measures: str) -> None:
     from twisted.web.http import HTTPChannel
 
     from pushserver_channels.collector import tune_collector
-    from pushserver_channels.server.daphne import (
-        BACKLOG,
-        REQUEST_OPTIONS,
-        Connection,
-        Factory,
-        Request,
-        Server,
-    )
+    from pushserver_channels.server.connections import Connection, Factory
+    from pushserver_channels.server.daphne import BACKLOG, Server
+    from pushserver_channels.server.requests import REQUEST_OPTIONS, Request
 
     from .site.asgi import application
 

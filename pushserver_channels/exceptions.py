@@ -10,6 +10,7 @@ PushError
 ├── Conflict                409
 ├── ChannelGone             410
 ├── MessageTooLarge         413
+│   └── BodyTooLarge
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
 └── ServerStopping          503
@@ -117,6 +118,13 @@ class MessageTooLarge(PushError):
 
     def __str__(self) -> str:
         return f"A message has at most {self.max_size} bytes here."
+
+
+class BodyTooLarge(MessageTooLarge):
+    """The body of a request that needs none is longer than the server reads."""
+
+    def __str__(self) -> str:
+        return f"A request has at most {self.max_size} bytes of body here."
 
 
 class TooManyChannels(PushError):
