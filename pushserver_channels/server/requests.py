@@ -27,10 +27,10 @@ class Request(WebRequest):
     """
 
     too_large: MessageTooLarge | None = None
+    _received = 0
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, **REQUEST_OPTIONS)
-        self._received = 0
 
     def scope(self, method: bytes, uri: bytes) -> Scope:
         """Return what of its scope tells where it goes, before its body has come."""
