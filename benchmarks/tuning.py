@@ -25,14 +25,10 @@ def main(port: str, *measures: str) -> None:
     from twisted.web.http import HTTPChannel
 
     from pushserver_channels.collector import tune_collector
-    from pushserver_channels.server.daphne import (
-        BACKLOG,
-        REQUEST_OPTIONS,
-        Connection,
-        Factory,
-        Request,
-        Server,
-    )
+    from pushserver_channels.server.bodies import find_no_limit
+    from pushserver_channels.server.connections import Connection, Factory
+    from pushserver_channels.server.daphne import BACKLOG, Server
+    from pushserver_channels.server.requests import REQUEST_OPTIONS, Request
 
     from .site.asgi import application
 
@@ -56,6 +52,8 @@ def main(port: str, *measures: str) -> None:
                 HTTPFactory.log(self, request)
 
     class ChosenServer(Server if "requests" in measures else daphne.server.Server):
+        find_limit = staticmethod(find_no_limit)
+
         @property
         def http_factory(self) -> Any:
             return self._http_factory

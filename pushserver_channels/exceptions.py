@@ -17,7 +17,7 @@ PushError
 ├── Conflict                409
 ├── ChannelGone             410
 ├── MessageTooLarge         413
-├── BodyTooLarge            413
+│   └── BodyTooLarge
 ├── HeadersTooLarge         431
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
@@ -221,15 +221,8 @@ class MessageTooLarge(PushError):
         return f"A message has at most {self.max_size} bytes here."
 
 
-class BodyTooLarge(PushError):
+class BodyTooLarge(MessageTooLarge):
     """The body of a request that publishes nothing is longer than is read."""
-
-    status = 413
-    closes = True
-
-    def __init__(self, max_size: int) -> None:
-        super().__init__(max_size)
-        self.max_size = max_size
 
     def __str__(self) -> str:
         return (

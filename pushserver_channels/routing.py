@@ -105,6 +105,11 @@ class PushLocations:
         make_consumer, channel_id, fault = found
         return make_consumer(channel_id, fault)
 
+    def find_location(self, scope: Scope) -> Location | None:
+        """Return the first location that matches, None if there is none."""
+        consumer = self.find(scope)
+        return None if consumer is None else consumer.location
+
     def _remember(self, place: Place) -> Found | None:
         """Return what answers at a place, and remember it if that is not too much.
 
@@ -238,6 +243,7 @@ class PushApplication:
     ) -> None:
         check_settings()
         self._locations = PushLocations(lambda: django_application)
+        self.find_location = self._locations.find_location
         self._otherwise = otherwise or django_application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -167,6 +167,19 @@ def daphne(
     )
 
 
+def runpushserver(*arguments: str, **push_server: Any) -> ServerProcess:
+    """Return a ``manage.py runpushserver`` of the tests' site."""
+    conf = {"locations": LOCATIONS, **push_server}
+    return ServerProcess(
+        *(sys.executable, "-m", "django", "runpushserver", *arguments),
+        env={
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "PYTHONPATH": str(ROOT),
+            "TEST_PUSH_SERVER": json.dumps(conf),
+        },
+    )
+
+
 def channel_info(url: str) -> dict[str, Any]:
     """Return the channel info that a publisher URL tells, empty without a channel."""
     response = httpx.get(url, headers={"Accept": "application/json"})

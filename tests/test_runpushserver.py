@@ -12,7 +12,7 @@ import pytest
 
 from pushserver import __version__
 
-from .servers import LOCATIONS, ROOT, ServerProcess, wait_until
+from .servers import LOCATIONS, ROOT, ServerProcess, runpushserver, wait_until
 
 
 def command(*arguments: str) -> list[str]:
@@ -25,10 +25,6 @@ def environment(**push_server: object) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS, **push_server}),
     }
-
-
-def runpushserver(*arguments: str, **push_server: object) -> ServerProcess:
-    return ServerProcess(*command(*arguments), env=environment(**push_server))
 
 
 def fails(*arguments: str, **push_server: object) -> str:
@@ -102,7 +98,7 @@ def test_its_daphne_is_tuned() -> None:
         told = httpx.get(f"{server.url}/daphne").json()
     assert told == {
         "backlog": 4096,
-        "factory": "pushserver_channels.server.daphne",
+        "factory": "pushserver_channels.server.connections",
         "thresholds": [50_000, 5, 100],
         "frozen": True,
     }

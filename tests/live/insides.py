@@ -2,13 +2,15 @@
 
 The kind is ``stock`` for Daphne as it comes, ``tuned`` for that of runpushserver. The
 last argument are settings, as JSON: seconds after which ``idle`` connections are
-closed, and ``lonely`` applications cancelled.
+closed, and cut if they do not close (``abort``), after which those are closed on which
+too much waits ``behind`` a request, and ``lonely`` applications cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections import Counter
 from typing import Any
@@ -17,6 +19,7 @@ from daphne import server as stock
 from daphne.http_protocol import WebRequest
 from twisted.internet import reactor, tcp
 
+from pushserver_channels.server import connections
 from pushserver_channels.server import daphne as tuned
 
 kind, port, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
@@ -52,6 +55,7 @@ class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc
             "requests": len(self.connections),
             "timers": len(reactor.getDelayedCalls()),  # type: ignore[attr-defined]
             "counted": dict(counted),
+            "files": len(os.listdir("/proc/self/fd")),
             "loop": type(asyncio.get_running_loop()).__module__,
         }
 
@@ -96,6 +100,7 @@ async def echo(exchange: Exchange) -> None:
 
 
 async def large(exchange: Exchange) -> None:
+    counted["large"] += 1
     await exchange.answer(b"0123456789" * 1_000_000)
 
 
@@ -174,6 +179,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
+    connections.BEHIND_TIMEOUT = settings.get("behind", connections.BEHIND_TIMEOUT)
+    connections.Connection.abortTimeout = settings.get("abort", 15)
     for cls, name in (
         (tcp.Server, "startWriting"),
         (tcp.Server, "writeSomeData"),

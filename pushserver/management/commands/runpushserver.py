@@ -21,6 +21,7 @@ from pushserver import __version__
 from pushserver.conf import get_settings
 from pushserver_channels.routing import PushApplication, get_application
 from pushserver_channels.server.applications import ForceHost, not_found
+from pushserver_channels.server.bodies import BodyLimits
 from pushserver_channels.server.collector import tune_collector
 from pushserver_channels.server.daphne import BACKLOG, Server
 from pushserver_channels.types import Application
@@ -58,9 +59,12 @@ class Command(BaseCommand):
         if options["forcehost"] and not options["allrequests"]:
             raise CommandError("--forcehost can only be used with --allrequests.")
         try:
-            application = _get_application(options["allrequests"], options["forcehost"])
+            push_application = _get_push_application(options["allrequests"])
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from error
+        application: Application = push_application
+        if options["forcehost"]:
+            application = ForceHost(application, options["forcehost"])
         address, port = _get_address(**options)
         shown = f"[{address}]" if ":" in address else address
         quit_command = "CTRL-BREAK" if sys.platform == "win32" else "CONTROL-C"
@@ -82,6 +86,9 @@ class Command(BaseCommand):
             ),
             ready_callable=tune_collector,
             server_name=get_settings().servername or "daphne",
+            find_limit=BodyLimits(
+                push_application.find_location, others=options["allrequests"]
+            ),
         )
         server.run()
         if server.abort_start:
@@ -90,13 +97,12 @@ class Command(BaseCommand):
             )
 
 
-def _get_application(allrequests: bool, forcehost: str | None) -> Application:
+def _get_push_application(allrequests: bool) -> PushApplication:
     """Return what is served: the push locations, and the site if it is wanted."""
     django_application: Application = get_asgi_application()
     if not allrequests:
         return PushApplication(django_application, otherwise=not_found)
-    application: Application = get_application(django_application)
-    return ForceHost(application, forcehost) if forcehost else application
+    return get_application(django_application)
 
 
 def _get_address(

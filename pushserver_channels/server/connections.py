@@ -1,0 +1,247 @@
+"""The connections of ``runpushserver``: what Twisted reads HTTP with, made smaller.
+
+And bounded: a client that sends a body that is too long, more than is asked for, or
+does not read what it asked for, takes no more of the server than any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from daphne.http_protocol import HTTPFactory
+from twisted.internet import tcp
+from twisted.internet.protocol import connectionDone
+from twisted.web.http import HTTPChannel
+
+from pushserver_channels.deadlines import Deadlines
+from pushserver_channels.exceptions import MessageTooLarge
+
+from .bodies import SMALL_BODY
+from .requests import Request
+
+#: Bytes that may wait behind a request that is not answered yet. While no more do, the
+#: connection is read, so that its end is noticed.
+MAX_BEHIND = 16_384
+
+#: Seconds after which a connection is closed on which more than that waits. A request
+#: that is held may be answered long after its client has left.
+BEHIND_TIMEOUT = 5.0
+
+#: After a body was refused, the client is given time to read the answer, as closing a
+#: connection on which more arrives may take the answer from it: so many seconds, and so
+#: many bytes, which are read and thrown away.
+LINGER_TIMEOUT = 5.0
+LINGER_SIZE = 16 * 2**20
+
+
+class Connection(HTTPChannel):
+    """A connection that sends at once what a request has written, and takes turns.
+
+    Twisted sends a head and a body when the event loop tells that the client reads, for
+    which it has to be asked and told to stop: that takes longer than to send. And it
+    begins the next request when the last answer is ready, not when it has been read: a
+    client that reads nothing could ask for any number of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._written: list[bytes] = []
+        #: The request whose answer has to be read before the next one begins.
+        self._unread: Any = None
+        self._is_blocked = False
+        #: Bytes that may come yet when a body was refused, None before.
+        self._discards: int | None = None
+
+    # What comes
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if self._discards is not None:
+            self._discards -= len(data)
+            if self._discards < 0:
+                self.abort()
+            return
+        try:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+        except MessageTooLarge as error:
+            self.refuse_body(error)
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        length = self.length
+        if length is None or length > SMALL_BODY:
+            request = self.requests[-1]
+            scope = request.scope(self._command, self._path)
+            request.too_large = error = self.factory.server.find_limit(scope)
+            if error is not None and (length or 0) > error.max_size:
+                raise error
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def refuse_body(self, error: MessageTooLarge) -> None:
+        """Answer that a body is too long, and close the connection behind it."""
+        self.clearLineBuffer()  # type: ignore[no-untyped-call]
+        self.persistent = False
+        self._discards = LINGER_SIZE
+        request = self.requests[-1]
+        request.method, request.uri = self._command, self._path
+        request.clientproto = self._version
+        request.refuse(error)
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self._handlingRequest:
+            super().rawDataReceived(data)
+            return
+        self._dataBuffer = [b"".join((*self._dataBuffer, data))]
+        if len(self._dataBuffer[0]) > MAX_BEHIND:
+            transport: Any = self._networkProducer
+            transport.pauseProducing()
+            if self._unread is None and not self._is_blocked:
+                self._is_blocked = True
+                self.factory.blocked.add(self)
+
+    # What goes
+
+    def writeHeaders(  # noqa: N802
+        self, version: bytes, code: bytes, reason: bytes, headers: Any
+    ) -> None:
+        self._written += (version, b" ", code, b" ", reason, b"\r\n")
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                self._written += (name, b": ", value, b"\r\n")
+        self._written.append(b"\r\n")
+
+    def write(self, data: bytes) -> None:
+        self._written.append(data)
+
+    def writeSequence(self, iovec: list[bytes]) -> None:  # noqa: N802
+        self._written += iovec
+
+    def flush(self) -> None:
+        """Send what was written, behind what the client has not read yet."""
+        if not self._written:
+            return
+        transport: Any = self.transport
+        data = b"".join(self._written)
+        self._written.clear()
+        sent = transport.writeSomeData(data) if is_drained(transport) else 0
+        if not isinstance(sent, int):
+            sent = 0  # The connection is lost, as Twisted will find out.
+        if sent < len(data):
+            transport.write(data[sent:])
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802
+        # Twisted may answer the next request, or a broken one, before it returns.
+        self.flush()
+        self.unblock()
+        if self._waitingForTransport and self.persistent:
+            self._unread = request
+            self.setTimeout(self._savedTimeOut)  # type: ignore[no-untyped-call]
+            return
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        super().resumeProducing()  # type: ignore[no-untyped-call]
+        request, self._unread = self._unread, None
+        if request is not None:
+            super().requestDone(request)  # type: ignore[no-untyped-call]
+
+    # How it ends
+
+    def loseConnection(self) -> None:  # noqa: N802
+        if self._discards is None:
+            super().loseConnection()  # type: ignore[no-untyped-call]
+            return
+        self._networkProducer.unregisterProducer()
+        transport: Any = self.transport
+        transport.loseWriteConnection()
+        self.factory.lingering.add(self)
+
+    def abort(self) -> None:
+        """Close the connection at once, whatever is on its way."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
+        self.unblock()
+        if self._discards is not None:
+            self.factory.lingering.discard(self)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def unblock(self) -> None:
+        """Let what waits behind a request wait no more."""
+        if self._is_blocked:
+            self._is_blocked = False
+            self.factory.blocked.discard(self)
+
+
+def is_drained(transport: Any) -> bool:
+    """Return whether nothing waits to be sent on a plain TCP connection."""
+    return (
+        isinstance(transport, tcp.Server)
+        and bool(transport.connected)
+        and not transport.TLS
+        and not transport.dataBuffer
+        and not transport._tempDataBuffer
+    )
+
+
+class IdleTimer:
+    """The time limit of a connection, where Twisted would have a timer of the reactor.
+
+    Twisted cancels it when a request comes and makes another one when it is answered.
+    """
+
+    __slots__ = ("_deadlines", "expire")
+
+    def __init__(
+        self, deadlines: Deadlines[IdleTimer], expire: Callable[[], object]
+    ) -> None:
+        self.expire = expire
+        self._deadlines = deadlines
+        deadlines.add(self)
+
+    def reset(self, seconds: float) -> None:
+        self._deadlines.restart(self)
+
+    def cancel(self) -> None:
+        self._deadlines.discard(self)
+
+
+class Factory(HTTPFactory):
+    """Makes the connections of a server."""
+
+    protocol = Connection
+
+    @cached_property
+    def blocked(self) -> Deadlines[Connection]:
+        """The connections on which more waits than is let wait."""
+        return Deadlines(BEHIND_TIMEOUT, Connection.abort)
+
+    @cached_property
+    def lingering(self) -> Deadlines[Connection]:
+        """The connections on which a body was refused."""
+        return Deadlines(LINGER_TIMEOUT, Connection.abort)
+
+    @cached_property
+    def idle(self) -> Deadlines[IdleTimer]:
+        """The time limits of all idle connections."""
+        return Deadlines(self.timeOut, lambda timer: timer.expire())
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        connection = super().buildProtocol(addr)
+        connection.requestFactory = Request
+        connection.callLater = self.call_later
+        return connection
+
+    def call_later(self, seconds: float, expire: Callable[[], object]) -> Any:
+        """Return a delayed call, one of ours where it is for the idle time limit."""
+        if seconds == self.timeOut:
+            return IdleTimer(self.idle, expire)
+        return asyncio.get_running_loop().call_later(seconds, expire)
+
+    def log(self, request: Any) -> None:
+        """Format no line for Twisted's access log, which nobody reads.
+
+        Daphne has one of its own.
+        """

@@ -1,0 +1,96 @@
+"""The requests of ``runpushserver``."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+from urllib.parse import unquote
+
+from daphne.http_protocol import WebRequest
+from twisted.web.http import Request as TwistedRequest
+
+from pushserver_channels.exceptions import MessageTooLarge
+from pushserver_channels.types import Message, Scope
+
+#: With this an answer is the connection's last.
+CLOSE = (b"connection", b"close")
+
+#: Twisted would read a form in the body, and the Content-Type of each POST to find one,
+#: for nobody: applications read their bodies themselves. Older versions always do.
+REQUEST_OPTIONS = {"parsePOSTFormSubmission": False}
+if not REQUEST_OPTIONS.keys() <= signature(TwistedRequest).parameters.keys():
+    REQUEST_OPTIONS = {}
+
+
+class Request(WebRequest):
+    """A request whose body is left alone, and whose answer leaves in one piece.
+
+    Attributes:
+        too_large: What it is answered if its body is longer, None if there is no limit.
+    """
+
+    too_large: MessageTooLarge | None = None
+    _received = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, **REQUEST_OPTIONS)
+
+    def scope(self, method: bytes, uri: bytes) -> Scope:
+        """Return what of its scope tells where it goes, before its body has come."""
+        raw_path = uri.partition(b"?")[0]
+        roots = self.requestHeaders.getRawHeaders(b"daphne-root-path")
+        root_path = unquote(roots[-1].decode("latin-1")) if roots else None
+        return {
+            "type": "http",
+            "method": method.decode("latin-1"),
+            "path": unquote(raw_path.decode("latin-1")),
+            "raw_path": raw_path,
+            "root_path": self.server.root_path if root_path is None else root_path,
+        }
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802
+        if length is None and self.too_large is not None:
+            # Twisted would make a file, as it does for long ones.
+            length = self.too_large.max_size
+        super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        self._received += len(data)
+        if self.too_large is not None and self._received > self.too_large.max_size:
+            raise self.too_large
+        super().handleContentChunk(data)
+
+    def refuse(self, error: MessageTooLarge) -> None:
+        """Answer with an error before its body has come, and with it its connection."""
+        client = self.client
+        if hasattr(client, "host") and hasattr(client, "port"):
+            self.client_addr = [str(client.host), client.port]  # For the access log.
+        body = f"{error}\n".encode()
+        headers = [
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Connection", b"close"),
+        ]
+        self.responseHeaders.removeHeader(b"Connection")
+        self.handle_reply(
+            {
+                "type": "http.response.start",
+                "status": error.status,
+                "headers": headers,
+            }
+        )
+        self.handle_reply({"type": "http.response.body", "body": body})
+
+    def handle_reply(self, message: Message) -> None:
+        channel = None if self.finished else self.channel
+        if channel is None:
+            return  # The client has left.
+        if message.get("status", 200) >= 400 and CLOSE in message["headers"]:
+            channel.persistent = False  # Twisted asks the request's headers only.
+        try:
+            super().handle_reply(message)
+            channel.flush()
+        except TypeError:
+            # A body that is no bytes leaves an answer that never comes to its end.
+            channel.loseConnection()
+            raise

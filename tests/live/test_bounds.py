@@ -1,0 +1,268 @@
+"""What one client can take of runpushserver: no more than any other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ServerProcess, runpushserver
+
+from .conftest import COMPLAINTS
+from .test_daphne import Inside, ends_well
+from .wire import Wire, chunked, subscribers, until, until_held
+from .wire import request as build
+
+MAX_SIZE = 1_048_576
+MEBIBYTE = b"x" * 2**20
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[ServerProcess]:
+    """A runpushserver that serves the push locations alone."""
+    with runpushserver("-v", "0", "{port}") as server:
+        yield server
+        assert not any(each in server.log() for each in COMPLAINTS), server.log()
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[ServerProcess]:
+    """A runpushserver that serves the whole site."""
+    with runpushserver("-v", "0", "--allrequests", "{port}") as server:
+        yield server
+        assert not any(each in server.log() for each in COMPLAINTS), server.log()
+
+
+# Bodies that are too long
+
+TOO_LONG = [
+    ("GET", "/updates/{}", 65_536),
+    ("GET", "/interval/{}", 65_536),
+    ("POST", "/updates/{}", 65_536),
+    ("OPTIONS", "/updates/{}", 65_536),
+    ("BREW", "/updates/%FF{}", 65_536),
+    ("POST", "/send-update/{}", MAX_SIZE),
+    ("POST", "http://testserver/send-update/{}?a=b", MAX_SIZE),
+    ("PUT", "/send-update/{}", MAX_SIZE),
+    ("GET", "/send-update/{}", MAX_SIZE),
+]
+
+
+@pytest.mark.parametrize("encoding", ["length", "chunks"])
+@pytest.mark.parametrize(("method", "path", "limit"), TOO_LONG)
+@pytest.mark.parametrize("kind", ["alone", "whole"])
+async def test_a_body_that_is_too_long(
+    request: pytest.FixtureRequest,
+    channel_id: str,
+    kind: str,
+    encoding: str,
+    method: str,
+    path: str,
+    limit: int,
+) -> None:
+    """A body is refused while it arrives, and the connection closed behind that."""
+    server: ServerProcess = request.getfixturevalue(kind)
+    path = path.format(channel_id)
+    async with await Wire.open(server.port) as wire:
+        if encoding == "length":
+            # Nothing of it has come yet.
+            await wire.send(build(method, path, f"Content-Length: {limit + 1}"))
+        else:
+            await wire.send(build(method, path, "Transfer-Encoding: chunked"))
+            # No end of it will come.
+            await wire.send(chunked(b"x" * (limit + 1)).removesuffix(b"0\r\n\r\n"))
+        answer = await wire.answer(method)
+        assert answer.status == 413
+        assert f"has at most {limit} bytes" in answer.body.decode()
+        assert answer["content-type"] == "text/plain; charset=utf-8"
+        assert answer["connection"] == "close"
+        assert await wire.rest() == b""
+    assert await subscribers(server.port, channel_id) is None
+
+
+async def test_a_body_that_is_announced(alone: ServerProcess, channel_id: str) -> None:
+    """Who asks before a body is sent that is too long is not told to go on."""
+    headers = ("Expect: 100-continue", "Content-Length: 3000000")
+    async with await Wire.open(alone.port) as wire:
+        await wire.send(build("POST", f"/send-update/{channel_id}", *headers))
+        assert (await wire.answer()).status == 413
+
+
+async def test_a_body_that_is_sent_on(alone: ServerProcess, channel_id: str) -> None:
+    """Who sends all before it reads is answered, but nobody may send for ever."""
+    path = f"/send-update/{channel_id}"
+    async with await Wire.open(alone.port) as wire:
+        await wire.send(build("POST", path, body=5 * MEBIBYTE))
+        assert (await wire.answer()).status == 413
+    async with await Wire.open(alone.port) as wire:
+        await wire.send(build("POST", path, "Content-Length: 3000000000"))
+        assert (await wire.answer()).status == 413
+
+        async def is_closed() -> bool:
+            await wire.send(MEBIBYTE)
+            return wire.writer.transport.is_closing()
+
+        await until(is_closed)
+
+
+@pytest.mark.parametrize("kind", ["alone", "whole"])
+async def test_bodies_that_are_not_too_long(
+    request: pytest.FixtureRequest, channel_id: str, kind: str
+) -> None:
+    """What may be read is read, and the connection kept."""
+    server: ServerProcess = request.getfixturevalue(kind)
+    publisher, header = f"/send-update/{channel_id}", "Transfer-Encoding: chunked"
+    async with await Wire.open(server.port) as wire:
+        for body in (b"x" * 65_536, b"x" * 65_537, MEBIBYTE):
+            assert (await wire.ask("POST", publisher, body=body)).status == 202
+            await wire.send(build("POST", publisher, header) + chunked(body))
+            assert (await wire.answer()).status == 202
+            assert (await wire.ask("PUT", publisher, body=body)).status == 200
+        body = b"x" * 65_536
+        interval = await wire.ask("GET", f"/interval/{channel_id}", body=body)
+        assert (interval.status, interval.body) == (200, body)
+        await wire.send(build("GET", f"/updates/{channel_id}", header))
+        await wire.send(chunked(body))
+        assert (await wire.answer()).body == body
+        rooted = ("Daphne-Root-Path: /root", "Accept: text/json")
+        answer = await wire.ask("POST", f"/root{publisher}", *rooted, body=MEBIBYTE)
+        assert json.loads(answer.body)["messages"] == 7
+
+
+@pytest.mark.parametrize(("kind", "status"), [("alone", 413), ("whole", 200)])
+async def test_bodies_for_the_site(
+    request: pytest.FixtureRequest, kind: str, status: int
+) -> None:
+    """A path that is no push location takes bodies as long as the site does."""
+    server: ServerProcess = request.getfixturevalue(kind)
+    async with await Wire.open(server.port) as wire:
+        await wire.send(build("POST", "/hello", body=2 * MEBIBYTE))
+        assert (await wire.answer()).status == status
+
+
+# Requests that are sent without waiting for their answers
+
+
+@pytest.mark.parametrize("kind", ["stock", "tuned"])
+async def test_a_client_that_does_not_read(kind: str) -> None:
+    """A request begins when the last answer has been read; with Daphne, at once."""
+    with Inside(kind) as server:
+        wire = await Wire.open(server.port)
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await wire.send(build("GET", "/large") * 10)
+        begun = 10 if kind == "stock" else 1
+        await until(partial(server.has_counted, "large", begun))
+        for _ in range(20):
+            assert (await server.counted())["large"] == begun
+        wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(10):
+            assert len((await wire.answer()).body) == 10_000_000
+        assert (await wire.ask("GET", "/small")).body == b"small"
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await wire.send(build("GET", "/large") * 10)
+        await until(partial(server.has_counted, "large", begun + 10))
+        wire.reset()
+        await until(lambda: server.has(0))
+        ends_well(server)
+
+
+async def test_a_client_that_never_reads() -> None:
+    """A client that reads nothing is not waited for longer than one that is idle."""
+    with Inside("tuned", idle=0.1, abort=0.1) as server:
+        files = (await server.look())["files"]
+        wire = await Wire.open(server.port)
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await wire.send(build("GET", "/large") * 2)
+        await until(partial(server.has_counted, "large", 1))
+
+        async def is_cut() -> bool:
+            return bool((await server.look())["files"] == files)
+
+        await until(is_cut)
+        assert (await server.counted())["large"] == 1
+        ends_well(server)
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Inside]:
+    """A server that lets more wait behind a request for a moment only."""
+    with Inside("tuned", behind=0.1) as server:
+        yield server
+        ends_well(server)
+
+
+@pytest.mark.parametrize(
+    ("size", "how"),
+    [
+        *itertools.product(
+            [1_000, 16_000, 17_000, 1_000_000], ["end_sending", "reset"]
+        ),
+        (17_000, "look"),
+        (1_000_000, "look"),
+    ],
+)
+async def test_too_much_behind_a_held_request(
+    hasty: Inside, size: int, how: str
+) -> None:
+    """Who has left is noticed however much was sent behind a request that is held.
+
+    Who has not is taken for gone if that is too much.
+    """
+    async with await Wire.open(hasty.port) as wire:
+        await wire.send(build("GET", "/hold"))
+        await until(lambda: hasty.has(1))
+        more = build("GET", "/small")
+        wire.writer.write(more * (size // len(more) + 1))
+        await hasty.look()
+        if how == "look":
+            await wire.rest()
+        else:
+            getattr(wire, how)()
+        await until(lambda: hasty.has(0))
+
+
+async def test_what_may_wait_behind_a_held_request(hasty: Inside) -> None:
+    """A client that waits is not taken for gone if it has not sent too much."""
+    async with await Wire.open(hasty.port) as wire, await Wire.open(hasty.port) as late:
+        more = build("GET", "/small")
+        await wire.send(build("GET", "/hold") + more * (16_000 // len(more)))
+        await until(lambda: hasty.has(1))
+        await late.send(build("GET", "/hold") + more * 1000)
+        await late.rest()
+        await until(lambda: hasty.has(1))
+
+
+async def test_many_requests_at_once(hasty: Inside) -> None:
+    """Any number of requests may be sent without waiting, if they are soon answered."""
+    async with await Wire.open(hasty.port) as wire:
+        await wire.send(build("POST", "/echo", body=b"x" * 1000) * 500)
+        for _ in range(500):
+            assert (await wire.answer()).body == b"x" * 1000
+
+
+# Clients that vanish
+
+
+@pytest.mark.parametrize("kind", ["alone", "whole"])
+async def test_a_machine_that_vanishes(
+    request: pytest.FixtureRequest, channel_id: str, kind: str
+) -> None:
+    """A client that only waits is asked whether it is still there."""
+    server: ServerProcess = request.getfixturevalue(kind)
+    async with await Wire.open(server.port) as wire:
+        await wire.send(build("GET", f"/updates/{channel_id}"))
+        await until_held(server.port, channel_id)
+        ports = (server.port, wire.socket.getsockname()[1])
+        ends = [f"0100007F:{port:04X}" for port in ports]
+        lines = [
+            each.split() for each in Path("/proc/net/tcp").read_text().splitlines()
+        ]
+        [line] = [each for each in lines if each[1:3] == ends]
+        timer, _, ticks = line[5].partition(":")
+        assert timer == "02"  # That of keep-alive.
+        assert int(ticks, 16) <= 60 * os.sysconf("SC_CLK_TCK")

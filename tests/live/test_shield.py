@@ -1,0 +1,88 @@
+"""nginx in front of Daphne, which by itself bounds less of what one client can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.servers import nginx
+from tests.servers import LOCATIONS, ServerProcess, daphne
+
+from .wire import Wire, chunked, publish, request, until_held
+
+MEBIBYTE = b"x" * 2**20
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[ServerProcess]:
+    """A Daphne behind nginx."""
+    with daphne() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def port(behind: ServerProcess) -> Iterator[int]:
+    """The port of the nginx in front of it."""
+    conf = {"locations": LOCATIONS}
+    address = f"127.0.0.1:{behind.port}"
+    with nginx(conf, "--proxy", "--django", address) as server:
+        yield server.port
+
+
+def memory(server: ServerProcess) -> int:
+    """Return how many bytes of memory a server has taken."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    [line] = [each for each in status.splitlines() if each.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.parametrize("encoding", ["length", "chunks"])
+@pytest.mark.parametrize("path", ["/updates/{}", "/interval/{}", "/send-update/{}"])
+async def test_a_body_that_is_too_long(
+    behind: ServerProcess, port: int, channel_id: str, path: str, encoding: str
+) -> None:
+    """nginx refuses it, and Daphne does not hear of it."""
+    before = memory(behind)
+    path = path.format(channel_id)
+    async with await Wire.open(port) as wire:
+        if encoding == "length":
+            await wire.send(request("GET", path, "Content-Length: 3000000000"))
+        else:
+            await wire.send(request("GET", path, "Transfer-Encoding: chunked"))
+            await wire.send(chunked(*[MEBIBYTE] * 20))
+        assert (await wire.answer()).status == 413
+    assert memory(behind) < before + 2 * 2**20
+
+
+async def test_a_client_that_does_not_read(
+    behind: ServerProcess, port: int, channel_id: str
+) -> None:
+    """nginx asks for the next message when its client has read the last one."""
+    assert await publish(port, channel_id, MEBIBYTE) == 202
+    async with await Wire.open(port) as wire:
+        before = memory(behind)
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await wire.send(request("GET", f"/updates/{channel_id}") * 100)
+        for _ in range(100):
+            assert await publish(port, f"{channel_id}-other") == 202
+        wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(100):
+            assert (await wire.answer()).body == MEBIBYTE
+    assert memory(behind) < before + 20 * 2**20
+
+
+@pytest.mark.parametrize("how", ["end_sending", "reset"])
+@pytest.mark.parametrize("size", [1_000, 17_000, 70_000])
+async def test_much_behind_a_held_request(
+    port: int, channel_id: str, size: int, how: str
+) -> None:
+    """nginx notices that a client has left, whatever was sent behind its request."""
+    async with await Wire.open(port) as wire:
+        await wire.send(request("GET", f"/updates/{channel_id}"))
+        await until_held(port, channel_id)
+        more = request("GET", "/hello")
+        await wire.send(more * (size // len(more) + 1))
+        getattr(wire, how)()
+        await until_held(port, channel_id, 0)

@@ -1,0 +1,85 @@
+"""Clients that reset their connections, by the hundred, on each server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.servers import granian, uvicorn
+from tests.servers import LOCATIONS, ServerProcess, daphne, runpushserver
+
+from .wire import request, subscribers, until
+
+CONF = {"locations": LOCATIONS}
+
+SERVERS: dict[str, Callable[[], ServerProcess]] = {
+    "Daphne": daphne,
+    "runpushserver": lambda: runpushserver("-v", "0", "{port}"),
+    "uvicorn, h11": lambda: uvicorn(CONF, "--http", "h11", "--loop", "asyncio"),
+    "uvicorn, httptools": lambda: uvicorn(CONF, "--http", "httptools"),
+    "granian": lambda: granian(CONF),
+}
+
+#: A reset in the place of a proper end.
+LINGER = struct.pack("ii", 1, 0)
+
+
+@pytest.fixture(params=SERVERS, scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """A server of its own, as what it leaves open is counted."""
+    with SERVERS[request.param]() as server:
+        yield server
+
+
+def processes(pid: int) -> list[int]:
+    """Return a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in processes(int(child)))]
+
+
+def open_files(server: ServerProcess) -> int:
+    """Return how many files a server has open."""
+    pids = processes(server.process.pid)
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
+
+
+def reset_one(port: int, data: bytes) -> None:
+    """Send something, and reset the connection at once."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+        client.send(data)
+
+
+@pytest.mark.parametrize("how", ["held", "answered", "half", "body"])
+async def test_a_storm_of_resets(
+    server: ServerProcess, channel_id: str, how: str
+) -> None:
+    """What was reset leaves no file, no subscriber and no line of a log behind."""
+    data = {
+        "held": request("GET", f"/updates/{channel_id}"),
+        "answered": request("GET", f"/interval/{channel_id}"),
+        "half": request("GET", f"/updates/{channel_id}")[:-2],
+        "body": request("POST", f"/send-update/{channel_id}", "Content-Length: 99"),
+    }[how]
+    reset_one(server.port, data)
+
+    async def is_clear() -> bool:
+        return await subscribers(server.port, channel_id) in (0, None)
+
+    await until(is_clear)
+    files, said = open_files(server), server.log()
+    for _ in range(300):
+        await asyncio.to_thread(reset_one, server.port, data)
+    await until(is_clear)
+
+    async def are_closed() -> bool:
+        return open_files(server) <= files
+
+    await until(are_closed)
+    assert server.log() == said

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import override_settings
+
+from pushserver_channels.exceptions import BodyTooLarge, MessageTooLarge
+from pushserver_channels.routing import get_application
+from pushserver_channels.server.bodies import SMALL_BODY, BodyLimits
+
+from .exchanges import django, http_scope
+
+PUSH_SERVER = {
+    "locations": [
+        {"type": "publisher", "prefix": "/large/", "max_message_size": 5_000_000},
+        {"type": "publisher", "prefix": "/small/", "max_message_size": 100},
+        {"type": "publisher", "prefix": "/any/", "max_message_size": 0},
+        {"type": "subscriber", "prefix": "/updates/"},
+    ]
+}
+
+MakeLimits = Callable[[bool], BodyLimits]
+
+
+@pytest.fixture
+def make_limits() -> MakeLimits:
+    def make_limits(others: bool) -> BodyLimits:
+        return BodyLimits(get_application(django).find_location, others=others)
+
+    return make_limits
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "size", "of_message"),
+    [
+        ("POST", "/large/a", 5_000_000, True),
+        ("POST", "/large/%FF", 5_000_000, True),
+        ("POST", "/small/a", 100, True),
+        ("POST", "/any/a", None, True),
+        ("PUT", "/large/a", 5_000_000, False),
+        ("GET", "/small/a", SMALL_BODY, False),
+        ("DELETE", "/any/a", SMALL_BODY, False),
+        ("GET", "/updates/a", SMALL_BODY, False),
+        ("POST", "/updates/a", SMALL_BODY, False),
+    ],
+)
+@pytest.mark.parametrize("others", [True, False])
+async def test_limits(
+    make_limits: MakeLimits,
+    others: bool,
+    method: str,
+    path: str,
+    size: int | None,
+    of_message: bool,
+) -> None:
+    """A message is limited by its location, a body that nobody wants by the server."""
+    with override_settings(PUSH_SERVER=PUSH_SERVER):
+        error = make_limits(others)(http_scope(method, path))
+    if size is None:
+        assert error is None
+        return
+    assert error is not None
+    assert error.max_size == size
+    assert type(error) is (MessageTooLarge if of_message else BodyTooLarge)
+    assert str(size) in str(error)
+
+
+async def test_other_paths(make_limits: MakeLimits) -> None:
+    """A path that is no push location has no limit of ours if the site is served."""
+    scope = http_scope("POST", "/upload")
+    with override_settings(PUSH_SERVER=PUSH_SERVER):
+        assert make_limits(True)(scope) is None
+        error = make_limits(False)(scope)
+    assert error is not None
+    assert error.max_size == SMALL_BODY
