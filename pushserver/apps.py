@@ -5,18 +5,21 @@ from django.core import checks
 
 
 class PushServerConfig(AppConfig):
-    """Registers the system checks of the settings, and lets a doctor be answered."""
+    """Registers the system checks, hides passwords, and lets a doctor be answered."""
 
     name = "pushserver"
     verbose_name = "Push server"
 
     def ready(self) -> None:
         # Imported here because these need a configured Django.
-        from .checks import check_settings
+        from .checks import check_passwords, check_settings
         from .doctor.echo import answer_doctor
+        from .passwords import hide_passwords
         from .signals import channel_subscribe
         from .site_checks import check_site
 
+        hide_passwords()
         checks.register(check_settings, "pushserver")
         checks.register(check_site, "pushserver")
+        checks.register(check_passwords, "pushserver", deploy=True)
         channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")

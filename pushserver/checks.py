@@ -18,6 +18,7 @@ from .conf import (
     SubscriberLocation,
     get_settings,
 )
+from .passwords import holds_password
 from .paths import build_path, decode_path, match_channel
 from .readers import InvalidSetting
 
@@ -48,6 +49,25 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_unbounded_stores(conf),
         *_lossy_stores(conf),
         *_open_to_every_page(conf),
+    ]
+
+
+def check_passwords(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Return a warning for each URL of a store that holds a password."""
+    try:
+        stores = get_settings().store
+    except InvalidSetting:
+        return []  # It is told by check_settings().
+    return [
+        Warning(
+            f"The URL of the store {name!r} holds a password. Django's debug page and"
+            " mails about errors do not show it, but other programs that collect"
+            " settings or local variables may.",
+            "Take it out of the URL and give it as 'password', a name that they hide.",
+            id="pushserver.W010",
+        )
+        for name, store in stores.items()
+        if holds_password(getattr(store, "url", None) or "")
     ]
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.signals import setting_changed
 
 from .addresses import AllowedClients
+from .passwords import SecretText, hide_passwords
 from .readers import (
     InvalidSetting,
     address,
@@ -37,6 +39,7 @@ from .readers import (
     redis_url,
     regex,
     seconds,
+    secret,
     setting,
     text,
     uncounted,
@@ -103,6 +106,8 @@ class RedisStoreSettings(StoreSettings):
         host: Instead of a URL: its host,
         port: its port,
         database: and the number of its database.
+        username: Who asks, beside a URL or a host.
+        password: The password, beside a URL or a host, as it is: Django hides it.
         key_prefix: Begins all keys and all names of pub/sub channels.
     """
 
@@ -115,15 +120,24 @@ class RedisStoreSettings(StoreSettings):
     host: str = setting(text, default="127.0.0.1")
     port: int = setting(port, default=6379)
     database: int = setting(count, default=0)
+    username: str | None = setting(secret, default=None, repr=False)
+    password: str | None = setting(secret, default=None, repr=False)
     key_prefix: str = setting(key_prefix, default="pushserver:")
 
     @property
     def address(self) -> str:
-        """Where Redis is, as a URL."""
-        if self.url is not None:
-            return self.url
+        """Where Redis is, as a URL that does not show its password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"redis://{host}:{self.port}/{self.database}"
+        url = self.url or f"redis://{host}:{self.port}/{self.database}"
+        if self.username is None and self.password is None:
+            return SecretText(url)
+        return SecretText(
+            "{0}://{user}:{password}@{2}".format(
+                *url.partition("://"),
+                user=quote(self.username or "", safe=""),
+                password=quote(self.password or "", safe=""),
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -255,6 +269,13 @@ def _read_store(place: str, raw: object) -> StoreSettings:
         if raw.get("url") is not None and raw.get(key) is not None:
             raise InvalidSetting(
                 f"{place}[{key!r}]", "is given beside a 'url'", "Write it into the URL."
+            )
+    for key in ("username", "password"):
+        if raw.get(key) is not None and "@" in str(raw.get("url") or ""):
+            raise InvalidSetting(
+                f"{place}[{key!r}]",
+                "is given beside a 'url' that has a user or a password itself",
+                "Take them out of the URL.",
             )
     store = read_section(STORE_TYPES[kind], place, raw)
     if 0 < store.max_messages < store.min_messages:
@@ -402,10 +423,13 @@ def read_settings(raw: object) -> PushServerSettings:
 @lru_cache(maxsize=1)
 def get_settings() -> PushServerSettings:
     """Return the site's ``PUSH_SERVER``; no such setting is an empty one."""
+    hide_passwords()
     return read_settings(getattr(settings, "PUSH_SERVER", {}))
 
 
 def _forget(**change: Any) -> None:
+    if change["setting"] == "PUSH_SERVER":
+        hide_passwords()
     if change["setting"] in ("PUSH_SERVER", "INTERNAL_IPS", "CHANNEL_LAYERS"):
         get_settings.cache_clear()
 

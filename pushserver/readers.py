@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .addresses import LOOPBACK, AllowedClients, known_networks, parse_allowed
 from .origins import normalize_origin
+from .passwords import Password, SecretText, mask
 
 Section = TypeVar("Section")
 Reader = Callable[[str, Any], Any]
@@ -38,6 +39,8 @@ class InvalidSetting(ImproperlyConfigured):
     """
 
     def __init__(self, place: str, reason: str, hint: str) -> None:
+        # What is no URL of a store may have been meant to be one.
+        place, reason, hint = mask(place), mask(reason), mask(hint)
         super().__init__(place, reason, hint)
         self.place = place
         self.reason = reason
@@ -236,16 +239,24 @@ def path(place: str, value: object) -> str:
     return unquote(url.path)
 
 
+def secret(place: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        # It is not told what it is.
+        raise InvalidSetting(place, "is no text", "It must be a text.")
+    return Password(value)
+
+
 def redis_url(place: str, value: object) -> str:
-    url = text(place, value)
-    # (Not by urlsplit(), which refuses some URLs that name several hosts.)
-    scheme, _, rest = url.partition("://")
+    url = SecretText(text(place, value))
+    # (Not by urlsplit(), which refuses some URLs that name several hosts. No part of it
+    # is kept here: the page about an error shows it.)
+    scheme = url.partition("://")[0]
     schemes = [
         secure + kind
         for kind in ("", "+sentinel", "+cluster")
         for secure in ("redis", "rediss")
     ]
-    if scheme not in [*schemes, "unix"] or not rest:
+    if scheme not in [*schemes, "unix"] or not url.partition("://")[2]:
         # A URL may hold a password, so it is not told.
         raise InvalidSetting(
             place,

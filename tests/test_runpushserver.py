@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -120,6 +121,12 @@ def test_it_redirects_other_hosts_if_asked() -> None:
         wanted = httpx.get(
             f"{server.url}/hello", headers={"Host": f"PUSH.test:{server.port}"}
         )
+        # Behind the host, this would make the host a user name.
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(b"GET @evil.example/ HTTP/1.1\r\nHost: other.test\r\n\r\n")
+            nonsense = client.recv(65536)
+    assert nonsense.startswith(b"HTTP/1.1 400 ")
+    assert b"evil" not in nonsense
     assert moved.status_code == 301
     assert moved.headers["location"] == "http://push.test/hel%20lo?a=b"
     assert wanted.status_code == 200

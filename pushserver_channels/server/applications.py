@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote
+
 from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.types import Application, Receive, Scope, Send
+
+_TARGET = re.compile(
+    rb"([A-Za-z][A-Za-z0-9+.-]*://[^/]*(?=/|$)|(?=/))(?P<path>/.*)?", re.DOTALL
+)
+
+#: Characters of a path or a query that stay as they are: what is percent-encoded is.
+_SAFE = "/%:@!$&'()*+,;=-._~?"
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,10 +42,27 @@ class ForceHost:
         if scope["type"] != "http" or asked == self._name:
             await self._application(scope, receive, send)
             return
-        url = f"{scope['scheme']}://{self._host}".encode() + scope["raw_path"]
+        path = _read_path(scope["raw_path"])
+        if path is None:
+            await _respond(send, 400, [], b"The request has no path.\n")
+            return
+        scheme = "https" if scope["scheme"] == "https" else "http"
+        url = f"{scheme}://{self._host}{path}"
         if scope["query_string"]:
-            url += b"?" + scope["query_string"]
-        await _respond(send, 301, [(b"location", url)], b"Moved.\n")
+            url += "?" + quote(scope["query_string"], safe=_SAFE)
+        await _respond(send, 301, [(b"location", url.encode())], b"Moved.\n")
+
+
+def _read_path(target: bytes) -> str | None:
+    """Return the path of a request target, to stand behind a host; None without one.
+
+    A target may be an absolute URL (RFC 9112, section 3.2.2), or nonsense: behind a
+    host, ``@evil.example/`` would make the host a user name.
+    """
+    match = _TARGET.fullmatch(target.partition(b"?")[0])
+    if match is None:
+        return None
+    return "/" + quote((match["path"] or b"").lstrip(b"/\\"), safe=_SAFE)
 
 
 def _host_name(host: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from pushserver.passwords import mask
 from pushserver_channels.exceptions import StoreUnavailable
 
 from .channels import Part
@@ -99,13 +100,16 @@ class Network:
             if line.error is not None:
                 raise line.error
         except Exception as error:
+            reason = mask(str(error) or repr(error))
             self._servers.forget()
             delay = min(RETRY_AFTER[0] * 2**part.failures, RETRY_AFTER[1])
             part.down_until = time.monotonic() + delay * random.uniform(0.5, 1.0)
             part.failures = min(part.failures + 1, 10)
             if part.failures == 1:
-                logger.error("Redis cannot be reached: %s", str(error) or repr(error))
-            raise StoreUnavailable from error
+                logger.error("Redis cannot be reached: %s", reason)
+            # Not from the error itself: frames of redis-py, which its traceback has,
+            # hold the password.
+            raise StoreUnavailable from LineLost(reason)
         finally:
             part.connecting = None
         if part.failures:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+from pushserver.passwords import SecretText
 
 from .lines import Connection, LineLost, load
 
@@ -29,6 +32,40 @@ _SEVERAL = re.compile(
     r"(?P<user>([^/?#]*@)?)(?P<hosts>[^@/?#]*)(?P<path>[^?#]*)(?P<query>.*)"
 )
 _HOST = re.compile(r"(\[(?P<ipv6>[^\]]+)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?")
+
+
+@dataclass(frozen=True)
+class SeveralHosts:
+    """A URL that names several hosts, in its parts.
+
+    Pages about errors show local variables, so parts that may hold a password are no
+    part of its ``repr()``.
+
+    Attributes:
+        scheme: ``redis`` or ``rediss``.
+        kind: ``sentinel`` or ``cluster``.
+        user: A user and a password with an @, or nothing.
+        hosts: The hosts, with commas between them.
+        path: What follows them.
+        query: Options, with a question mark, or nothing.
+    """
+
+    scheme: str
+    kind: str
+    user: str = field(repr=False)
+    hosts: str = field(repr=False)
+    path: str = field(repr=False)
+    query: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> SeveralHosts | None:
+        """Return the parts of a URL, None if it names one host."""
+        match = _SEVERAL.fullmatch(url)
+        return None if match is None else cls(**match.groupdict())
+
+    def single(self, path: str) -> str:
+        """Return the URL of a single server that has the same password and options."""
+        return SecretText(f"{self.scheme}://{self.user}localhost{path}{self.query}")
 
 
 class Servers(ABC):
@@ -64,9 +101,12 @@ class Servers(ABC):
             self.database: int = self._options.get("db", 0)
             if url.startswith("redis") and urlsplit(url).path.strip("/0123456789"):
                 raise ValueError
+            if "@" in url.partition("?")[2]:
+                raise ValueError  # The names of options would be parts of a password.
             self._try_options()
         except TypeError as error:
-            raise _unusable(f"cannot be used: {error}") from error
+            # Not from the error: its traceback has the password among its variables.
+            raise _unusable(f"cannot be used: {error}") from None
         except ValueError:
             # Its text may hold what stands before a slash in a password.
             raise _unusable(
@@ -116,16 +156,16 @@ class SentinelServers(Servers):
     The password of the sentinels themselves is its option ``sentinel_password``.
     """
 
-    def __init__(self, url: re.Match[str]) -> None:
-        self._hosts = _read_hosts(url["hosts"], 26379)
+    def __init__(self, url: SeveralHosts) -> None:
+        self._hosts = _check_hosts(_read_hosts(url.hosts, 26379))
         self._service: str
-        self._service, _, database = url["path"].strip("/").partition("/")
+        self._service, _, database = url.path.strip("/").partition("/")
         if not self._service:
             raise _unusable(
                 "has no name of a service after the hosts, as in"
                 " redis+sentinel://host:26379,host:26379/service/0."
             )
-        super().__init__(_single(url, f"/{database}"))
+        super().__init__(url.single(f"/{database}"))
 
     def _try_options(self) -> None:
         self._sentinel_options = {
@@ -160,11 +200,11 @@ class ClusterServers(Servers):
     parts = 256
     sharded = True
 
-    def __init__(self, url: re.Match[str]) -> None:
-        self._hosts = _read_hosts(url["hosts"], 6379)
+    def __init__(self, url: SeveralHosts) -> None:
+        self._hosts = _check_hosts(_read_hosts(url.hosts, 6379))
         self._cluster: Any = None
         self._asking = asyncio.Lock()
-        super().__init__(_single(url, ""))
+        super().__init__(url.single(""))
 
     def _try_options(self) -> None:
         super()._try_options()
@@ -206,33 +246,35 @@ class ClusterServers(Servers):
 
 def find_servers(url: str) -> Servers:
     """Return the servers that a URL names. Raises ``ImproperlyConfigured``."""
-    several = _SEVERAL.fullmatch(url)
+    several = SeveralHosts.parse(url)
     if several is None:
-        return OneServer(url)
-    if several["kind"] == "sentinel":
+        return OneServer(SecretText(url))
+    if several.kind == "sentinel":
         return SentinelServers(several)
     return ClusterServers(several)
 
 
-def _read_hosts(text: str, default_port: int) -> list[tuple[str, int]]:
-    """Return the hosts that a URL names, with their ports."""
+def _read_hosts(text: str, default_port: int) -> list[tuple[str, int]] | None:
+    """Return the hosts that a URL names, with their ports, None if it does not."""
     hosts = []
     for each in text.split(","):
         host = _HOST.fullmatch(each)
         port = 0 if host is None else int(host["port"] or default_port)
         if host is None or port not in range(1, 65536):
-            # Which one is not told: it may be the beginning of a password.
-            raise _unusable(
-                "does not name hosts with their ports, as in host:6379,host:6379; write"
-                " %2F for a slash in a password."
-            )
+            return None
         hosts.append((host["ipv6"] or host["name"], port))
     return hosts
 
 
-def _single(url: re.Match[str], path: str) -> str:
-    """Return the URL of a single server that has the same password and options."""
-    return f"{url['scheme']}://{url['user']}localhost{path}{url['query']}"
+def _check_hosts(hosts: list[tuple[str, int]] | None) -> list[tuple[str, int]]:
+    """Return hosts that could be read. Raises ``ImproperlyConfigured``."""
+    if hosts is None:
+        # Which one could not is not told: it may be the beginning of a password.
+        raise _unusable(
+            "does not name hosts with their ports, as in host:6379,host:6379; write"
+            " %2F for a slash in a password."
+        )
+    return hosts
 
 
 def _unusable(reason: str) -> ImproperlyConfigured:
