@@ -19,9 +19,17 @@ from urllib.request import Request, urlopen
 import pytest
 from django.test import RequestFactory, override_settings
 
-from pushserver.doctor import Examination, Finding, echo, visits
+from pushserver import updates
+from pushserver.conf import read_settings
+from pushserver.doctor import Examination, Finding, echo, processes, visits
 from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
+from pushserver.doctor.findings import DoesNotApply, Failure
+from pushserver.doctor.locations import find_locations
+from pushserver.doctor.messages import check_sending
+from pushserver.doctor.scripts import check_script
 from pushserver.doctor.visits import NO_ANSWER, Visit
+from pushserver.doctor.way import Way
+from pushserver.management.commands.pushserver_doctor import summarize
 from pushserver.signals import channel_subscribe
 
 from .conformance.servers import Nginx, environment, need_nginx, nginx
@@ -86,6 +94,8 @@ class Fault:
         wrong: The checks that find a fault, each with words of what they say.
         proxy: Directives in the location that passes everything to Daphne.
         server: What stands before that location.
+        site: What nginx passes everything to, if not to one Daphne.
+        open: The checks that cannot be made, None for whichever.
         forwards: Whether nginx says whom it forwards for.
         publishes: Whether this process publishes through this nginx.
         conf: Settings that the doctor has, other than the server's.
@@ -94,10 +104,17 @@ class Fault:
     wrong: dict[str, str] = field(default_factory=dict)
     proxy: str = ""
     server: str = ""
+    site: str = ""
+    open: set[str] | None = None
     forwards: bool = True
     publishes: bool = False
     conf: dict[str, Any] = field(default_factory=dict)
 
+
+NAMES = (
+    *("sending", "processes", "receiving", "script", "publishing", "etag", "cache"),
+    *("delay", "cross-origin", "preflight", "passthrough", "clock", "size", "timeout"),
+)
 
 FAULTS = {
     "none": Fault(),
@@ -224,11 +241,54 @@ FAULTS = {
         {"receiving": "The public URL redirects to https://127.0.0.1/"},
         server="location /updates/ { return 301 https://127.0.0.1/; }",
     ),
-    "nobody": Fault({"receiving": "nobody listens there"}),
+    "nobody": Fault(
+        {"receiving": "nobody listens there"},
+        open=set(NAMES) - {"sending", "receiving"},
+    ),
+    "broken polls": Fault(
+        {
+            "delay": "A waiting subscriber gets 502 instead of the message",
+            "timeout": "A poll was cut after 0 s (502)",
+        },
+        server="if ($is_later) { return 502; }",
+        open={"cache", "passthrough"},
+    ),
+    "broken publisher": Fault(
+        server="location /send-update/ { return 500; }", open={"publishing"}
+    ),
+    "closed publisher": Fault(
+        server="location /send-update/ { return 403; }", open=set()
+    ),
+    "no pages": Fault(
+        {"cross-origin": f"A page of {ORIGIN} gets 403 instead of a message"},
+        server="if ($http_origin) { set $page $request_method; }"
+        " if ($page = GET) { return 403; }",
+        open=set(),
+    ),
+    "several processes": Fault(
+        {"processes": "Several processes answer at the public URL"},
+        site="both",
+        open=set(NAMES) - {"sending", "processes", "script", "publishing"},
+    ),
+    "no script": Fault(
+        {"script": "updates.js is not served: http://127.0.0.1:"},
+        server="location /static/ { return 404; }",
+        open=set(),
+    ),
+    "an old script": Fault(
+        {"script": "is another file than the updates.js of version"},
+        server="location /static/ { default_type text/javascript; return 200 'old'; }",
+        open=set(),
+    ),
+    "a page for a script": Fault(
+        {"script": "its Content-Type is text/html"},
+        server="location /static/ { default_type text/html; return 200 '<html>'; }",
+        open=set(),
+    ),
 }
 
 
-def faulty_servers(daphne_port: int, ports: dict[str, int]) -> Any:
+def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> Any:
     """Return what writes an nginx configuration with a server for each fault."""
 
     def configure(port: int, directory: Path) -> str:
@@ -241,7 +301,7 @@ def faulty_servers(daphne_port: int, ports: dict[str, int]) -> Any:
                 location / {{
                     proxy_set_header Host $http_host;
                     {_forwarded(fault)}
-                    proxy_pass http://127.0.0.1:{daphne_port};
+                    proxy_pass http://{fault.site or f"127.0.0.1:{daphne_port}"};
                     {fault.proxy}
                 }}
             }}
@@ -256,9 +316,15 @@ def faulty_servers(daphne_port: int, ports: dict[str, int]) -> Any:
             http {{
                 access_log off;
                 proxy_cache_path {directory}/cache keys_zone=answers:1m;
-                map $http_if_modified_since $slowly {{
-                    "Thu, 01 Jan 1970 00:00:00 GMT" 0;
-                    default 1000;
+                map "$uri $http_if_modified_since" $is_later {{
+                    "~^/updates/.+ Thu, 01 Jan 1970" 0;
+                    "~^/updates/" 1;
+                    default 0;
+                }}
+                map $is_later $slowly {{ 1 1000; default 0; }}
+                upstream both {{
+                    server 127.0.0.1:{daphne_port};
+                    server 127.0.0.1:{other_port};
                 }}
                 {servers}
                 server {{ listen 127.0.0.1:{port}; }}
@@ -294,7 +360,8 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
     with ExitStack() as stack:
         site = stack.enter_context(daphne(CONF, "tests.asgi:application"))
         wait_until(lambda: counts_from_zero(site.url))
-        stack.enter_context(Nginx(faulty_servers(site.port, ports)))
+        other = stack.enter_context(daphne(CONF, "tests.asgi:application"))
+        stack.enter_context(Nginx(faulty_servers(site.port, other.port, ports)))
         before = ("--django", f"127.0.0.1:{site.port}", "--proxy")
         proxy = stack.enter_context(nginx(CONF, *before))
         urls = {name: f"http://127.0.0.1:{ports[name]}" for name in FAULTS}
@@ -318,6 +385,11 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
                 examination = Examination(url, patience=2, delay=1)
             return lambda: {each.check: each for each in examination.run()}
 
+        # nginx takes turns, so few requests find the second process; and many more from
+        # all examinations at once would be answered late.
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(processes, "MESSAGES", 2)
+        patch.setattr(processes, "REQUESTS", 3)
         with ThreadPoolExecutor(len(urls)) as threads:
             asks = {name: prepare(name) for name in urls}
             with override_settings(PUSH_SERVER=settings("none")):
@@ -352,7 +424,9 @@ def wrong(findings: dict[str, Finding]) -> set[str]:
     return {name for name, finding in findings.items() if finding.ok is False}
 
 
-@pytest.mark.parametrize("name", [name for name in FAULTS if FAULTS[name].wrong])
+@pytest.mark.parametrize(
+    "name", [name for name, fault in FAULTS.items() if fault.wrong or fault.open]
+)
 def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> None:
     """An nginx with one fault is told of that fault, in words, and of no other."""
     found, fault = reports[name], FAULTS[name]
@@ -360,11 +434,16 @@ def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> 
     for check, words in fault.wrong.items():
         assert words in found[check].text
         assert found[check].advice
+    if fault.open is not None:
+        assert {name for name in found if found[name].is_open} == fault.open, found
 
 
-@pytest.mark.parametrize("name", ["none", "Daphne", "nginx before Daphne"])
+@pytest.mark.parametrize(
+    "name", ["none", "closed publisher", "Daphne", "nginx before Daphne"]
+)
 def test_all_is_well(reports: dict[str, dict[str, Finding]], name: str) -> None:
     """Where there is no fault, everything was tried and none is found."""
+    assert tuple(reports[name]) == NAMES
     assert {finding.ok for finding in reports[name].values()} == {True}, reports[name]
 
 
@@ -372,7 +451,7 @@ def test_what_does_not_apply(reports: dict[str, dict[str, Finding]]) -> None:
     """What an interval poll has not, nor its location, is not tried."""
     found = reports["none, interval"]
     assert wrong(found) == set(), found
-    assert {name for name, finding in found.items() if finding.ok is None} == {
+    assert {name for name, finding in found.items() if not finding.applies} == {
         *("delay", "timeout", "cross-origin", "preflight", "passthrough")
     }
 
@@ -461,6 +540,87 @@ def test_what_cannot_be_examined(url: str, conf: dict[str, Any], sentence: str) 
     ended = examine(url, conf)
     assert ended.returncode == 1
     assert sentence in ended.stderr
+
+
+def finding(check: str, ok: bool | None, applies: bool = True) -> Finding:
+    return Finding(check, ok, "", applies=applies)
+
+
+@pytest.mark.parametrize(
+    ("findings", "summary"),
+    [
+        ([finding("a", True)], "All is well."),
+        (
+            [finding("a", True), finding("b", None, applies=False)],
+            "With these settings, nothing to check: b.\nAll is well.",
+        ),
+        (
+            [finding("a", True), finding("b", None)],
+            "Could not be checked: b.\n"
+            "What was checked is right, but not everything could be checked.",
+        ),
+        (
+            [finding("a", False), finding("b", None)],
+            "Could not be checked: b.\nOf 2 checks, 1 found a fault.",
+        ),
+    ],
+)
+def test_the_summary(findings: list[Finding], summary: str) -> None:
+    """All is well only if all checks that apply were made and found nothing."""
+    assert summarize(findings) == summary
+
+
+# Settings
+
+
+def make_way(url: str, conf: dict[str, Any]) -> Way:
+    """Return what a check is given."""
+    settings = read_settings(conf)
+    publisher, subscriber = find_locations(settings)
+    store = settings.store["default"]
+    return Way(url, publisher, subscriber, store, patience=2, delay=1)
+
+
+@pytest.mark.parametrize(
+    ("conf", "raises"),
+    [
+        ({}, DoesNotApply),
+        ({"publisher_host": "127.0.0.1:{port}"}, Failure),
+        ({"port": "{port}"}, Failure),
+        ({"publisher": "http"}, Failure),
+    ],
+)
+def test_nothing_is_said_of_an_address_that_no_setting_names(
+    monkeypatch: pytest.MonkeyPatch, conf: dict[str, Any], raises: type[Exception]
+) -> None:
+    """That nobody listens at the default one is a fault only if something says so."""
+    port = free_port()
+    monkeypatch.setattr(updates, "DEFAULT_PORT", port)
+    named = {
+        key: port if value == "{port}" else value.format(port=port)
+        for key, value in conf.items()
+    }
+    with override_settings(PUSH_SERVER={**CONF, **named}):
+        way = make_way("http://127.0.0.1:9", {**CONF, **named})
+        with pytest.raises(raises) as raised:
+            check_sending(way)
+    assert (str(port) in str(raised.value)) is (raises is Failure)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"INSTALLED_APPS": ["pushserver"]}, {"STATIC_URL": None}]
+)
+def test_a_site_without_static_files(settings: dict[str, Any]) -> None:
+    """Where a site has none, there is no script to look for."""
+    with override_settings(**settings), pytest.raises(DoesNotApply):
+        check_script(make_way("http://127.0.0.1:9", CONF))
+
+
+def test_a_script_elsewhere() -> None:
+    """The script is looked for where pages look for it, and that may be elsewhere."""
+    url = f"http://127.0.0.1:{free_port()}/files/"
+    with override_settings(STATIC_URL=url), pytest.raises(Failure, match=url):
+        check_script(make_way("http://127.0.0.1:9", CONF))
 
 
 # Servers that are no push servers

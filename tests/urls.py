@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 
+from django.contrib.staticfiles.views import serve
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
@@ -110,6 +111,7 @@ def hello(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
+    path("static/<path:path>", serve, {"insecure": True}),
     path("hello", hello),
     path("heard", tell),
     path("state", state),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from urllib.parse import urlsplit
 
 from pushserver.conf import get_settings
 
-from .findings import Failure, Finding, NotTried
+from .findings import DoesNotApply, Failure, Finding, NotTried
 from .limits import check_clock, check_publishing, check_size, check_timeout
 from .locations import find_locations
 from .messages import (
@@ -21,12 +20,21 @@ from .messages import (
     check_sending,
 )
 from .pages import check_cross_origin, check_passthrough, check_preflight
+from .processes import check_processes
+from .scripts import check_script
 from .way import Way
 
-#: Each returns what is well, or raises. The first two find out what the others need.
-CHECKS: list[Callable[[Way], str]] = [
-    check_sending,
-    check_receiving,
+#: Returns what is well, or raises what the finding is to be.
+Check = Callable[[Way], str]
+
+#: These find out what the others need.
+FIRST: list[Check] = [check_sending, check_processes, check_receiving]
+
+#: These need no messages.
+ALWAYS: list[Check] = [check_script, check_publishing]
+
+#: These mean something only where each request finds the same messages.
+OTHERS: list[Check] = [
     check_etag,
     check_cache,
     check_delay,
@@ -35,7 +43,6 @@ CHECKS: list[Callable[[Way], str]] = [
     check_passthrough,
     check_clock,
     check_size,
-    check_publishing,
 ]
 
 
@@ -49,32 +56,41 @@ class Examination:
     """
 
     def __init__(self, url: str, *, patience: float = 5, delay: float = 2) -> None:
-        publisher, subscriber = find_locations(get_settings())
-        self._way = Way(url, publisher, subscriber, patience=patience, delay=delay)
+        conf = get_settings()
+        publisher, subscriber = find_locations(conf)
+        store = conf.store[publisher.store]
+        self._way = Way(
+            url, publisher, subscriber, store, patience=patience, delay=delay
+        )
 
     def run(self) -> Iterator[Finding]:
         """Yield what each check found, as soon as it is known."""
         way = self._way
-        with ThreadPoolExecutor(1) as threads:
-            # What takes longest goes on beside the rest.
-            waiting = threads.submit(check_timeout, way)
-            try:
-                for check in CHECKS:
-                    yield _find(check.__name__, partial(check, way))
-                yield _find(check_timeout.__name__, waiting.result)
-            finally:
-                waiting.cancel()
-                way.clean_up()
+        try:
+            for check in FIRST:
+                yield self._find(check)
+            with ThreadPoolExecutor(1) as threads:
+                # What takes longest goes on beside the rest.
+                waiting = threads.submit(self._find, check_timeout)
+                for check in (*ALWAYS, *OTHERS):
+                    yield self._find(check)
+                yield waiting.result()
+        finally:
+            way.clean_up()
 
-
-def _find(name: str, check: Callable[[], str]) -> Finding:
-    name = name.removeprefix("check_").replace("_", "-")
-    try:
-        return Finding(name, True, check())
-    except Failure as failure:
-        return Finding(name, False, failure.text, failure.advice)
-    except NotTried as reason:
-        return Finding(name, None, str(reason))
+    def _find(self, check: Check) -> Finding:
+        """Make a check, and return what it found."""
+        name = check.__name__.removeprefix("check_").replace("_", "-")
+        try:
+            if self._way.is_split and check not in ALWAYS:
+                raise NotTried("It depends on which process answers.")
+            return Finding(name, True, check(self._way))
+        except Failure as failure:
+            return Finding(name, False, failure.text, failure.advice)
+        except NotTried as reason:
+            return Finding(name, None, str(reason))
+        except DoesNotApply as reason:
+            return Finding(name, None, str(reason), applies=False)
 
 
 def check_url(url: str) -> None:

@@ -11,15 +11,23 @@ class Finding:
 
     Attributes:
         check: Its name.
-        ok: Whether all is well, None if it does not apply or could not be tried.
-        text: What was seen.
+        ok: Whether all is well, None if the check was not made.
+        text: What was seen, or why the check was not made.
         advice: What to do about it.
+        applies: Whether there is something to check with these settings. A check that
+            applies and was not made leaves it open whether all is well.
     """
 
     check: str
     ok: bool | None
     text: str
     advice: str = ""
+    applies: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the check could not be made although it applies."""
+        return self.ok is None and self.applies
 
 
 class Failure(Exception):
@@ -32,4 +40,8 @@ class Failure(Exception):
 
 
 class NotTried(Exception):
-    """A check does not apply, or needs something that is not there."""
+    """A check cannot be made, because something that it needs is not there."""
+
+
+class DoesNotApply(Exception):
+    """With these settings there is nothing to check."""

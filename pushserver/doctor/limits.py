@@ -8,12 +8,15 @@ from time import time
 from pushserver.addresses import HOP_HEADERS, contains
 from pushserver.publishers import PublishError
 
-from .findings import Failure, NotTried
-from .visits import NO_ANSWER, outside_addresses
-from .way import TAKEN, Way
+from .findings import DoesNotApply, Failure, NotTried
+from .visits import CLOSED, NO_ANSWER, Answer, outside_addresses
+from .way import TAKEN, Way, is_message
 
 #: Bytes of the largest message that is sent to find a limit.
 MAX_PROBE = 16 * 1024 * 1024
+
+#: How a publisher is told that it may not publish, or finds nothing there.
+REFUSED = (401, 403, 404, 405)
 
 #: Seconds by which clocks may differ. An id has whole seconds, and asking takes time.
 CLOCK_TOLERANCE = 5
@@ -31,6 +34,10 @@ def check_clock(way: Way) -> str:
     way.publish(channel_id)
     now = time()
     answer = way.ask(channel_id).answer()
+    if not is_message(answer):
+        raise NotTried(f"A subscriber gets {answer} instead of a message.")
+    if answer.headers["Last-Modified"] is None:
+        raise NotTried("The Last-Modified of a message, which tells it, is stripped.")
     for header, whose in (
         ("Last-Modified", "The push server's clock"),
         ("Date", "The clock at the public URL"),
@@ -43,8 +50,8 @@ def check_clock(way: Way) -> str:
 def _compare(way: Way, date: str, now: float, whose: str) -> None:
     try:
         skew = parsedate_to_datetime(date).timestamp() - now
-    except ValueError:
-        return  # An id that is no date is another check's affair.
+    except ValueError as error:
+        raise NotTried(f"{date!r} is no date.") from error
     if abs(skew) > CLOCK_TOLERANCE + way.patience:
         raise Failure(
             f"{whose} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
@@ -55,25 +62,41 @@ def _compare(way: Way, date: str, now: float, whose: str) -> None:
 
 def check_size(way: Way) -> str:
     """Whether messages of the largest size that is set go through."""
-    size = way.publisher.max_message_size
-    if not 0 < size <= MAX_PROBE:
-        raise NotTried(f"'max_message_size' is {size}, which is not tried.")
+    way.received()
+    largest = way.publisher.max_message_size or MAX_PROBE
+    size = min(largest, MAX_PROBE)
     channel_id = way.new_channel()
-    try:
-        way.send(channel_id, b"x" * size, already_serialized=True)
-    except PublishError as error:
-        if error.status == 413:
-            raise Failure(
-                f"A message of {size} bytes, which max_message_size allows, is"
-                " refused as too large on the way.",
-                "Raise the proxy's limit (nginx: client_max_body_size), or lower"
-                " 'max_message_size'.",
-            ) from error
-        raise NotTried(f"It cannot be sent: {error}") from error
+    status, reason = _publish_size(way, channel_id, size)
+    if status == 413:
+        raise Failure(
+            f"A message of {size} bytes, which max_message_size allows, is refused as"
+            " too large on the way.",
+            "Raise the proxy's limit (nginx: client_max_body_size), or lower"
+            " 'max_message_size'.",
+        )
+    if status not in TAKEN:
+        raise NotTried(f"A message of {size} bytes cannot be published: {reason}.")
     answer = way.ask(channel_id).answer()
-    if answer.status == 200 and len(answer.body) == size:
-        return f"A message of {size} bytes goes through."
-    raise NotTried("What this process sends is not received.")
+    if answer.status != 200:
+        raise NotTried(f"A message of {size} bytes is not received, but {answer}.")
+    if len(answer.body) != size:
+        raise Failure(
+            f"Of a message of {size} bytes {len(answer.body)} arrive.",
+            "Look into the log of the proxy.",
+        )
+    return f"A message of {size} bytes goes through."
+
+
+def _publish_size(way: Way, channel_id: str, size: int) -> tuple[int | None, str]:
+    """Publish a message of so many bytes; return the status, and what was said."""
+    body = b"x" * size
+    if way.cannot_send or way.sends_elsewhere:
+        answer = way.post(channel_id, body=body).answer()
+        return answer.status, str(answer)
+    try:
+        return way.send(channel_id, body, already_serialized=True).status, ""
+    except PublishError as error:
+        return error.status, error.reason.rstrip(".")
 
 
 def check_publishing(way: Way) -> str:
@@ -90,8 +113,11 @@ def check_publishing(way: Way) -> str:
             "Name the addresses that may publish.",
         )
     visit = way.post(way.new_channel())
-    if visit.answer().status not in TAKEN:
-        return "The publisher location is closed to the world."
+    answer = visit.answer()
+    if answer.status not in TAKEN:
+        if not _is_closed(way, answer):
+            raise NotTried(f"Publishing at the public URL fails: {answer}.")
+        return f"The publisher location is closed to the world ({answer})."
     if not contains(networks, visit.came_from):
         raise Failure(
             "The publisher location is open to the world: it took a message from"
@@ -110,11 +136,20 @@ def check_publishing(way: Way) -> str:
     return f"The publisher location lets in {visit.came_from}, which may publish."
 
 
+def _is_closed(way: Way, answer: Answer) -> bool:
+    """Return whether a publisher was refused, rather than that something failed."""
+    if answer.status:
+        return answer.status in REFUSED
+    # Some proxies hang up on whom they do not let in.
+    return answer.error == CLOSED and way.first is not None
+
+
 def check_timeout(way: Way) -> str:
     """Whether a poll is held for as long as is set."""
     location = way.subscriber
     if location.polling != "long":
-        raise NotTried("The subscriber location holds no requests.")
+        raise DoesNotApply("The subscriber location holds no requests.")
+    way.received()
     channel_id = way.new_channel()
     way.publish(channel_id)
     first = way.ask(channel_id).answer()

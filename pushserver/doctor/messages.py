@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from time import time
 
+from pushserver.conf import get_settings
 from pushserver.publishers import PublishError
 
-from .findings import Failure, NotTried
+from .findings import DoesNotApply, Failure, NotTried
 from .visits import NO_ANSWER
 from .way import TAKEN, Way, is_message
 
@@ -19,6 +20,13 @@ def check_sending(way: Way) -> str:
     try:
         receipt = way.send(channel_id)
     except PublishError as error:
+        way.cannot_send = True
+        if _is_at_default(error):
+            raise DoesNotApply(
+                "PUSH_SERVER names no 'publisher_host', so no other process publishes"
+                " than the one that serves the push locations. If one should, such as"
+                " this one, name the address and port of the server there."
+            ) from error
         raise Failure(
             f"send_update() of this process fails: {error}",
             "Correct PUSH_SERVER['publisher_host'] or 'publisher', or the proxy"
@@ -27,22 +35,33 @@ def check_sending(way: Way) -> str:
     return f"send_update() of this process is answered {receipt.status}."
 
 
+def _is_at_default(error: PublishError) -> bool:
+    """Return whether nobody listens at an address that no setting names."""
+    conf = get_settings()
+    is_named = conf.publisher_host or conf.address or conf.port
+    return (
+        not is_named
+        and conf.publisher == "auto"
+        and isinstance(error.__cause__, ConnectionRefusedError)
+    )
+
+
 def check_receiving(way: Way) -> str:
     """Whether what this process sends can be received at the public URL."""
     channel_id = way.new_channel()
-    nothing_sent = None
+    not_published = None
     try:
         way.publish(channel_id)
     except NotTried as reason:
-        nothing_sent = reason
+        not_published = reason
     answer = way.ask(channel_id, COMPRESSED).answer()
     if 300 < answer.status < 400 and answer.headers["Location"]:
         raise Failure(
             f"The public URL redirects to {answer.headers['Location']}.",
             "Ask for the URL that browsers end at.",
         )
-    if nothing_sent and (answer.status or answer.error == NO_ANSWER):
-        raise nothing_sent
+    if not_published and (answer.status or answer.error == NO_ANSWER):
+        raise not_published
     if is_message(answer):
         way.channel, way.first = channel_id, answer
         return "A message that was sent is received at the public URL."
@@ -57,13 +76,16 @@ def check_receiving(way: Way) -> str:
             "Let PUSH_SERVER['publisher_host'] lead to the push server behind the"
             " public URL, or let all of them share a store.",
         )
+    if not answer.status:
+        raise Failure(
+            f"A subscriber at the public URL gets no message: {answer}.",
+            "Look whether the site is served there, to this machine as well, and over"
+            " TLS with a valid certificate.",
+        )
     gets = "something else (200)" if answer.status == 200 else answer
     raise Failure(
         f"A subscriber at the public URL gets {gets} instead of a message.",
-        "Let the proxy pass the subscriber location to the push server."
-        if answer.status
-        else "Look whether the site is served there, to this machine as well, and"
-        " over TLS with a valid certificate.",
+        "Let the proxy pass the subscriber location to the push server.",
     )
 
 
@@ -99,13 +121,15 @@ def check_cache(way: Way) -> str:
             "Who has a message is answered though nothing is new: a cache answers.",
             "Turn it off for the subscriber location (nginx: proxy_cache off).",
         )
+    if again.status not in (304, 408) and again.error != NO_ANSWER:
+        raise NotTried(f"Who has a message, and asks for the next, gets {again}.")
     return "No cache answers in place of the push server."
 
 
 def check_delay(way: Way) -> str:
     """Whether a message reaches a waiting subscriber at once."""
     if way.subscriber.polling != "long":
-        raise NotTried("The subscriber location holds no requests.")
+        raise DoesNotApply("The subscriber location holds no requests.")
     seen = way.name(way.received())
     waiting = way.ask(way.channel, seen, patience=way.patience + way.delay)
     started = time()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from .echo import COOKIE, make_channel_id, make_echo_id
-from .findings import Failure, NotTried
-from .visits import Answer
-from .way import Way
+from .findings import DoesNotApply, Failure, NotTried
+from .visits import NO_ANSWER, Answer
+from .way import Way, is_message
 
 
 def check_cross_origin(way: Way) -> str:
@@ -15,6 +15,11 @@ def check_cross_origin(way: Way) -> str:
     origin = _origin(way)
     way.received()
     answer = way.ask(way.channel, {"Origin": origin}).answer()
+    if not is_message(answer):
+        raise Failure(
+            f"A page of {origin} gets {answer} instead of a message.",
+            "Let requests with an Origin header through to the push server.",
+        )
     _check_allowed(way, answer, origin)
     exposed = ", ".join(answer.all("Access-Control-Expose-Headers")).lower()
     for header in ("last-modified", "etag"):
@@ -55,7 +60,7 @@ def check_preflight(way: Way) -> str:
 def _origin(way: Way) -> str:
     origins = way.subscriber.allow_origin
     if not origins:
-        raise NotTried("There is no 'allow_origin'.")
+        raise DoesNotApply("There is no 'allow_origin'.")
     return "https://elsewhere.example" if origins == ("*",) else origins[0]
 
 
@@ -84,7 +89,7 @@ def _check_allowed(way: Way, answer: Answer, origin: str) -> None:
 def check_passthrough(way: Way) -> str:
     """Whether the passthrough view hears of subscribers, with their cookies."""
     if way.subscriber.passthrough is None:
-        raise NotTried("There is no 'passthrough'.")
+        raise DoesNotApply("There is no 'passthrough'.")
     channel_id = way.new_channel(make_echo_id())
     way.publish(channel_id)
     secret = make_channel_id()
@@ -95,12 +100,14 @@ def check_passthrough(way: Way) -> str:
         told = json.loads(answer.body)
     except ValueError:
         told = None
+    if answer.status not in (200, 304, 408) and answer.error != NO_ANSWER:
+        raise NotTried(f"A subscriber with a cookie gets {answer}.")
     if not isinstance(told, dict) or told.get("type") != "pushserver.doctor":
         raise Failure(
             "The passthrough view does not hear of a subscriber.",
             f"Look whether {way.subscriber.passthrough} is in the URLconf of the"
-            " site that serves it, and whether INTERNAL_IPS holds the proxy's"
-            " address.",
+            " site that serves it, whether INTERNAL_IPS holds the proxy's address, and"
+            " whether send_update() of that site reaches the push server.",
         )
     if told["cookie"] != secret:
         raise Failure(

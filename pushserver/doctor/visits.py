@@ -14,6 +14,8 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 NO_ANSWER = "no answer in time"
+CLOSED = "the connection was closed"
+NO_CONNECTION = "no connection in time"
 
 #: Bytes of the longest answer that is read; whoever sends more is no push server.
 MAX_ANSWER = 32 * 1024 * 1024
@@ -86,6 +88,12 @@ class Visit:
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
             self._connection.connect()
+        except (OSError, HTTPException) as error:
+            self._fail(error)
+            if isinstance(error, TimeoutError):
+                self._error = NO_CONNECTION  # Nobody has taken the request to hold it.
+            return
+        try:
             self.came_from = self._connection.sock.getsockname()[0]
             self._started = monotonic()
             self._connection.request(method, path, body, headers or {})
@@ -96,7 +104,7 @@ class Visit:
         if isinstance(error, TimeoutError):
             self._error = NO_ANSWER
         elif isinstance(error, ConnectionError | HTTPException):
-            self._error = "the connection was closed"
+            self._error = CLOSED
         else:
             self._error = str(error) or type(error).__name__
         if isinstance(error, ConnectionRefusedError):

@@ -6,7 +6,11 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from pushserver.conf import PublisherLocation, SubscriberLocation
+from pushserver.conf import (
+    PublisherLocation,
+    StoreSettings,
+    SubscriberLocation,
+)
 from pushserver.paths import build_path
 from pushserver.publishers import PublishError, Receipt
 from pushserver.updates import publisher_url, send_update
@@ -31,6 +35,7 @@ class Way:
         url: The public URL of the site.
         publisher: Where this process publishes.
         subscriber: Where that can be received.
+        store: The store of both.
         patience: Seconds in which an answer has to come that is not held.
         delay: Seconds that a message may take to a waiting subscriber.
 
@@ -38,6 +43,8 @@ class Way:
         channel: The channel of a message that was received,
         first: and the answer that held it.
         sends_elsewhere: Whether what this process sends does not arrive.
+        cannot_send: Whether this process cannot publish by send_update().
+        is_split: Whether several processes answer that do not share their messages.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class Way:
         url: str,
         publisher: PublisherLocation,
         subscriber: SubscriberLocation,
+        store: StoreSettings,
         *,
         patience: float,
         delay: float,
@@ -52,11 +60,14 @@ class Way:
         self.base = url.rstrip("/")
         self.publisher = publisher
         self.subscriber = subscriber
+        self.store = store
         self.patience = patience
         self.delay = delay
         self.channel = ""
         self.first: Answer | None = None
         self.sends_elsewhere = False
+        self.cannot_send = False
+        self.is_split = False
         self._channels: list[str] = []
 
     def new_channel(self, channel_id: str | None = None) -> str:
@@ -82,13 +93,19 @@ class Way:
             patience=self.patience if patience is None else patience,
         )
 
-    def post(self, channel_id: str, source: str | None = None) -> Visit:
+    def post(
+        self, channel_id: str, source: str | None = None, *, body: bytes | None = None
+    ) -> Visit:
         """Publish as the world might."""
+        url = self.base + build_path(self.publisher.url, channel_id)
+        if not self.publisher.create_on_post:
+            # Or a 404 would not tell whether publishing is refused.
+            Visit(url, "PUT", patience=self.patience, source=source).answer()
         return Visit(
-            self.base + build_path(self.publisher.url, channel_id),
+            url,
             "POST",
             {"Content-Type": "application/json"},
-            json.dumps(PADDING).encode(),
+            json.dumps(PADDING).encode() if body is None else body,
             patience=self.patience,
             source=source,
         )
@@ -105,17 +122,20 @@ class Way:
 
     def publish(self, channel_id: str) -> None:
         """Publish in any way that arrives, so that more can be found out."""
-        if not self.sends_elsewhere:
+        if not (self.cannot_send or self.sends_elsewhere):
             with suppress(PublishError, Failure):
                 self.send(channel_id)
                 return
         if self.post(channel_id).answer().status not in TAKEN:
-            raise NotTried("Nothing can be published, neither from here nor there.")
+            raise NotTried(
+                "Nothing can be published: not by send_update() of this process, and"
+                " not at the public URL."
+            )
 
     def received(self) -> Answer:
         """Return the answer to a subscriber for whom there was a message."""
         if self.first is None:
-            raise NotTried("No message is received.")
+            raise NotTried("No message is received at the public URL.")
         return self.first
 
     def name(self, answer: Answer) -> dict[str, str]:

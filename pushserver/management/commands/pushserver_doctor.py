@@ -56,25 +56,42 @@ class Command(BaseCommand):
                     self.tell(finding)
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error)) from error
-        wrong = sum(finding.ok is False for finding in findings)
+        is_well = all(each.ok is not False and not each.is_open for each in findings)
         if options["json"]:
             told = [asdict(finding) for finding in findings]
-            report = {"url": options["url"], "ok": not wrong, "findings": told}
+            report = {"url": options["url"], "ok": is_well, "findings": told}
             self.stdout.write(json.dumps(report, indent=2))
-        elif wrong:
-            self.stdout.write(f"\nOf {len(findings)} checks, {wrong} found a fault.")
         else:
-            self.stdout.write("\nAll is well.")
-        if wrong:
+            self.stdout.write(f"\n{summarize(findings)}")
+        if not is_well:
             sys.exit(1)
 
     def tell(self, finding: Finding) -> None:
         mark, style = {
             True: ("ok", self.style.SUCCESS),
             False: ("WRONG", self.style.ERROR),
-            None: ("-", self.style.NOTICE),
+            None: ("?" if finding.applies else "-", self.style.NOTICE),
         }[finding.ok]
         self.stdout.write(f"{style(f'{mark:5}')} {finding.check}: {finding.text}")
         if finding.advice:
             self.stdout.write(f"      {finding.advice}")
         self.stdout.flush()
+
+
+def summarize(findings: list[Finding]) -> str:
+    """Return the last lines of the report."""
+    wrong = sum(finding.ok is False for finding in findings)
+    not_made = [finding.check for finding in findings if finding.is_open]
+    useless = [finding.check for finding in findings if not finding.applies]
+    lines = []
+    if useless:
+        lines.append(f"With these settings, nothing to check: {', '.join(useless)}.")
+    if not_made:
+        lines.append(f"Could not be checked: {', '.join(not_made)}.")
+    if wrong:
+        lines.append(f"Of {len(findings)} checks, {wrong} found a fault.")
+    elif not_made:
+        lines.append("What was checked is right, but not everything could be checked.")
+    else:
+        lines.append("All is well.")
+    return "\n".join(lines)

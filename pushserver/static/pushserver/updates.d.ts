@@ -8,7 +8,8 @@ export interface Channel {
     /**
      * The id, `"<time>:<tag>"` as in channel info, of the last message that the page has,
      * so that it hears what came after. Without it a page starts with the oldest message
-     * that is kept.
+     * that is kept. To start from now, give the second before the page was rendered, by
+     * the server's clock: `"1795350764:0"`.
      */
     after?: string | null;
     /**

@@ -1,0 +1,67 @@
+"""Whether pages get the client, ``updates.js``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from django.apps import apps
+from django.conf import settings
+from django.templatetags.static import static
+
+from pushserver import __version__
+
+from .findings import DoesNotApply, Failure, NotTried
+from .visits import Answer, Visit
+from .way import Way
+
+#: The client's name, as in ``{% static 'pushserver/updates.js' %}``.
+NAME = "pushserver/updates.js"
+
+#: The client as this version of the package has it.
+FILE = Path(__file__).resolve().parent.parent / "static" / NAME
+
+#: What browsers take for a script.
+TYPES = ("text/javascript", "application/javascript", "application/x-javascript")
+
+SERVE = (
+    "Serve static files: get_application() does while DEBUG is on; else run 'manage.py"
+    " collectstatic' and let WhiteNoise or the web server serve STATIC_ROOT (see"
+    " 'Static files' in docs/deployment.rst)."
+)
+
+
+def check_script(way: Way) -> str:
+    """Whether updates.js is served, as a script and as this version has it."""
+    if not apps.is_installed("django.contrib.staticfiles") or not settings.STATIC_URL:
+        raise DoesNotApply(
+            "The site has no static files ('django.contrib.staticfiles', STATIC_URL)."
+        )
+    try:
+        path = static(NAME)
+    except ValueError as error:  # A storage with a manifest does not know the file.
+        raise Failure(f"updates.js has no URL: {error}", SERVE) from error
+    url = urljoin(f"{way.base}/", path)
+    answer = Visit(url, patience=way.patience).answer()
+    if not answer.status and way.first is None and url.startswith(f"{way.base}/"):
+        raise NotTried(f"There is no answer at the public URL: {answer.error}.")
+    _check_answer(url, answer)
+    return f"{urlsplit(url).path} is served, as in version {__version__}."
+
+
+def _check_answer(url: str, answer: Answer) -> None:
+    if answer.status != 200:
+        what = f"answered {answer.status}" if answer.status else answer.error
+        raise Failure(f"updates.js is not served: {url} is {what}.", SERVE)
+    content_type = answer.headers["Content-Type"] or "no type"
+    if content_type.partition(";")[0].strip().lower() not in TYPES:
+        raise Failure(
+            f"{url} is no script for browsers: its Content-Type is {content_type}.",
+            SERVE if "html" in content_type else "Have it sent as text/javascript.",
+        )
+    if answer.body != FILE.read_bytes():
+        raise Failure(
+            f"{url} is another file than the updates.js of version {__version__}: an"
+            " old copy, or changed on the way.",
+            "Run 'manage.py collectstatic', and empty the caches before the site.",
+        )
