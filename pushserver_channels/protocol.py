@@ -57,24 +57,16 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
 
-def read_headers(raw: Headers) -> dict[bytes, bytes]:
-    """Return the headers of a scope by name, the last line of each name.
-
-    Of more than :data:`MAX_HEADER_LINES` there are none: they are not looked at.
-    """
-    return dict(raw) if len(raw) <= MAX_HEADER_LINES else {}
-
-
 def check_headers(headers: Mapping[bytes, bytes], raw: Headers) -> None:
     """Raise :class:`HeadersTooLarge` unless the headers are of a bearable size.
 
     Args:
-        headers: The headers by name, as :func:`read_headers` returns them.
+        headers: The headers by name, the last line of each name.
         raw: Those of the scope.
     """
     if len(headers) == len(raw):
         # (Joining is the fastest way of counting.)
-        size = len(b"".join(headers)) + len(b"".join(headers.values()))
+        size = len(b"".join([*headers, *headers.values()]))
     elif len(raw) <= MAX_HEADER_LINES:
         size = sum(len(name) + len(value) for name, value in raw)
     else:

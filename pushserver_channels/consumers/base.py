@@ -18,12 +18,12 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.hubs import hubs
 from pushserver_channels.protocol import (
+    MAX_HEADER_LINES,
     REMEMBERED,
     Headers,
     build_retry_after,
     check_headers,
     fold_headers,
-    read_headers,
 )
 from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.subscriptions import Hub
@@ -96,7 +96,9 @@ class PushConsumer(BodyConsumer):
         self.scope = scope
         self.receive = receive
         self.base_send = send
-        self.headers = read_headers(scope["headers"])
+        raw = scope["headers"]
+        # Too many are not looked at.
+        self.headers = dict(raw) if len(raw) <= MAX_HEADER_LINES else {}
         self.common_headers = self.choose_headers(self.headers.get(b"origin"))
         self.responding = False
 
