@@ -45,9 +45,11 @@ MAX_LENGTH = 100 * MAX_HOPS
 UNKNOWN = "unknown"
 
 # A node of RFC 7239, section 6, with a port. An IPv6 address without brackets, as
-# X-Forwarded-For has it, is none.
+# X-Forwarded-For has it, is none. No two parts of a pattern may begin with the same
+# characters, or a client could have it tried in every way.
 _NODE = re.compile(
-    r"(\[(?P<ipv6>[^][]*:[^][]*)\]|(?P<ipv4>[^][:]+))(:(\d{1,5}|_[\w.-]+))?", re.ASCII
+    r"(\[(?P<ipv6>[^][:]*:[^][]*)\]|(?P<ipv4>[^][:]+))(:(\d{1,5}|_[\w.-]+))?",
+    re.ASCII,
 )
 
 # What Forwarded consists of. Each alternative begins with other characters.

@@ -194,9 +194,13 @@ def test_all_headers_of_proxies_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [" ", "\t", '"', "\\", '"\\', ",", ";", "=", "for=1,", "a", '""', 'a="']
+    "part",
+    [" ", "\t", '"', "\\", '"\\', ",", ";", "=", "for=1,", "a", '""', 'a="']
+    + [":", "[", "]", "[:", "1.", "_"],
 )
-@pytest.mark.parametrize("start", ["", "for=", 'for="', "for=::1,"])
+@pytest.mark.parametrize(
+    "start", ["", "for=", 'for="', "for=::1,", "[", "for=[", "::1:_", "[::"]
+)
 def test_hostile_values_of_forwarded_are_read_in_linear_time(
     start: str, part: str
 ) -> None:
