@@ -17,8 +17,9 @@ from django.conf import settings
 STARS = "***"
 
 # What stands before a host: up to the last @, as a password may hold any character,
-# even where it should have been encoded.
-_USER = re.compile(r"(?<=://).*@", re.DOTALL)
+# even where it should have been encoded. Also where the scheme or its slashes were
+# forgotten; but no path, or pattern of one, and no address of mail.
+_USER = re.compile(r"(?:(?<=://).*|^(?![/^(\[]|[\w+.-]*://)(?=\S*[:/])\S*)@", re.DOTALL)
 
 # Names of settings and of options in a URL, but not passthrough.
 _NAMES = "passw|passphrase|secret|token"

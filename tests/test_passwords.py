@@ -49,6 +49,12 @@ WRONG_URLS = [
     f"redis+sentinel://{SECRET}:x@a:port/service",
     f"redis+cluster://user:{SECRET}@a:port",
     f"redis+cluster://user:{SECRET}@a:6379?no_such_option=1",
+    f"redis:/user:{SECRET}@127.0.0.1:6379/0",
+    f"redis:user:{SECRET}@127.0.0.1:6379/0",
+    f"redis//user:{SECRET}@127.0.0.1:6379/0",
+    f"user:{SECRET}@127.0.0.1:6379/0",
+    f":{SECRET}@127.0.0.1:6379/0",
+    f"{SECRET}@127.0.0.1:6379/0",
 ]
 
 
