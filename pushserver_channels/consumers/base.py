@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import ClassVar
 
 from pushserver.conf import Location
@@ -42,6 +41,16 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.
 NO_CACHE = (b"cache-control", b"no-cache")
 CLOSE = (b"connection", b"close")
+
+
+def tells_that_client_left(error: BaseException) -> bool:
+    """Return whether a server says by an error of ``send`` that nobody is left.
+
+    ASGI's word for that is an ``OSError``. uvloop, below uvicorn, has another one.
+    """
+    return isinstance(error, OSError) or (
+        isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+    )
 
 
 class PushConsumer(BodyConsumer):
@@ -142,8 +151,7 @@ class PushConsumer(BodyConsumer):
         if isinstance(error, PushError):
             await self.send_error(error)
         elif isinstance(error, ClientDisconnected) or (
-            # ASGI's word for a client that left.
-            self.responding and isinstance(error, OSError)
+            self.responding and tells_that_client_left(error)
         ):
             pass  # Nobody is left to answer.
         elif isinstance(error, asyncio.CancelledError):
@@ -196,11 +204,14 @@ class PushConsumer(BodyConsumer):
         if error.closes and self.scope["http_version"].startswith("1"):
             headers.append(CLOSE)  # (HTTP/2 has no such header.)
         answer = self.respond(error.status, headers, body)
-        with suppress(OSError):  # ASGI's word for a client that left.
+        try:
             if error.closes and self.more_body:
                 await self.send_and_linger(answer)
             else:
                 await self.send_answer(answer)
+        except (OSError, RuntimeError) as failure:
+            if not tells_that_client_left(failure):
+                raise
 
     async def send_and_linger(self, answer: Answer) -> None:
         """Send an answer, and end it a moment later, as the connection ends with it."""

@@ -1250,6 +1250,50 @@ async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
     assert [(await each.answer()).status for each in held] == [503] * 3
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/send-update/a", 202),
+        ("GET", "/send-update/a", 404),
+        ("PUT", "/updates/a", 405),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("the connection is closed"),
+        # As uvloop has it.
+        RuntimeError(
+            "unable to perform operation on <TCPTransport closed=True reading=False>;"
+            " the handler is closed"
+        ),
+    ],
+)
+async def test_a_client_that_left_before_its_answer(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    method: str,
+    path: str,
+    status: int,
+) -> None:
+    """An answer that cannot be sent any more is no failure, and not logged."""
+    site = serve()
+    began = []
+
+    async def send(message: dict[str, Any]) -> None:
+        began.append(message["status"])
+        raise error
+
+    async def application(scope: Any, receive: Any, _: Any) -> None:
+        await site.application(scope, receive, send)
+
+    exchange = Site(application).exchange(method, path).start()
+    await exchange.end()
+    assert began == [status]
+    assert [each.getMessage() for each in caplog.records] == []
+
+
 async def test_a_client_that_left_when_its_request_is_cancelled(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
