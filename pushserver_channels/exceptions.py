@@ -18,6 +18,7 @@ PushError
 ├── ChannelGone             410
 ├── MessageTooLarge         413
 │   └── BodyTooLarge
+├── TargetTooLong           414
 ├── HeadersTooLarge         431
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
@@ -229,6 +230,20 @@ class BodyTooLarge(MessageTooLarge):
             "The body of a request that publishes nothing has at most"
             f" {self.max_size} bytes here."
         )
+
+
+class TargetTooLong(PushError):
+    """The first line of the request, with its URL, is longer than is read."""
+
+    status = 414
+    closes = True
+
+    def __init__(self, max_size: int) -> None:
+        super().__init__(max_size)
+        self.max_size = max_size
+
+    def __str__(self) -> str:
+        return f"The URL of a request has at most about {self.max_size} bytes here."
 
 
 class HeadersTooLarge(PushError):

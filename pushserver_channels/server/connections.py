@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory
@@ -17,7 +18,14 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from pushserver_channels.deadlines import Deadlines
-from pushserver_channels.exceptions import MessageTooLarge
+from pushserver_channels.exceptions import (
+    BadRequest,
+    HeadersTooLarge,
+    MessageTooLarge,
+    PushError,
+    TargetTooLong,
+)
+from pushserver_channels.protocol import MAX_HEADER_LINES
 
 from .bodies import SMALL_BODY
 from .requests import Request
@@ -67,6 +75,11 @@ class Connection(HTTPChannel):
             super().dataReceived(data)  # type: ignore[no-untyped-call]
         except MessageTooLarge as error:
             self.refuse_body(error)
+        except ValueError:
+            if self._handlingRequest:
+                raise
+            # Such as a Content-Length of so many digits that int() refuses it.
+            self._respondToBadRequestAndDisconnect()
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         length = self.length
@@ -80,13 +93,51 @@ class Connection(HTTPChannel):
 
     def refuse_body(self, error: MessageTooLarge) -> None:
         """Answer that a body is too long, and close the connection behind it."""
-        self.clearLineBuffer()  # type: ignore[no-untyped-call]
-        self.persistent = False
-        self._discards = LINGER_SIZE
+        self.discard()
         request = self.requests[-1]
         request.method, request.uri = self._command, self._path
         request.clientproto = self._version
         request.refuse(error)
+
+    def discard(self) -> None:
+        """Read nothing more of what comes, and let the next answer be the last."""
+        self.clearLineBuffer()  # type: ignore[no-untyped-call]
+        self.persistent = False
+        self._discards = LINGER_SIZE
+
+    # What Twisted cannot read, which it closes the connection for, mostly without a
+    # word. The names are its own.
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
+        if self._receivedHeaderSize:
+            self.refuse_head(HeadersTooLarge(MAX_HEADER_LINES, self.totalHeadersSize))
+        else:
+            self.refuse_head(TargetTooLong(self.MAX_LENGTH))
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        if (
+            self._receivedHeaderSize > self.totalHeadersSize
+            or self._receivedHeaderCount > self.maxHeaders
+        ):
+            self.refuse_head(HeadersTooLarge(MAX_HEADER_LINES, self.totalHeadersSize))
+        else:
+            self.refuse_head(BadRequest("The request cannot be read as HTTP/1.1."))
+
+    def refuse_head(self, error: PushError) -> None:
+        """Answer an error to what is no whole request, and close the connection."""
+        if self._discards is not None:
+            return  # That has been said.
+        self.discard()
+        body = f"{error}\n".encode()
+        head = (
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+            "Content-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        transport: Any = self.transport
+        transport.write(head.encode() + body)
+        self.loseConnection()
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
         if not self._handlingRequest:

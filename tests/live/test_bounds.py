@@ -145,6 +145,72 @@ async def test_bodies_for_the_site(
         assert (await wire.answer()).status == status
 
 
+# Heads that cannot be read
+
+HEADS = [
+    ("a line", ["Cookie: " + "a=b; " * 5_000], 431),
+    ("lines", ["Cookie: " + "a=b; " * 200] * 30, 431),
+    ("many lines", ["A: b"] * 1_000, 431),
+    ("no name", ["a b c"], 400),
+    ("an odd name", ["A(b): c"], 400),
+    ("zero", ["A: b\0c"], 400),
+    ("lengths", ["Content-Length: 4", "Content-Length: 4"], 400),
+    ("a long length", ["Content-Length: " + "9" * 10_000], 400),
+    ("no chunks", ["Transfer-Encoding: gzip"], 400),
+]
+
+
+@pytest.mark.parametrize("more", [b"", b"news", MEBIBYTE])
+@pytest.mark.parametrize(
+    ("lines", "status"), [each[1:] for each in HEADS], ids=[each[0] for each in HEADS]
+)
+async def test_a_head_that_cannot_be_read(
+    alone: ServerProcess, channel_id: str, lines: list[str], status: int, more: bytes
+) -> None:
+    """It is answered with a sentence, in its turn, and the connection closed."""
+    path = f"/send-update/{channel_id}"
+    async with await Wire.open(alone.port) as wire:
+        await wire.send(build("GET", path) + build("POST", path, *lines) + more)
+        assert (await wire.answer()).status == 404
+        answer = await wire.answer()
+        assert answer.status == status
+        assert answer.body.startswith(
+            b"A request has at most" if status == 431 else b"The request cannot be read"
+        )
+        assert answer["connection"] == "close"
+        assert await wire.rest() == b""
+    assert await subscribers(alone.port, channel_id) is None
+
+
+@pytest.mark.parametrize("size", [17_000, 1_000_000])
+@pytest.mark.parametrize("end", ["", " HTTP/1.1\r\n\r\n"])
+async def test_a_target_that_is_too_long(
+    alone: ServerProcess, size: int, end: str
+) -> None:
+    """A first line that is too long is told so, whether it ends or not."""
+    async with await Wire.open(alone.port) as wire:
+        await wire.send(f"GET /updates/{'a' * size}{end}".encode())
+        answer = await wire.answer()
+        assert answer.status == 414
+        assert answer.body.startswith(b"The URL of a request has at most")
+        assert await wire.rest() == b""
+
+
+@pytest.mark.parametrize("chunk", [b"nonsense\r\n", b"-1\r\n", b"4\r\nnewsnews\r\n"])
+async def test_chunks_that_cannot_be_read(
+    alone: ServerProcess, channel_id: str, chunk: bytes
+) -> None:
+    """A body that is broken inside is told so, and publishes nothing."""
+    head = build("POST", f"/send-update/{channel_id}", "Transfer-Encoding: chunked")
+    async with await Wire.open(alone.port) as wire:
+        await wire.send(head + chunk)
+        answer = await wire.answer()
+        assert answer.status == 400
+        assert answer.body.startswith(b"The request cannot be read")
+        assert await wire.rest() == b""
+    assert await subscribers(alone.port, channel_id) is None
+
+
 # Requests that are sent without waiting for their answers
 
 
