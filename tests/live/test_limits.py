@@ -142,9 +142,10 @@ async def test_messages_that_are_too_long(
 async def test_bodies_without_end(
     port: int, kind: str, channel_id: str, location: str
 ) -> None:
-    """A body without end is not read for ever, where the server hands it on."""
-    if kind in ("daphne", "runpushserver"):
-        return  # They read it before we are asked.
+    """A body without end is not read for ever."""
+    if kind == "daphne":
+        return  # It reads it before we are asked, until there is no more memory.
+    limit = 65_536 if kind == "runpushserver" else 1_048_576
     async with await Wire.open(port) as wire:
         await wire.send(
             request("GET", f"/{location}/{channel_id}", "Transfer-Encoding: chunked")
@@ -154,7 +155,7 @@ async def test_bodies_without_end(
             await wire.send(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
         answer = await answering
         assert answer.status == 413
-        assert answer.body.endswith(b"nothing has at most 1048576 bytes here.\n")
+        assert answer.body.endswith(b"nothing has at most %d bytes here.\n" % limit)
         assert await has_ended(wire, kind)
 
 
