@@ -64,7 +64,7 @@ def check_passwords(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             " mails about errors do not show it, but other programs that collect"
             " settings or local variables may.",
             "Take it out of the URL and give it as 'password', a name that they hide.",
-            id="pushserver.W010",
+            id="pushserver.W012",
         )
         for name, store in stores.items()
         if holds_password(getattr(store, "url", None) or "")

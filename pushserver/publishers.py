@@ -209,8 +209,10 @@ def _why_unreachable(error: Exception) -> str:
             f"{reason}. PUSH_SERVER['publisher_host'] says 'secure': True; does a"
             " server with a valid certificate speak TLS there?"
         )
+    is_named = get_settings().publisher_host
+    remedy = "correct" if is_named else "name its address and port in"
     return (
-        f"{reason}. Is the push server running there? Start it, or correct"
+        f"{reason}. Is the push server running there? Start it, or {remedy}"
         " PUSH_SERVER['publisher_host']."
     )
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,9 @@ from django.conf import LazySettings
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+
+from pushserver import checks as setting_checks
+from pushserver import site_checks
 
 from .test_conf import OLD_BLOCK
 
@@ -244,3 +249,17 @@ def test_several_mistakes_that_are_no_errors_are_told_at_once(
         f"pushserver.W00{number}" for number in range(1, 6)
     ]
     assert all(message.hint for message in found)
+
+
+def test_an_id_is_that_of_one_check() -> None:
+    """Who silences a warning by its id silences no other one."""
+    owners: dict[str, set[str]] = {}
+    for module in (setting_checks, site_checks):
+        for function in ast.parse(Path(module.__file__).read_text()).body:
+            for node in ast.walk(function):
+                if isinstance(node, ast.keyword) and node.arg == "id":
+                    assert isinstance(node.value, ast.Constant)
+                    owner = getattr(function, "name", "")
+                    owners.setdefault(node.value.value, set()).add(owner)
+    assert len(owners) == 14
+    assert {each: names for each, names in owners.items() if len(names) > 1} == {}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import RequestFactory, override_settings
 
 from pushserver import updates
@@ -97,7 +99,8 @@ class Fault:
         site: What nginx passes everything to, if not to one Daphne.
         open: The checks that cannot be made, None for whichever.
         forwards: Whether nginx says whom it forwards for.
-        publishes: Whether this process publishes through this nginx.
+        publishes: Where this process publishes: at the ``server`` behind this nginx,
+            through this ``nginx``, or at ``another`` server.
         conf: Settings that the doctor has, other than the server's.
     """
 
@@ -107,7 +110,7 @@ class Fault:
     site: str = ""
     open: set[str] | None = None
     forwards: bool = True
-    publishes: bool = False
+    publishes: str = "server"
     conf: dict[str, Any] = field(default_factory=dict)
 
 
@@ -141,11 +144,11 @@ FAULTS = {
         proxy="limit_rate $slowly;",
     ),
     "short timeout": Fault(
-        {"timeout": "A poll was cut after 1 s (504); 'timeout' is 2 s"},
+        {"timeout": "s (504); 'timeout' is 2 s"},
         proxy="proxy_read_timeout 1s;",
     ),
     "short poll": Fault(
-        {"timeout": "A poll ended after 2 s; 'timeout' is 20"},
+        {"timeout": "s; 'timeout' is 20"},
         conf=subscribing_at(0, timeout=20),
     ),
     "no cors": Fault(
@@ -196,7 +199,7 @@ FAULTS = {
     "small bodies": Fault(
         {"size": "A message of 4000 bytes, which max_message_size allows, is refused"},
         proxy="client_max_body_size 3000;",
-        publishes=True,
+        publishes="nginx",
     ),
     "open to the world": Fault(
         {"publishing": "The publisher location is open to the world"},
@@ -214,14 +217,19 @@ FAULTS = {
     "refused publisher": Fault(
         {"sending": "send_update() of this process fails"},
         server="location /send-update/ { return 403; }",
-        publishes=True,
+        publishes="nginx",
+    ),
+    "another push server": Fault(
+        {"receiving": "they lead to different push servers"},
+        publishes="another",
+        open=set(),
     ),
     "cache": Fault(
         {
             "cache": "a cache answers",
             # What follows from it.
             "delay": "A waiting subscriber gets 304 instead of the message",
-            "timeout": "A poll ended after 0 s",
+            "timeout": "A poll ended after ",
             "passthrough": "does not hear of a subscriber",
         },
         proxy=(
@@ -248,7 +256,7 @@ FAULTS = {
     "broken polls": Fault(
         {
             "delay": "A waiting subscriber gets 502 instead of the message",
-            "timeout": "A poll was cut after 0 s (502)",
+            "timeout": "s (502)",
         },
         server="if ($is_later) { return 502; }",
         open={"cache", "passthrough"},
@@ -270,6 +278,12 @@ FAULTS = {
         site="both",
         open=set(NAMES) - {"sending", "processes", "script", "publishing"},
     ),
+    "several processes, interval": Fault(
+        {"processes": "Several processes answer at the public URL"},
+        site="both",
+        open={"receiving", "etag", "cache", "clock", "size"},
+        conf=subscribing_at(2),
+    ),
     "no script": Fault(
         {"script": "updates.js is not served: http://127.0.0.1:"},
         server="location /static/ { return 404; }",
@@ -286,6 +300,14 @@ FAULTS = {
         open=set(),
     ),
 }
+
+
+#: Seconds for which the doctor of these tests waits. Long ones, as all is slow where
+#: much goes on besides; and nothing here is found by waiting for them in vain.
+PATIENCE, DELAY = 10.0, 2.0
+
+#: How many examinations go on at a time: with more of them all are answered late.
+AT_ONCE = 24
 
 
 def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> Any:
@@ -321,7 +343,7 @@ def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> 
                     "~^/updates/" 1;
                     default 0;
                 }}
-                map $is_later $slowly {{ 1 1000; default 0; }}
+                map $is_later $slowly {{ 1 600; default 0; }}
                 upstream both {{
                     server 127.0.0.1:{daphne_port};
                     server 127.0.0.1:{other_port};
@@ -370,7 +392,8 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
 
         def settings(name: str) -> dict[str, Any]:
             fault = FAULTS.get(name, Fault())
-            port = ports[name] if fault.publishes else site.port
+            where = {"server": site.port, "another": other.port}
+            port = where.get(fault.publishes) or ports[name]
             return {**CONF, "publisher_host": f"127.0.0.1:{port}", **fault.conf}
 
         def prepare(name: str) -> Callable[[], dict[str, Finding]]:
@@ -382,7 +405,7 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
             if conf["publisher_host"] != settings("none")["publisher_host"]:
                 return lambda: findings_of(examine(url, conf, "--json"))
             with override_settings(PUSH_SERVER=conf):
-                examination = Examination(url, patience=2, delay=1)
+                examination = Examination(url, patience=PATIENCE, delay=DELAY)
             return lambda: {each.check: each for each in examination.run()}
 
         # nginx takes turns, so few requests find the second process; and many more from
@@ -390,7 +413,7 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(processes, "MESSAGES", 2)
         patch.setattr(processes, "REQUESTS", 3)
-        with ThreadPoolExecutor(len(urls)) as threads:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
             asks = {name: prepare(name) for name in urls}
             with override_settings(PUSH_SERVER=settings("none")):
                 found = {name: threads.submit(ask) for name, ask in asks.items()}
@@ -404,7 +427,7 @@ def examine(
     return subprocess.run(
         [
             *(sys.executable, "-m", "django", "pushserver_doctor", url),
-            *("--patience", "2", "--delay", "1", *arguments),
+            *("--patience", f"{PATIENCE}", "--delay", f"{DELAY}", *arguments),
         ],
         env={**os.environ, **environment(conf), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -414,8 +437,13 @@ def examine(
 
 
 def findings_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Finding]:
-    """Return what a command has told as JSON."""
-    findings = [Finding(**each) for each in json.loads(ended.stdout)["findings"]]
+    """Return what a command has told as JSON; its exit status tells the same."""
+    report = json.loads(ended.stdout)
+    findings = [Finding(**each) for each in report["findings"]]
+    assert report["ok"] is (ended.returncode == 0)
+    assert report["ok"] is {True}.issuperset(
+        each.ok for each in findings if each.applies
+    )
     return {each.check: each for each in findings}
 
 
@@ -480,25 +508,6 @@ def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
     assert ended.stdout.endswith("All is well.\n")
 
 
-def test_the_command_finds_another_push_server(
-    nchan: tuple[Nginx, dict[str, Any]],
-) -> None:
-    """Where updates go elsewhere than pages ask, it says so and exits with 1."""
-    server, conf = nchan
-    with daphne(CONF) as other:
-        elsewhere = {**conf, "publisher_host": f"127.0.0.1:{other.port}"}
-        ended = examine(server.url, elsewhere, "--json", "--patience", "1")
-    assert ended.returncode == 1
-    report = json.loads(ended.stdout)
-    assert report["url"] == server.url
-    assert report["ok"] is False
-    findings = findings_of(ended)
-    assert findings["sending"].ok is True
-    assert wrong(findings) == {"receiving"}
-    assert "different push servers" in findings["receiving"].text
-    assert findings["receiving"].advice
-
-
 def test_the_command_says_what_to_do() -> None:
     """Without JSON, a fault is two lines: what is wrong, and what to do."""
     nobody = f"127.0.0.1:{free_port()}"
@@ -537,9 +546,11 @@ def test_the_command_says_what_to_do() -> None:
 )
 def test_what_cannot_be_examined(url: str, conf: dict[str, Any], sentence: str) -> None:
     """A wrong URL and wrong settings end the command with a sentence."""
-    ended = examine(url, conf)
-    assert ended.returncode == 1
-    assert sentence in ended.stderr
+    with (
+        override_settings(PUSH_SERVER=conf),
+        pytest.raises(CommandError, match=re.escape(sentence)),
+    ):
+        call_command("pushserver_doctor", url)
 
 
 def finding(check: str, ok: bool | None, applies: bool = True) -> Finding:

@@ -367,6 +367,38 @@ def test_nginx_listens_where_updates_are_sent(
 
 
 @pytest.mark.parametrize(
+    ("publisher_host", "listen", "warns"),
+    [
+        (None, "80", True),
+        (None, "127.0.0.1:8001", False),
+        ("127.0.0.1:8001", "8001", False),
+        ("127.0.0.1:8001", "*:8001", False),
+        ("127.0.0.1:8001", "[::]:8001", True),
+        ("127.0.0.1:8001", "10.0.0.1:8001", True),
+        ("localhost:8001", "127.0.0.1:8001", False),
+        ("127.0.0.1:8001", "localhost:8001", False),
+        ("127.0.0.1:8001", "www.example.com:8001", False),
+        ("[::1]:8001", "[::]:8001", False),
+        ("[::1]:8001", "8001", True),
+        ("127.0.0.1", "80", False),
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "unix:/run/site.sock", True),
+        ("push.example", "443", False),
+    ],
+)
+def test_nginx_does_not_listen_where_updates_are_sent(
+    publisher_host: str | None, listen: str, warns: bool
+) -> None:
+    """Whoever says where nginx listens is told if publishers do not find it there."""
+    _, warnings = write(
+        options=Options(listen=(listen,)), publisher_host=publisher_host, locations=[]
+    )
+    told = [each for each in warnings if "'publisher_host'" in each]
+    assert len(told) == warns, warnings
+    assert all("add --listen" in each for each in told)
+
+
+@pytest.mark.parametrize(
     ("push_server", "server"),
     [
         ({}, "127.0.0.1:8000"),

@@ -210,10 +210,10 @@ def test_a_password_may_stand_beside_the_url(
 def test_a_url_with_a_password_is_a_warning_for_deployment(
     url: str, settings: Any
 ) -> None:
-    """W010, since other programs than Django may show it."""
+    """W012, since other programs than Django may show it."""
     settings.PUSH_SERVER = store(url=url)
     [message] = check_passwords(None)
-    assert message.id == "pushserver.W010"
+    assert message.id == "pushserver.W012"
     assert SECRET not in str(message)
     settings.PUSH_SERVER = store(password=SECRET)
     assert check_passwords(None) == []

@@ -31,7 +31,7 @@ from cryptography.x509.oid import NameOID
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
-from pushserver import publishers
+from pushserver import publishers, updates
 from pushserver.publishers import HTTPPublisher, PublishError, Receipt, get_publisher
 from pushserver.updates import asend_update, publisher_url, send_update
 from pushserver_channels.hubs import hubs
@@ -468,7 +468,22 @@ def test_nobody_there_is_an_error_with_a_remedy(settings: LazySettings) -> None:
     assert caught.value.status is None
     assert f"http://{host}/publisher/news" in str(caught.value)
     assert "Is the push server running there?" in str(caught.value)
-    assert "PUSH_SERVER['publisher_host']" in str(caught.value)
+    assert "or correct PUSH_SERVER['publisher_host']" in str(caught.value)
+
+
+def test_nobody_at_the_default_address_is_an_error_with_a_remedy(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no setting says where to publish, the error says which one would."""
+    port = free_port()
+    monkeypatch.setattr(updates, "DEFAULT_PORT", port)
+    settings.PUSH_SERVER = {"publisher": "http"}
+    with pytest.raises(PublishError) as caught:
+        send_update("news", {})
+    assert f"http://127.0.0.1:{port}/" in str(caught.value)
+    assert "or name its address and port in PUSH_SERVER['publisher_host']" in (
+        str(caught.value)
+    )
 
 
 def test_an_unknown_host_is_an_error(settings: LazySettings) -> None:

@@ -48,6 +48,7 @@ def _is_at_default(error: PublishError) -> bool:
 
 def check_receiving(way: Way) -> str:
     """Whether what this process sends can be received at the public URL."""
+    way.check_same_messages()
     channel_id = way.new_channel()
     not_published = None
     try:

@@ -90,6 +90,7 @@ def check_passthrough(way: Way) -> str:
     """Whether the passthrough view hears of subscribers, with their cookies."""
     if way.subscriber.passthrough is None:
         raise DoesNotApply("There is no 'passthrough'.")
+    way.check_same_messages()
     channel_id = way.new_channel(make_echo_id())
     way.publish(channel_id)
     secret = make_channel_id()

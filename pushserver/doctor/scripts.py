@@ -63,5 +63,6 @@ def _check_answer(url: str, answer: Answer) -> None:
         raise Failure(
             f"{url} is another file than the updates.js of version {__version__}: an"
             " old copy, or changed on the way.",
-            "Run 'manage.py collectstatic', and empty the caches before the site.",
+            "Run 'manage.py collectstatic' (with --clear, if it finds nothing to copy),"
+            " and empty the caches before the site.",
         )

@@ -132,8 +132,14 @@ class Way:
                 " not at the public URL."
             )
 
+    def check_same_messages(self) -> None:
+        """Raise ``NotTried`` if not each request finds the same messages."""
+        if self.is_split:
+            raise NotTried("It depends on which process answers.")
+
     def received(self) -> Answer:
         """Return the answer to a subscriber for whom there was a message."""
+        self.check_same_messages()
         if self.first is None:
             raise NotTried("No message is received at the public URL.")
         return self.first

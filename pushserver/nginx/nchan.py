@@ -16,6 +16,7 @@ from pushserver.conf import (
 from pushserver.updates import DEFAULT_ADDRESS, DEFAULT_PORT
 
 from .configuration import Configuration, host, is_loopback, join
+from .listening import is_listened_at
 from .pages import write_page_map, write_page_refusal
 from .writer import Untranslatable, depends_on_text, literal, quote
 
@@ -144,6 +145,15 @@ class NchanConfiguration(Configuration):
                 f"is {self.publishing}, where Django is, not nginx: leave it out, and"
                 f" nginx listens for publishers on {DEFAULT_ADDRESS}:{DEFAULT_PORT},"
                 " or name an address where nginx listens.",
+            )
+        elif is_loopback(self.publishing) and not is_listened_at(
+            self.options.listen or self.default_listen(), self.publishing
+        ):
+            out.cannot(
+                "PUSH_SERVER['publisher_host']",
+                f"is {self.publishing}{'' if conf.publisher_host else ' by default'},"
+                f" where this nginx does not listen: add --listen {self.publishing}, or"
+                " name an address where it does.",
             )
         if self.passthroughs:
             self.write_passthrough_warnings()

@@ -1,0 +1,48 @@
+"""Whether nginx listens at an address, by what its ``listen`` directives say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+#: The port of an address that names none.
+HTTP = "80"
+
+
+def is_listened_at(listens: Iterable[str], address: str) -> bool:
+    """Return whether one of these ``listen`` directives is for an address.
+
+    Args:
+        listens: What the directives name: a port, an address or both.
+        address: An address of this machine, as a publisher has it: ``host:port``.
+    """
+    host, port = _split(address)
+    for each in listens:
+        if each.startswith("unix:"):
+            continue
+        at_host, at_port = _split(each)
+        # nginx takes [::] for IPv6 alone.
+        everywhere = ("[::]",) if host.startswith("[") else ("*", "0.0.0.0")
+        if at_port == port and (at_host in (host, *everywhere) or _is_name(at_host)):
+            return True
+    return False
+
+
+def _split(address: str) -> tuple[str, str]:
+    if address.isdigit():
+        return "*", address
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = address, HTTP
+    return ("127.0.0.1" if host == "localhost" else host), port
+
+
+def _is_name(host: str) -> bool:
+    """Return whether a host is a name, of which nobody knows here where it leads."""
+    if host == "*":
+        return False
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return True
+    return False
