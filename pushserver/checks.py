@@ -18,9 +18,9 @@ from .conf import (
     SubscriberLocation,
     get_settings,
 )
+from .conf.readers import InvalidSetting
 from .passwords import holds_password
 from .paths import build_path, decode_path, match_channel
-from .readers import InvalidSetting
 
 #: Ids of several kinds, because a pattern may match letters or digits only.
 EXAMPLE_IDS = (

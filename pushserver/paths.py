@@ -15,6 +15,10 @@ ENCODED_SLASH = "\udc2f"
 _SAFE = "/:@!$&'()*+,;="
 
 
+class IrreversiblePattern(ValueError):
+    """A pattern that cannot be turned into a URL."""
+
+
 def decode_path(raw_path: bytes) -> str:
     """Return a percent-encoded path as the text that patterns match.
 
@@ -41,7 +45,8 @@ def match_channel(pattern: re.Pattern[str], path: str) -> str | None:
 def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
     """Return the percent-encoded path of a channel.
 
-    Raises ``ValueError`` if the pattern cannot be reversed or cannot match the id.
+    Raises :class:`IrreversiblePattern` if the pattern cannot be reversed, and
+    ``ValueError`` if it cannot match the id.
     """
     for before, after in _split(pattern):
         path = "".join(
@@ -71,7 +76,7 @@ def _split(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
             before, _, after = form.partition(f"%({groups[0]})s")
             split.append((before, after))
     if not split:
-        raise ValueError(
+        raise IrreversiblePattern(
             f"The pattern {pattern.pattern!r} cannot be turned into a URL. Put a"
             " location with a plainer pattern before it."
         )

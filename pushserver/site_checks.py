@@ -31,7 +31,7 @@ from .conf import (
     SubscriberLocation,
     get_settings,
 )
-from .readers import InvalidSetting
+from .conf.readers import InvalidSetting
 
 #: Where ``runserver`` and Daphne listen if nobody says otherwise.
 USUAL_PORT = 8000

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import re
-from math import inf
 from typing import Any
 from urllib.request import Request
 
@@ -16,9 +15,18 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.core.serializers.json import DjangoJSONEncoder
 
 from . import signals
-from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
-from .paths import build_path
-from .publishers import PublishError, Receipt, get_publisher
+from .channel_urls import (
+    check_channel_id,
+    find_location,
+    publisher_url,
+    subscriber_url,
+)
+from .conf import PublisherLocation
+from .paths import IrreversiblePattern
+from .publishers import PublishError, Receipt, Update, get_publisher
+from .publishers.http import build_request
+
+__all__ = ["asend_update", "publisher_url", "send_update", "subscriber_url"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +34,6 @@ CONTENT_TYPE = "application/json; charset=utf-8"
 
 #: What would end a header, or what proxies refuse in one.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-DEFAULT_ADDRESS = "127.0.0.1"
-DEFAULT_PORT = 8001
 
 
 def send_update(
@@ -86,89 +91,79 @@ async def asend_update(
     content_type: str | None = None,
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code."""
-    url = publisher_url(channel_id)
-    header = CONTENT_TYPE if content_type is None else _check_header(content_type)
-    is_text = isinstance(data, str | bytes | bytearray | memoryview)
-    if already_serialized or (content_type is not None and is_text):
-        body = _as_bytes(data)
-    else:
-        body = _serialize(data)
-    request = Request(url, data=body, method="POST")
-    request.add_header("Content-Type", header)
-    request.add_header("Accept", "application/json")
-    update = {
+    location = find_location(PublisherLocation, "publisher")
+    update = Update(
+        check_channel_id(location, channel_id),
+        *_serialize(data, already_serialized, content_type),
+    )
+    request = _build_request(update)
+    told = {
         "sender": send_update,
         "channel_id": channel_id,
         "data": data,
         "already_serialized": already_serialized,
         "request": request,
     }
-    await signals.pre_send_update.asend(**update)
+    await signals.pre_send_update.asend(**told)
+    if request is not None:
+        update = _take_changes(update, request)
     try:
-        receipt = await get_publisher().publish(str(channel_id), request)
+        receipt = await get_publisher().publish(update, request)
     except Exception as error:
-        await signals.post_send_update.asend(**update, response=error)
+        await signals.post_send_update.asend(**told, response=error)
         if isinstance(error, PublishError) and (
             ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
         ):
             logger.warning("%s", error)
             return None
         raise
-    await signals.post_send_update.asend(**update, response=receipt)
+    await signals.post_send_update.asend(**told, response=receipt)
     return receipt
 
 
-def publisher_url(channel_id: object) -> str:
-    """Return the URL at which messages for a channel are published.
+def _build_request(update: Update) -> Request | None:
+    """Return the request that the signals tell of, None if nobody is told or needs one.
 
-    Raises ``ValueError`` if there is no publisher location or it cannot match the id.
+    Raises ``ValueError`` if the location cannot match the channel id.
     """
-    host = get_settings().publisher_host
-    base = host.url if host else _own_url()
-    return base + _location_path(PublisherLocation, "publisher", channel_id)
+    try:
+        publisher_url(update.channel_id)
+    except IrreversiblePattern:
+        return None  # Who publishes directly needs none.
+    heard = (signals.pre_send_update, signals.post_send_update)
+    if not any(each.has_listeners(send_update) for each in heard):
+        return None
+    return build_request(update)
 
 
-def subscriber_url(channel_id: object) -> str:
-    """Return the URL at which a page subscribes to a channel.
+def _take_changes(update: Update, request: Request) -> Update:
+    """Return a message as the receivers of a signal have left its request."""
+    body = request.data
+    assert isinstance(body, bytes), "It is the message's own."
 
-    Without a ``subscriber_host`` it is a path, for the host that the page is from.
-    Raises ``ValueError`` if there is no subscriber location or it cannot match the id.
-    """
-    host = get_settings().subscriber_host
-    base = host.url if host else ""
-    return base + _location_path(SubscriberLocation, "subscriber", channel_id)
+    def read(header: str) -> bytes | None:
+        value = request.get_header(header)
+        return value.encode("latin-1") if value else None
 
-
-def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
-    location = get_settings().first_location(kind)
-    if location is None:
-        raise ValueError(f"PUSH_SERVER['locations'] has no {name} location.")
-    if channel_id is None or isinstance(channel_id, bytes | bytearray | memoryview):
-        raise TypeError(f"A channel id is a text, not {channel_id!r}.")
-    channel = str(channel_id)
-    limit = location.max_channel_id_length or inf
-    if not 0 < len(channel) <= limit:
-        raise ValueError(
-            f"A channel id has from 1 to {limit} characters; this one has"
-            f" {len(channel)}."
-        )
-    return build_path(location.url, channel)
+    return update._replace(
+        body=body,
+        content_type=read("Content-type"),
+        content_encoding=read("Content-encoding"),
+    )
 
 
-def _own_url() -> str:
-    """Return where ``runpushserver`` of this machine listens."""
-    conf = get_settings()
-    address = conf.address or DEFAULT_ADDRESS
-    if address in ("0.0.0.0", "::"):
-        address = DEFAULT_ADDRESS  # It listens everywhere; one cannot connect there.
-    if ":" in address:
-        address = f"[{address}]"
-    return f"http://{address}:{conf.port or DEFAULT_PORT}"
-
-
-def _serialize(data: Any) -> bytes:
-    # A NaN is no JSON: browsers would fail to parse the update and lose it.
-    return json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
+def _serialize(
+    data: Any, already_serialized: bool, content_type: str | None
+) -> tuple[bytes, bytes]:
+    """Return data as a body and its Content-Type."""
+    header = CONTENT_TYPE if content_type is None else _check_header(content_type)
+    is_text = isinstance(data, str | bytes | bytearray | memoryview)
+    if already_serialized or (content_type is not None and is_text):
+        body = _as_bytes(data)
+    else:
+        # A NaN is no JSON: browsers would fail to parse the update and lose it.
+        body = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
+    return body, header.encode("latin-1")
 
 
 def _check_header(content_type: str) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from pushserver.conf import SubscriberLocation
 from pushserver.origins import is_listed, normalize_origin
 
 from .protocol import VARY, Headers
 
+# NchanSubscriber.js sends Etag; Last-Event-ID holds a colon, so that browsers ask first.
 _HEADERS: Headers = [
     (
         b"access-control-allow-headers",
-        b"If-Modified-Since, If-None-Match, X-Cookie",
+        b"If-Modified-Since, If-None-Match, Last-Event-ID, Etag, Authorization,"
+        b" X-Cookie",
     ),
     (
         b"access-control-expose-headers",
-        b"Last-Modified, Etag, Cache-Control, Push-Gap",
+        b"Last-Modified, Etag, Cache-Control, Push-Gap, Push-Denied, Push-Location,"
+        b" Retry-After, WWW-Authenticate",
     ),
     (b"access-control-max-age", b"864000"),
 ]
@@ -57,6 +61,11 @@ class CrossOrigin:
         self._unsaid = (
             next(iter(self._allowed.values())) if len(origins) == 1 else self._refused
         )
+
+    @classmethod
+    def of(cls, location: SubscriberLocation, others: Headers) -> CrossOrigin:
+        """Return the headers of a location."""
+        return cls(location.allow_origin, location.allow_credentials, others)
 
     def headers(self, origin: bytes | None) -> Headers:
         """Return the headers, ``Vary`` among them, for a request's ``Origin``.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pushserver.publishers.update import Update
+
 
 class MessageId(NamedTuple):
     """The name of a message in its channel; ids of a channel only grow.
@@ -32,12 +34,29 @@ class Message(NamedTuple):
         body: Bytes, as they were published.
         content_type: The publisher's Content-Type, byte for byte; None if it sent none.
         previous: The id of the message before it in its channel, None for the first.
+        content_encoding: The publisher's Content-Encoding, byte for byte, or None.
+        event: The name of its event, None for none.
+        expires: Seconds after which it is of no use any more, None for the store's
+            limit.
     """
 
     id: MessageId
     body: bytes
     content_type: bytes | None
     previous: MessageId | None
+    content_encoding: bytes | None = None
+    event: str | None = None
+    expires: float | None = None
+
+    @classmethod
+    def of(
+        cls, update: Update, message_id: MessageId, previous: MessageId | None
+    ) -> Message:
+        """Return the message that an update becomes with its id."""
+        _, body, content_type, content_encoding, event, expires = update
+        return cls(
+            message_id, body, content_type, previous, content_encoding, event, expires
+        )
 
     def gap_after(self, last_seen: MessageId) -> MessageId | None:
         """Return the newest message missed by a client that saw last_seen before this.

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from contextvars import Context
 from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlencode
 
+from .hub.cursor import Cursor
 from .shutdown import call_before_shutdown
 from .subrequests import ApplicationExited, Client, contain_exits, run
 from .types import Application, Scope
@@ -351,6 +353,10 @@ class Passthrough:
     def __init__(self, dispatcher: Dispatcher, path: str) -> None:
         self._dispatcher = dispatcher
         self._path = path
+
+    def join(self, cursor: Cursor) -> Callable[[], None]:
+        """Tell the view that a subscriber waits; return what tells it the end."""
+        return self.subscribe(cursor.scope, cursor.channel_id).unsubscribe
 
     def subscribe(self, scope: Scope, channel_id: str) -> Presence:
         """Tell the view that a request is held, and return what will tell the end."""

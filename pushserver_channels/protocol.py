@@ -14,16 +14,13 @@ from functools import lru_cache
 
 from .exceptions import BadRequest, HeadersTooLarge, InvalidMessageId
 from .messages import START, ChannelInfo, MessageId
+from .remember import LONGEST, remember
 from .sandbox import NOSNIFF, SANDBOX, is_active
 
 Headers = list[tuple[bytes, bytes]]
 
 #: Seconds over which clients are spread that a stopping server sends away.
 RETRY_AFTER = (1, 5)
-
-#: Bytes of a header for which an answer is remembered: a client could fill the memory
-#: with longer ones.
-REMEMBERED = 512
 
 #: Lines and bytes that the headers of a request may have. Browsers keep 4 KB a cookie
 #: and send some dozens of headers; h11 reads 64 KiB, Twisted 16, httptools any number.
@@ -53,6 +50,8 @@ _DATE = re.compile(
            | [A-Z][a-z]{{2}}\ [A-Z][a-z]{{2}}\ [\d\ ]\d\ {_TIME}\ \d{{4}} )""",
     re.VERBOSE | re.ASCII,
 )
+# A leap second, which Unix time counts as the first of the next minute.
+_LEAP_SECOND = re.compile(r"(:\d\d):60\b", re.ASCII)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
@@ -108,7 +107,7 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
 # All who wait on a channel name the same message, and to read a date takes as long as
 # all else that their requests need. (What cannot be read is not remembered: a client
 # could fill the memory with the space around it.)
-@lru_cache(maxsize=1024)
+@remember(most=1024)
 def _parse_message_id(date: bytes, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
     return MessageId(max(parse_date(date), 0), number)
@@ -129,7 +128,9 @@ def parse_date(value: bytes) -> int:
     try:
         if not _DATE.fullmatch(text):
             raise ValueError(text)
-        date = parsedate_to_datetime(text)
+        # (The standard library knows no leap seconds.)
+        usual, leap_seconds = _LEAP_SECOND.subn(r"\1:59", text)
+        date = parsedate_to_datetime(usual)
     except ValueError:
         raise InvalidMessageId(
             "If-Modified-Since", text[:80], "a date as in a Last-Modified"
@@ -137,18 +138,18 @@ def parse_date(value: bytes) -> int:
     if date.tzinfo is None:
         date = date.replace(tzinfo=timezone.utc)
     # A zone may lead beyond the last second that can be written as a date.
-    return min(int(date.timestamp()), LAST_SECOND)
+    return min(int(date.timestamp()) + leap_seconds, LAST_SECOND)
 
 
 def _read_value(value: bytes) -> str:
     """Return a header's value without the space around it, which is no part of it."""
-    return (value if len(value) > REMEMBERED else value.strip()).decode("latin-1")
+    return (value if len(value) > LONGEST else value.strip()).decode("latin-1")
 
 
-def check_content_type(value: bytes | None) -> None:
-    """Raise :class:`BadRequest` if a Content-Type could break out of its header."""
+def check_header(name: str, value: bytes | None) -> None:
+    """Raise :class:`BadRequest` if a value could break out of its header."""
     if value is not None and _CONTROL.search(value):
-        raise BadRequest("The header Content-Type holds a control character.")
+        raise BadRequest(f"The header {name} holds a control character.")
 
 
 @lru_cache(maxsize=1024)
@@ -171,6 +172,7 @@ def build_message_id(last_seen: MessageId) -> Headers:
 def build_message_headers(
     message_id: MessageId,
     content_type: bytes | None,
+    content_encoding: bytes | None,
     length: int,
     inline: bool = False,
 ) -> Headers:
@@ -181,12 +183,15 @@ def build_message_headers(
     Args:
         message_id: The message's.
         content_type: The publisher's, None if it sent none.
+        content_encoding: The publisher's, None if it sent none.
         length: Bytes of the body.
         inline: Whether a browser may run the message as a page of the site.
     """
     headers = [NOSNIFF]
     if content_type is not None:
         headers.append((b"content-type", content_type))
+    if content_encoding is not None:
+        headers.append((b"content-encoding", content_encoding))
     if not inline and is_active(content_type):
         headers.append(SANDBOX)
     return [
@@ -240,24 +245,22 @@ TEXT_PLAIN = b"text/plain"
 _INFO_TYPES = {
     TEXT_PLAIN: _PLAIN,
     b"text/json": _JSON,
+    b"text/x-json": _JSON,
     b"application/json": _JSON,
+    b"application/x-json": _JSON,
     b"text/xml": _XML,
     b"application/xml": _XML,
     b"text/yaml": _YAML,
+    b"text/x-yaml": _YAML,
     b"application/yaml": _YAML,
+    b"application/x-yaml": _YAML,
 }
 
 
+@remember(most=256)
 def choose_info_type(accept: bytes) -> bytes:
     """Return the first known media type of an ``Accept``, else ``text/plain``."""
-    if len(accept) <= REMEMBERED:
-        return _find_info_type(accept)
-    return _find_info_type.__wrapped__(accept[:MAX_ACCEPT])
-
-
-@lru_cache(maxsize=256)
-def _find_info_type(accept: bytes) -> bytes:
-    for part in accept.split(b","):
+    for part in accept[:MAX_ACCEPT].split(b","):
         media_type = part.partition(b";")[0].strip().lower()
         if media_type in _INFO_TYPES:
             return media_type

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from urllib.request import Request
 
+from pushserver.channel_urls import find_location, publisher_url
 from pushserver.conf import PublisherLocation, get_settings
-from pushserver.publishers import PublishError, Receipt
+from pushserver.publishers import PublishError, Receipt, Update
 
 from .exceptions import MessageTooLarge, PushError, StoreUnavailable
-from .hubs import hubs
+from .hub import hubs
 from .messages import ChannelInfo
 from .places import describe_store
-from .protocol import check_content_type
+from .protocol import check_header
 from .stores import make_store
 
 
@@ -34,20 +35,20 @@ class DirectPublisher:
             return hubs.serves_at(settings.publisher_host)
         return hubs.loop is not None
 
-    async def publish(self, channel_id: str, request: Request) -> Receipt:
-        """Publish the body of a request on a channel, from any event loop.
+    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+        """Publish a message, from any event loop.
 
         Raises :class:`pushserver.publishers.PublishError`.
         """
         loop = hubs.loop
         if loop is None and not self.is_available():
             raise PublishError(
-                request.full_url,
+                _find_url(update.channel_id),
                 "PUSH_SERVER['publisher'] is 'direct', but no push server runs in this"
                 " process. Use 'auto', which then publishes over HTTP.",
                 place="the push server of this process",
             )
-        publishing = self._publish(channel_id, request)
+        publishing = self._publish(update)
         try:
             if loop is None or loop is asyncio.get_running_loop():
                 return await publishing
@@ -56,52 +57,47 @@ class DirectPublisher:
                 asyncio.run_coroutine_threadsafe(publishing, loop)
             )
         except PushError as error:
-            settings = get_settings()
-            location = settings.first_location(PublisherLocation)
-            assert location is not None, "publisher_url() has found one"
-            place = describe_store(settings.store[location.store])
+            store = find_location(PublisherLocation, "publisher").store
+            place = describe_store(get_settings().store[store])
             reason = str(error)
             if type(error) is StoreUnavailable:  # The others say more themselves.
                 reason += " Does it run there? If not, correct PUSH_SERVER['store']."
-            raise PublishError(request.full_url, reason, error.status, place) from error
+            url = _find_url(update.channel_id)
+            raise PublishError(url, reason, error.status, place) from error
 
-    async def _publish(self, channel_id: str, request: Request) -> Receipt:
-        location = get_settings().first_location(PublisherLocation)
-        assert location is not None, "publisher_url() has found one"
-        body = request.data
-        assert isinstance(body, bytes), "asend_update() has made it"
-        if 0 < location.max_message_size < len(body):
+    async def _publish(self, update: Update) -> Receipt:
+        location = find_location(PublisherLocation, "publisher")
+        if 0 < location.max_message_size < len(update.body):
             raise MessageTooLarge(location.max_message_size)
-        header = request.get_header("Content-type")
-        content_type = header.encode("latin-1") if header else None
-        check_content_type(content_type)
+        check_header("Content-Type", update.content_type)
+        check_header("Content-Encoding", update.content_encoding)
         publish = _append if hubs.loop is None else hubs.get(location.store).publish
         delivered, info = await publish(
-            channel_id,
-            body,
-            content_type,
-            keep=location.store_messages,
-            create=location.create_on_post,
+            update, keep=location.store_messages, create=location.create_on_post
         )
         return Receipt(201 if delivered else 202, _as_dict(info))
 
 
-async def _append(
-    channel_id: str, body: bytes, content_type: bytes | None, **options: bool
-) -> tuple[bool, ChannelInfo]:
+async def _append(update: Update, **options: bool) -> tuple[bool, ChannelInfo]:
     """Publish from a process without a push server, straight to the shared store.
 
     Each time over a connection of its own: a sync caller's event loop lasts no longer.
     """
-    settings = get_settings()
-    location = settings.first_location(PublisherLocation)
-    assert location is not None, "publisher_url() has found one"
-    store = make_store(settings.store[location.store])
+    location = find_location(PublisherLocation, "publisher")
+    store = make_store(get_settings().store[location.store])
     try:
-        appended = await store.append(channel_id, body, content_type, **options)
+        appended = await store.append(update, **options)
     finally:
         await store.aclose()
     return appended.delivered, appended.info
+
+
+def _find_url(channel_id: str) -> str | None:
+    """Return the URL at which a channel is published, None if it has none."""
+    try:
+        return publisher_url(channel_id)
+    except ValueError:
+        return None
 
 
 def _as_dict(info: ChannelInfo) -> dict[str, object]:

@@ -11,47 +11,37 @@ or the locations among other consumers::
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache, partial
 
 from django.core.asgi import get_asgi_application
 from django.urls import Resolver404, URLPattern, re_path
+from django.utils.module_loading import import_string
 
 from pushserver.conf import (
     Location,
-    PublisherLocation,
     PushServerSettings,
     SubscriberLocation,
     get_settings,
 )
 from pushserver.paths import decode_path, match_channel
 
-from .consumers import IntervalPollConsumer, LongPollConsumer, PublisherConsumer
-from .consumers.base import PushConsumer
-from .consumers.publisher import remember_who_is_inside
-from .cors import CrossOrigin, CrossOriginPublishing
-from .hubs import hubs
+from .consumers.base import MakeConsumer, PushConsumer, Site
+from .hub import Observer, hubs
 from .passthrough import Dispatcher, Passthrough
-from .protocol import REMEMBERED, Headers
+from .remember import LONGEST, remember
 from .shutdown import live
 from .static_files import serve_static_files
 from .stores import check_store
-from .subscriptions import WATCH_AFTER
 from .types import Application, Receive, Scope, Send
 
-#: Makes a consumer of a location, given a channel id and why it cannot be one.
-MakeConsumer = Callable[[str, str | None], PushConsumer]
-Route = tuple[Location, MakeConsumer]
+#: Tells whether a request is for a kind of consumers, and makes one of them.
+PreparedConsumer = tuple[Callable[[Scope], bool], MakeConsumer]
+Route = tuple[Location, list[PreparedConsumer]]
 
-#: The path, raw path and root path of a scope.
-Place = tuple[str, bytes | None, str | None]
-
-#: A consumer's maker, and what it is to be given.
-Found = tuple[MakeConsumer, str, str | None]
-
-#: For how many places it is remembered what answers there.
-REMEMBERED_PLACES = 1024
-
+#: The consumers of a location, and what one is to be given: a channel id and why it
+#: cannot be one.
+Found = tuple[list[PreparedConsumer], str, str | None]
 
 #: Bytes of a path that is decoded. h11 and granian read no longer ones.
 MAX_PATH = 65_536
@@ -75,12 +65,12 @@ class PushLocations:
         self._get_django_application = get_django_application
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
-        self._found: dict[Place, Found | None] = {}
+        self._find = remember(most=1024)(self._look_up)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         consumer = self.find(scope)
         if consumer is None:
-            path = scope["path"][:REMEMBERED]
+            path = scope["path"][:LONGEST]
             raise Resolver404(f"No push location matches {path!r}.")
         await consumer(scope, receive, send)
 
@@ -92,112 +82,68 @@ class PushLocations:
         if settings is not self._settings:
             self._routes = self._make_routes(settings)
             self._settings = settings
-            self._found = {}
-        place = scope["path"], scope.get("raw_path"), scope.get("root_path")
-        try:
-            found = self._found[place]
-        except KeyError:
-            found = self._remember(place)
+            self._find = remember(most=1024)(self._look_up)
+        # Many ask for the same channels.
+        found = self._find(scope["path"], scope.get("raw_path"), scope.get("root_path"))
         if found is None:
             # It may be a view that publishes: to this event loop, if directly.
             hubs.serve(scope.get("server"))
             return None
-        make_consumer, channel_id, fault = found
-        return make_consumer(channel_id, fault)
+        consumers, channel_id, fault = found
+        for accepts, make_consumer in consumers:
+            if accepts(scope):
+                return make_consumer(channel_id, fault)
+        raise AssertionError("A location's last kind of consumers accepts all.")
 
     def find_location(self, scope: Scope) -> Location | None:
         """Return the first location that matches, None if there is none."""
         consumer = self.find(scope)
         return None if consumer is None else consumer.location
 
-    def _remember(self, place: Place) -> Found | None:
-        """Return what answers at a place, and remember it if that is not too much.
-
-        Many ask for the same channels, but a client could fill the memory with long
-        ones.
-        """
-        path, raw_path, root_path = place[0], place[1] or b"", place[2] or ""
-        if len(raw_path) <= MAX_PATH:
-            found = self._look_up(_decode(path, raw_path, root_path))
-        else:
+    def _look_up(
+        self, path: str, raw_path: bytes | None, root_path: str | None
+    ) -> Found | None:
+        """Return what answers at a place."""
+        raw_path = raw_path or b""
+        if len(raw_path) > MAX_PATH:
             # As the server has decoded it: that is enough to know who refuses it.
-            found = self._look_up(path)
-            if found is not None:
-                found = found[0], "", f"A URL has at most {MAX_PATH} bytes here."
-        if len(path) + len(raw_path) + len(root_path) <= REMEMBERED:
-            if len(self._found) >= REMEMBERED_PLACES:
-                self._found.clear()
-            self._found[place] = found
-        return found
+            found = self._match(path)
+            fault = f"A URL has at most {MAX_PATH} bytes here."
+            return found and (found[0], "", fault)
+        return self._match(_decode(path, raw_path, root_path or ""))
 
-    def _look_up(self, path: str) -> Found | None:
+    def _match(self, path: str) -> Found | None:
         """Return what answers at a decoded path."""
-        for location, make_consumer in self._routes:
+        for location, consumers in self._routes:
             channel_id = match_channel(location.url, path)
             if channel_id is not None:
                 fault = _find_fault(channel_id, location.max_channel_id_length)
-                return make_consumer, channel_id, fault
+                return consumers, channel_id, fault
         return None
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
         name = settings.servername
-        server_headers = [] if name is None else [(b"server", name.encode())]
-        dispatcher = None
-        if any(
-            isinstance(each, SubscriberLocation) and each.passthrough
-            for each in settings.locations
-        ):
-            dispatcher = Dispatcher(self._get_django_application())
-        watched = _has_to_watch(settings)
+        headers = [] if name is None else [(b"server", name.encode())]
+
+        @cache
+        def make_dispatcher() -> Dispatcher:
+            return Dispatcher(self._get_django_application())
+
+        def observe(location: SubscriberLocation) -> Sequence[Observer]:
+            path = location.passthrough
+            return () if path is None else (Passthrough(make_dispatcher(), path),)
+
+        site = Site(settings, headers, observe)
         return [
-            (location, _prepare_consumer(location, server_headers, dispatcher, watched))
+            (location, [_prepare(each, location, site) for each in location.consumers])
             for location in settings.locations
         ]
 
 
-def _has_to_watch(settings: PushServerSettings) -> bool:
-    """Return whether all who are held are watched from the start.
-
-    Who has left takes nobody's place, and misses nothing that is kept; so for a moment
-    it does no harm if that is not known. But channels belong to all locations.
-    """
-    return any(
-        not each.store_messages
-        if isinstance(each, PublisherLocation)
-        else isinstance(each, SubscriberLocation) and each.concurrency != "broadcast"
-        for each in settings.locations
-    )
-
-
-def _prepare_consumer(
-    location: Location,
-    server_headers: Headers,
-    dispatcher: Dispatcher | None,
-    watched: bool,
-) -> MakeConsumer:
-    """Return what makes the consumers of a location.
-
-    What the requests to a location share is made once. (as_asgi() of the consumer would
-    have each wait in one more coroutine.)
-    """
-    if isinstance(location, PublisherLocation):
-        is_inside = remember_who_is_inside(location)
-        publishing = CrossOriginPublishing(
-            location.allow_origin, PublisherConsumer.methods, server_headers
-        )
-        return partial(PublisherConsumer, location, publishing.headers, is_inside)
-    assert isinstance(location, SubscriberLocation)
-    polling = {"long": LongPollConsumer, "interval": IntervalPollConsumer}
-    passthrough = None
-    if location.passthrough is not None and dispatcher is not None:
-        passthrough = Passthrough(dispatcher, location.passthrough)
-    consumer = polling[location.polling]
-    cross_origin = CrossOrigin(
-        location.allow_origin, location.allow_credentials, server_headers
-    )
-    # A view is told who has left. And a poll of a second ends before it is watched.
-    watched = watched or passthrough is not None or 0 < location.timeout <= WATCH_AFTER
-    return partial(consumer, location, cross_origin.headers, passthrough, watched)
+def _prepare(path: str, location: Location, site: Site) -> PreparedConsumer:
+    """Return what makes the consumers of a kind, and which requests are for them."""
+    consumer: type[PushConsumer] = import_string(path)
+    return consumer.accepts, consumer.prepare(location, site)
 
 
 def _find_fault(channel_id: str, max_length: int) -> str | None:
@@ -251,17 +197,7 @@ class PushApplication:
         if consumer is None:
             await self._find_other(scope)(scope, receive, send)
             return
-        # As it would do itself, in this coroutine.
-        consumer.begin(scope, receive, send)
-        try:
-            answer = await consumer.answer()
-            if answer is None:
-                answer = consumer.go_on() or await consumer.watch()
-            start, body = answer
-            await send(start)
-            await send(body)
-        except BaseException as error:
-            await consumer.fail(error)
+        await consumer(scope, receive, send)
 
     def _find_other(self, scope: Scope) -> Application:
         """Return what answers where no push location does."""

@@ -18,7 +18,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -61,6 +61,12 @@ def _stop() -> Any:
     from twisted.internet.defer import Deferred
 
     return Deferred.fromFuture(asyncio.ensure_future(_stop_in_turn(_stops)))
+
+
+async def wait_for_end(tasks: Collection[asyncio.Task[Any]], seconds: float) -> None:
+    """Return when tasks have ended, or after some seconds."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 async def _stop_in_turn(stops: Iterable[Stop]) -> None:

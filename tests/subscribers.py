@@ -2,25 +2,115 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from pushserver_channels.subscriptions import Hub, Subscription
+from pushserver.conf import SubscriberLocation, get_settings
+from pushserver_channels.consumers import LongPollConsumer
+from pushserver_channels.consumers.base import Answer
+from pushserver_channels.exceptions import PushError
+from pushserver_channels.hub import Cursor, Heard, Hub
+from pushserver_channels.messages import START, Message, MessageId
+from pushserver_channels.protocol import LAST_SECOND, build_message_id
 
 
-def make_subscription(channel_id: str) -> Subscription:
-    """Return a place on a channel, to be entered."""
-    subscription = Subscription()
-    subscription.channel_id = channel_id
-    return subscription
+class OneMessage(Cursor):
+    """A place on a channel that is left with the first message.
+
+    Attributes:
+        heard: Done when the wait has ended, with a message or None, or an error.
+    """
+
+    def __init__(self, channel_id: str) -> None:
+        self.channel_id = channel_id
+        self.seen = START
+        self.scope = {}
+        self.observers = ()
+        self.task = asyncio.current_task()
+        self.heard: asyncio.Future[Message | None]
+        self.heard = asyncio.get_running_loop().create_future()
+
+    @property
+    def ended(self) -> bool:
+        return self.heard.done()
+
+    def hear(self, message: Message) -> Heard:
+        if self.heard.done():
+            return Heard.NOT_MINE
+        self.heard.set_result(message)
+        return Heard.TAKEN_AND_LEAVES
+
+    def end(self, error: PushError | None) -> None:
+        if self.heard.done():
+            return
+        if error is None:
+            self.heard.set_result(None)
+        else:
+            self.heard.set_exception(error)
+            self.heard.exception()  # Perhaps nobody waits for it.
 
 
 @contextmanager
-def subscribe(hub: Hub, channel_id: str) -> Iterator[Subscription]:
+def subscribe(hub: Hub, channel_id: str) -> Iterator[OneMessage]:
     """Have a place on a channel during a block."""
-    subscription = make_subscription(channel_id)
-    subscription.enter(hub)
+    cursor = OneMessage(channel_id)
+    hub.enter(cursor)
     try:
-        yield subscription
+        yield cursor
     finally:
-        subscription.leave()
+        hub.leave(cursor)
+
+
+class LongPoll(LongPollConsumer):
+    """A long poll of a given hub.
+
+    Attributes:
+        message: What it was answered with, None if there was none.
+    """
+
+    message: Message | None = None
+
+    def __init__(
+        self, hub: Hub, channel_id: str, concurrency: str = "broadcast"
+    ) -> None:
+        location = SubscriberLocation(
+            type="subscriber",
+            url=get_settings().locations[0].url,
+            create_on_get=True,
+            concurrency=concurrency,
+        )
+        super().__init__(location, lambda origin: [], (), False, channel_id, None)
+        self._hub = hub
+
+    def find_hub(self) -> Hub:
+        return self._hub
+
+    def build_message(
+        self, message: Message | None, seen: MessageId, otherwise: int
+    ) -> Answer:
+        self.message = message
+        return super().build_message(message, seen, otherwise)
+
+
+async def long_poll(hub: Hub, channel_id: str, after: MessageId) -> Message | None:
+    """Return the message that a long poll is answered with."""
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(message: dict[str, Any]) -> None:
+        pass
+
+    consumer = LongPoll(hub, channel_id)
+    seen = build_message_id(MessageId(min(after.time, LAST_SECOND), after.tag))
+    names = {b"last-modified": b"if-modified-since", b"etag": b"if-none-match"}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [(names[name], value) for name, value in seen],
+    }
+    await consumer(scope, receive, send)
+    return consumer.message

@@ -20,8 +20,8 @@ from pushserver.conf import (
     get_settings,
     read_settings,
 )
+from pushserver.conf.readers import InvalidSetting
 from pushserver.paths import match_channel
-from pushserver.readers import InvalidSetting
 
 # fmt: off
 #: The block of the documentation of django-pushserver 0.3, word for word.
@@ -76,6 +76,12 @@ WRONG: list[tuple[Any, str, str]] = [
     (subscriber(pollin="long"), FIRST + "['pollin']", "Did you mean 'polling'?"),
     (publisher(polling="long"), FIRST + "['polling']", "not a known setting"),
     (publisher(create_on_get=True), FIRST + "['create_on_get']", "'create_on_post'?"),
+    (publisher(name=7), FIRST + "['name']", "must be a text"),
+    (
+        {"locations": [{"type": "publisher", "prefix": "/a/", "name": "n"}] * 2},
+        "['locations'][1]['name']",
+        "that of location 0",
+    ),
     (
         {"publisher_host": {"location": "a", "secur": True}},
         "['publisher_host']['secur']",

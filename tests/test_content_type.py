@@ -13,7 +13,7 @@ from django.conf import LazySettings
 
 from pushserver.conf import get_settings
 from pushserver.updates import asend_update, send_update
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 from pushserver_channels.messages import START
 from pushserver_channels.stores import make_store
 

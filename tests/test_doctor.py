@@ -21,7 +21,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import RequestFactory, override_settings
 
-from pushserver import updates
+from pushserver import channel_urls
 from pushserver.conf import read_settings
 from pushserver.doctor import Examination, Finding, echo, processes, visits
 from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
@@ -606,7 +606,7 @@ def test_nothing_is_said_of_an_address_that_no_setting_names(
 ) -> None:
     """That nobody listens at the default one is a fault only if something says so."""
     port = free_port()
-    monkeypatch.setattr(updates, "DEFAULT_PORT", port)
+    monkeypatch.setattr(channel_urls, "DEFAULT_PORT", port)
     named = {
         key: port if value == "{port}" else value.format(port=port)
         for key, value in conf.items()

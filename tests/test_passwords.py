@@ -13,9 +13,9 @@ from django.views.debug import ExceptionReporter
 
 from pushserver.checks import check_passwords
 from pushserver.conf import RedisStoreSettings, get_settings, read_settings
+from pushserver.conf.readers import InvalidSetting
 from pushserver.passwords import SecretText, hide, mask
 from pushserver.publishers import PublishError
-from pushserver.readers import InvalidSetting
 from pushserver.updates import send_update
 from pushserver_channels.stores import check_store
 from tests.servers import free_port

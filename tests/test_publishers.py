@@ -31,10 +31,17 @@ from cryptography.x509.oid import NameOID
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
-from pushserver import publishers, updates
-from pushserver.publishers import HTTPPublisher, PublishError, Receipt, get_publisher
+from pushserver import channel_urls, publishers
+from pushserver.publishers import (
+    HTTPPublisher,
+    PublishError,
+    Receipt,
+    Update,
+    get_publisher,
+    http,
+)
 from pushserver.updates import asend_update, publisher_url, send_update
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 from pushserver_channels.publishers import DirectPublisher
 
 from .servers import LOCATIONS, ROOT, ServerProcess, daphne, free_port, wait_until
@@ -334,7 +341,7 @@ def test_an_idle_connection_is_not_used_for_ever(
     """A connection that was idle for too long is closed and replaced."""
     publish_to(small.host, settings)
     send_update("news", 1)
-    monkeypatch.setattr(publishers, "MAX_IDLE", 0.0)
+    monkeypatch.setattr(http, "MAX_IDLE", 0.0)
     send_update("news", 2)
     wait_until(lambda: small.closed == 1)
     assert len(small.connections) == 2
@@ -476,7 +483,7 @@ def test_nobody_at_the_default_address_is_an_error_with_a_remedy(
 ) -> None:
     """Where no setting says where to publish, the error says which one would."""
     port = free_port()
-    monkeypatch.setattr(updates, "DEFAULT_PORT", port)
+    monkeypatch.setattr(channel_urls, "DEFAULT_PORT", port)
     settings.PUSH_SERVER = {"publisher": "http"}
     with pytest.raises(PublishError) as caught:
         send_update("news", {})
@@ -841,7 +848,8 @@ async def test_a_request_of_ones_own_can_be_published(
     settings.PUSH_SERVER = {"locations": LOCATIONS}
     url = f"http://{small.host}/send-update/x?y=z"
     request = Request(url, data=b"<b>", headers={"Content-Type": "text/html"})
-    assert (await publisher.publish("x", request)).status == 202
+    update = Update("x", b"<b>", b"text/html")
+    assert (await publisher.publish(update, request)).status == 202
     [(path, headers, body)] = small.requests
     assert (path, body) == ("/send-update/x?y=z", b"<b>")
     assert headers["content-type"] == "text/html"

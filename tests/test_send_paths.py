@@ -20,7 +20,7 @@ from django.test import AsyncClient, Client
 from pushserver.publishers import Receipt
 from pushserver.signals import post_send_update, pre_send_update
 from pushserver.updates import asend_update, send_update
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 
 from .servers import LOCATIONS, ROOT, ServerProcess, daphne, wait_until_held
 

@@ -8,12 +8,12 @@ from math import ceil
 from django.conf import settings
 
 from pushserver.addresses import HOP_HEADERS, contains, known_networks
+from pushserver.channel_urls import DEFAULT_ADDRESS, DEFAULT_PORT
 from pushserver.conf import (
     PublisherLocation,
     StoreSettings,
     SubscriberLocation,
 )
-from pushserver.updates import DEFAULT_ADDRESS, DEFAULT_PORT
 
 from .configuration import Configuration, host, is_loopback, join
 from .listening import is_listened_at
@@ -358,8 +358,11 @@ class NchanConfiguration(Configuration):
         out.line(
             f'nchan_access_control_allow_origin "{origins.strip(chr(34))}";',
             f"nchan_access_control_allow_credentials {credentials};",
-            "add_header Access-Control-Expose-Headers Cache-Control;",
-            "add_header Access-Control-Allow-Headers X-Cookie;",
+            # Beside those that Nchan names itself, on a line of its own.
+            'add_header Access-Control-Expose-Headers "Cache-Control, Push-Gap,'
+            ' Push-Denied, Push-Location, Retry-After, WWW-Authenticate" always;',
+            'add_header Access-Control-Allow-Headers "Last-Event-ID, Etag,'
+            ' Authorization, X-Cookie";',
             "add_header Access-Control-Max-Age 864000;",
         )
         if len(location.allow_origin) > 1:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .interval_poll import IntervalPollConsumer
+from .long_poll import LongPollConsumer
 from .publisher import PublisherConsumer
-from .subscriber import IntervalPollConsumer, LongPollConsumer, SubscriberConsumer
+from .subscriber import SubscriberConsumer
 
 __all__ = [
     "IntervalPollConsumer",

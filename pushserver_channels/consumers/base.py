@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-from pushserver.conf import Location
+from pushserver.conf import Location, PushServerSettings, SubscriberLocation
 from pushserver_channels.exceptions import (
     ClientDisconnected,
     InvalidChannelId,
@@ -15,17 +17,16 @@ from pushserver_channels.exceptions import (
     PushError,
     ServerStopping,
 )
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import Hub, Observer, hubs
 from pushserver_channels.protocol import (
     MAX_HEADER_LINES,
-    REMEMBERED,
     Headers,
     build_retry_after,
     check_headers,
     fold_headers,
 )
+from pushserver_channels.remember import LONGEST
 from pushserver_channels.sandbox import NOSNIFF
-from pushserver_channels.subscriptions import Hub
 from pushserver_channels.types import Message, Receive, Scope, Send
 
 from .bodies import BodyConsumer
@@ -41,6 +42,25 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.
 NO_CACHE = (b"cache-control", b"no-cache")
 CLOSE = (b"connection", b"close")
+
+
+#: Makes a consumer of a location, given a channel id and why it cannot be one.
+MakeConsumer = Callable[[str, str | None], "PushConsumer"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the consumers of all locations share.
+
+    Attributes:
+        settings: ``PUSH_SERVER``.
+        headers: The headers of every answer.
+        observe: Returns who looks on who waits at a location.
+    """
+
+    settings: PushServerSettings
+    headers: Headers
+    observe: Callable[[SubscriberLocation], Sequence[Observer]]
 
 
 def tells_that_client_left(error: BaseException) -> bool:
@@ -75,11 +95,6 @@ class PushConsumer(BodyConsumer):
     choose_headers: ChooseHeaders
     common_headers: Headers
 
-    #: Only where a handler gives None. Returns the answer to a request that was held,
-    #: None if it is held on; and holds it on, now with an eye on its client.
-    go_on: Callable[[], Answer | None]
-    watch: Callable[[], Awaitable[Answer]]
-
     #: No client has a channel of its own on the layer: the hub knows who waits.
     channel_layer_alias = None
 
@@ -90,13 +105,33 @@ class PushConsumer(BodyConsumer):
     #: The methods of the location, and the names of what handles them.
     methods: ClassVar[dict[str, str]] = {}
 
+    @classmethod
+    def accepts(cls, scope: Scope) -> bool:
+        """Return whether a request for the location is one for this consumer.
+
+        The consumers of a location are asked in turn, the polls last.
+        """
+        return True
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, location: Location, site: Site) -> MakeConsumer:
+        """Return what makes the consumers of a location.
+
+        What its requests share is made here, once.
+        """
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.begin(scope, receive, send)
         try:
             answer = await self.answer()
             if answer is None:
-                answer = self.go_on() or await self.watch()
-            await self.send_answer(answer)
+                answer = await self.answer_held()
+            if answer is not None:
+                start, body = answer
+                self.responding = True
+                await send(start)
+                await send(body)
         except BaseException as error:
             await self.fail(error)
 
@@ -112,9 +147,9 @@ class PushConsumer(BodyConsumer):
         self.responding = False
 
     def answer(self) -> Awaitable[Answer | None]:
-        """Return what gives the answer: a coroutine, but not one around another.
+        """Return what gives the answer, or None where :meth:`answer_held` gives it.
 
-        It gives None when a request that was held is to :meth:`go_on`.
+        It is no coroutine around another: a request may be held in it.
         """
         scope = self.scope
         raw = scope["headers"]
@@ -133,6 +168,13 @@ class PushConsumer(BodyConsumer):
             return self.refuse(error)
         handler: Handler = getattr(self, name)
         return handler()
+
+    async def answer_held(self) -> Answer | None:
+        """Return the answer to a held request, None if it was sent already.
+
+        Asked where a handler returned None.
+        """
+        return None
 
     def check_client(self) -> None:
         """Raise :class:`PushError` if the client may not ask here at all."""
@@ -164,7 +206,7 @@ class PushConsumer(BodyConsumer):
             logger.error(
                 "Cannot answer %s %s",
                 scope["method"],
-                scope["path"][:REMEMBERED],
+                scope["path"][:LONGEST],
                 exc_info=error,
             )
             if not self.responding:
@@ -176,9 +218,8 @@ class PushConsumer(BodyConsumer):
         """Return the hub of the location's store."""
         return hubs.get(self.location.store, self.scope.get("server"))
 
-    def respond(self, status: int, headers: Headers, body: bytes = b"") -> Answer:
-        """Return an answer, which is sent now."""
-        self.responding = True
+    def build_answer(self, status: int, headers: Headers, body: bytes = b"") -> Answer:
+        """Return an answer with the headers that every answer here has."""
         return (
             {
                 "type": "http.response.start",
@@ -201,9 +242,9 @@ class PushConsumer(BodyConsumer):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
-        if error.closes and self.scope["http_version"].startswith("1"):
-            headers.append(CLOSE)  # (HTTP/2 has no such header.)
-        answer = self.respond(error.status, headers, body)
+        if error.closes and self.can_be_told_to_close():
+            headers.append(CLOSE)
+        answer = self.build_answer(error.status, headers, body)
         try:
             if error.closes and self.more_body:
                 await self.send_and_linger(answer)
@@ -213,8 +254,17 @@ class PushConsumer(BodyConsumer):
             if not tells_that_client_left(failure):
                 raise
 
+    def can_be_told_to_close(self) -> bool:
+        """Return whether an answer may say that the connection ends with it.
+
+        HTTP/2 has no such header, and a server that was asked to close adds its own.
+        """
+        asked = self.headers.get(b"connection", b"").lower()
+        return self.scope["http_version"].startswith("1") and asked != b"close"
+
     async def send_and_linger(self, answer: Answer) -> None:
         """Send an answer, and end it a moment later, as the connection ends with it."""
+        self.responding = True
         start, body = answer
         await self.base_send(start)
         await self.base_send({**body, "more_body": True})
@@ -223,6 +273,7 @@ class PushConsumer(BodyConsumer):
 
     async def send_answer(self, answer: Answer) -> None:
         """Send an answer."""
+        self.responding = True
         start, body = answer
         await self.base_send(start)
         await self.base_send(body)
@@ -230,4 +281,4 @@ class PushConsumer(BodyConsumer):
     async def options(self) -> Answer:
         """Answer which methods there are."""
         await self.discard_body()
-        return self.respond(204, [(b"allow", ", ".join(self.methods).encode())])
+        return self.build_answer(204, [(b"allow", ", ".join(self.methods).encode())])

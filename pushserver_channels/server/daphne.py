@@ -21,6 +21,7 @@ import daphne.server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.defer import Deferred
 
+from pushserver_channels.shutdown import wait_for_end
 from pushserver_channels.types import Scope
 
 from .bodies import FindLimit, find_no_limit
@@ -149,9 +150,5 @@ class Server(daphne.server.Server):
         ]
         for application in applications:
             application.cancel()
-        return Deferred.fromFuture(asyncio.ensure_future(self.wait_for(applications)))
-
-    async def wait_for(self, applications: list[asyncio.Task[None]]) -> None:
-        """Wait until applications have ended, but not for ever."""
-        if applications:
-            await asyncio.wait(applications, timeout=self.application_close_timeout)
+        end = wait_for_end(applications, self.application_close_timeout)
+        return Deferred.fromFuture(asyncio.ensure_future(end))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from pushserver.conf import (
-    ChannelLayerStoreSettings,
-    RedisStoreSettings,
-    StoreSettings,
-)
+from collections.abc import Callable
+
+from django.utils.module_loading import import_string
+
+from pushserver.conf import STORE_TYPES, StoreSettings
 
 from .base import Audience, Store
-from .layer import ChannelLayerStore
-from .memory import MemoryStore
-from .redis import RedisStore, find_servers
 
 __all__ = ["Audience", "Store", "check_store", "make_store"]
+
+
+def find_store(settings: StoreSettings) -> type[Store]:
+    """Return the class of the store that some settings are for."""
+    store: type[Store] = import_string(STORE_TYPES[settings.type].store)
+    return store
 
 
 def check_store(settings: StoreSettings) -> None:
@@ -22,17 +25,13 @@ def check_store(settings: StoreSettings) -> None:
     Raises ``ImproperlyConfigured`` if a package is not installed, or a URL names
     options that there are not.
     """
-    if isinstance(settings, RedisStoreSettings):
-        find_servers(settings.address)
+    find_store(settings).check(settings)
 
 
 def make_store(settings: StoreSettings) -> Store:
-    """Return a new store of the kind that its settings are for.
+    """Return a new store.
 
     Raises ``ImproperlyConfigured`` if a package that it needs is not installed.
     """
-    if isinstance(settings, RedisStoreSettings):
-        return RedisStore(settings)
-    if isinstance(settings, ChannelLayerStoreSettings):
-        return ChannelLayerStore(settings)
-    return MemoryStore(settings)
+    make: Callable[[StoreSettings], Store] = find_store(settings)
+    return make(settings)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from pushserver.publishers.update import Update
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
 
@@ -47,8 +48,13 @@ class Store(ABC):
     Each method may raise :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
     where it creates a channel :class:`~pushserver_channels.exceptions.TooManyChannels`.
 
+    It is made with its settings, of the dataclass that the table of store types names.
     The ``subscribers`` of its channel info are those of other processes.
     """
+
+    @classmethod  # noqa: B027 (most stores need nothing)
+    def check(cls, settings: Any) -> None:
+        """Raise ``ImproperlyConfigured`` if a store cannot be made from settings."""
 
     @abstractmethod
     def attach(self, audience: Audience) -> None:
@@ -56,20 +62,12 @@ class Store(ABC):
 
     @abstractmethod
     async def append(
-        self,
-        channel_id: str,
-        body: bytes,
-        content_type: bytes | None,
-        *,
-        keep: bool = True,
-        create: bool = True,
+        self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
         """Give a message its id, keep it and hand it to all who wait.
 
         Args:
-            channel_id: The channel.
-            body: Bytes of the message.
-            content_type: Its Content-Type, byte for byte, None for none.
+            update: The message and its channel.
             keep: Whether it can be asked for later; if not it has an id all the same.
             create: Whether to create the channel if there is none; if not,
                 :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
@@ -87,6 +85,23 @@ class Store(ABC):
         :class:`~pushserver_channels.exceptions.ChannelNotFound` if there is no such
         channel and ``create`` is false.
         """
+
+    async def page(
+        self, channel_id: str, after: MessageId, limit: int
+    ) -> list[Message]:
+        """Return the oldest kept messages newer than an id, at most so many.
+
+        For who has fallen behind. As :meth:`next`, which a store may do better than
+        one message at a time.
+        """
+        messages: list[Message] = []
+        while len(messages) < limit:
+            message = await self.next(channel_id, after)
+            if message is None:
+                break
+            messages.append(message)
+            after = message.id
+        return messages
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         """Return whether :meth:`next` would return None, if that is known at once.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from itertools import count
@@ -17,10 +17,12 @@ from weakref import WeakValueDictionary
 from channels.layers import get_channel_layer
 
 from pushserver.conf import ChannelLayerStoreSettings
+from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import StoreUnavailable, TooManyChannels
 from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience
+from .fields import pack_fields, unpack_fields
 from .memory import MemoryStore, _Channel
 
 logger = logging.getLogger(__name__)
@@ -115,14 +117,9 @@ class ChannelLayerStore(MemoryStore):
         self._is_attached = True
 
     async def append(
-        self,
-        channel_id: str,
-        body: bytes,
-        content_type: bytes | None,
-        *,
-        keep: bool = True,
-        create: bool = True,
+        self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
+        channel_id = update.channel_id
         if self._is_attached:
             await self._join()
         loop = asyncio.get_running_loop()
@@ -134,14 +131,19 @@ class ChannelLayerStore(MemoryStore):
             if self._is_attached:
                 channel = self._find(channel_id, now, create=create)
             last_id = self._sent.get(channel_id)
-            message = Message(
-                self._next_id(channel_id, now), body, content_type, last_id
-            )
+            message_id = self._next_id(channel_id, now)
+            message = Message.of(update, message_id, last_id)
             message = message._replace(previous=self._previous(channel, message))
             self._sent[channel_id] = message.id
             self._echoes[channel_id, message.id] = echo
             try:
-                await self._send("message", channel_id, message=message, keep=keep)
+                await self._send(
+                    "message",
+                    channel_id,
+                    message=message[:4],
+                    fields=pack_fields(update),
+                    keep=keep,
+                )
             except StoreUnavailable:
                 del self._echoes[channel_id, message.id]
                 raise
@@ -160,6 +162,13 @@ class ChannelLayerStore(MemoryStore):
             await self._tell("creation", channel_id)
         await self._wait_for(channel_id, after)
         return await super().next(channel_id, after, create=create)
+
+    async def page(
+        self, channel_id: str, after: MessageId, limit: int
+    ) -> list[Message]:
+        await self._join()
+        await self._wait_for(channel_id, after)
+        return await super().page(channel_id, after, limit)
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         return False  # Others may have sent what is on its way.
@@ -410,7 +419,7 @@ class ChannelLayerStore(MemoryStore):
         try:
             if event["type"] == "push.message":
                 take = self._take_own if is_own else self._take
-                take(channel_id, _read_message(event["message"]), event["keep"])
+                take(channel_id, _read_message(event), event["keep"])
             elif is_own or event["type"] == "push.presence":
                 pass  # What this process did, it has done.
             elif event["type"] == "push.creation":
@@ -423,12 +432,17 @@ class ChannelLayerStore(MemoryStore):
             pass  # As if it had not come.
 
 
-def _read_message(words: Any) -> Message:
-    """Return a message as it comes from a layer, which knows plain lists only."""
-    message_id, body, content_type, previous = words
+def _read_message(event: Mapping[str, Any]) -> Message:
+    """Return a message as it comes from a layer, which knows plain lists only.
+
+    The release before this one reads a list of exactly four, so what came later stands
+    beside it.
+    """
+    message_id, body, content_type, previous, *_ = event["message"]
     return Message(
         MessageId(*message_id),
         body,
         content_type,
         None if previous is None else MessageId(*previous),
+        **unpack_fields(event.get("fields", "")),
     )

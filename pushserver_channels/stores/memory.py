@@ -8,10 +8,11 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import count, islice
 from operator import attrgetter
 
 from pushserver.conf import StoreSettings
+from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
@@ -104,20 +105,15 @@ class MemoryStore(Store):
         self._audience = audience
 
     async def append(
-        self,
-        channel_id: str,
-        body: bytes,
-        content_type: bytes | None,
-        *,
-        keep: bool = True,
-        create: bool = True,
+        self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
+        channel_id = update.channel_id
         now = self._clock()
         channel = self._find(channel_id, now, create=create)
         channel.used_at = now
         message_id = channel.next_id(self._tick(now))
         previous = channel.last_id or self._before
-        message = Message(message_id, body, content_type, previous)
+        message = Message.of(update, message_id, previous)
         channel.last_id = message_id
         if keep:
             self._keep(channel, message)
@@ -128,16 +124,21 @@ class MemoryStore(Store):
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
-        now = self._clock()
-        channel = self._find(channel_id, now, create=create)
-        channel.used_at = channel.requested_at = now
-        self._expire(channel, now)
-        messages = channel.messages
+        messages = self._look(channel_id, create=create)
         if messages is None or after >= messages[-1].id:
             return None
         if after < messages[0].id:
             return messages[0]
         return messages[bisect_right(messages, after, key=_by_id)]
+
+    async def page(
+        self, channel_id: str, after: MessageId, limit: int
+    ) -> list[Message]:
+        messages = self._look(channel_id, create=True)
+        if messages is None:
+            return []
+        start = bisect_right(messages, after, key=_by_id)
+        return list(islice(messages, start, start + limit))
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         channel = self._channels.get(channel_id)
@@ -196,6 +197,14 @@ class MemoryStore(Store):
                 now + self._settings.channel_timeout, self._visit_idle, channel
             )
         return channel
+
+    def _look(self, channel_id: str, *, create: bool) -> deque[Message] | None:
+        """Return what a subscriber finds, None if there is nothing."""
+        now = self._clock()
+        channel = self._find(channel_id, now, create=create)
+        channel.used_at = channel.requested_at = now
+        self._expire(channel, now)
+        return channel.messages
 
     def _forget(self, channel: _Channel) -> None:
         del self._channels[channel.id]

@@ -121,11 +121,22 @@ async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
         check_sent_away(await wire.answer())
 
 
+async def until_heard(log: Path, count: int) -> None:
+    """Wait until the views have heard of so many subscribers."""
+
+    async def is_heard() -> bool:
+        return log.exists() and len(heard(log)) >= count
+
+    await until(is_heard)
+
+
 async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
     """What was held when the server stopped has its pair all the same."""
     wires = []
     for number in range(500):
         wires += await hold(stopping.port, f"channel-{number}", f"Cookie: id={number}")
+    # Who leaves before its turn to be told of is not told.
+    await until_heard(log, 500)
     stopping.process.send_signal(signal.SIGTERM)
     for wire in wires:
         check_sent_away(await wire.answer())
@@ -142,12 +153,12 @@ async def test_views_are_told_of_who_left_just_before(
     stopping: ServerProcess, log: Path
 ) -> None:
     """What ended just before the server stopped has its pair all the same."""
-    wires = []
     for number in range(50):
-        slow = "X-Slow: 0.05"
-        wires += await hold(
-            stopping.port, f"channel-{number}", f"Cookie: id={number}", slow
+        await hold(
+            *(stopping.port, f"channel-{number}"),
+            *(f"Cookie: id={number}", "X-Slow: 0.05"),
         )
+    await until_heard(log, 50)
     last = await hold(stopping.port, "last")
     for number in range(50):
         assert await publish(stopping.port, f"channel-{number}") == 201

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 
 from .exchanges import until_idle
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from asgiref.testing import ApplicationCommunicator
 
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 from pushserver_channels.types import Application, Receive, Scope, Send
 
 Headers = Sequence[tuple[bytes, bytes]]

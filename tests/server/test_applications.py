@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from pushserver_channels.applications import ForceHost
+
+from pushserver_channels.server.applications import ForceHost
 
 from .exchanges import Site, django
 

@@ -13,11 +13,12 @@ import pytest
 from django.test import override_settings
 
 from pushserver.conf import PublisherLocation, get_settings
-from pushserver_channels import subscriptions
-from pushserver_channels.consumers import subscriber
-from pushserver_channels.consumers.publisher import remember_who_is_inside
-from pushserver_channels.exceptions import StoreUnavailable
-from pushserver_channels.hubs import hubs
+from pushserver.publishers import Update
+from pushserver_channels.access import PublisherAccess
+from pushserver_channels.consumers import LongPollConsumer, long_poll
+from pushserver_channels.deadlines import Deadlines
+from pushserver_channels.exceptions import Forbidden, StoreUnavailable
+from pushserver_channels.hub import hubs
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import build_date, parse_date
 from pushserver_channels.routing import get_application
@@ -45,6 +46,12 @@ FUTURE = [
 PAGE = b"http://127.0.0.1:8000"
 
 Serve = Callable[..., Site]
+
+
+def unwatched() -> Deadlines[LongPollConsumer]:
+    """Return the held requests whose clients are not watched yet."""
+    hub = hubs.get("default")
+    return hub.deadlines(long_poll.WATCH_AFTER, LongPollConsumer.watch)
 
 
 @pytest.fixture
@@ -528,17 +535,43 @@ def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
     serve(publisher={"allow_from": ["127.0.0.1"]})
     location = get_settings().locations[0]
     assert isinstance(location, PublisherLocation)
-    is_inside = remember_who_is_inside(location)
-    assert is_inside is not None
+    access = PublisherAccess(location)
     size = 1_000_000
     tracemalloc.start()
     try:
         for i in range(3):
-            assert not is_inside("127.0.0.1", "x" * size + str(i))
+            headers = {b"x-forwarded-for": b"x" * size + b"%d" % i}
+            with pytest.raises(Forbidden):
+                access.check({"client": ["127.0.0.1", 1]}, headers)
+        del headers
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert taken < size
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br, gzip", b"x-\xe9"])
+@pytest.mark.parametrize("path", ["/updates/a", "/interval/a"])
+async def test_a_content_encoding(serve: Serve, path: str, encoding: bytes) -> None:
+    """The Content-Encoding of a message is kept, and sent to who asks and who waits."""
+    site = serve()
+    headers = [(b"content-encoding", encoding), (b"content-type", b"text/html")]
+    held = await site.hold("/updates/a")
+    await site.post("a", b"\x1f\x8b", headers)
+    for answer in (await held.answer(), await site.ask("GET", path)):
+        assert (answer.body, answer["content-type"]) == (b"\x1f\x8b", "text/html")
+        assert answer["content-encoding"] == encoding.decode("latin-1")
+    await site.post("b")
+    assert (await site.ask("GET", "/updates/b"))["content-encoding"] is None
+
+
+async def test_a_content_encoding_that_breaks_out(serve: Serve) -> None:
+    """A Content-Encoding with a control character is 400, and nothing is published."""
+    site = serve()
+    answer = await site.post("a", b"news", [(b"content-encoding", b"gzip\x00")])
+    assert answer.status == 400
+    assert b"Content-Encoding" in answer.body
+    assert await site.info("a") is None
 
 
 async def test_anybody_may_subscribe(serve: Serve) -> None:
@@ -850,9 +883,9 @@ async def test_the_longest_wait(
     passthrough: str | None,
 ) -> None:
     """With timeout 0 a request that is held for an hour ends as by a timeout."""
-    assert subscriber.LONGEST_WAIT == 3600
-    monkeypatch.setattr(subscriptions, "WATCH_AFTER", 0.001)
-    monkeypatch.setattr(subscriber, "LONGEST_WAIT", 0.002)
+    assert long_poll.LONGEST_WAIT == 3600
+    monkeypatch.setattr(long_poll, "WATCH_AFTER", 0.001)
+    monkeypatch.setattr(long_poll, "LONGEST_WAIT", 0.002)
     site = serve(
         subscriber={
             "timeout": 0,
@@ -872,7 +905,7 @@ async def test_no_timeout(serve: Serve) -> None:
     held = await site.hold("/updates/a")
     loop = asyncio.get_running_loop()
     timers = [each for each in loop._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
-    assert "Subscription" not in repr(timers)
+    assert "LongPoll" not in repr(timers)
     await site.post("a")
     assert (await held.answer()).status == 200
 
@@ -885,7 +918,7 @@ async def test_a_timer_is_stopped(serve: Serve) -> None:
     await held.answer()
     loop = asyncio.get_running_loop()
     timers = [each for each in loop._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
-    assert "Subscription" not in repr(timers)
+    assert "LongPoll" not in repr(timers)
 
 
 async def test_last(serve: Serve) -> None:
@@ -962,12 +995,14 @@ async def test_preflight(serve: Serve, location: str) -> None:
         (b"access-control-allow-credentials", b"true"),
         (
             b"access-control-allow-headers",
-            b"If-Modified-Since, If-None-Match, X-Cookie",
+            b"If-Modified-Since, If-None-Match, Last-Event-ID, Etag, Authorization,"
+            b" X-Cookie",
         ),
         (b"access-control-allow-origin", PAGE),
         (
             b"access-control-expose-headers",
-            b"Last-Modified, Etag, Cache-Control, Push-Gap",
+            b"Last-Modified, Etag, Cache-Control, Push-Gap, Push-Denied,"
+            b" Push-Location, Retry-After, WWW-Authenticate",
         ),
         (b"access-control-max-age", b"864000"),
         (b"allow", b"GET, OPTIONS"),
@@ -1136,7 +1171,7 @@ async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) ->
     site = serve(**settings)
     held = await site.hold("/updates/a")
     await until(held.input_queue.empty)
-    assert not hubs.get("default").newcomers
+    assert not unwatched()
     held.disconnect()
     await held.end()
     assert held.is_silent
@@ -1149,12 +1184,12 @@ async def test_who_is_watched_later(
 
     Its time limit is counted from the start.
     """
-    monkeypatch.setattr("pushserver_channels.subscriptions.WATCH_AFTER", 0.05)
+    monkeypatch.setattr("pushserver_channels.consumers.long_poll.WATCH_AFTER", 0.05)
     site = serve(subscriber={"timeout": 1.1})
     held = [await site.hold("/updates/a") for _ in range(3)]
     hub = hubs.get("default")
-    assert len(hub.newcomers) == 3
-    await until(lambda: not hub.newcomers)
+    assert len(unwatched()) == 3
+    await until(lambda: not unwatched())
     held[0].disconnect()
     await held[0].end()
     assert held[0].is_silent
@@ -1244,7 +1279,7 @@ async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
     seen = id_headers(await site.ask("GET", "/updates/a"))
     held = [await site.hold("/updates/a", seen) for _ in range(3)]
     hub = hubs.get("default")
-    hub.newcomers.expire_all()
+    unwatched().expire_all()
     await hub.stop()
     assert [each.future.done() for each in held] == [True] * 3
     assert [(await each.answer()).status for each in held] == [503] * 3
@@ -1307,7 +1342,7 @@ async def test_a_client_that_left_when_its_request_is_cancelled(
         await site.application(scope, receive, send)
 
     held = await Site(application).hold("/updates/a")
-    await hubs.get("default").publish("a", b"news", None)
+    await hubs.get("default").publish(Update("a", b"news"))
     held.future.cancel()
     await held.end()
     assert held.is_silent
@@ -1388,7 +1423,8 @@ class SlowStore(MemoryStore):
 @pytest.fixture
 async def slow_store(monkeypatch: pytest.MonkeyPatch) -> type[SlowStore]:
     monkeypatch.setattr(
-        "pushserver_channels.hubs.make_store", lambda settings: SlowStore(settings)
+        "pushserver_channels.hub.registry.make_store",
+        lambda settings: SlowStore(settings),
     )
     SlowStore.gate, SlowStore.looking = asyncio.Event(), asyncio.Event()
     return SlowStore
@@ -1473,7 +1509,9 @@ async def test_bursts(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, watch_after: float
 ) -> None:
     """Many who come, leave and publish at once lose nothing and leave nothing."""
-    monkeypatch.setattr("pushserver_channels.subscriptions.WATCH_AFTER", watch_after)
+    monkeypatch.setattr(
+        "pushserver_channels.consumers.long_poll.WATCH_AFTER", watch_after
+    )
     site = serve(store={"max_messages": 1000})
     readers: list[list[bytes]] = [[] for _ in range(20)]
 

@@ -725,9 +725,11 @@ async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
         elif end == "cancel":
             held.future.cancel()
         else:
+            # A pair of which the view has not begun to hear is not told at all.
+            await until(lambda: len(view.heard) == 1)
             newer = site.exchange("GET", "/updates/a").start()
             await held.end()
-            await until_held("a")
+            await until(lambda: len(view.heard) == 3)
             newer.disconnect()
             await newer.end()
         await held.end()

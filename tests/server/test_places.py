@@ -9,7 +9,7 @@ from django.test import override_settings
 from pushserver.conf import read_settings
 from pushserver.publishers import PublishError
 from pushserver.updates import asend_update
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 from pushserver_channels.places import describe_store, without_password
 from tests.servers import free_port
 

@@ -57,6 +57,12 @@ LAST_SECOND = 253_402_300_799
         (b"Tue, 19 Jan 2038 03:14:08 GMT", 2**31),
         (b"Fri, 31 Dec 9999 23:59:59 GMT", LAST_SECOND),
         (b"Wed, 31 Dec 1969 23:59:59 GMT", -1),
+        (b"Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
+        (b"Saturday, 31-Dec-16 23:59:60 GMT", 1_483_228_800),
+        (b"Sat Dec 31 23:59:60 2016", 1_483_228_800),
+        (b"Sun, 01 Jan 2017 00:59:60 +0100", 1_483_228_800),
+        (b"Sun, 06 Nov 1994 08:49:60 GMT", NOVEMBER + 23),
+        (b"Fri, 31 Dec 9999 23:59:60 GMT", LAST_SECOND),
     ],
 )
 def test_dates(text: bytes, seconds: int) -> None:
@@ -81,6 +87,8 @@ def test_dates(text: bytes, seconds: int) -> None:
         b"Sun, 06 Nov 1994 08:49 GMT",
         b"Sun, 06 Nov 1994 24:00:00 GMT",
         b"Sun, 06 Nov 1994 08:60:37 GMT",
+        b"Sun, 06 Nov 1994 08:60:60 GMT",
+        b"Sun, 06 Nov 1994 08:49:61 GMT",
         b"Sun, 31 Feb 1994 08:49:37 GMT",
         b"Sun, 00 Nov 1994 08:49:37 GMT",
         b"Sun, 06 Nix 1994 08:49:37 GMT",
@@ -301,18 +309,25 @@ def test_ids_after_the_last_year(zone: bytes) -> None:
     st.integers(0, LAST_SECOND),
     st.integers(0, 10**18 - 1),
     st.none() | st.binary(min_size=1),
+    st.none() | st.binary(min_size=1),
     st.integers(0, 10**9),
 )
 def test_message_headers_round_trip(
-    time: int, tag: int, content_type: bytes | None, length: int
+    time: int,
+    tag: int,
+    content_type: bytes | None,
+    encoding: bytes | None,
+    length: int,
 ) -> None:
     """The headers of a message hold its id, its type as it is, and its length."""
-    headers = build_message_headers(MessageId(time, tag), content_type, length)
+    message_id = MessageId(time, tag)
+    headers = build_message_headers(message_id, content_type, encoding, length)
     values = dict(headers)
     assert len(values) == len(headers)
     assert parse_date(values[b"last-modified"]) == time
     assert parse_tag(values[b"etag"]) == tag
     assert values.get(b"content-type") == content_type
+    assert values.get(b"content-encoding") == encoding
     assert values[b"content-length"] == b"%d" % length
     assert values[b"cache-control"] == b"no-cache, no-transform, etag=%d" % tag
 
@@ -398,6 +413,10 @@ def test_channel_info_of_an_empty_channel() -> None:
         (b"application/xml", b"application/xml"),
         (b"text/yaml", b"text/yaml"),
         (b"application/yaml", b"application/yaml"),
+        (b"text/x-yaml", b"text/x-yaml"),
+        (b"application/x-yaml", b"application/x-yaml"),
+        (b"text/x-json", b"text/x-json"),
+        (b"application/x-json", b"application/x-json"),
         (b"APPLICATION/Json", b"application/json"),
         (b"application/json;q=0.5, text/xml", b"application/json"),
         (

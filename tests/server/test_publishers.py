@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
-from urllib.request import Request
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from pushserver.publishers import PublishError, Receipt
-from pushserver_channels.hubs import hubs
+from pushserver.paths import build_path
+from pushserver.publishers import PublishError, Receipt, Update
+from pushserver.signals import pre_send_update
+from pushserver.updates import asend_update
+from pushserver_channels.hub import hubs
 from pushserver_channels.messages import START
 from pushserver_channels.publishers import DirectPublisher
 from pushserver_channels.routing import get_application
@@ -53,17 +56,10 @@ def serve() -> Iterator[Serve]:
         yield serve
 
 
-def request(body: bytes = b"news", content_type: str | None = "x/y") -> Request:
-    request = Request(URL, data=body, method="POST")
-    if content_type is not None:
-        request.add_header("Content-Type", content_type)
-    return request
-
-
 async def publish(
-    body: bytes = b"news", channel_id: str = "a", content_type: str | None = "x/y"
+    body: bytes = b"news", channel_id: str = "a", content_type: bytes | None = b"x/y"
 ) -> Receipt:
-    return await DirectPublisher().publish(channel_id, request(body, content_type))
+    return await DirectPublisher().publish(Update(channel_id, body, content_type))
 
 
 async def test_to_who_waits(serve: Serve) -> None:
@@ -99,14 +95,15 @@ async def test_as_a_post_would(serve: Serve) -> None:
     assert {**receipt.info, "last_message_id": ""} == {**told, "last_message_id": ""}
 
 
-@pytest.mark.parametrize("content_type", [None, "text/plain; name=\u00e9"])
+@pytest.mark.parametrize("content_type", [None, b"text/plain; name=\xe9"])
 @pytest.mark.parametrize("body", [b"", bytes(range(256))])
-async def test_bytes(serve: Serve, body: bytes, content_type: str | None) -> None:
+async def test_bytes(serve: Serve, body: bytes, content_type: bytes | None) -> None:
     """The body and its type come out as they went in."""
     site = serve()
     await publish(body, content_type=content_type)
     answer = await site.ask("GET", "/updates/a")
-    assert (answer.body, answer["content-type"]) == (body, content_type)
+    header = content_type and content_type.decode("latin-1")
+    assert (answer.body, answer["content-type"]) == (body, header)
 
 
 @pytest.mark.parametrize("channel_id", ["a/b", "\u20ac", "\x00", "%2F", " ", "x" * 512])
@@ -260,3 +257,26 @@ async def test_many_threads(serve: Serve) -> None:
         mine = [body for body in bodies if body.startswith(b"%d:" % thread)]
         assert mine == [b"%d:%d" % (thread, number) for number in range(25)]
     assert len(bodies) == 200
+
+
+async def test_a_pattern_that_has_no_url(serve: Serve) -> None:
+    """Where no URL can be made of the pattern, what needs none is published."""
+    told = []
+
+    def hear(**update: Any) -> None:
+        told.append(update["request"])
+
+    pattern = r"/(?:send|publish)/(.+)"
+    with pytest.raises(ValueError, match="cannot be turned into a URL"):
+        build_path(re.compile(pattern), "x")
+    locations = [{"type": "publisher", "url": pattern}]
+    pre_send_update.connect(hear)
+    try:
+        with override_settings(PUSH_SERVER={"locations": locations}):
+            hubs.serve()
+            receipt = await asend_update("x", {"a": 1})
+    finally:
+        pre_send_update.disconnect(hear)
+    assert receipt is not None
+    assert receipt.status == 202
+    assert told == [None]

@@ -126,7 +126,7 @@ async def test_channel_ids(
     application: Application, encoded: str, channel_id: str
 ) -> None:
     """A channel id is the percent-decoded group, slashes and all."""
-    from pushserver_channels.hubs import hubs
+    from pushserver_channels.hub import hubs
 
     answer = await ask(application, "POST", f"/send-update/{encoded}", b"news")
     assert answer.status == 202

@@ -75,17 +75,17 @@ PASSIVE = [
 def test_active_types(content_type: bytes | None) -> None:
     """What a browser may run is sandboxed, unless the location lets it run."""
     assert is_active(content_type)
-    headers = build_message_headers(MessageId(1, 2), content_type, 3)
+    headers = build_message_headers(MessageId(1, 2), content_type, None, 3)
     assert SANDBOX in headers
     assert NOSNIFF in headers
-    inline = build_message_headers(MessageId(1, 2), content_type, 3, True)
+    inline = build_message_headers(MessageId(1, 2), content_type, None, 3, True)
     assert inline == [each for each in headers if each != SANDBOX]
 
 
 @pytest.mark.parametrize("content_type", PASSIVE)
 def test_passive_types(content_type: bytes) -> None:
     """What no browser runs goes out without a policy, but is not guessed at."""
-    headers = build_message_headers(MessageId(1, 2), content_type, 3)
+    headers = build_message_headers(MessageId(1, 2), content_type, None, 3)
     assert SANDBOX not in headers
     assert NOSNIFF in headers
 

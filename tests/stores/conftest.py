@@ -16,6 +16,7 @@ from pushserver.conf import (
     MemoryStoreSettings,
     RedisStoreSettings,
 )
+from pushserver.publishers import Update
 from pushserver_channels.messages import Message
 from pushserver_channels.stores import Store
 from pushserver_channels.stores.layer import ChannelLayerStore
@@ -87,7 +88,7 @@ class Subject:
 
     async def append(self, channel_id: str, body: bytes = b"") -> Message:
         """Append a message and return it."""
-        return (await self.store.append(channel_id, body, None)).message
+        return (await self.store.append(Update(channel_id, body))).message
 
 
 MakeSubject = Callable[..., Subject]

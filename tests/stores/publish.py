@@ -13,6 +13,7 @@ import time
 from itertools import count
 
 from pushserver.conf import RedisStoreSettings
+from pushserver.publishers import Update
 from pushserver_channels.stores.redis import RedisStore
 
 
@@ -39,7 +40,7 @@ async def publish(
 
     async def publish_some() -> None:
         for _ in range(each):
-            message = (await store.append(channel_id, b"", None)).message
+            message = (await store.append(Update(channel_id, b""))).message
             print(message.id, message.previous or "-")
 
     await asyncio.gather(*(publish_some() for _ in range(many)))

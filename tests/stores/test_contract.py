@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from pushserver.conf import MemoryStoreSettings
+from pushserver.publishers import Update
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.stores import Store, memory
@@ -151,7 +152,7 @@ async def test_an_unkept_message_has_an_id(make: MakeSubject) -> None:
     """A message that is not kept has an id like any other."""
     subject = make()
     first = await subject.append("a")
-    unkept = (await subject.store.append("a", b"", None, keep=False)).message
+    unkept = (await subject.store.append(Update("a", b""), keep=False)).message
     last = await subject.append("a")
     assert first.id < unkept.id < last.id
     assert (unkept.previous, last.previous) == (first.id, unkept.id)
@@ -223,6 +224,46 @@ async def test_ids_of_the_future(make: MakeSubject, tag: int) -> None:
     assert await subject.store.next("a", MessageId(newest.id.time, 1)) is None
 
 
+async def test_a_page(make: MakeSubject) -> None:
+    """A page has the oldest messages after an id, in order, and no more than asked."""
+    subject = make()
+    messages = [await subject.append("a", b"%d" % number) for number in range(5)]
+    page = subject.store.page
+    assert await page("a", START, 3) == messages[:3]
+    assert await page("a", messages[2].id, 3) == messages[3:]
+    assert await page("a", messages[4].id, 3) == []
+    assert await page("nobody was here", START, 3) == []
+
+
+FULL = Update("a", b"\x1f\x8b", b"text/html", b"gzip;x=\xff", "story: 1\u20ac", 2.5)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        FULL,
+        FULL._replace(content_encoding=None),
+        FULL._replace(event=None),
+        FULL._replace(expires=None),
+        Update("a", b"", None, b"br"),
+    ],
+)
+@pytest.mark.parametrize("waits", [True, False])
+async def test_optional_fields(make: MakeSubject, update: Update, waits: bool) -> None:
+    """All fields of a message come back, to who waits and to who asks later."""
+    subject = make()
+    if waits:
+        subject.wait("a")
+        assert await subject.store.next("a", START) is None
+    message = (await subject.store.append(update)).message
+    fields = (message.content_type, message.content_encoding, message.event)
+    assert (message.body, *fields, message.expires) == update[1:]
+    assert await subject.store.next("a", START) == message
+    if waits:
+        assert subject.audience.delivered == [("a", message)]
+        subject.leave("a")
+
+
 async def test_next_makes_a_channel(make: MakeSubject) -> None:
     """Asking makes a channel if it may, and says so if it may not."""
     subject = make()
@@ -271,7 +312,7 @@ async def test_any_message(
 ) -> None:
     """A message is kept byte for byte, with its type or without one."""
     subject = make()
-    appended = await subject.store.append("a", body, content_type)
+    appended = await subject.store.append(Update("a", body, content_type))
     found = await subject.store.next("a", START)
     assert found == appended.message
     assert found is not None
@@ -315,7 +356,7 @@ async def test_max_messages(make: MakeSubject) -> None:
     """At most max_messages are kept, the newest ones."""
     subject = make(max_messages=3)
     for number in range(5):
-        info = (await subject.store.append("a", b"%d" % number, None)).info
+        info = (await subject.store.append(Update("a", b"%d" % number))).info
         assert info.messages == min(number + 1, 3)
     assert await kept(subject) == [b"2", b"3", b"4"]
 
@@ -415,7 +456,7 @@ async def test_messages_that_are_not_kept(make: MakeSubject) -> None:
     await subject.append("a", b"1")
     await subject.append("a", b"2")
     subject.wait("a")
-    appended = await subject.store.append("a", b"3", b"x/y", keep=False)
+    appended = await subject.store.append(Update("a", b"3", b"x/y"), keep=False)
     assert appended.delivered
     assert subject.audience.delivered[-1] == ("a", appended.message)
     assert appended.info.messages == 2
@@ -430,12 +471,12 @@ async def test_append_makes_a_channel(make: MakeSubject) -> None:
     """Appending makes a channel if it may, and says so if it may not."""
     subject = make()
     with pytest.raises(ChannelNotFound):
-        await subject.store.append("a", b"news", None, create=False)
+        await subject.store.append(Update("a", b"news"), create=False)
     with pytest.raises(ChannelNotFound):
         await subject.store.info("a")
     assert subject.audience.delivered == []
     await subject.store.create("a")
-    await subject.store.append("a", b"news", None, create=False)
+    await subject.store.append(Update("a", b"news"), create=False)
     assert await kept(subject) == [b"news"]
 
 
@@ -461,7 +502,7 @@ async def test_info(make: MakeSubject) -> None:
     """The info tells how many are kept and which is the newest."""
     subject = make()
     for number in range(1, 4):
-        appended = await subject.store.append("a", b"", None)
+        appended = await subject.store.append(Update("a", b""))
         assert appended.info.messages == number
         assert appended.info.last_message_id == appended.message.id
         assert await subject.store.info("a") == appended.info
@@ -470,14 +511,14 @@ async def test_info(make: MakeSubject) -> None:
 async def test_requested(make: MakeSubject) -> None:
     """The info tells whole seconds since a subscriber asked, not a publisher."""
     subject = make()
-    assert (await subject.store.append("a", b"", None)).info.requested == -1
+    assert (await subject.store.append(Update("a", b""))).info.requested == -1
     await subject.store.next("a", FUTURE)
     told = []
     for step in (0, 0.5, 0.5, 1.999, 0.001, -100):
         subject.clock.move(step)
         told.append((await subject.store.info("a")).requested)
     assert told == [0, 0, 1, 2, 3, 0]
-    await subject.store.append("a", b"", None)
+    await subject.store.append(Update("a", b""))
     await subject.store.create("a")
     subject.clock.move(110)
     assert (await subject.store.info("a")).requested == 13
@@ -514,11 +555,11 @@ async def test_who_waits_is_handed_each_message(make: MakeSubject) -> None:
     """Who waits is handed each message once, in the order of their ids."""
     subject = make()
     subject.wait("a")
-    appended = [await subject.store.append("a", b"%d" % n, None) for n in range(5)]
+    appended = [await subject.store.append(Update("a", b"%d" % n)) for n in range(5)]
     assert [each.delivered for each in appended] == [True] * 5
     assert subject.audience.delivered == [("a", each.message) for each in appended]
     subject.leave("a")
-    assert not (await subject.store.append("a", b"5", None)).delivered
+    assert not (await subject.store.append(Update("a", b"5"))).delivered
 
 
 async def test_concurrent_appends(make: MakeSubject) -> None:
@@ -526,7 +567,7 @@ async def test_concurrent_appends(make: MakeSubject) -> None:
     subject = make()
     subject.wait("a")
     appended = await asyncio.gather(
-        *(subject.store.append("a", b"%d" % number, None) for number in range(100))
+        *(subject.store.append(Update("a", b"%d" % number)) for number in range(100))
     )
     ids = [each.message.id for each in appended]
     assert len(set(ids)) == 100
@@ -548,7 +589,7 @@ async def test_max_channels(make: MakeSubject) -> None:
         subject.append("c"),
         subject.store.create("c"),
         subject.store.next("c", START),
-        subject.store.append("c", b"", None, keep=False),
+        subject.store.append(Update("c", b""), keep=False),
     ):
         with pytest.raises(TooManyChannels):
             await attempt
@@ -588,7 +629,7 @@ async def test_channel_timeout(make: MakeSubject, use: str) -> None:
     elif use == "info":
         await subject.store.info("a")
     else:
-        await subject.store.append("a", b"", None, keep=False)
+        await subject.store.append(Update("a", b""), keep=False)
     subject.clock.move(99)
     subject.free()
     before = subject.clock.now
@@ -780,7 +821,7 @@ class StoreMachine(RuleBasedStateMachine):
     )
     def append(self, channel_id: str, body: bytes, keep: bool, create: bool) -> object:
         appending = self.subject.store.append(
-            channel_id, body, body or None, keep=keep, create=create
+            Update(channel_id, body, body or None), keep=keep, create=create
         )
         channel = self.find(channel_id, create)
         if not isinstance(channel, Model):

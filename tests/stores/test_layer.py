@@ -14,7 +14,8 @@ from hypothesis import settings
 
 from pushserver.checks import check_settings
 from pushserver.conf import ChannelLayerStoreSettings, read_settings
-from pushserver.readers import InvalidSetting
+from pushserver.conf.readers import InvalidSetting
+from pushserver.publishers import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.stores import layer as layer_store
@@ -115,7 +116,7 @@ def kept(store: ChannelLayerStore) -> list[Message]:
 
 
 async def append(store: ChannelLayerStore, body: bytes = b"") -> Message:
-    return (await store.append("a", body, None)).message
+    return (await store.append(Update("a", body))).message
 
 
 async def join(*stores: ChannelLayerStore) -> None:
@@ -132,7 +133,7 @@ async def test_it_reaches_every_process(make: MakeStore) -> None:
     """A message reaches all processes, which have it under one id, byte for byte."""
     here, there, far = make(), make(), make()
     await join(here, there, far)
-    appended = await here.append("a", bytes(range(256)), b"\xff")
+    appended = await here.append(Update("a", bytes(range(256)), b"\xff"))
     for store in (here, there, far):
         await until(lambda store=store: heard(store) == [appended.message])
         assert await store.next("a", START) == appended.message
@@ -190,7 +191,7 @@ async def test_not_kept(make: MakeStore) -> None:
     """A message that is not kept is handed on in every process, and kept in none."""
     here, there = make(), make()
     await join(here, there)
-    await here.append("a", b"now", None, keep=False)
+    await here.append(Update("a", b"now"), keep=False)
     await until(lambda: [each.body for each in heard(there)] == [b"now"])
     assert await there.next("a", START) is None
 
@@ -200,7 +201,7 @@ async def test_freeing_memory(make: MakeStore) -> None:
     here, there = make(), make()
     await join(here, there)
     there.sweep()
-    appended = await here.append("a", b"1", None)
+    appended = await here.append(Update("a", b"1"))
     await until(lambda: heard(there) == [appended.message])
 
 
@@ -316,7 +317,7 @@ async def test_a_layer_that_forgets_a_process(
     await join(here, there)
     seen = await append(here, b"1")
     await get_channel_layer().flush()
-    appended = await here.append("a", b"2", None)
+    appended = await here.append(Update("a", b"2"))
     assert heard(here)[-1] == kept(here)[-1] == appended.message
     assert appended.message.gap_after(seen.id) is not None
     groups = get_channel_layer().groups
@@ -373,7 +374,7 @@ async def test_a_process_without_a_server(make: MakeStore) -> None:
     await join(store)
     before = await append(store, b"1")
     publisher = make_store(store._settings)
-    appended = await publisher.append("a", b"2", b"text/plain")
+    appended = await publisher.append(Update("a", b"2", b"text/plain"))
     await publisher.aclose()
     assert not appended.delivered
     await until(lambda: len(heard(store)) == 2)
@@ -387,7 +388,7 @@ async def test_too_many_channels_elsewhere(make: MakeStore) -> None:
     """A message for one channel too many is dropped where it is one too many."""
     here, there = make(), make(max_channels=1)
     await join(here, there)
-    await here.append("b", b"", None)
+    await here.append(Update("b", b""))
     await append(here, b"1")
     await until(lambda: [each.body for each in heard(there)] == [b"1"])
 

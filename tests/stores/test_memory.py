@@ -7,6 +7,7 @@ import gc
 
 import pytest
 
+from pushserver.publishers import Update
 from pushserver_channels.exceptions import ChannelNotFound
 from pushserver_channels.messages import START
 from pushserver_channels.stores import memory
@@ -58,7 +59,7 @@ def none_freed() -> None:
 
 async def publish_watched(subject: Subject, **options: bool) -> None:
     """Publish a message whose end is counted, on the channel a."""
-    await subject.store.append("a", Body(b"x" * 1000), None, **options)
+    await subject.store.append(Update("a", Body(b"x" * 1000)), **options)
     subject.audience.delivered.clear()
 
 
@@ -132,7 +133,7 @@ async def test_channels_without_a_message(make: MakeSubject, use: str) -> None:
         elif use == "create":
             await store.create(channel_id)
         elif use == "unkept":
-            await store.append(channel_id, b"", None, keep=False)
+            await store.append(Update(channel_id, b""), keep=False)
             subject.audience.delivered.clear()
         else:
             store.listen(channel_id)
@@ -153,7 +154,7 @@ async def test_channels_that_are_not_there(make: MakeSubject) -> None:
             await store.next(channel_id, START, create=False)
         store.unlisten(channel_id)
         with pytest.raises(ChannelNotFound):
-            await store.append(channel_id, b"", None, create=False)
+            await store.append(Update(channel_id, b""), create=False)
         with pytest.raises(ChannelNotFound):
             await store.info(channel_id)
         with pytest.raises(ChannelNotFound):

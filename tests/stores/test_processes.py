@@ -169,7 +169,7 @@ import django
 django.setup()
 from asgiref.sync import sync_to_async
 from pushserver.updates import send_update
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import hubs
 
 def fork():
     child = os.fork()

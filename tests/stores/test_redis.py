@@ -25,20 +25,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from pushserver.conf import RedisStoreSettings, read_settings
-from pushserver.publishers import PublishError
-from pushserver.readers import InvalidSetting
+from pushserver.conf.readers import InvalidSetting
+from pushserver.publishers import PublishError, Update
 from pushserver.updates import asend_update, send_update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
-from pushserver_channels.hubs import hubs
+from pushserver_channels.hub import Hub, hubs
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.publishers import DirectPublisher
 from pushserver_channels.stores import make_store
 from pushserver_channels.stores.redis import RedisStore, servers
 from pushserver_channels.stores.redis.store import Unanswered
-from pushserver_channels.subscriptions import Hub
 from tests.proxies import Proxy
 from tests.servers import ROOT, free_port
-from tests.subscribers import subscribe as enter
+from tests.subscribers import long_poll
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
 
 from .conftest import Audience, make_redis_store
@@ -125,7 +124,7 @@ async def wait(store: RedisStore, channel_id: str = "a") -> None:
 async def append(
     store: RedisStore, body: bytes = b"", channel_id: str = "a"
 ) -> Message:
-    return (await store.append(channel_id, body, None)).message
+    return (await store.append(Update(channel_id, body))).message
 
 
 async def kept(store: RedisStore, channel_id: str = "a") -> list[bytes]:
@@ -175,7 +174,7 @@ async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
     """A message reaches who waits in another process, and its publisher is told."""
     here, there = make(), make()
     await wait(there)
-    appended = await here.append("a", b"news", b"text/plain")
+    appended = await here.append(Update("a", b"news", b"text/plain"))
     assert appended.delivered
     await until(lambda: heard(there))
     audience = there._audience
@@ -184,7 +183,7 @@ async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
     assert heard(here) == []
     there.unlisten("a")
     assert await there.info("a")
-    assert not (await here.append("a", b"more", None)).delivered
+    assert not (await here.append(Update("a", b"more"))).delivered
 
 
 async def test_subscribers_of_other_processes(make: MakeStore) -> None:
@@ -194,7 +193,7 @@ async def test_subscribers_of_other_processes(make: MakeStore) -> None:
     for store in stores:
         await wait(store)
     assert [(await store.info("a")).subscribers for store in stores] == [2, 2, 2]
-    appended = await stores[0].append("a", b"", None)
+    appended = await stores[0].append(Update("a", b""))
     assert appended.info.subscribers == 2
     assert (await stores[0].delete("a")).subscribers == 2
 
@@ -223,10 +222,7 @@ async def test_a_subscriber_that_moves(make: MakeStore) -> None:
         bodies, after = [], START
         while len(bodies) < 200:
             number += 1
-            with enter(hubs[number % 3], "a") as subscription:
-                message = await subscription.look(after)
-                if message is None:
-                    message = await subscription.wait()
+            message = await long_poll(hubs[number % 3], "a", after)
             assert message is not None
             assert message.gap_after(after) is None
             bodies.append(message.body)
@@ -247,10 +243,7 @@ async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
     async def subscribe() -> None:
         after = START
         for _ in range(10):
-            with enter(hub, "a") as subscription:
-                message = await subscription.look(after)
-                if message is None:
-                    message = await subscription.wait()
+            message = await long_poll(hub, "a", after)
             assert message is not None
             after = message.id
 
@@ -260,7 +253,7 @@ async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
         if number == 1:
             # From now on everybody has come back at least once.
             valkey.run("CONFIG", "RESETSTAT")
-        await hub.publish("a", b"", None)
+        await hub.publish(Update("a", b""))
     await asyncio.gather(*subscribers)
     with valkey.client() as client:
         stats = client.info("commandstats")
@@ -273,13 +266,8 @@ async def test_an_id_of_the_future_elsewhere(make: MakeStore) -> None:
     """An id of the future waits for the next message, also while the store looks."""
     hub, publisher = Hub(make(), asyncio.get_running_loop()), make()
 
-    async def subscribe() -> Message | None:
-        with enter(hub, "a") as subscription:
-            message = await subscription.look(FUTURE)
-            return message or await subscription.wait()
-
     for number in range(50):
-        waiting = asyncio.create_task(subscribe())
+        waiting = asyncio.create_task(long_poll(hub, "a", FUTURE))
         await asyncio.sleep(0)
         bodies = [b"%d" % number, b"%d more" % number]
         messages = [await append(publisher, body) for body in bodies]
@@ -379,7 +367,7 @@ async def test_two_stores_of_one_redis(
         )
     )
     await wait(store)
-    await other.append("a", b"other", None)
+    await other.append(Update("a", b"other"))
     assert await kept(store) == []
     assert heard(store) == []
     await other.delete("a")
@@ -411,7 +399,7 @@ async def test_published_while_cut_off(
     await until(lambda: heard(here) == [b"1"])
     proxy.cut()
     for body in (b"2", b"3", b"4"):
-        assert not (await there.append("a", body, None)).delivered
+        assert not (await there.append(Update("a", body))).delivered
     with pytest.raises(StoreUnavailable):
         await append(here, b"no")
     with pytest.raises(StoreUnavailable):
@@ -454,7 +442,7 @@ def test_event_loops_one_after_the_other() -> None:
     """What an event loop has left open when it ended is no matter to the next one."""
 
     async def publish() -> bool:
-        return (await hubs.get("default").publish("a", b"", None))[1].messages > 0
+        return (await hubs.get("default").publish(Update("a", b"")))[1].messages > 0
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -483,7 +471,7 @@ async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
     await append(store, b"1")
     await wait(other)
     proxy.lose_answers()
-    appending = asyncio.create_task(store.append("a", b"2", b"text/plain"))
+    appending = asyncio.create_task(store.append(Update("a", b"2", b"text/plain")))
     await until(lambda: heard(other) == [b"2"])
     proxy.cut()
     more = [b"%d" % number for number in range(3, 203)]
@@ -529,7 +517,7 @@ async def test_an_answer_that_is_lost_to_a_message_that_is_not_kept(
     await append(store)
     await wait(other)
     proxy.lose_answers()
-    appending = asyncio.create_task(store.append("a", b"now", None, keep=False))
+    appending = asyncio.create_task(store.append(Update("a", b"now"), keep=False))
     await until(lambda: heard(other) == [b"now"])
     proxy.mend()
     with pytest.raises(Unanswered):
@@ -695,7 +683,7 @@ async def test_nobody_there(make: MakeStore) -> None:
         url = own.url
     store = make(url)
     for attempt in (
-        store.append("a", b"", None),
+        store.append(Update("a", b"")),
         store.next("a", START),
         store.info("a"),
         store.create("a"),
@@ -728,7 +716,7 @@ async def test_a_unix_socket(make: MakeStore, tmp_path: Path) -> None:
     with Valkey("--unixsocket", str(socket)):
         store = make(f"unix://{socket}?db=1")
         await wait(store)
-        assert (await store.append("a", b"1", None)).delivered
+        assert (await store.append(Update("a", b"1"))).delivered
         assert await kept(store) == [b"1"]
 
 
@@ -833,7 +821,7 @@ async def test_cluster(make: MakeStore) -> None:
         channels = [f"channel {number}" for number in range(20)]
         for channel_id in channels:
             await wait(here, channel_id)
-            appended = await there.append(channel_id, b"1", None)
+            appended = await there.append(Update(channel_id, b"1"))
             assert appended.delivered
             assert appended.info.subscribers == 1
         assert len(there._network._lines) == 3
@@ -842,7 +830,7 @@ async def test_cluster(make: MakeStore) -> None:
         for channel_id in channels:
             while True:
                 try:
-                    await there.append(channel_id, b"2", None)
+                    await there.append(Update(channel_id, b"2"))
                     break
                 except StoreUnavailable:
                     await asyncio.sleep(0.05)
@@ -968,7 +956,7 @@ async def test_publishing_without_redis() -> None:
 async def test_named_stores() -> None:
     """Stores of several names are used side by side."""
     one, other = hubs.get("default"), hubs.get("other")
-    await one.publish("a", b"news", None)
+    await one.publish(Update("a", b"news"))
     with pytest.raises(ChannelNotFound):
         await other.info("a")
     for hub in (one, other):

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.management.commands.runserver import naiveip_re
 
 from pushserver import __version__
+from pushserver.channel_urls import DEFAULT_ADDRESS, DEFAULT_PORT
 from pushserver.conf import get_settings
 from pushserver_channels.routing import PushApplication, get_application
 from pushserver_channels.server.applications import ForceHost, not_found
@@ -26,9 +27,7 @@ from pushserver_channels.server.collector import tune_collector
 from pushserver_channels.server.daphne import BACKLOG, Server
 from pushserver_channels.types import Application
 
-DEFAULT_PORT = 8001
 DEFAULT_PORT_OF_SITE = 8000
-DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_ADDRESS_IPV6 = "::1"
 
 

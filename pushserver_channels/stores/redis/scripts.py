@@ -225,15 +225,15 @@ return describe(heard_by, previous)
 
 _NEXT = """
 expire()
-local create, start = unpack(words, 4)
+local create, start, limit = unpack(words, 4)
 if not find(create == '1') then
   return 'none ' .. clock
 end
 state.asked = now
 touch('asked', clock)
-local entry = redis.call('XRANGE', messages, start, '+', 'COUNT', 1)[1]
-if entry then
-  return {describe(0), entry}
+local entries = redis.call('XRANGE', messages, start, '+', 'COUNT', limit)
+if #entries > 0 then
+  return {describe(0), unpack(entries)}
 end
 return describe(0, marked() .. '-0')
 """

@@ -13,6 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from pushserver.conf import RedisStoreSettings
+from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.stores.base import Appended, Audience, Store
@@ -28,7 +29,15 @@ from .lines import (
     Refused,
 )
 from .network import RETRY_AFTER, Network
-from .replies import Reply, range_after, read_entry, read_id, read_reply
+from .replies import (
+    Reply,
+    add_fields,
+    range_after,
+    read_entry,
+    read_fields,
+    read_id,
+    read_reply,
+)
 from .scripts import GRACE, make_scripts
 from .servers import find_servers
 
@@ -100,21 +109,20 @@ class RedisStore(Store):
         self._timer: asyncio.TimerHandle | None = None
         self._refusal = ""
 
+    @classmethod
+    def check(cls, settings: RedisStoreSettings) -> None:
+        find_servers(settings.address)
+
     def attach(self, audience: Audience) -> None:
         self._audience = audience
 
     async def append(
-        self,
-        channel_id: str,
-        body: bytes,
-        content_type: bytes | None,
-        *,
-        keep: bool = True,
-        create: bool = True,
+        self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
-        channel = self._find(channel_id)
+        channel = self._find(update.channel_id)
         token = self._make_token()
-        kind = b"" if content_type is None else b"=" + content_type
+        written = add_fields(token, update)
+        kind = b"" if update.content_type is None else b"=" + update.content_type
         give_up = time.monotonic() + ANSWER_TIMEOUT
         attempts = 0
         since = 0  # Redis may have it already, from this second on; 0 if not.
@@ -125,15 +133,14 @@ class RedisStore(Store):
                 # What it has already will not be heard a second time.
                 with self._echo(channel, token, expected=not since) as echo:
                     deadline = self._server_time(line) + ANSWER_TIMEOUT
-                    words = f"{deadline:.6f} {create:d} {keep:d} {token} {since}"
-                    reply = await self._run(line, "append", channel, words, kind, body)
+                    words = f"{deadline:.6f} {create:d} {keep:d} {written} {since}"
+                    reply = await self._run(
+                        line, "append", channel, words, kind, update.body
+                    )
                     if reply.status == b"ok":
                         here = echo is not None and await echo
-                        message = Message(
-                            reply.info.last_message_id,
-                            body,
-                            content_type,
-                            read_id(reply.previous),
+                        message = Message.of(
+                            update, reply.info.last_message_id, read_id(reply.previous)
                         )
                         others = reply.info.subscribers > 0
                         return Appended(message, reply.info, here or others)
@@ -182,6 +189,13 @@ class RedisStore(Store):
                 return None
             # Something came since; after an id of the future, that is next.
             after = min(after, found.newest)
+
+    async def page(
+        self, channel_id: str, after: MessageId, limit: int
+    ) -> list[Message]:
+        words = f"1 {range_after(after)} {limit}"
+        reply = await self._ask("next", self._find(channel_id), words)
+        return [read_entry(entry) for entry in reply.entries]
 
     async def info(self, channel_id: str) -> ChannelInfo:
         return (await self._ask("info", self._find(channel_id))).info
@@ -344,9 +358,9 @@ class RedisStore(Store):
             if ear.is_open:
                 ear.newest = reply.info.last_message_id
 
-        words = f"{create:d} {range_after(after)}"
+        words = f"{create:d} {range_after(after)} 1"
         reply = await self._ask("next", channel, words, then=note)
-        message = read_entry(reply.entry) if reply.entry else None
+        message = read_entry(reply.entries[0]) if reply.entries else None
         return Found(message, reply.info.last_message_id, heard)
 
     async def _look_together(self, ear: Ear, after: MessageId, create: bool) -> Found:
@@ -396,7 +410,7 @@ class RedisStore(Store):
         """Hand on what was published while the bell was not heard."""
 
         def note(reply: Reply) -> None:
-            if reply.entry is None:
+            if not reply.entries:
                 newest, start = reply.info.last_message_id, ear.newest or NOTHING
                 if start <= max(newest, read_id(reply.previous) or NOTHING):
                     ear.open()
@@ -404,7 +418,7 @@ class RedisStore(Store):
         ear.is_catching_up = True
         try:
             while ear in ear.channel.part.ears and not ear.is_open:
-                words = f"1 {range_after(ear.newest or NOTHING)}"
+                words = f"1 {range_after(ear.newest or NOTHING)} 1"
                 try:
                     reply = await self._ask("next", ear.channel, words, then=note)
                 except StoreUnavailable:
@@ -413,8 +427,8 @@ class RedisStore(Store):
                     # Redis refuses for now, as one that is busy does.
                     await asyncio.sleep(RETRY_AFTER[1])
                     continue
-                if reply.entry is not None:
-                    message = read_entry(reply.entry)
+                if reply.entries:
+                    message = read_entry(reply.entries[0])
                     ear.newest = message.id
                     ear.heard += 1
                     self._audience.deliver(ear.channel.id, message)
@@ -431,24 +445,26 @@ class RedisStore(Store):
         event, token, *more = content[: end if end >= 0 else None].split(b" ")
         ear = self._ears.get(bell)
         handed = False
+        # (What a later release may say besides is not for this one.)
         if ear is not None and event == b"deletion":
             ear.newest = None
             ear.heard += 1
             self._audience.drop(ear.channel.id)
-        elif ear is not None and ear.is_open:
-            message_id, previous, size = more
+        elif ear is not None and event == b"message" and ear.is_open:
+            message_id, previous, size, *_ = more
             start = end + 1 + int(size)
             message = Message(
                 MessageId(*map(int, message_id.split(b"-"))),
                 content[start:],
                 content[end + 2 : start] if start > end + 1 else None,
                 read_id(previous),
+                **read_fields(token),
             )
             ear.newest = message.id
             ear.heard += 1
             ear.used_at = self._now()
             handed = self._audience.deliver(ear.channel.id, message)
-        echo = self._echoes.get(token.decode())
+        echo = self._echoes.get(token.partition(b";")[0].decode())
         if echo is not None and not echo.done():
             echo.set_result(handed)
 

@@ -1,4 +1,4 @@
-"""Ways for a message to reach the push server from Python."""
+"""Publishing over HTTP, with connections that are kept alive."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import selectors
 import ssl
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
 from http.client import (
     HTTPConnection,
     HTTPException,
@@ -21,17 +19,16 @@ from http.client import (
 from math import inf
 from socket import SHUT_RDWR, socket
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 from urllib.request import Request
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
-from .conf import get_settings
+from pushserver.channel_urls import publisher_url
+from pushserver.conf import get_settings
 
-#: Named, not imported: a site whose push server is nginx installs this app alone.
-DIRECT_PUBLISHER = "pushserver_channels.publishers.DirectPublisher"
+from .base import PublishError, Receipt
+from .update import Update
 
 #: Seconds after which an idle connection is not used again. A POST cannot be repeated
 #: safely, so it must not meet a server that is just closing: uvicorn does after 5.
@@ -41,62 +38,20 @@ MAX_IDLE = 4.0
 MAX_ANSWER = 65_536
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What happened to a published message.
+def build_request(update: Update) -> Request:
+    """Return a POST of a message.
 
-    Attributes:
-        status: 201 if it was sent to somebody who waited, 202 if not (200 from servers
-            that do not tell).
-        info: The channel info after it: ``messages``, ``requested`` (seconds),
-            ``subscribers`` and ``last_message_id``; None if the server told none.
+    Raises ``ValueError`` if the channel has no URL.
     """
-
-    status: int
-    info: dict[str, Any] | None = None
-
-    @property
-    def delivered(self) -> bool:
-        """Whether at least one waiting subscriber was sent the message."""
-        return self.status == 201
-
-
-class PublishError(OSError):
-    """A message that was not published; its text says where to and what to do.
-
-    Attributes:
-        url: The publisher URL, whether or not it was asked.
-        reason: Why it was not published.
-        status: The status that the push server answered, None if it did not answer.
-        place: What was really asked: the URL, or where a store keeps its messages.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        reason: str,
-        status: int | None = None,
-        place: str | None = None,
-    ) -> None:
-        super().__init__(url, reason)
-        self.errno = None  # Which OSError would take the URL for.
-        self.url = url
-        self.reason = reason
-        self.status = status
-        self.place = place or url
-
-    def __str__(self) -> str:
-        return f"Could not publish to {self.place}: {self.reason}"
-
-
-class Publisher(Protocol):
-    """Publishes messages; how is its own affair."""
-
-    async def publish(self, channel_id: str, request: Request) -> Receipt:
-        """Publish the body of a request with its Content-Type on a channel.
-
-        Raises :class:`PublishError`.
-        """
+    request = Request(publisher_url(update.channel_id), data=update.body, method="POST")
+    for name, value in (
+        ("Content-Type", update.content_type),
+        ("Content-Encoding", update.content_encoding),
+    ):
+        if value is not None:
+            request.add_header(name, value.decode("latin-1"))
+    request.add_header("Accept", "application/json")
+    return request
 
 
 class HTTPPublisher:
@@ -110,8 +65,9 @@ class HTTPPublisher:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._idle.clear)
 
-    async def publish(self, channel_id: str, request: Request) -> Receipt:
-        """Send the request, in a thread, within ``publisher_timeout`` seconds."""
+    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+        """Send a POST, in a thread, within ``publisher_timeout`` seconds."""
+        request = request or build_request(update)
         limit = get_settings().publisher_timeout or inf
         deadline = monotonic() + limit
         # The connection's own limit is for each read; an answer may come in drops.
@@ -231,32 +187,3 @@ def _parse_info(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return info if isinstance(info, dict) else None
-
-
-@lru_cache(maxsize=1)
-def _http_publisher() -> HTTPPublisher:
-    return HTTPPublisher()
-
-
-def get_publisher() -> Publisher:
-    """Return the publisher that ``PUSH_SERVER['publisher']`` chooses.
-
-    ``auto`` is direct where the store is shared between processes or where the push
-    server runs in this process, else HTTP. Raises ``ImproperlyConfigured`` for
-    ``direct`` where the server is not installed.
-    """
-    choice = get_settings().publisher
-    if choice != "http":
-        try:
-            direct = import_string(DIRECT_PUBLISHER)()
-        except ImportError as error:
-            if choice == "direct":
-                raise ImproperlyConfigured(
-                    "PUSH_SERVER['publisher'] is 'direct', but the push server is not"
-                    f" installed here ({error}). Use 'auto' or 'http'."
-                ) from error
-        else:
-            if choice == "direct" or direct.is_available():
-                publisher: Publisher = direct
-                return publisher
-    return _http_publisher()

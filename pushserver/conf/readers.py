@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from .addresses import LOOPBACK, AllowedClients, known_networks, parse_allowed
-from .origins import normalize_origin
-from .passwords import Password, SecretText, mask
+from pushserver.addresses import LOOPBACK, AllowedClients, known_networks, parse_allowed
+from pushserver.origins import normalize_origin
+from pushserver.passwords import Password, SecretText, mask
 
 Section = TypeVar("Section")
 Reader = Callable[[str, Any], Any]

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from django.core.signals import setting_changed
 
 from pushserver.conf import Host, get_settings
+from pushserver_channels.shutdown import call_before_shutdown
+from pushserver_channels.siblings import Siblings
+from pushserver_channels.stores import make_store
 
-from .shutdown import call_before_shutdown
-from .siblings import Siblings
-from .stores import make_store
-from .subscriptions import Hub
+from .hub import Hub
 
 
 class HubRegistry:

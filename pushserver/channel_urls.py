@@ -1,0 +1,78 @@
+"""Where a channel is: the URLs at which it is published and subscribed to."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TypeVar
+
+from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
+from .paths import build_path
+
+#: Where ``runpushserver`` listens if the settings do not say.
+DEFAULT_ADDRESS = "127.0.0.1"
+DEFAULT_PORT = 8001
+
+Kind = TypeVar("Kind", bound=Location)
+
+
+def publisher_url(channel_id: object) -> str:
+    """Return the URL at which messages for a channel are published.
+
+    Raises ``ValueError`` if there is no publisher location or it cannot match the id.
+    """
+    host = get_settings().publisher_host
+    base = host.url if host else _own_url()
+    return base + _location_path(PublisherLocation, "publisher", channel_id)
+
+
+def subscriber_url(channel_id: object) -> str:
+    """Return the URL at which a page subscribes to a channel.
+
+    Without a ``subscriber_host`` it is a path, for the host that the page is from.
+    Raises ``ValueError`` if there is no subscriber location or it cannot match the id.
+    """
+    host = get_settings().subscriber_host
+    base = host.url if host else ""
+    return base + _location_path(SubscriberLocation, "subscriber", channel_id)
+
+
+def check_channel_id(location: Location, channel_id: object) -> str:
+    """Return a channel id as the text that it is, or becomes by ``str()``.
+
+    Raises ``TypeError`` for None and bytes, and ``ValueError`` for one that is empty or
+    longer than the location allows.
+    """
+    if channel_id is None or isinstance(channel_id, bytes | bytearray | memoryview):
+        raise TypeError(f"A channel id is a text, not {channel_id!r}.")
+    channel = str(channel_id)
+    limit = location.max_channel_id_length or inf
+    if not 0 < len(channel) <= limit:
+        raise ValueError(
+            f"A channel id has from 1 to {limit} characters; this one has"
+            f" {len(channel)}."
+        )
+    return channel
+
+
+def find_location(kind: type[Kind], name: str) -> Kind:
+    """Return the first location of a kind, or raise ``ValueError``."""
+    location = get_settings().first_location(kind)
+    if location is None:
+        raise ValueError(f"PUSH_SERVER['locations'] has no {name} location.")
+    return location
+
+
+def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
+    location = find_location(kind, name)
+    return build_path(location.url, check_channel_id(location, channel_id))
+
+
+def _own_url() -> str:
+    """Return where ``runpushserver`` of this machine listens."""
+    conf = get_settings()
+    address = conf.address or DEFAULT_ADDRESS
+    if address in ("0.0.0.0", "::"):
+        address = DEFAULT_ADDRESS  # It listens everywhere; one cannot connect there.
+    if ":" in address:
+        address = f"[{address}]"
+    return f"http://{address}:{conf.port or DEFAULT_PORT}"

@@ -1,0 +1,221 @@
+"""The stores of ``PUSH_SERVER``: a dataclass of settings for each type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
+from urllib.parse import quote
+
+from django.conf import settings
+
+from pushserver.passwords import SecretText
+
+from .readers import (
+    InvalidSetting,
+    count,
+    key_prefix,
+    layer,
+    one_of,
+    port,
+    read_section,
+    redis_url,
+    seconds,
+    secret,
+    setting,
+    text,
+    uncounted,
+)
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How many messages of a channel are kept, and for how long.
+
+    Attributes:
+        min_messages: So many are kept whatever their age.
+        max_messages: So many are kept at most, 0 for no limit.
+        message_timeout: Seconds for which a message is kept, 0 for ever.
+        channel_timeout: Seconds after which a channel with no message, no subscriber
+            and no request is forgotten, 0 for never.
+        max_channels: So many channels exist at most, 0 for no limit.
+    """
+
+    #: Whether other processes see the same messages.
+    shared: ClassVar[bool] = False
+    #: The setting that keeps stores in one place apart, empty if nothing has to.
+    told_apart_by: ClassVar[str] = ""
+
+    type: str = setting(text)
+    min_messages: int = setting(count, default=0)
+    max_messages: int = setting(count, default=0)
+    message_timeout: float = setting(seconds, default=0)
+    channel_timeout: float = setting(seconds, default=3600)
+    max_channels: int = setting(count, default=0)
+
+    @property
+    def address(self) -> str:
+        """Where the messages are."""
+        return ""
+
+
+@dataclass(frozen=True)
+class MemoryStoreSettings(StoreSettings):
+    """A store in this process's memory."""
+
+
+@dataclass(frozen=True)
+class RedisStoreSettings(StoreSettings):
+    """A store in Redis, for any number of processes.
+
+    Attributes:
+        url: Where Redis is: ``redis://``, ``rediss://`` or ``unix://``; with
+            ``+sentinel`` or ``+cluster`` after the scheme, several hosts.
+        host: Instead of a URL: its host,
+        port: its port,
+        database: and the number of its database.
+        username: Who asks, beside a URL or a host.
+        password: The password, beside a URL or a host, as it is: Django hides it.
+        key_prefix: Begins all keys and all names of pub/sub channels.
+    """
+
+    shared: ClassVar[bool] = True
+    told_apart_by: ClassVar[str] = "key_prefix"
+
+    max_channels: int = setting(uncounted, default=0)
+    # It may hold a password, which reports of errors shall not show.
+    url: str | None = setting(redis_url, default=None, repr=False)
+    host: str = setting(text, default="127.0.0.1")
+    port: int = setting(port, default=6379)
+    database: int = setting(count, default=0)
+    username: str | None = setting(secret, default=None, repr=False)
+    password: str | None = setting(secret, default=None, repr=False)
+    key_prefix: str = setting(key_prefix, default="pushserver:")
+
+    @property
+    def address(self) -> str:
+        """Where Redis is, as a URL that does not show its password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        url = self.url or f"redis://{host}:{self.port}/{self.database}"
+        if self.username is None and self.password is None:
+            return SecretText(url)
+        return SecretText(
+            "{0}://{user}:{password}@{2}".format(
+                *url.partition("://"),
+                user=quote(self.username or "", safe=""),
+                password=quote(self.password or "", safe=""),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class ChannelLayerStoreSettings(StoreSettings):
+    """A store in the memory of each process, with a channel layer between them.
+
+    Attributes:
+        alias: The layer, in ``CHANNEL_LAYERS``.
+        group: Processes with the same group share their messages.
+    """
+
+    told_apart_by: ClassVar[str] = "group"
+
+    alias: str = setting(layer, default="default")
+    group: str = setting(text, default="pushserver")
+
+    @property
+    def address(self) -> str:
+        return self.alias
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """Whether the layer reaches other processes."""
+        return "InMemory" not in settings.CHANNEL_LAYERS[self.alias]["BACKEND"]
+
+
+class StoreType(NamedTuple):
+    """A type of store.
+
+    Attributes:
+        settings: The dataclass of its settings.
+        store: The dotted path of the store, which is made with such settings.
+    """
+
+    settings: type[StoreSettings]
+    store: str
+
+
+#: What the ``type`` of a store may be.
+STORE_TYPES = {
+    "memory": StoreType(
+        MemoryStoreSettings, "pushserver_channels.stores.memory.MemoryStore"
+    ),
+    "redis": StoreType(
+        RedisStoreSettings, "pushserver_channels.stores.redis.RedisStore"
+    ),
+    "channel_layer": StoreType(
+        ChannelLayerStoreSettings, "pushserver_channels.stores.layer.ChannelLayerStore"
+    ),
+}
+
+
+def _read_store(place: str, raw: object) -> StoreSettings:
+    if not isinstance(raw, Mapping):
+        raise InvalidSetting(
+            place, f"is {raw!r}", "A store is a dict, as in {'type': 'memory'}."
+        )
+    if "type" not in raw:
+        raise InvalidSetting(place, "has no 'type'", "Add 'type': 'memory'.")
+    kind = one_of(*STORE_TYPES)(f"{place}['type']", raw["type"])
+    for key in ("host", "port", "database"):
+        if raw.get("url") is not None and raw.get(key) is not None:
+            raise InvalidSetting(
+                f"{place}[{key!r}]", "is given beside a 'url'", "Write it into the URL."
+            )
+    for key in ("username", "password"):
+        if raw.get(key) is not None and "@" in str(raw.get("url") or ""):
+            raise InvalidSetting(
+                f"{place}[{key!r}]",
+                "is given beside a 'url' that has a user or a password itself",
+                "Take them out of the URL.",
+            )
+    store = read_section(STORE_TYPES[kind].settings, place, raw)
+    if 0 < store.max_messages < store.min_messages:
+        raise InvalidSetting(
+            f"{place}['min_messages']",
+            f"is {store.min_messages}, more than max_messages ({store.max_messages})",
+            "Keep at least as many at most as at least.",
+        )
+    return store
+
+
+def read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
+    """Return stores by name, from one store or from a dict of named stores."""
+    if isinstance(raw, Mapping) and any(
+        isinstance(each, Mapping) for each in raw.values()
+    ):
+        stores = {
+            name: _read_store(f"{place}[{name!r}]", store)
+            for name, store in raw.items()
+        }
+    else:
+        stores = {"default": _read_store(place, raw)}
+    _check_apart(place, stores)
+    return MappingProxyType(stores)
+
+
+def _check_apart(place: str, stores: Mapping[str, StoreSettings]) -> None:
+    """Raise :class:`InvalidSetting` if two stores would have the same messages."""
+    names: dict[tuple[str, str, object], str] = {}
+    for name, store in stores.items():
+        if not store.told_apart_by:
+            continue
+        what = (store.type, store.address, getattr(store, store.told_apart_by))
+        if what in names:
+            raise InvalidSetting(
+                f"{place}[{name!r}]",
+                f"is in the same place as the store {names[what]!r}, so that they"
+                " would share their channels",
+                f"Give each of them a {store.told_apart_by!r} of its own.",
+            )
+        names[what] = name

@@ -1,0 +1,9 @@
+"""Who waits in this process, and how messages reach them."""
+
+from __future__ import annotations
+
+from .cursor import Cursor, Heard, Observer
+from .hub import Hub
+from .registry import HubRegistry, hubs
+
+__all__ = ["Cursor", "Heard", "Hub", "HubRegistry", "Observer", "hubs"]

@@ -1,0 +1,45 @@
+"""The optional fields of a message, as stores that processes share write them.
+
+Processes of several releases may share a store, so what is written has to be read by
+the release before and the one after: a field that a release does not know is left out
+when it reads, and what was written in the first release is written there still.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from pushserver.publishers.update import Update
+
+#: Counts the changes after which an older release would misread what is written.
+VERSION = 1
+
+
+def pack_fields(update: Update) -> str:
+    """Return the optional fields as ASCII without spaces, empty if none is set."""
+    if update[3:] == (None, None, None):
+        return ""
+    fields: dict[str, object] = {"version": VERSION}
+    if update.content_encoding is not None:
+        fields["encoding"] = update.content_encoding
+    if update.event is not None:
+        fields["event"] = update.event
+    if update.expires is not None:
+        fields["expires"] = update.expires
+    return urlencode(fields)
+
+
+def unpack_fields(text: str) -> dict[str, Any]:
+    """Return the optional fields of a message by the names of its attributes."""
+    if not text:
+        return {}
+    fields = dict(parse_qsl(text, encoding="latin-1"))
+    known: dict[str, Any] = {}
+    if "encoding" in fields:
+        known["content_encoding"] = fields["encoding"].encode("latin-1")
+    if "event" in fields:
+        known["event"] = fields["event"].encode("latin-1").decode(errors="replace")
+    if "expires" in fields:
+        known["expires"] = float(fields["expires"])
+    return known

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pushserver.conf import MemoryStoreSettings
+from pushserver.publishers import Update
+from pushserver_channels.hub import Hub
+from pushserver_channels.messages import ChannelInfo, Message, MessageId
+from pushserver_channels.stores.memory import MemoryStore
+from tests.subscribers import LongPoll, subscribe
+
+from .exchanges import Answer, Exchange, until
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+FUTURE = [(b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT")]
+
+
+class GatedStore(MemoryStore):
+    """A store far away: what it found arrives when the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStoreSettings(type="memory"))
+        self.gate = asyncio.Event()
+        self.looked = asyncio.Event()
+
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        return False
+
+    async def next(
+        self, channel_id: str, after: MessageId, *, create: bool = True
+    ) -> Message | None:
+        found = await super().next(channel_id, after, create=create)
+        self.looked.set()
+        await self.gate.wait()
+        return found
+
+
+class SlowToTell(GatedStore):
+    """A store whose channel info takes its time, while more is published."""
+
+    async def info(self, channel_id: str) -> ChannelInfo:
+        info = await super().info(channel_id)
+        await self.append(Update(channel_id, b"third"))
+        return info
+
+
+@pytest.fixture(params=[GatedStore])
+async def hub(request: pytest.FixtureRequest) -> AsyncIterator[Hub]:
+    store = request.param()
+    yield Hub(store, asyncio.get_running_loop())
+    store.close()
+
+
+async def hold(
+    hub: Hub,
+    headers: list[tuple[bytes, bytes]] = FUTURE,
+    concurrency: str = "broadcast",
+) -> asyncio.Task[Answer]:
+    """Return the answer to come to a request for which the store is being asked."""
+    consumer = LongPoll(hub, "a", concurrency)
+    exchange = Exchange(consumer, "GET", "/updates/a", headers).start()
+    assert isinstance(hub.store, GatedStore)
+    await hub.store.looked.wait()
+    return asyncio.create_task(exchange.answer())
+
+
+def open_gate(hub: Hub) -> None:
+    assert isinstance(hub.store, GatedStore)
+    hub.store.gate.set()
+
+
+@pytest.mark.parametrize("hub", [GatedStore, SlowToTell], indirect=True)
+async def test_a_future_id_gets_the_first_next_message(hub: Hub) -> None:
+    """Of the messages published while the store looks, a future id gets the first."""
+    waiting = await hold(hub)
+    for body in (b"first", b"second"):
+        await hub.publish(Update("a", body))
+    open_gate(hub)
+    assert (await waiting).body == b"first"
+
+
+async def test_deleted_after_a_message_for_a_future_id(hub: Hub) -> None:
+    """A channel deleted while the store looks is gone, whatever was published there."""
+    waiting = await hold(hub)
+    await hub.publish(Update("a", b"news"))
+    await hub.delete("a")
+    open_gate(hub)
+    assert (await waiting).status == 410
+
+
+async def test_the_last_of_two_who_look(hub: Hub) -> None:
+    """With last, who was told to make room while it looked drives nobody out."""
+    older = await hold(hub, [], "last")
+    with subscribe(hub, "a") as newest:
+        hub.admit(newest, "last")
+        open_gate(hub)
+        assert (await older).status == 409
+        assert not newest.ended
+
+
+async def test_a_wait_ends_once(hub: Hub) -> None:
+    """What ends a wait first is how it ends; what comes later changes nothing."""
+    open_gate(hub)
+    waiting = await hold(hub)
+    await until(lambda: "a" in hub.waiting)
+    (cursor,) = hub.waiting["a"]
+    cursor.end(None)
+    delivered, _ = await hub.publish(Update("a", b"news"))
+    assert not delivered
+    assert (await waiting).status == 304

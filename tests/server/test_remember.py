@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from pushserver_channels.remember import LONGEST, remember
+
+
+def test_a_call_is_made_once() -> None:
+    """What a function returned is returned again for the same arguments."""
+    calls = []
+
+    @remember(most=2)
+    def double(text: str, times: int | None) -> str:
+        calls.append(text)
+        return text * (times or 2)
+
+    assert [double("a", None), double("a", None), double("a", 3)] == ["aa", "aa", "aaa"]
+    assert calls == ["a", "a"]
+    double("b", None)  # The third: from here on the first ones are forgotten.
+    double("a", None)
+    assert calls == ["a", "a", "b", "a"]
+
+
+def test_long_arguments_are_not_remembered() -> None:
+    """What a function returned for long arguments is not kept."""
+    calls = []
+
+    @remember(most=100)
+    def measure(*parts: bytes | str | None) -> int:
+        calls.append(parts)
+        return len(parts)
+
+    for _ in range(2):
+        measure(b"x" * LONGEST, None)
+        measure(b"x" * (LONGEST - 1), "yy")
+    assert len(calls) == 3
+
+
+def test_errors_are_not_remembered() -> None:
+    """A function that raised is called again."""
+    calls = []
+
+    @remember(most=100)
+    def fail(text: str) -> None:
+        calls.append(text)
+        raise ValueError(text)
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a"):
+            fail("a")
+    assert calls == ["a", "a"]
