@@ -26,7 +26,13 @@ from pushserver.conf import (
 )
 from pushserver.paths import decode_path, match_channel
 
-from .consumers.base import MakeConsumer, PushConsumer, Site
+from .consumers.base import (
+    Handler,
+    MakeConsumer,
+    PushConsumer,
+    Site,
+    answer_request,
+)
 from .hub import Observer, hubs
 from .passthrough import Dispatcher, Passthrough
 from .remember import LONGEST, remember
@@ -67,15 +73,18 @@ class PushLocations:
         self._routes: list[Route] = []
         self._find = remember(most=1024)(self._look_up)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        consumer = self.find(scope)
+    __call__ = answer_request
+
+    def find(self, scope: Scope) -> PushConsumer:
+        """Return a consumer for a request, or raise ``Resolver404``."""
+        consumer = self.find_consumer(scope)
         if consumer is None:
             path = scope["path"][:LONGEST]
             raise Resolver404(f"No push location matches {path!r}.")
-        await consumer(scope, receive, send)
+        return consumer
 
-    def find(self, scope: Scope) -> PushConsumer | None:
-        """Return a consumer of the first location that matches, for this request."""
+    def find_consumer(self, scope: Scope) -> PushConsumer | None:
+        """Return a consumer of the first location that matches, None if none does."""
         if scope["type"] != "http":
             return None
         settings = get_settings()
@@ -97,7 +106,7 @@ class PushLocations:
 
     def find_location(self, scope: Scope) -> Location | None:
         """Return the first location that matches, None if there is none."""
-        consumer = self.find(scope)
+        consumer = self.find_consumer(scope)
         return None if consumer is None else consumer.location
 
     def _look_up(
@@ -176,6 +185,31 @@ def _decode(path: str, raw_path: bytes, root_path: str) -> str:
     return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
 
 
+class Elsewhere:
+    """Has an application answer what is no request to a push location.
+
+    Args:
+        application: The application.
+    """
+
+    responding = False
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._request = scope, receive, send
+
+    async def answer(self) -> None:
+        await self._application(*self._request)
+
+    async def answer_held(self) -> None:
+        pass  # The application has answered.
+
+    async def fail(self, error: BaseException) -> None:
+        raise error
+
+
 class PushApplication:
     """An ASGI application with the push locations before another application.
 
@@ -192,12 +226,12 @@ class PushApplication:
         self.find_location = self._locations.find_location
         self._otherwise = otherwise or django_application
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        consumer = self._locations.find(scope)
-        if consumer is None:
-            await self._find_other(scope)(scope, receive, send)
-            return
-        await consumer(scope, receive, send)
+    __call__ = answer_request
+
+    def find(self, scope: Scope) -> Handler:
+        """Return a consumer for a request, or what has another application answer."""
+        consumer = self._locations.find_consumer(scope)
+        return consumer or Elsewhere(self._find_other(scope))
 
     def _find_other(self, scope: Scope) -> Application:
         """Return what answers where no push location does."""
@@ -205,7 +239,9 @@ class PushApplication:
             hubs.start()
             return partial(live, self._otherwise, hubs.stop)
         if scope["type"] == "websocket":
-            is_ours = self._locations.find({**scope, "type": "http"}) is not None
+            is_ours = (
+                self._locations.find_consumer({**scope, "type": "http"}) is not None
+            )
             return refuse_websocket if is_ours else self._otherwise
         return self._otherwise
 

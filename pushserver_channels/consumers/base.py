@@ -7,7 +7,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from pushserver.conf import Location, PushServerSettings, SubscriberLocation
 from pushserver_channels.exceptions import (
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 ChooseHeaders = Callable[[bytes | None], Headers]
 #: The two events of an answer: how it begins, and its body.
 Answer = tuple[Message, Message]
-Handler = Callable[[], Awaitable[Answer | None]]
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.
@@ -71,6 +70,55 @@ def tells_that_client_left(error: BaseException) -> bool:
     return isinstance(error, OSError) or (
         isinstance(error, RuntimeError) and "the handler is closed" in str(error)
     )
+
+
+class Handler(Protocol):
+    """Answers one request in the steps that :func:`answer_request` takes."""
+
+    responding: bool
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take the request."""
+
+    def answer(self) -> Awaitable[Answer | None]:
+        """Return what gives the answer, or None where :meth:`answer_held` gives it."""
+
+    async def answer_held(self) -> Answer | None:
+        """Return the answer to a held request, None if it was sent already."""
+
+    async def fail(self, error: BaseException) -> None:
+        """Deal with what was raised."""
+
+
+class Finder(Protocol):
+    """Knows who answers a request."""
+
+    def find(self, scope: Scope) -> Handler:
+        """Return who answers a request."""
+
+
+async def answer_request(
+    self: Finder, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer a request, from begin to end.
+
+    This is what consumers and the applications around them are called by, each itself:
+    one that awaited another would cost each held request a coroutine, and a delivery
+    to it some 4 % of its time.
+    """
+    handler = self.find(scope)
+    handler.begin(scope, receive, send)
+    try:
+        answer = await handler.answer()
+        if answer is None:
+            answer = await handler.answer_held()
+        if answer is not None:
+            start, body = answer
+            handler.responding = True
+            await send(start)
+            await send(body)
+    except BaseException as error:
+        await handler.fail(error)
 
 
 class PushConsumer(BodyConsumer):
@@ -121,19 +169,11 @@ class PushConsumer(BodyConsumer):
         What its requests share is made here, once.
         """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.begin(scope, receive, send)
-        try:
-            answer = await self.answer()
-            if answer is None:
-                answer = await self.answer_held()
-            if answer is not None:
-                start, body = answer
-                self.responding = True
-                await send(start)
-                await send(body)
-        except BaseException as error:
-            await self.fail(error)
+    __call__ = answer_request
+
+    def find(self, scope: Scope) -> PushConsumer:
+        """Return this consumer, which answers the request."""
+        return self
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the request."""
@@ -166,8 +206,8 @@ class PushConsumer(BodyConsumer):
                 raise InvalidChannelId(self.fault)
         except PushError as error:
             return self.refuse(error)
-        handler: Handler = getattr(self, name)
-        return handler()
+        handle: Callable[[], Awaitable[Answer | None]] = getattr(self, name)
+        return handle()
 
     async def answer_held(self) -> Answer | None:
         """Return the answer to a held request, None if it was sent already.

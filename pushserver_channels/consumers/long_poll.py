@@ -86,7 +86,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
     def begin_to_wait(self, hub: Hub) -> None:
         """Enter the hub."""
         self.hub = hub
-        self.task = current_task()
+        self.task = None
         self.asked_after: MessageId | None = None
         self.set_aside: Message | None = None
         self.outcome: Message | Exception | None = None
@@ -133,6 +133,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         client was sent by another process, and is only on its way to this one.
         """
         hub, location = self.hub, self.location
+        self.task = current_task()
         self.asked_after = self.seen
         message = await hub.store.next(
             self.channel_id, self.seen, create=location.create_on_get
@@ -227,6 +228,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         if timeout:
             self.expire_in(timeout)
         if not self.ended:
+            self.task = current_task()
             self._watches = True
             try:
                 while (await self.receive())["type"] != "http.disconnect":

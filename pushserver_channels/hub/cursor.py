@@ -35,8 +35,8 @@ class Cursor:
         seen: The id of the last message that the subscriber has.
         scope: The ASGI scope of the subscriber's request.
         observers: Told when the cursor is admitted and when it has left.
-        task: The task that answers the subscriber, None if the server runs its
-            applications without tasks.
+        task: The task that answers the subscriber, None if that is woken by a future
+            and answers at once.
     """
 
     __slots__ = ("channel_id", "observers", "scope", "seen", "task")

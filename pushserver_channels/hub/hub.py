@@ -181,6 +181,7 @@ class Hub:
                 cursor.end(ServerStopping())
                 if cursor.task is not None:
                     tasks.append(cursor.task)
+        await asyncio.sleep(0)  # Who waits for a future alone answers now.
         await wait_for_end(tasks, STOP_TIMEOUT)
 
     def _take_all(self, channel_id: str) -> list[Cursor]:
