@@ -203,6 +203,8 @@ class PushConsumer(BodyConsumer):
             headers.append(build_retry_after())
         if error.closes and self.scope["http_version"].startswith("1"):
             headers.append(CLOSE)  # (HTTP/2 has no such header.)
+        if error.closes and self.more_body:
+            await self.read_what_flows()
         answer = self.respond(error.status, headers, body)
         try:
             if error.closes and self.more_body:
