@@ -75,6 +75,7 @@ class PushLocations:
         self._get_django_application = get_django_application
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
+        self._dispatcher: Dispatcher | None = None
         self._found: dict[Place, Found | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,6 +105,15 @@ class PushLocations:
             return None
         make_consumer, channel_id, fault = found
         return make_consumer(channel_id, fault)
+
+    async def finish(self) -> None:
+        """Wait until the passthrough views were told of everything, but not for long.
+
+        A server may end with its last connection, but a view whose thread waits for the
+        event loop would then keep the process for ever.
+        """
+        if self._dispatcher is not None:
+            await self._dispatcher.wait_to_stop()
 
     def find_location(self, scope: Scope) -> Location | None:
         """Return the first location that matches, None if there is none."""
@@ -148,6 +158,7 @@ class PushLocations:
             for each in settings.locations
         ):
             dispatcher = Dispatcher(self._get_django_application())
+        self._dispatcher = dispatcher
         watched = _has_to_watch(settings)
         return [
             (location, _prepare_consumer(location, server_headers, dispatcher, watched))
@@ -267,7 +278,7 @@ class PushApplication:
         """Return what answers where no push location does."""
         if scope["type"] == "lifespan":
             hubs.start()
-            return partial(live, self._otherwise, hubs.stop)
+            return partial(live, self._otherwise, hubs.stop, self._locations.finish)
         if scope["type"] == "websocket":
             is_ours = self._locations.find({**scope, "type": "http"}) is not None
             return refuse_websocket if is_ours else self._otherwise
