@@ -12,7 +12,7 @@ or the locations among other consumers::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 
 from django.core.asgi import get_asgi_application
 from django.urls import Resolver404, URLPattern, re_path
@@ -72,6 +72,7 @@ class PushLocations:
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
         self._find = remember(most=1024)(self._look_up)
+        self._dispatcher: Dispatcher | None = None
 
     __call__ = answer_request
 
@@ -104,6 +105,15 @@ class PushLocations:
                 return make_consumer(channel_id, fault)
         raise AssertionError("A location's last kind of consumers accepts all.")
 
+    async def finish(self) -> None:
+        """Wait until the passthrough views were told of everything, but not for long.
+
+        A server may end with its last connection, but a view whose thread waits for the
+        event loop would then keep the process for ever.
+        """
+        if self._dispatcher is not None:
+            await self._dispatcher.wait_to_stop()
+
     def find_location(self, scope: Scope) -> Location | None:
         """Return the first location that matches, None if there is none."""
         consumer = self.find_consumer(scope)
@@ -133,14 +143,18 @@ class PushLocations:
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
         name = settings.servername
         headers = [] if name is None else [(b"server", name.encode())]
-
-        @cache
-        def make_dispatcher() -> Dispatcher:
-            return Dispatcher(self._get_django_application())
+        dispatcher = None
+        if any(
+            isinstance(each, SubscriberLocation) and each.passthrough
+            for each in settings.locations
+        ):
+            dispatcher = Dispatcher(self._get_django_application())
+        self._dispatcher = dispatcher
 
         def observe(location: SubscriberLocation) -> Sequence[Observer]:
-            path = location.passthrough
-            return () if path is None else (Passthrough(make_dispatcher(), path),)
+            if dispatcher is None or location.passthrough is None:
+                return ()
+            return (Passthrough(dispatcher, location.passthrough),)
 
         site = Site(settings, headers, observe)
         return [
@@ -237,7 +251,7 @@ class PushApplication:
         """Return what answers where no push location does."""
         if scope["type"] == "lifespan":
             hubs.start()
-            return partial(live, self._otherwise, hubs.stop)
+            return partial(live, self._otherwise, hubs.stop, self._locations.finish)
         if scope["type"] == "websocket":
             is_ours = (
                 self._locations.find_consumer({**scope, "type": "http"}) is not None

@@ -78,7 +78,12 @@ async def _stop_in_turn(stops: Iterable[Stop]) -> None:
 
 
 async def live(
-    application: Application, stop: Stop, scope: Scope, receive: Receive, send: Send
+    application: Application,
+    stop: Stop,
+    finish: Stop,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> None:
     """Live as long as the server, by the protocol ``lifespan``.
 
@@ -88,6 +93,7 @@ async def live(
     Args:
         application: What the server serves.
         stop: A coroutine function to be called when the server stops.
+        finish: Another one, to be called when its last request has ended.
         scope: The server's.
         receive: The server's.
         send: The server's.
@@ -99,7 +105,7 @@ async def live(
         takes_part = True
         event = await receive()
         if event["type"] == "lifespan.shutdown":
-            await stop()
+            await _stop_in_turn([stop, finish])
         return event
 
     with calling_at_signals(stop):

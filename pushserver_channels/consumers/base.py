@@ -284,6 +284,8 @@ class PushConsumer(BodyConsumer):
             headers.append(build_retry_after())
         if error.closes and self.can_be_told_to_close():
             headers.append(CLOSE)
+        if error.closes and self.more_body:
+            await self.read_what_flows()
         answer = self.build_answer(error.status, headers, body)
         try:
             if error.closes and self.more_body:

@@ -34,6 +34,9 @@ IGNORED_BODY_TIMEOUT = 30.0
 MAX_LINGER = 8_388_608
 LINGER_TIMEOUT = 1.0
 
+#: Seconds without a part of a body after which its client is taken to wait.
+PAUSE = 0.05
+
 
 #: What a ``Content-Length`` promises that cannot be read: no body is so long.
 UNREADABLE = -1
@@ -147,6 +150,21 @@ class BodyConsumer(AsyncHttpConsumer):
     def max_ignored_body(self) -> int:
         """Return how many bytes of a body are read though nobody wants them."""
         return MAX_IGNORED_BODY
+
+    async def read_what_flows(self) -> None:
+        """Read on while the client is sending, which is answered when it has done so.
+
+        granian closes a connection as soon as the answer is complete, and a client
+        that only sends would not read it. Who waits to be told to go on is not.
+        """
+        if b"expect" in self.headers:
+            return
+        loop = asyncio.get_running_loop()
+        deadline, size = loop.time() + LINGER_TIMEOUT, 0
+        with suppress(asyncio.TimeoutError, IncompleteBody):
+            while self.more_body and size <= MAX_LINGER and loop.time() < deadline:
+                message = await asyncio.wait_for(self.receive(), PAUSE)
+                size += len(self.take_part(message, size))
 
     async def linger(self) -> None:
         """Read on for a moment, so that a client that still sends gets its answer."""

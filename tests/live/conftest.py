@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
-from tests.servers import ServerProcess
+from tests.conformance.servers import granian, uvicorn
+from tests.servers import LOCATIONS, ServerProcess, daphne, runpushserver
 
 from .wire import Wire
 
@@ -17,7 +19,32 @@ OPEN_FILES = 8192
 #: What a server says that was not prepared for what came.
 COMPLAINTS = ("Traceback", "Unhandled", "never retrieved", "was never awaited")
 
+CONF: dict[str, Any] = {"locations": LOCATIONS}
+
+#: Each server that a site may run.
+SERVERS: dict[str, Callable[[], ServerProcess]] = {
+    "daphne": lambda: daphne(CONF),
+    "runpushserver": lambda: runpushserver("-v", "0", "127.0.0.1:{port}"),
+    "h11": lambda: uvicorn(CONF, "--http", "h11", "--loop", "asyncio"),
+    "httptools": lambda: uvicorn(CONF, "--http", "httptools"),
+    "granian": lambda: granian(CONF),
+}
+
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The name of each server, one after the other."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def each_server(kind: str) -> Iterator[ServerProcess]:
+    """Each server, for the tests of all files."""
+    with SERVERS[kind]() as process:
+        yield process
 
 
 @pytest.fixture(scope="session", autouse=True)

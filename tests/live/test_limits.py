@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from tests.conformance.servers import environment, granian, uvicorn
-from tests.servers import LOCATIONS, ServerProcess, daphne
+from tests.servers import ServerProcess
 
 from .wire import Wire, chunked, publish, request, subscribers
-
-CONF: dict[str, Any] = {"locations": LOCATIONS}
 
 H2C = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEA")
 
 
-def runpushserver(conf: dict[str, Any]) -> ServerProcess:
-    return ServerProcess(
-        *(sys.executable, "-m", "django", "runpushserver", "127.0.0.1:{port}"),
-        env=environment(conf),
-    )
-
-
-SERVERS: dict[str, Callable[[], ServerProcess]] = {
-    "daphne": lambda: daphne(CONF),
-    "runpushserver": lambda: runpushserver(CONF),
-    "h11": lambda: uvicorn(CONF, "--http", "h11"),
-    "httptools": lambda: uvicorn(CONF, "--http", "httptools"),
-    "granian": lambda: granian(CONF),
-}
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def server(kind: str) -> Iterator[ServerProcess]:
-    with SERVERS[kind]() as process:
-        yield process
+@pytest.fixture
+def server(each_server: ServerProcess) -> ServerProcess:
+    return each_server
 
 
 async def has_ended(wire: Wire, kind: str) -> bool:

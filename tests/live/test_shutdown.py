@@ -60,6 +60,18 @@ def heard(log: Path) -> list[tuple[str, str]]:
     return [(each["event"], each["cookies"].get("id", "")) for each in told]
 
 
+async def until_heard(log: Path, count: int) -> None:
+    """Wait until passthrough has told so many events.
+
+    Who leaves before the view was told that they came is not told of at all.
+    """
+
+    async def are_heard() -> bool:
+        return len(log.read_bytes().splitlines()) == count
+
+    await until(are_heard)
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 async def test_held_requests(stopping: ServerProcess, how: signal.Signals) -> None:
     """A server that stops answers each held request with 503 and Retry-After."""
@@ -160,6 +172,7 @@ async def test_views_are_told_of_who_left_just_before(
         )
     await until_heard(log, 50)
     last = await hold(stopping.port, "last")
+    await until_heard(log, 51)
     for number in range(50):
         assert await publish(stopping.port, f"channel-{number}") == 201
     stopping.process.send_signal(signal.SIGTERM)

@@ -6,35 +6,21 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.servers import granian, uvicorn
-from tests.servers import LOCATIONS, ServerProcess, daphne, runpushserver
+from tests.servers import ServerProcess
 
 from .wire import request, subscribers, until
-
-CONF = {"locations": LOCATIONS}
-
-SERVERS: dict[str, Callable[[], ServerProcess]] = {
-    "Daphne": daphne,
-    "runpushserver": lambda: runpushserver("-v", "0", "{port}"),
-    "uvicorn, h11": lambda: uvicorn(CONF, "--http", "h11", "--loop", "asyncio"),
-    "uvicorn, httptools": lambda: uvicorn(CONF, "--http", "httptools"),
-    "granian": lambda: granian(CONF),
-}
 
 #: A reset in the place of a proper end.
 LINGER = struct.pack("ii", 1, 0)
 
 
-@pytest.fixture(params=SERVERS, scope="module")
-def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
-    """A server of its own, as what it leaves open is counted."""
-    with SERVERS[request.param]() as server:
-        yield server
+@pytest.fixture
+def server(each_server: ServerProcess) -> ServerProcess:
+    return each_server
 
 
 def processes(pid: int) -> list[int]:

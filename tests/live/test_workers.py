@@ -20,6 +20,7 @@ def test_several_workers_on_a_store_in_memory_are_told_once() -> None:
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS}),
+        "TEST_GRACE": "0.5",
     }
     servers = {
         (name, workers): ServerProcess(

@@ -224,6 +224,19 @@ async def test_lingering(site: Site) -> None:
     assert (end["body"], end.get("more_body", False)) == (b"", False)
 
 
+@pytest.mark.parametrize("expect", [False, True])
+async def test_a_client_that_sends_without_pause(site: Site, expect: bool) -> None:
+    """It is answered when it has sent all, unless it waits to be told to go on."""
+    headers = [(b"content-length", b"1000")]
+    if expect:
+        headers.append((b"expect", b"100-continue"))
+    exchange = sending(site, "/send-update/a", "POST", *headers)
+    for number in range(10):
+        exchange.put_body(b"x" * 100, more=number < 9)
+    exchange.start()
+    assert (await started(exchange))[::2] == (413, expect)
+
+
 async def test_lingering_has_an_end(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.testing import ApplicationCommunicator
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
@@ -889,3 +890,23 @@ async def test_a_stopping_server_does_not_wait_for_long(
     assert view.heard == []
     view.gate.set()
     await until(lambda: len(view.heard) == 2)
+
+
+async def test_the_end_of_the_server_waits_for_the_view(
+    serve: Serve, view: View
+) -> None:
+    """Of who has left by then the view is told before the server ends, too."""
+    site = serve(view)
+    lifespan = ApplicationCommunicator(site.application, {"type": "lifespan"})
+    await lifespan.send_input({"type": "lifespan.startup"})
+    assert (await lifespan.receive_output())["type"] == "lifespan.startup.complete"
+    held = await site.hold("/updates/a")
+    await until(lambda: view.heard == ["subscribe a"])
+    view.gate.clear()
+    held.disconnect()
+    await held.end()
+    await lifespan.send_input({"type": "lifespan.shutdown"})
+    assert await lifespan.receive_nothing(0.05)
+    view.gate.set()
+    assert (await lifespan.receive_output())["type"] == "lifespan.shutdown.complete"
+    assert view.heard == ["subscribe a", "unsubscribe a"]
