@@ -9,7 +9,7 @@ from pushserver.origins import is_listed, normalize_origin
 
 from .protocol import VARY, Headers
 
-# NchanSubscriber.js sends Etag; Last-Event-ID holds a colon, so that browsers ask first.
+# NchanSubscriber.js sends Etag; Last-Event-ID holds a colon, so browsers ask first.
 _HEADERS: Headers = [
     (
         b"access-control-allow-headers",

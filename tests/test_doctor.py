@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from getpass import getuser
 from pathlib import Path
 from time import sleep
@@ -28,8 +29,9 @@ from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
 from pushserver.doctor.findings import DoesNotApply, Failure
 from pushserver.doctor.locations import find_locations
 from pushserver.doctor.messages import check_sending
+from pushserver.doctor.pages import check_passthrough
 from pushserver.doctor.scripts import check_script
-from pushserver.doctor.visits import NO_ANSWER, Visit
+from pushserver.doctor.visits import NO_ANSWER, Answer, Visit
 from pushserver.doctor.way import Way
 from pushserver.management.commands.pushserver_doctor import summarize
 from pushserver.signals import channel_subscribe
@@ -38,6 +40,9 @@ from .conformance.servers import Nginx, environment, need_nginx, nginx
 from .servers import ROOT, daphne, free_port, wait_until
 
 ORIGIN = "https://pages.example"
+
+#: Seconds for which a poll is held.
+TIMEOUT = 3
 
 CONF: dict[str, Any] = {
     "store": {"type": "memory", "max_messages": 100},
@@ -52,7 +57,7 @@ CONF: dict[str, Any] = {
             "type": "subscriber",
             "url": "/updates/([^/]+)",
             "create_on_get": True,
-            "timeout": 2,
+            "timeout": TIMEOUT,
             "timeout_status": 408,
             "allow_origin": ORIGIN,
             "allow_credentials": True,
@@ -62,7 +67,7 @@ CONF: dict[str, Any] = {
             "type": "subscriber",
             "url": "/quiet/([^/]+)",
             "create_on_get": True,
-            "timeout": 2,
+            "timeout": TIMEOUT,
             "allow_origin": ORIGIN,
             "allow_credentials": True,
         },
@@ -144,8 +149,17 @@ FAULTS = {
         proxy="limit_rate $slowly;",
     ),
     "short timeout": Fault(
-        {"timeout": "s (504); 'timeout' is 2 s"},
-        proxy="proxy_read_timeout 1s;",
+        {"timeout": f"s (504); 'timeout' is {TIMEOUT} s"},
+        # Only of polls that are held, as anything may be slow.
+        server="""
+            proxy_set_header Host $http_host;
+            location @later { proxy_pass http://site; proxy_read_timeout 2s; }
+            location /updates/ {
+                error_page 418 = @later;
+                if ($is_later) { return 418; }
+                proxy_pass http://site;
+            }
+        """,
     ),
     "short poll": Fault(
         {"timeout": "s; 'timeout' is 20"},
@@ -304,7 +318,7 @@ FAULTS = {
 
 #: Seconds for which the doctor of these tests waits. Long ones, as all is slow where
 #: much goes on besides; and nothing here is found by waiting for them in vain.
-PATIENCE, DELAY = 10.0, 2.0
+PATIENCE, DELAY = 6.0, 2.0
 
 #: How many examinations go on at a time: with more of them all are answered late.
 AT_ONCE = 24
@@ -344,6 +358,7 @@ def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> 
                     default 0;
                 }}
                 map $is_later $slowly {{ 1 600; default 0; }}
+                upstream site {{ server 127.0.0.1:{daphne_port}; }}
                 upstream both {{
                     server 127.0.0.1:{daphne_port};
                     server 127.0.0.1:{other_port};
@@ -632,6 +647,28 @@ def test_a_script_elsewhere() -> None:
     url = f"http://127.0.0.1:{free_port()}/files/"
     with override_settings(STATIC_URL=url), pytest.raises(Failure, match=url):
         check_script(make_way("http://127.0.0.1:9", CONF))
+
+
+def test_a_slow_view_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that ends before the passthrough view has told something is repeated."""
+    name = Message()
+    name["Last-Modified"], name["Etag"] = "Thu, 01 Jan 2026 00:00:00 GMT", "0"
+    answers = iter([(200, False), (304, False), (304, False), (200, True)])
+
+    class Asked:
+        def __init__(self, way: Way, channel_id: str, headers: dict[str, str]) -> None:
+            self.cookie = headers["Cookie"].partition("=")[2]
+
+        def answer(self) -> Answer:
+            status, is_echo = next(answers)
+            told = {"type": "pushserver.doctor", "cookie": self.cookie}
+            body = json.dumps(told).encode() if is_echo else b""
+            return Answer(status, name, body, "", 0)
+
+    monkeypatch.setattr(Way, "ask", lambda *args: Asked(*args))
+    monkeypatch.setattr(Way, "publish", lambda way, channel_id: None)
+    way = make_way("http://127.0.0.1:9", CONF)
+    assert "hears of subscribers" in check_passthrough(way)
 
 
 # Servers that are no push servers

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.core.management import CommandError
 from django.test import override_settings
 
 from pushserver.conf import read_settings
@@ -537,19 +538,19 @@ def test_nginx_accepts_it(
 # The command
 
 
-def run(*arguments: str, **push_server: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "django", "pushserver_nginx", *arguments],
-        env={**environment(push_server), "PATH": "", "PYTHONPATH": str(ROOT)},
+def test_the_command_prints_and_warns() -> None:
+    """The configuration goes to stdout, warnings to stderr."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "django", "pushserver_nginx"],
+        env={
+            **environment({"locations": [SUBSCRIBER]}),
+            "PATH": "",
+            "PYTHONPATH": str(ROOT),
+        },
         capture_output=True,
         text=True,
         timeout=60,
     )
-
-
-def test_the_command_prints_and_warns() -> None:
-    """The configuration goes to stdout, warnings to stderr."""
-    ended = run(locations=[SUBSCRIBER])
     assert ended.returncode == 0
     assert "nchan_subscriber longpoll;" in ended.stdout
     assert "Warning: PUSH_SERVER['locations'][0]['timeout_status']" in ended.stderr
@@ -557,18 +558,17 @@ def test_the_command_prints_and_warns() -> None:
 
 def test_the_command_tells_wrong_settings() -> None:
     """A wrong PUSH_SERVER ends the command with a sentence that names the place."""
-    ended = run(prot=1)
-    assert ended.returncode == 1
-    assert "PUSH_SERVER['prot'] is not a known setting" in ended.stderr
+    sentence = re.escape("PUSH_SERVER['prot'] is not a known setting")
+    with pytest.raises(CommandError, match=sentence):
+        configuration({"prot": 1})
 
 
 def test_the_command_tells_wrong_options() -> None:
     """What nginx could not read as a word ends the command with a sentence."""
-    ended = run("--listen", "80; include secrets")
-    assert 'listen "80; include secrets";' in ended.stdout
-    ended = run("--user", "$user")
-    assert ended.returncode == 1
-    assert "'$user' holds a '$'" in ended.stderr
+    text = configuration({}, "--listen", "80; include secrets")
+    assert 'listen "80; include secrets";' in text
+    with pytest.raises(CommandError, match=re.escape("'$user' holds a '$'")):
+        configuration({}, "--user", "$user")
 
 
 # Live, with the settings of old

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -397,10 +398,22 @@ def test_a_new_project_is_told_what_is_missing(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     env.pop("DJANGO_SETTINGS_MODULE", None)
 
-    def manage(*command: str) -> str:
+    conf = {"store": STORE, "locations": LOCATIONS}
+
+    def check(name: str, asgi: str | None, *apps: str, **others: str) -> str:
+        """Return what the checks say of a new project with these changes."""
+        folder = tmp_path / name
+        folder.mkdir()
+        call_command("startproject", "project", str(folder))
+        with (folder / "project/settings.py").open("a") as settings:
+            settings.write(f"\nPUSH_SERVER = {conf!r}\n")
+            settings.write(f"INSTALLED_APPS[:0] = {list(apps)!r}\n")
+            settings.writelines(f"{key} = {value!r}\n" for key, value in others.items())
+        if asgi is not None:
+            (folder / "project/asgi.py").write_text(asgi)
         done = subprocess.run(
-            [sys.executable, *command],
-            cwd=tmp_path,
+            [sys.executable, "manage.py", "check"],
+            cwd=folder,
             env=env,
             capture_output=True,
             text=True,
@@ -408,21 +421,12 @@ def test_a_new_project_is_told_what_is_missing(tmp_path: Path) -> None:
         )
         return done.stdout + done.stderr
 
-    call_command("startproject", "project", str(tmp_path))
-    settings = tmp_path / "project/settings.py"
-    conf = {"store": STORE, "locations": LOCATIONS}
-    base = settings.read_text() + f"\nPUSH_SERVER = {conf!r}\n"
-
-    def with_apps(*apps: str) -> str:
-        return f"{base}INSTALLED_APPS[:0] = {list(apps)!r}\n"
-
-    settings.write_text(with_apps("pushserver"))
-    told = manage("manage.py", "check")
-    assert "pushserver.W007" in told
-    assert "pushserver.W008" in told
-    (tmp_path / "project/asgi.py").write_text(SERVING)
-    settings.write_text(
-        with_apps("daphne", "pushserver")
-        + "ASGI_APPLICATION = 'project.asgi.application'\n"
-    )
-    assert "no issues" in manage("manage.py", "check")
+    application = {"ASGI_APPLICATION": "project.asgi.application"}
+    with ThreadPoolExecutor() as threads:
+        before = threads.submit(check, "before", None, "pushserver")
+        after = threads.submit(
+            check, "after", SERVING, "daphne", "pushserver", **application
+        )
+    assert "pushserver.W007" in before.result()
+    assert "pushserver.W008" in before.result()
+    assert "no issues" in after.result()

@@ -43,7 +43,8 @@ async def test_what_one_page_sends_another_shows(
     """Two windows show what one sends, and a page that comes later shows it as well."""
     make_site(tmp_path, USE)
     with serve(tmp_path, DAPHNE) as server:
-        one, other = await visit(server.url), await visit(server.url)
+        one = await visit(server.url)
+        other = await visit(server.url, beside=one)
         await send(one, "4 < 2")
         await until_shown(one, "4 < 2")
         await until_shown(other, "4 < 2")

@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from getpass import getuser
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
+from django.core.management import call_command
+from django.test import override_settings
 
 from tests.servers import ServerProcess, daphne
 from tests.valkey import PROGRAM, Valkey
@@ -145,16 +148,10 @@ def granian(conf: dict[str, Any], *options: str) -> ServerProcess:
 
 def configuration(conf: dict[str, Any], *arguments: str) -> str:
     """Return what ``manage.py pushserver_nginx`` prints for these settings."""
-    printed = subprocess.run(
-        [sys.executable, "-m", "django", "pushserver_nginx", *arguments],
-        cwd=Path(__file__).resolve().parent.parent.parent,
-        env={**os.environ, **environment(conf)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert printed.returncode == 0, printed.stderr
-    return printed.stdout
+    printed = StringIO()
+    with override_settings(PUSH_SERVER=conf):
+        call_command("pushserver_nginx", *arguments, stdout=printed, stderr=StringIO())
+    return printed.getvalue()
 
 
 class Nginx(ServerProcess):
