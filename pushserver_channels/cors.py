@@ -8,14 +8,17 @@ from pushserver.origins import is_listed, normalize_origin
 
 from .protocol import VARY, Headers
 
+# NchanSubscriber.js sends Etag; Last-Event-ID holds a colon, so that browsers ask first.
 _HEADERS: Headers = [
     (
         b"access-control-allow-headers",
-        b"If-Modified-Since, If-None-Match, X-Cookie",
+        b"If-Modified-Since, If-None-Match, Last-Event-ID, Etag, Authorization,"
+        b" X-Cookie",
     ),
     (
         b"access-control-expose-headers",
-        b"Last-Modified, Etag, Cache-Control, Push-Gap",
+        b"Last-Modified, Etag, Cache-Control, Push-Gap, Push-Denied, Push-Location,"
+        b" Retry-After, WWW-Authenticate",
     ),
     (b"access-control-max-age", b"864000"),
 ]

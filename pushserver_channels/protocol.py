@@ -53,6 +53,8 @@ _DATE = re.compile(
            | [A-Z][a-z]{{2}}\ [A-Z][a-z]{{2}}\ [\d\ ]\d\ {_TIME}\ \d{{4}} )""",
     re.VERBOSE | re.ASCII,
 )
+# A leap second, which Unix time counts as the first of the next minute.
+_LEAP_SECOND = re.compile(r"(:\d\d):60\b", re.ASCII)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
@@ -137,7 +139,9 @@ def parse_date(value: bytes) -> int:
     try:
         if not _DATE.fullmatch(text):
             raise ValueError(text)
-        date = parsedate_to_datetime(text)
+        # (The standard library knows no leap seconds.)
+        usual, leap_seconds = _LEAP_SECOND.subn(r"\1:59", text)
+        date = parsedate_to_datetime(usual)
     except ValueError:
         raise InvalidMessageId(
             "If-Modified-Since", text[:80], "a date as in a Last-Modified"
@@ -145,7 +149,7 @@ def parse_date(value: bytes) -> int:
     if date.tzinfo is None:
         date = date.replace(tzinfo=timezone.utc)
     # A zone may lead beyond the last second that can be written as a date.
-    return min(int(date.timestamp()), LAST_SECOND)
+    return min(int(date.timestamp()) + leap_seconds, LAST_SECOND)
 
 
 def _read_value(value: bytes) -> str:
@@ -248,11 +252,15 @@ TEXT_PLAIN = b"text/plain"
 _INFO_TYPES = {
     TEXT_PLAIN: _PLAIN,
     b"text/json": _JSON,
+    b"text/x-json": _JSON,
     b"application/json": _JSON,
+    b"application/x-json": _JSON,
     b"text/xml": _XML,
     b"application/xml": _XML,
     b"text/yaml": _YAML,
+    b"text/x-yaml": _YAML,
     b"application/yaml": _YAML,
+    b"application/x-yaml": _YAML,
 }
 
 

@@ -348,8 +348,11 @@ class NchanConfiguration(Configuration):
         out.line(
             f'nchan_access_control_allow_origin "{origins.strip(chr(34))}";',
             f"nchan_access_control_allow_credentials {credentials};",
-            "add_header Access-Control-Expose-Headers Cache-Control;",
-            "add_header Access-Control-Allow-Headers X-Cookie;",
+            # Beside those that Nchan names itself, on a line of its own.
+            'add_header Access-Control-Expose-Headers "Cache-Control, Push-Gap,'
+            ' Push-Denied, Push-Location, Retry-After, WWW-Authenticate" always;',
+            'add_header Access-Control-Allow-Headers "Last-Event-ID, Etag,'
+            ' Authorization, X-Cookie";',
             "add_header Access-Control-Max-Age 864000;",
         )
         if len(location.allow_origin) > 1:

@@ -64,6 +64,19 @@ async def test_preflight(site: Site, push: ServerProcess, visit: Visitor) -> Non
     assert asked == ["0", "0", tags[0], tags[0], tags[1]]
 
 
+async def test_headers_of_other_clients(
+    site: Site, push: ServerProcess, visit: Visitor
+) -> None:
+    """A page of another origin may send Etag, as NchanSubscriber.js does, and others."""
+    await publish(push, "other-clients", "news")
+    page = await visit(site.page())
+    asked = """(url) => fetch(url, {
+        credentials: "include",
+        headers: {"Etag": "1:0", "Last-Event-ID": "1:0", "Authorization": "Bearer x"},
+    }).then((answer) => answer.json())"""
+    assert await page.run(asked, f"{push.url}/updates/other-clients") == "news"
+
+
 async def test_credentials(site: Site, whole: ServerProcess, visit: Visitor) -> None:
     """The passthrough view gets the cookies of the page's visitor."""
     cookie = "document.cookie = 'who=me; path=/';"

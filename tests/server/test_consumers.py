@@ -962,12 +962,14 @@ async def test_preflight(serve: Serve, location: str) -> None:
         (b"access-control-allow-credentials", b"true"),
         (
             b"access-control-allow-headers",
-            b"If-Modified-Since, If-None-Match, X-Cookie",
+            b"If-Modified-Since, If-None-Match, Last-Event-ID, Etag, Authorization,"
+            b" X-Cookie",
         ),
         (b"access-control-allow-origin", PAGE),
         (
             b"access-control-expose-headers",
-            b"Last-Modified, Etag, Cache-Control, Push-Gap",
+            b"Last-Modified, Etag, Cache-Control, Push-Gap, Push-Denied,"
+            b" Push-Location, Retry-After, WWW-Authenticate",
         ),
         (b"access-control-max-age", b"864000"),
         (b"allow", b"GET, OPTIONS"),

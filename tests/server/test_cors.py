@@ -11,8 +11,14 @@ VARY = b"If-None-Match, If-Modified-Since"
 ALLOWED = {
     b"vary": VARY,
     b"access-control-allow-origin": PAGE,
-    b"access-control-allow-headers": b"If-Modified-Since, If-None-Match, X-Cookie",
-    b"access-control-expose-headers": b"Last-Modified, Etag, Cache-Control, Push-Gap",
+    b"access-control-allow-headers": (
+        b"If-Modified-Since, If-None-Match, Last-Event-ID, Etag, Authorization,"
+        b" X-Cookie"
+    ),
+    b"access-control-expose-headers": (
+        b"Last-Modified, Etag, Cache-Control, Push-Gap, Push-Denied, Push-Location,"
+        b" Retry-After, WWW-Authenticate"
+    ),
     b"access-control-max-age": b"864000",
 }
 REFUSED = {b"vary": VARY}

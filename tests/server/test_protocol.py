@@ -57,6 +57,12 @@ LAST_SECOND = 253_402_300_799
         (b"Tue, 19 Jan 2038 03:14:08 GMT", 2**31),
         (b"Fri, 31 Dec 9999 23:59:59 GMT", LAST_SECOND),
         (b"Wed, 31 Dec 1969 23:59:59 GMT", -1),
+        (b"Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_800),
+        (b"Saturday, 31-Dec-16 23:59:60 GMT", 1_483_228_800),
+        (b"Sat Dec 31 23:59:60 2016", 1_483_228_800),
+        (b"Sun, 01 Jan 2017 00:59:60 +0100", 1_483_228_800),
+        (b"Sun, 06 Nov 1994 08:49:60 GMT", NOVEMBER + 23),
+        (b"Fri, 31 Dec 9999 23:59:60 GMT", LAST_SECOND),
     ],
 )
 def test_dates(text: bytes, seconds: int) -> None:
@@ -81,6 +87,8 @@ def test_dates(text: bytes, seconds: int) -> None:
         b"Sun, 06 Nov 1994 08:49 GMT",
         b"Sun, 06 Nov 1994 24:00:00 GMT",
         b"Sun, 06 Nov 1994 08:60:37 GMT",
+        b"Sun, 06 Nov 1994 08:60:60 GMT",
+        b"Sun, 06 Nov 1994 08:49:61 GMT",
         b"Sun, 31 Feb 1994 08:49:37 GMT",
         b"Sun, 00 Nov 1994 08:49:37 GMT",
         b"Sun, 06 Nix 1994 08:49:37 GMT",
@@ -398,6 +406,10 @@ def test_channel_info_of_an_empty_channel() -> None:
         (b"application/xml", b"application/xml"),
         (b"text/yaml", b"text/yaml"),
         (b"application/yaml", b"application/yaml"),
+        (b"text/x-yaml", b"text/x-yaml"),
+        (b"application/x-yaml", b"application/x-yaml"),
+        (b"text/x-json", b"text/x-json"),
+        (b"application/x-json", b"application/x-json"),
         (b"APPLICATION/Json", b"application/json"),
         (b"application/json;q=0.5, text/xml", b"application/json"),
         (
