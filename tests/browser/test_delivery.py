@@ -67,7 +67,7 @@ async def test_preflight(site: Site, push: ServerProcess, visit: Visitor) -> Non
 async def test_headers_of_other_clients(
     site: Site, push: ServerProcess, visit: Visitor
 ) -> None:
-    """A page of another origin may send Etag, as NchanSubscriber.js does, and others."""
+    """A page of another origin may send Etag, as NchanSubscriber.js does."""
     await publish(push, "other-clients", "news")
     page = await visit(site.page())
     asked = """(url) => fetch(url, {
