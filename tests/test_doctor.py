@@ -15,6 +15,7 @@ from email.message import Message
 from getpass import getuser
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -28,11 +29,11 @@ from pushserver.doctor import Examination, Finding, echo, processes, visits
 from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
 from pushserver.doctor.findings import DoesNotApply, Failure
 from pushserver.doctor.locations import find_locations
-from pushserver.doctor.messages import check_sending
+from pushserver.doctor.messages import check_beginning, check_sending
 from pushserver.doctor.pages import check_passthrough
 from pushserver.doctor.scripts import check_script
 from pushserver.doctor.visits import NO_ANSWER, Answer, Visit
-from pushserver.doctor.way import Way
+from pushserver.doctor.way import PADDING, Way
 from pushserver.management.commands.pushserver_doctor import summarize
 from pushserver.signals import channel_subscribe
 
@@ -254,6 +255,14 @@ FAULTS = {
     "no subscribers": Fault(
         {"receiving": "A subscriber at the public URL gets 404"},
         server="location /updates/ { return 404; }",
+    ),
+    "ids compared": Fault(
+        {"receiving": "A proxy answers 304 in place of a message"},
+        # As Varnish does with return (pass).
+        server="""location /updates/ {
+            add_header Last-Modified 'Sun, 22 Nov 2026 12:00:00 GMT' always;
+            return 304;
+        }""",
     ),
     "a page everywhere": Fault(
         {"receiving": "gets something else (200) instead of a message"},
@@ -755,3 +764,59 @@ def test_nobody_can_have_the_view_say_something(
     for each in (channel_id, "news"):
         channel_subscribe.send(None, request=request, channel_id=each)
     assert sent == [(channel_id, {"type": "pushserver.doctor", "cookie": told})]
+
+
+class Beginnings(Way):
+    """Answers those who ask for the oldest message as it is told."""
+
+    def __init__(self, *answers: Answer, **store: Any) -> None:
+        conf = read_settings({**CONF, "store": {**CONF["store"], **store}})
+        publisher, subscriber, *_ = find_locations(conf)
+        super().__init__(
+            *("http://a.example", publisher, subscriber, conf.store["default"]),
+            patience=2,
+            delay=1,
+        )
+        self.answers = list(answers)
+
+    def new_channel(self, channel_id: str | None = None) -> str:
+        return "a"
+
+    def publish(self, channel_id: str) -> None:
+        pass
+
+    def ask(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(answer=lambda: self.answers.pop(0))
+
+
+def answer(status: int, tag: int = 0, modified: str = "Sun, 22 Nov 2026") -> Answer:
+    headers = Message()
+    headers["Last-Modified"] = f"{modified} 12:00:00 GMT"
+    headers["Etag"] = str(tag)
+    body = json.dumps(PADDING).encode() if status == 200 else b""
+    return Answer(status, headers, body, "" if status else NO_ANSWER, 0.1)
+
+
+def test_all_begin_with_the_oldest_message() -> None:
+    """It is well where two who begin are given the same message."""
+    check_beginning(Beginnings(answer(200), answer(200)))
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (answer(0), "gets no answer in time instead of the oldest message"),
+        (answer(200, 1), "gets another message instead of the oldest message"),
+        (answer(304), "A proxy answers 304 in place of a message"),
+    ],
+    ids=["held", "next", "not modified"],
+)
+def test_a_cache_with_an_id_of_its_own(second: Answer, words: str) -> None:
+    """A cache that asks with its own id, as Squid's does, is found out."""
+    with pytest.raises(Failure, match=words):
+        check_beginning(Beginnings(answer(200), second))
+
+
+def test_messages_that_are_kept_briefly() -> None:
+    """Where a message may be too old for the second who begins, nobody is blamed."""
+    check_beginning(Beginnings(answer(200), answer(0), message_timeout=1))

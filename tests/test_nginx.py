@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -769,3 +771,40 @@ def test_messages_are_sandboxed() -> None:
             refused = client.request(method, url, content=body)
             assert refused.status_code == status
             assert refused.headers[sniff] == "nosniff"
+
+
+class Keeping(Thread):
+    """A server that answers each request of one connection and never closes it."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.is_closed_by_nginx = False
+        self.start()
+
+    def run(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection, self.listener:
+            while connection.recv(65536):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.is_closed_by_nginx = True
+
+
+@pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["nchan", "proxy"])
+def test_nginx_closes_idle_connections_first(arguments: list[str]) -> None:
+    """A POST never meets a connection that uvicorn or gunicorn is closing."""
+    django = Keeping()
+    conf = {"locations": [PUBLISHER, SUBSCRIBER]}
+    with nginx(conf, *arguments, "--django", f"127.0.0.1:{django.port}") as server:
+        assert httpx.post(f"{server.url}/form").status_code == 200
+        wait_until(lambda: django.is_closed_by_nginx)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_connections_are_kept_shorter_than_by_any_server(
+    kind: type[Configuration],
+) -> None:
+    """Each upstream is left after a second; gunicorn closes after two, uvicorn five."""
+    text, _ = write(kind, **OLD_SETTINGS)
+    assert text.count("keepalive_timeout 1s;") == text.count("upstream ")

@@ -8,8 +8,15 @@ from pushserver.conf import get_settings
 from pushserver.publishers import PublishError
 
 from .findings import DoesNotApply, Failure, NotTried
-from .visits import NO_ANSWER
-from .way import TAKEN, Way, is_message
+from .visits import NO_ANSWER, Answer
+from .way import EPOCH, TAKEN, Way, is_message
+
+#: What a proxy has to do that compares ids itself.
+VARNISH = (
+    "Let it pass the subscriber location through as it is. Varnish does so with return"
+    " (pipe) in vcl_recv, not with return (pass), or if vcl_deliver has 'unset"
+    " req.http.If-None-Match;'."
+)
 
 COMPRESSED = {"Accept-Encoding": "gzip"}
 
@@ -77,6 +84,7 @@ def check_receiving(way: Way) -> str:
             "Let PUSH_SERVER['publisher_host'] lead to the push server behind the"
             " public URL, or let all of them share a store.",
         )
+    _check_not_modified(answer)
     if not answer.status:
         raise Failure(
             f"A subscriber at the public URL gets no message: {answer}.",
@@ -88,6 +96,21 @@ def check_receiving(way: Way) -> str:
         f"A subscriber at the public URL gets {gets} instead of a message.",
         "Let the proxy pass the subscriber location to the push server.",
     )
+
+
+def _check_not_modified(answer: Answer) -> None:
+    """Raise :class:`Failure` if a subscriber who has nothing is told "not modified".
+
+    Args:
+        answer: The answer to somebody who named the epoch.
+    """
+    modified = answer.headers["Last-Modified"]
+    if answer.status == 304 and modified not in (None, EPOCH["If-Modified-Since"]):
+        raise Failure(
+            "A proxy answers 304 in place of a message: it compares If-None-Match with"
+            " the message's Etag itself.",
+            VARNISH,
+        )
 
 
 def check_etag(way: Way) -> str:
@@ -120,11 +143,34 @@ def check_cache(way: Way) -> str:
     if again.status == 200 or (again.status == 304 and is_early):
         raise Failure(
             "Who has a message is answered though nothing is new: a cache answers.",
-            "Turn it off for the subscriber location (nginx: proxy_cache off).",
+            "Turn it off for the subscriber location (nginx: proxy_cache off, as"
+            " proxy_cache_bypass is not enough; Squid: cache deny; Varnish: return"
+            " (pipe)).",
         )
     if again.status not in (304, 408) and again.error != NO_ANSWER:
         raise NotTried(f"Who has a message, and asks for the next, gets {again}.")
+    check_beginning(way)
     return "No cache answers in place of the push server."
+
+
+def check_beginning(way: Way) -> None:
+    """Raise :class:`Failure` unless all who begin are given the oldest message."""
+    timeout = way.store.message_timeout
+    if way.is_split or (timeout and timeout < 2 * way.patience):
+        return
+    channel_id = way.new_channel()
+    way.publish(channel_id)
+    first, again = (way.ask(channel_id).answer() for _ in range(2))
+    _check_not_modified(first)
+    _check_not_modified(again)
+    same = is_message(again) and way.name(again) == way.name(first)
+    if is_message(first) and not same:
+        gets = "another message" if again.status == 200 else again
+        raise Failure(
+            f"Who begins where somebody else began gets {gets} instead of the oldest"
+            " message: a cache asks the push server with an id of its own.",
+            "Turn it off for the subscriber location (Squid: cache deny).",
+        )
 
 
 def check_delay(way: Way) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.conformance.servers import Nginx, nginx
@@ -30,6 +33,7 @@ def nchan(site: Site) -> Iterator[Nginx]:
             {"type": "publisher", "prefix": "/send-update/"},
             {**of_pages, "prefix": "/updates/"},
             {**of_pages, "prefix": "/brief/", "timeout": 1},
+            {**of_pages, "prefix": "/plain/", "passthrough": None},
         ],
     }
     with daphne(conf, "tests.asgi:django_application") as django:
@@ -68,3 +72,36 @@ async def test_timeout(site: Site, nchan: Nginx, visit: Visitor) -> None:
     await publish(nchan, "timeout", "still here")
     assert await page.until_got(1) == ["still here"]
     assert "waiting" not in await page.run("states.map(([state]) => state)")
+
+
+async def test_restarts(site: Site, nchan: Nginx, visit: Visitor) -> None:
+    """A page goes on when nginx is reloaded or restarted, though it is answered 410."""
+    script = subscribe(nchan, "restarts", location="/plain/")
+    page = await visit(site.page("updates.js", script))
+    for count, how in enumerate((signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM), 1):
+        await until_held(nchan, "restarts")
+        if how == signal.SIGHUP:
+            nchan.process.send_signal(how)
+        else:
+            await asyncio.to_thread(nchan.stop, how)
+        await page.until(
+            "(count) => exchanges.filter(({status}) => status === 410).length >= count",
+            count,
+        )
+        if how != signal.SIGHUP:
+            await asyncio.to_thread(nchan.start)
+        await until_held(nchan, "restarts")
+        await publish(nchan, "restarts", count)
+        assert await page.until_got(count) == list(range(1, count + 1))
+    assert "gone" not in await page.run("states.map(([state]) => state)")
+
+
+async def test_deleted_channel(site: Site, nchan: Nginx, visit: Visitor) -> None:
+    """A page goes on where Nchan's channel is deleted, too: Nchan answers the same."""
+    page = await visit(site.page("updates.js", subscribe(nchan, "deleted")))
+    await until_held(nchan, "deleted")
+    await asyncio.to_thread(httpx.delete, f"{nchan.url}/send-update/deleted")
+    await page.until("exchanges.some(({status}) => status === 410)")
+    await page.until("exchanges.at(-1).status === undefined")
+    await publish(nchan, "deleted", "made again")
+    assert await page.until_got(1) == ["made again"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.servers import ServerProcess
+from tests.servers import ServerProcess, channel_info
 
 from .stage import Site, Visitor, publish, subscribe, until_heard, until_held
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -48,6 +53,52 @@ async def test_back_forward_cache(
     assert await page.until_got(3) == ["before", "meanwhile", "after"]
     assert "waiting" not in await page.run("states.map(([state]) => state)")
     assert page.errors == []
+
+
+async def test_firefox(site: Site, push: ServerProcess, visit: Visitor) -> None:
+    """For Firefox requests are marked, and end before a tab is closed, or go on."""
+    firefox = """
+        window.mozInnerScreenX = 0;
+        window.kept = [];
+        const ask = window.fetch;
+        window.fetch = (url, options) => {
+            kept.push(options.keepalive);
+            return ask(url, options);
+        };
+    """
+    page = await visit(site.page(firefox, "updates.js", subscribe(push, "firefox")))
+    await until_held(push, "firefox")
+    # A link to a file, say: the page is not left after all.
+    await page.run("() => { dispatchEvent(new Event('beforeunload')) }")
+    await page.until("exchanges.length === 2")
+    await until_held(push, "firefox")
+    await publish(push, "firefox", "hello")
+    assert await page.until_got(1) == ["hello"]
+    assert set(await page.run("kept")) == {True}
+    assert page.errors == []
+
+
+async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) -> None:
+    """A page that the browser prerenders asks when it is shown, and not before."""
+    site.gate.clear()
+    was_run = f"fetch('{push.url}/updates/prerendered-was-run')"
+    shown = site.page("updates.js", subscribe(push, "prerendered"), was_run)
+    rules = f'{{"prerender": [{{"urls": ["{shown}"], "eagerness": "immediate"}}]}}'
+    first = site.document(
+        f'<script type="speculationrules">{rules}</script>'
+        f"<script>fetch('/gate.js').then(() => location.href = '{shown}')</script>"
+    )
+    # In the pages that Playwright opens itself it turns prerendering off.
+    session = await browser.new_browser_cdp_session()
+    target = await session.send("Target.createTarget", {"url": first})
+    try:
+        await until_held(push, "prerendered-was-run")
+        assert channel_info(f"{push.url}/send-update/prerendered") == {}
+        site.gate.set()
+        await until_held(push, "prerendered")
+    finally:
+        site.gate.clear()
+        await session.send("Target.closeTarget", {"targetId": target["targetId"]})
 
 
 async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) -> None:

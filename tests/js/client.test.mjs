@@ -151,10 +151,15 @@ for (const code of [400, 401, 403, 404, 409]) {
     });
 }
 
-test("410 ends the subscription and tells it", async (t) => {
-    const { clock, server, updates, states } = await play(t, [status(410)]);
-    assert.deepEqual(names(states), ["connecting", "gone"]);
-    assert.equal(states[1][1].status, 410);
+const deleted = () =>
+    status(410, { "Content-Type": "text/plain; charset=utf-8" }, "It was deleted.\n");
+
+test("410 with a sentence ends the subscription and tells it", async (t) => {
+    const { clock, server, updates, states } = await play(t, [deleted()]);
+    assert.deepEqual(states, [
+        ["connecting", {}],
+        ["gone", { status: 410, reason: "It was deleted." }],
+    ]);
     await clock.pass(300_000);
     assert.equal(server.requests.length, 1);
     updates.subscribe({ a: URL_A });
@@ -165,9 +170,166 @@ test("410 ends the subscription and tells it", async (t) => {
 test("a channel that is gone can be subscribed to again where it is told", async (t) => {
     const { clock, server, updates } = await play(t, []);
     updates.onState((state) => state === "gone" && updates.subscribe({ a: URL_A }));
-    server.answer(status(410));
+    server.answer(deleted());
     await clock.pass(1);
     assert.equal(server.requests.length, 2);
+});
+
+const EMPTY_410S = {
+    "an empty 410": () => status(410, { Etag: "0" }),
+    "a 410 with a page of HTML": () =>
+        status(410, { "Content-Type": "text/html" }, "<h1>410 Gone</h1>"),
+    "a 410 with nothing but space": () =>
+        status(410, { "Content-Type": "text/plain" }, "\r\n"),
+};
+
+for (const [name, answer] of Object.entries(EMPTY_410S)) {
+    test(`${name} is no end: nginx with Nchan restarts`, async (t) => {
+        useRandom(t, 0.5);
+        const { clock, server, got, states } = await play(t, [message(3, "before")]);
+        await clock.pass(10_000);
+        server.answer(answer());
+        await clock.pass(0);
+        assert.deepEqual(states.at(-1), [
+            "waiting",
+            { status: 410, reason: "", retryIn: 500 },
+        ]);
+        await clock.pass(500);
+        assert.equal(server.requests.length, 3);
+        assert.equal(server.requests[2].headers["If-None-Match"], "3");
+        server.answer(message(4, "after"));
+        await clock.pass(0);
+        assert.deepEqual(got, ["before", "after"]);
+        assert.equal(states.at(-1)[0], "live");
+    });
+}
+
+test("an empty 410 at each request is met with doubling waits", async (t) => {
+    useRandom(t, 1);
+    const answers = Array.from({ length: 6 }, () => status(410));
+    const { clock, server } = await play(t, answers);
+    await clock.pass(70_000);
+    assert.deepEqual(gaps(server), [1000, 2000, 4000, 8000, 16_000, 30_000]);
+});
+
+// A proxy that compares ids itself
+
+const LATER = "Sun, 22 Nov 2026 12:00:07 GMT";
+const wrong304 = (tag = 0) => status(304, { "Last-Modified": LATER, Etag: String(tag) });
+
+test("a 304 of another message is told, and asked again with a quoted tag", async (t) => {
+    const warnings = useConsole(t, "warn");
+    const { server, got, states } = await play(t, [
+        ...[message(0, "one"), wrong304()],
+        message(0, "two", { "Last-Modified": LATER }),
+    ]);
+    assert.deepEqual(got, ["one", "two"]);
+    assert.deepEqual(
+        server.requests.map(({ headers }) => headers["If-None-Match"]),
+        ["0", "0", '"0"', '"0"'],
+    );
+    assert.deepEqual(gaps(server), [0, 0, 0]);
+    const [, detail] = states.find(([state]) => state === "waiting");
+    assert.equal(detail.status, 304);
+    assert.match(detail.reason, /proxy/);
+    assert.equal(warnings.length, 1);
+    assert.equal(states.at(-1)[0], "live");
+});
+
+test("a page that starts is given what a proxy took for the epoch's", async (t) => {
+    useConsole(t, "warn");
+    const { got } = await play(t, [wrong304(), message(0, "one")]);
+    assert.deepEqual(got, ["one"]);
+});
+
+test("a message that a wrong 304 lost for good is told as a gap", async (t) => {
+    useConsole(t, "warn");
+    const { clock, server, updates, got } = await play(t, []);
+    const gapsTold = [];
+    updates.onGap("a", (missed) => gapsTold.push([missed, got.length]));
+    server.answer(wrong304());
+    await clock.settle();
+    server.answer(message(1, "next", { "Last-Modified": LATER }));
+    await clock.settle();
+    server.answer(message(2, "another", { "Last-Modified": LATER }));
+    await clock.settle();
+    assert.deepEqual(got, ["next", "another"]);
+    assert.deepEqual(gapsTold, [[`${TIME + 7}:0`, 0]]);
+});
+
+test("a wrong 304 in spite of quotes is tried again slowly", async (t) => {
+    useConsole(t, "warn");
+    useRandom(t, 0);
+    const { clock, server, states } = await play(t, [wrong304(), wrong304()]);
+    assert.equal(states.at(-1)[0], "waiting");
+    assert.equal(states.at(-1)[1].status, 304);
+    await clock.pass(20_000);
+    assert.deepEqual(gaps(server), [0, 15_000]);
+});
+
+test("a server that cannot read a quoted tag is asked with a bare one", async (t) => {
+    useConsole(t, "warn");
+    useRandom(t, 0);
+    const { clock, server } = await play(t, [wrong304(), status(400)]);
+    await clock.pass(20_000);
+    assert.deepEqual(
+        server.requests.map(({ headers }) => headers["If-None-Match"]),
+        ["0", '"0"', "0"],
+    );
+});
+
+test("a 304 with the page's own id is no wrong one, in any form of a date", async (t) => {
+    const own = ["Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 1 Jan 1970 00:00:00 GMT"];
+    for (const [after, date] of [...own.map((each) => ["", each]), [`0${TIME}:4`, DATE]]) {
+        await t.test(`${after} ${date}`, async (t) => {
+            const { server, states } = await play(
+                t,
+                [status(304, { "Last-Modified": date })],
+                { url: URL_A, after },
+            );
+            assert.deepEqual(names(states), ["connecting", "live"]);
+            assert.doesNotMatch(server.requests[1].headers["If-None-Match"], /"/);
+        });
+    }
+});
+
+// The page
+
+test("a prerendered page asks when it is shown, not before", async (t) => {
+    const page = new EventTarget();
+    Object.assign(page, { readyState: "complete", prerendering: true });
+    globalThis.document = page;
+    t.after(() => delete globalThis.document);
+    const { clock, server, states } = await play(t, []);
+    await clock.pass(60_000);
+    assert.equal(server.requests.length, 0);
+    assert.deepEqual(states, []);
+    page.prerendering = false;
+    page.dispatchEvent(new Event("prerenderingchange"));
+    await clock.pass(1);
+    assert.equal(server.requests.length, 1);
+});
+
+test("what was unsubscribed before a page was shown is not asked for", async (t) => {
+    const page = new EventTarget();
+    Object.assign(page, { readyState: "complete", prerendering: true });
+    globalThis.document = page;
+    t.after(() => delete globalThis.document);
+    const { clock, server, updates } = await play(t, []);
+    updates.unsubscribe("a");
+    page.dispatchEvent(new Event("prerenderingchange"));
+    await clock.pass(1);
+    assert.equal(server.requests.length, 0);
+});
+
+test("a message is read in the charset of its type", async (t) => {
+    const headers = {
+        "Content-Type": "text/plain; charset=iso-8859-1",
+        "Last-Modified": DATE,
+        Etag: "0",
+    };
+    const { got } = await play(t, [new Response(new Uint8Array([0x47, 0xfc]), { headers })]);
+    assert.deepEqual(got, ["Gü"]);
 });
 
 test("a message is not given twice, and repeating does not make the page spin", async (t) => {

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import client from "../../pushserver/static/pushserver/updates.js";
 import { DATE, TIME, useConsole, useRandom } from "./stage.mjs";
 
-const { decode, fullJitter, parseId, readId, readRetryAfter, readTag } = client;
+const { decode, fullJitter, parseId, readId, readRetryAfter, readTag, readText } = client;
 
 const TAGS = [
     // etag, cacheControl, tag
@@ -39,6 +39,10 @@ for (const [etag, cacheControl, tag] of TAGS) {
 test("an id is the seconds of Last-Modified and the number of Etag", () => {
     const headers = new Headers({ "Last-Modified": DATE, Etag: "7" });
     assert.deepEqual(readId(headers), { date: DATE, tag: "7", text: `${TIME}:7` });
+});
+
+test("an id that is given with zeros in front is the same id", () => {
+    assert.equal(parseId(`0${TIME}:3`).text, `${TIME}:3`);
 });
 
 test("without a readable date or tag there is no id", () => {
@@ -94,6 +98,29 @@ test("waits are anything from nothing to their limit, so that clients spread out
     useRandom(t, 0.5);
     assert.equal(fullJitter(1), 1000);
 });
+
+const TEXTS = [
+    // content type, bytes, text
+    ["text/plain; charset=iso-8859-1", [0x47, 0xe9], "Gé"],
+    ["text/plain;charset=ISO-8859-1", [0xe9], "é"],
+    ['text/html; charset="windows-1251"; x=y', [0xe6], "ж"],
+    ["text/plain; format=flowed; Charset = iso-8859-15", [0xa4], "€"],
+    ["application/json; charset=utf-16le", [0x7b, 0, 0x7d, 0], "{}"],
+    ["text/plain; charset=shift_jis", [0x82, 0xa0], "あ"],
+    ["text/plain; charset=utf-8", [0xc3, 0xa9], "é"],
+    ["text/plain", [0xc3, 0xa9], "é"],
+    ["text/plain; charset=nobody-knows", [0xc3, 0xa9], "é"],
+    ["text/plain; charset=", [0xc3, 0xa9], "é"],
+    ["text/plain; notcharset=iso-8859-1", [0xc3, 0xa9], "é"],
+    [null, [0xc3, 0xa9], "é"],
+    ["", [], ""],
+];
+
+for (const [contentType, bytes, text] of TEXTS) {
+    test(`a body of the type ${contentType} is read in its charset`, () => {
+        assert.equal(readText(new Uint8Array(bytes), contentType), text);
+    });
+}
 
 test("a body of a JSON type is decoded, whatever it holds", () => {
     assert.deepEqual(decode('{"a": 1}', "application/json; charset=utf-8"), { a: 1 });

@@ -28,6 +28,7 @@ export interface Message {
     contentType: string | null;
     /** Decoded JSON; of a message that is no JSON its text. */
     data: unknown;
+    /** The body, read in the charset of its content type or, without one, as UTF-8. */
     text: string;
     bytes: Uint8Array;
 }
@@ -36,7 +37,7 @@ export interface Message {
  * - `connecting`: asking, and not sure yet whether anybody listens there.
  * - `live`: the server answers, or holds the request since more than a second.
  * - `waiting`: something failed; the detail says what, and when it is tried again.
- * - `gone`: the channel was deleted (410) and the subscription has ended.
+ * - `gone`: the channel was deleted (410, with a sentence) and the subscription has ended.
  */
 export type State = "connecting" | "live" | "waiting" | "gone";
 
@@ -67,7 +68,8 @@ export interface Updates {
     /**
      * Listens to channels, by name. A channel whose URL is falsy is skipped, and so is a
      * name that is subscribed already. Asking starts when the document is parsed, so that
-     * processors registered by its scripts miss nothing.
+     * processors registered by its scripts miss nothing, and not before a page that was
+     * prerendered is shown.
      */
     subscribe(
         channels: Record<string, Channel | Channel["url"]> | null | undefined,
@@ -95,7 +97,7 @@ export interface Updates {
 
     /**
      * Calls a function when messages were lost, before it is given the next one. `missed`
-     * is the id of the newest one lost.
+     * is the id of the newest one lost, as far as that is known.
      */
     onGap(name: string, listener: (missed: string, name: string) => void): Undo;
 

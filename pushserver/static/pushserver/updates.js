@@ -3,43 +3,44 @@
  *     updates.subscribe({news: "/updates/news"});
  *     updates.registerProcessor("news", "story", (story) => show(story));
  *
- * Hears what is published on channels, by long polling: in order, nothing twice, and
- * told where something was missed. What each call does is in updates.d.ts beside this.
+ * Receives what is published on channels, by long polling: in order, each message once,
+ * and tells what was missed. updates.d.ts beside this documents each call.
  *
- * A classic script that also runs as a module: either way it makes window.updates, and
- * $.updates where there is jQuery. It can name no exports, which classic scripts refuse
- * to parse: updates.module.js beside this does. Needs a browser from 2020 or later.
+ * A classic script that also runs as a module. It sets window.updates and, where there
+ * is jQuery, $.updates; exports are in updates.module.js. For browsers since 2020.
  */
 (function () {
     "use strict";
 
-    /** Milliseconds of the longest first wait after an error; it doubles each time. */
+    /** Milliseconds of the first wait after an error, at most; each is twice as long. */
     const FIRST_DELAY = 1000;
     /** Milliseconds of the longest wait, unless the server asks for more. */
     const MAX_DELAY = 30 * 1000;
-    /** What a Retry-After can ask for: timers overflow at 25 days, and people give up. */
+    /** The longest Retry-After. */
     const MAX_RETRY_AFTER = 60 * 60 * 1000;
-    /** A request that stands for so long is taken for held: the server says nothing. */
+    /** A request that is not answered for so long is being held. */
     const HELD_AFTER = 1000;
-    /** A held request is asked anew then: its connection may be dead without a sign. */
+    /** A held request is made anew then: its connection may be dead. */
     const MAX_HELD = 120 * 1000;
-    /** "Nothing new" that comes sooner is that of a location which holds no requests. */
+    /** "Nothing new" that comes sooner: the location holds no requests. */
     const QUICK = 500;
-    /** So many quick answers in a row are followed up at once, others a second later. */
+    /** After so many of these in a row, ask once a second. */
     const MAX_QUICK = 5;
-    /** How often to look at the clock, to see that the computer has slept. */
+    /** How often to look whether the computer has slept. */
     const TICK = 2 * 1000;
-    /** Late by so much, the computer has slept; hidden pages tick once a minute. */
+    /** Late by so much, it has slept; hidden pages tick once a minute. */
     const SLEPT = { visible: 10 * 1000, hidden: 90 * 1000 };
-    /** How many ids of messages are remembered for each channel. */
+    /** How many ids of each channel are remembered. */
     const MAX_SEEN = 256;
+
+    const IS_FIREFOX = "mozInnerScreenX" in globalThis;
 
     // What is on the wire
 
     /** Return the number of an Etag as text, null if it cannot be told. */
     function readTag(etag, cacheControl) {
-        // Proxies quote an Etag, weaken it, mark it (3-gzip), drop it or put their own
-        // in its place; what the server wrote is in Cache-Control, too.
+        // Proxies quote an Etag, weaken it, mark it (3-gzip), drop it or replace it by
+        // their own; Cache-Control has the server's, too.
         const match =
             /^(\d+)$/.exec(etag ?? "") ??
             /(?:^|[\s,])etag=(?:W\/)?"?(\d+)"?\s*(?:,|$)/i.exec(cacheControl ?? "") ??
@@ -65,27 +66,37 @@
             throw new TypeError(`An id is <time>:<tag>, not ${JSON.stringify(text)}`);
         }
         const date = new Date(match[1] * 1000).toUTCString();
-        return { date, tag: match[2], text };
+        return { date, tag: match[2], text: `${+match[1]}:${match[2]}` };
     }
 
     const EPOCH = parseId("0:0");
 
-    /** Return the milliseconds that a Retry-After asks for, null if it asks nothing. */
+    /** Return the milliseconds of a Retry-After, null for none. */
     function readRetryAfter(value, now) {
         const text = (value ?? "").trim();
         const delay = /^\d+$/.test(text) ? text * 1000 : Date.parse(text) - now;
         return Number.isNaN(delay) ? null : Math.min(Math.max(delay, 0), MAX_RETRY_AFTER);
     }
 
-    /** Return a wait after so many failures: any up to a limit, so clients spread out. */
+    /** Return a random wait after so many failures. */
     function fullJitter(failures) {
         return Math.random() * Math.min(MAX_DELAY, FIRST_DELAY * 2 ** failures);
+    }
+
+    /** Return the text of a body, in the charset that its type names, or in UTF-8. */
+    function readText(bytes, contentType) {
+        const match = /;\s*charset\s*=\s*["']?([^\s;"',]+)/i.exec(contentType ?? "");
+        try {
+            return new TextDecoder(match?.[1]).decode(bytes);
+        } catch {
+            return new TextDecoder().decode(bytes); // Nobody knows this charset.
+        }
     }
 
     /** Return what a body holds: decoded JSON, or else its text. */
     function decode(text, contentType) {
         const json = /^(?:application|text)\/json\b|\+json\b/i.test(contentType ?? "");
-        // Publishers name other types or none for JSON; a number alone may be a text.
+        // It may be JSON under another type; a number alone may be a text.
         if (!json && !/^\s*[[{]/.test(text)) {
             return text;
         }
@@ -114,7 +125,10 @@
         });
     }
 
-    /** Wait until the page's scripts had their chance to register processors. */
+    const whenAborted = (signal) =>
+        new Promise((resolve) => signal.addEventListener("abort", () => resolve(0)));
+
+    /** Wait until the page's scripts have had the chance to register processors. */
     function whenParsed() {
         return new Promise((resolve) => {
             const soon = () => setTimeout(resolve);
@@ -126,11 +140,20 @@
         });
     }
 
+    /** Wait until a prerendered page is shown. */
+    async function whenShown() {
+        if (globalThis.document?.prerendering) {
+            await new Promise((shown) =>
+                document.addEventListener("prerenderingchange", shown, { once: true }),
+            );
+        }
+    }
+
     function isParsed() {
         if (typeof document === "undefined" || document.readyState === "complete") {
             return true;
         }
-        // "interactive" is before DOMContentLoaded, while deferred scripts run, and after.
+        // "interactive" is both before and after DOMContentLoaded.
         const [page] = performance.getEntriesByType("navigation");
         return (
             document.readyState === "interactive" &&
@@ -138,7 +161,7 @@
         );
     }
 
-    /** Call a page's function; what it throws is its own affair. */
+    /** Call a function of the page; report what it throws. */
     function callSafely(fn, ...args) {
         try {
             fn(...args);
@@ -147,7 +170,7 @@
         }
     }
 
-    /** Add an entry to a list, and return a function that takes it out again. */
+    /** Add an entry to a list, and return what removes it. */
     function addTo(list, entry) {
         list.push(entry);
         return () => {
@@ -158,7 +181,7 @@
         };
     }
 
-    /** Return the options of a channel that a page names by its URL, or in full. */
+    /** Return the options of a channel, which may be its URL alone. */
     function readChannel(channel) {
         const full = typeof channel === "object" && channel !== null && "url" in channel;
         return full ? channel : { url: channel };
@@ -170,7 +193,7 @@
         }
     }
 
-    /** One channel that is listened to: asks for the message after the last one. */
+    /** Asks for the messages of one channel, each after the last one. */
     class Subscription {
         constructor(name, { url, after, credentials = "include" }, tell) {
             this.name = name;
@@ -188,9 +211,10 @@
             this.askedAt = null;
             this.bound = false;
             this.warning = null;
+            this.quoted = false; // Whether to send tags as "3", not as 3.
+            this.swallowed = null; // The id of a message that a proxy kept back.
         }
 
-        /** Listen, from where it stopped. */
         start() {
             this.wanted = true;
             this.bound = false;
@@ -200,14 +224,14 @@
             }
         }
 
-        /** Stop listening; who asked for it needs no telling. */
+        /** Stop listening, without telling a state. */
         stop() {
             this.wanted = false;
             this.state = null;
             this.turn?.abort();
         }
 
-        /** Ask at once, on a new connection if the old one may be dead. */
+        /** Ask at once, on a new connection. */
         hurry() {
             if (!this.bound) {
                 this.state = null;
@@ -215,7 +239,7 @@
             }
         }
 
-        /** Ask anew if the request is held so long that it may be forgotten. */
+        /** Ask anew if the request is held for long. */
         check(now) {
             if (this.askedAt !== null && now - this.askedAt > MAX_HELD) {
                 this.turn.abort();
@@ -224,10 +248,12 @@
 
         async listen() {
             await whenParsed();
+            await whenShown();
             while (this.wanted) {
                 this.turn = new AbortController();
                 const { signal } = this.turn;
-                const delay = await this.ask(signal);
+                // In Firefox a request may never end if it is aborted at "pagehide".
+                const delay = await Promise.race([this.ask(signal), whenAborted(signal)]);
                 if (delay > 0 && !signal.aborted) {
                     await sleep(delay, signal);
                 }
@@ -242,13 +268,12 @@
             if (this.state !== "live") {
                 this.setState("connecting");
             }
-            const held = setTimeout(
-                () => signal.aborted || this.setState("live"),
-                HELD_AFTER,
-            );
+            const live = () => signal.aborted || this.setState("live");
+            const held = setTimeout(live, HELD_AFTER);
+            const { date, tag } = this.position;
             const headers = {
-                "If-Modified-Since": this.position.date,
-                "If-None-Match": this.position.tag,
+                "If-Modified-Since": date,
+                "If-None-Match": this.quoted ? `"${tag}"` : tag,
             };
             const exchange = { name: this.name, url: this.url, request: headers };
             this.tell.exchange(exchange);
@@ -256,15 +281,17 @@
                 const response = await fetch(this.url, {
                     headers,
                     credentials: this.credentials,
-                    // Browsers would answer a 304 from their cache, and let pages that
-                    // ask for the same URL wait for each other.
+                    // Or a browser answers from its cache, and lets pages that ask for
+                    // the same URL wait for each other.
                     cache: "no-store",
+                    // Other requests keep a page out of Firefox's back-forward cache.
+                    keepalive: IS_FIREFOX && !this.failures,
                     signal,
                 });
                 const bytes = new Uint8Array(await response.arrayBuffer());
-                const text = new TextDecoder().decode(bytes);
-                if (!this.wanted) {
-                    return 0; // It is asked for again when the page comes back.
+                const text = readText(bytes, response.headers.get("Content-Type"));
+                if (signal.aborted) {
+                    return 0; // It is asked for again later.
                 }
                 this.tell.exchange({
                     ...exchange,
@@ -278,7 +305,7 @@
                 return signal.aborted ? 0 : this.retry({ reason: error.message });
             } finally {
                 clearTimeout(held);
-                this.askedAt = null;
+                this.askedAt = signal.aborted ? this.askedAt : null;
             }
         }
 
@@ -287,12 +314,14 @@
                 return this.receive(headers, bytes, text);
             }
             if (status === 304 || status === 408) {
-                return this.receiveNothing();
+                return this.receiveNothing(status, headers);
             }
             const plain = (headers.get("Content-Type") ?? "").startsWith("text/plain");
             const detail = { status, reason: plain ? text.trim().slice(0, 200) : "" };
-            if (status === 410) {
-                this.tell.gone(); // First, so that the page may subscribe again at once.
+            // In a sentence: the channel was deleted. nginx with Nchan answers an empty
+            // 410 to all when it is reloaded or stopped.
+            if (status === 410 && detail.reason) {
+                this.tell.gone(); // First: the page may subscribe again at once.
                 this.setState("gone", detail);
                 return 0;
             }
@@ -301,21 +330,18 @@
                 this.bound = true;
                 return this.wait(asked + Math.random() * FIRST_DELAY, detail);
             }
-            return status < 500 ? this.retrySlowly(detail) : this.retry(detail);
+            this.quoted = this.quoted && status !== 400; // Old servers cannot read it.
+            const isRefused = status < 500 && status !== 410;
+            return isRefused ? this.retrySlowly(detail) : this.retry(detail);
         }
 
         receive(headers, bytes, text) {
             const id = readId(headers);
             if (id === null) {
-                // The message cannot be told from the next one: giving it to the page
-                // would give it for ever.
-                return this.retrySlowly({
-                    status: 200,
-                    reason: "The answer has no readable Last-Modified and Etag.",
-                });
+                // The next one could not be asked for.
+                const reason = "The answer has no readable Last-Modified and Etag.";
+                return this.retrySlowly({ status: 200, reason });
             }
-            // Ids may go back, when a server lost its store or its clock was set: what
-            // is older is not dropped, only what was seen.
             if (this.seen.has(id.text)) {
                 return this.retry({ status: 200, reason: `${id.text} came again.` });
             }
@@ -326,6 +352,8 @@
             if (this.seen.size > MAX_SEEN) {
                 this.seen.delete(this.seen.values().next().value);
             }
+            const gap = this.swallowed === id.text ? null : this.swallowed;
+            this.swallowed = null;
             const contentType = headers.get("Content-Type");
             this.tell.message(
                 {
@@ -336,12 +364,26 @@
                     text,
                     bytes,
                 },
-                headers.get("Push-Gap"),
+                headers.get("Push-Gap") ?? gap,
             );
             return 0;
         }
 
-        receiveNothing() {
+        receiveNothing(status, headers) {
+            // Varnish answers 304 in place of a message with the tag that was sent, even
+            // where it passes requests on; not if the tag was sent quoted.
+            const time = Date.parse(headers.get("Last-Modified")) / 1000;
+            const other = `${time}:${this.position.tag}`;
+            if (status === 304 && time >= 0 && other !== this.position.text) {
+                this.swallowed = other;
+                const detail = { status, reason: "A proxy put it in a message's place." };
+                if (this.quoted) {
+                    return this.retrySlowly(detail);
+                }
+                this.quoted = true;
+                this.warn(detail);
+                return this.wait(0, detail);
+            }
             this.succeed();
             this.quick = Date.now() - this.askedAt < QUICK ? this.quick + 1 : 0;
             return this.quick > MAX_QUICK ? FIRST_DELAY : 0;
@@ -353,23 +395,27 @@
             this.setState("live");
         }
 
-        /** Wait as after an error of the network or the server. */
+        /** Wait after an error of the network or the server. */
         retry(detail) {
             if (Date.now() - this.askedAt > MAX_DELAY) {
-                this.failures = 0; // It went well for a while: that is no overload.
+                this.failures = 0; // It went well for a while.
             }
             return this.wait(fullJitter(this.failures++), detail);
         }
 
-        /** Wait long: the server answers, and means it. */
+        /** Wait long: the server refuses, and will again. */
         retrySlowly(detail) {
-            const { status, reason } = detail;
+            this.warn(detail);
+            return this.wait(MAX_DELAY / 2 + (Math.random() * MAX_DELAY) / 2, detail);
+        }
+
+        /** Write into the console, once. */
+        warn({ status, reason }) {
             const warning = `updates: ${this.url} answers ${status} ${reason}`;
             if (warning !== this.warning) {
                 this.warning = warning;
                 console.warn(warning);
             }
-            return this.wait(MAX_DELAY / 2 + (Math.random() * MAX_DELAY) / 2, detail);
         }
 
         wait(delay, detail) {
@@ -391,7 +437,7 @@
         const listeners = new Map(); // By name, in the order in which they are called.
         const stateListeners = [];
         const exchangeListeners = [];
-        let away = false; // Whether the page is left, maybe to be come back to.
+        let away = false; // Whether the page is in the back-forward cache.
         let lastTick = 0;
         let ticking = null;
 
@@ -449,8 +495,6 @@
             }
         }
 
-        // The clock: only while there is something to listen to
-
         function watchClock() {
             if (subscriptions.size > 0 && ticking === null) {
                 lastTick = Date.now();
@@ -474,9 +518,6 @@
 
         const isHidden = () => typeof document !== "undefined" && document.hidden;
 
-        // The page
-
-        /** Ask at once: the network or the computer was away. */
         function hurry() {
             lastTick = Date.now();
             subscriptions.forEach((subscription) => subscription.hurry());
@@ -497,7 +538,14 @@
             if (typeof addEventListener !== "function" || typeof document === "undefined") {
                 return;
             }
-            // Not "unload", which keeps a page out of the back-forward cache.
+            if (IS_FIREFOX) {
+                // Or a closed tab leaves its requests behind. But the page may stay.
+                addEventListener("beforeunload", () => {
+                    leave();
+                    setTimeout(comeBack, QUICK);
+                });
+            }
+            // Not "unload": it prevents the back-forward cache.
             addEventListener("pagehide", leave);
             addEventListener("pageshow", (event) => event.persisted && comeBack());
             addEventListener("online", hurry);
@@ -546,7 +594,7 @@
             registerProcessor(name, type, fn) {
                 checkFunction(fn);
                 const message = ({ data }) => {
-                    // Old pages register numbers, too: types were an object's keys.
+                    // Old pages register numbers, too.
                     if (data && String(data.type) === String(type)) {
                         fn(data);
                     }
@@ -578,7 +626,7 @@
         };
     }
 
-    /** Make updates known as $.updates to each jQuery that is on the page or will be. */
+    /** Set $.updates in each jQuery on the page, now or later. */
     function offerToJQuery(updates) {
         let jQuery = globalThis.jQuery;
         const offer = (candidate) => {
@@ -598,13 +646,12 @@
                 },
             });
         } catch {
-            // A page that has fixed the name has its jQuery already.
+            // The name is fixed, so jQuery is there already.
         }
         whenParsed().then(() => offer(globalThis.$));
     }
 
-    // The file may be on a page twice, as a script and imported. (An element with the id
-    // "updates" is a property of window as well, but has no subscribe.)
+    // The file may be on a page twice. (And an element with the id "updates" is window's.)
     let updates = globalThis.updates;
     if (typeof updates?.registerProcessor !== "function") {
         updates = createUpdates();
@@ -625,6 +672,7 @@
             readId,
             readRetryAfter,
             readTag,
+            readText,
         };
     }
 })();

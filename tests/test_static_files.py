@@ -1,0 +1,28 @@
+"""The scripts of the app under ``manage.py collectstatic``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.core.management import call_command
+from django.test import override_settings
+
+
+class Hashing(ManifestStaticFilesStorage):
+    """Names files by their contents, also in the imports of modules."""
+
+    support_js_module_import_aggregation = True
+
+
+def test_modules_are_collected(tmp_path: Path) -> None:
+    """The module's import, and it alone, is given the name with the hash."""
+    storages: dict[str, Any] = {
+        "staticfiles": {"BACKEND": f"{__name__}.{Hashing.__name__}"}
+    }
+    with override_settings(STATIC_ROOT=tmp_path, STORAGES=storages):
+        call_command("collectstatic", interactive=False, verbosity=0)
+    (script,) = tmp_path.glob("pushserver/updates.????????????.js")
+    (module,) = tmp_path.glob("pushserver/updates.module.????????????.js")
+    assert f'"./{script.name}"' in module.read_text()
