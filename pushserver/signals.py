@@ -4,7 +4,9 @@
     Sent by the passthrough view with ``request`` (the subscriber's own: its user,
     cookies and headers) and ``channel_id``, at the start and the end of each held
     request. A page that polls again after each message sends a pair each time. Who has
-    left before its turn to be told of came is not told of at all.
+    left before its turn to be told of came is not told of at all. With
+    ``ATOMIC_REQUESTS`` each receiver has a transaction of its own: what one writes is
+    kept whatever the others raise.
 
 ``pre_send_update``
     Sent with ``channel_id``, ``data``, ``already_serialized`` and ``request``, the
@@ -23,10 +25,12 @@ from __future__ import annotations
 
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 
+from django.db import connections, transaction
 from django.dispatch import Signal
 
 Receiver = Callable[..., Any]
@@ -51,11 +55,15 @@ class ContainingSignal(Signal):
     Args:
         in_scripts: Whether receivers may end a process whose main thread they run in,
             as that of a management command.
+        atomic: Whether each receiver has a transaction of its own in the databases with
+            ``ATOMIC_REQUESTS``. One that is a coroutine has none, as Django has none
+            for async code.
     """
 
-    def __init__(self, *, in_scripts: bool) -> None:
+    def __init__(self, *, in_scripts: bool, atomic: bool) -> None:
         super().__init__()
         self.in_scripts = in_scripts
+        self.atomic = atomic
 
     def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
         # All ways to send ask here: for functions, and for coroutine functions.
@@ -69,7 +77,8 @@ class ContainingSignal(Signal):
         @wraps(receiver)
         def call(**named: Any) -> Any:
             try:
-                return receiver(**named)
+                with _atomic_requests() if self.atomic else nullcontext():
+                    return receiver(**named)
             except Exception:
                 raise
             except BaseException as error:
@@ -94,8 +103,18 @@ class ContainingSignal(Signal):
         return call
 
 
-channel_subscribe = ContainingSignal(in_scripts=False)
-channel_unsubscribe = ContainingSignal(in_scripts=False)
+@contextmanager
+def _atomic_requests() -> Iterator[None]:
+    """Do in a ``with`` block what Django does around a view for ``ATOMIC_REQUESTS``."""
+    with ExitStack() as transactions:
+        for alias in connections:
+            if connections.settings[alias].get("ATOMIC_REQUESTS"):
+                transactions.enter_context(transaction.atomic(using=alias))
+        yield
 
-pre_send_update = ContainingSignal(in_scripts=True)
-post_send_update = ContainingSignal(in_scripts=True)
+
+channel_subscribe = ContainingSignal(in_scripts=False, atomic=True)
+channel_unsubscribe = ContainingSignal(in_scripts=False, atomic=True)
+
+pre_send_update = ContainingSignal(in_scripts=True, atomic=False)
+post_send_update = ContainingSignal(in_scripts=True, atomic=False)

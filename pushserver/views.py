@@ -6,6 +6,7 @@ import logging
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.views.decorators.csrf import csrf_exempt
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 INTERNAL_REQUEST = "pushserver.internal"
 
 
+@transaction.non_atomic_requests  # Each receiver has a transaction of its own.
 @csrf_exempt
 @login_not_required
 def passthrough(request: HttpRequest) -> HttpResponse:
