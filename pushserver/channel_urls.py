@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from math import inf
 from typing import TypeVar
+from urllib.parse import quote
+
+from django.conf import settings
+from django.urls import get_script_prefix
+from django.utils.http import escape_leading_slashes
 
 from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
 from .paths import build_path
@@ -12,27 +17,36 @@ from .paths import build_path
 DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8001
 
+#: What reverse() leaves as it is in the path of a site.
+_SAFE = "/~:@!$&'()*+,;="
+
 Kind = TypeVar("Kind", bound=Location)
 
 
 def publisher_url(channel_id: object) -> str:
     """Return the URL at which messages for a channel are published.
 
+    Without a ``publisher_host`` it is that of ``runpushserver`` on this machine, below
+    ``FORCE_SCRIPT_NAME``. A host that is named has the locations at its root.
+
     Raises ``ValueError`` if there is no publisher location or it cannot match the id.
     """
     host = get_settings().publisher_host
-    base = host.url if host else _own_url()
+    base = host.url if host else _own_url() + _quote(settings.FORCE_SCRIPT_NAME or "")
     return base + _location_path(PublisherLocation, "publisher", channel_id)
 
 
 def subscriber_url(channel_id: object) -> str:
     """Return the URL at which a page subscribes to a channel.
 
-    Without a ``subscriber_host`` it is a path, for the host that the page is from.
+    Without a ``subscriber_host`` it is a path, for the host that the page is from, and
+    below the path of the site there (``SCRIPT_NAME``) as ``reverse()`` has it. A host
+    that is named has the locations at its root.
+
     Raises ``ValueError`` if there is no subscriber location or it cannot match the id.
     """
     host = get_settings().subscriber_host
-    base = host.url if host else ""
+    base = host.url if host else _quote(get_script_prefix())
     return base + _location_path(SubscriberLocation, "subscriber", channel_id)
 
 
@@ -65,6 +79,13 @@ def find_location(kind: type[Kind], name: str) -> Kind:
 def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
     location = find_location(kind, name)
     return build_path(location.url, check_channel_id(location, channel_id))
+
+
+def _quote(script_name: str) -> str:
+    """Return the path below which a site is, encoded and without a slash at its end."""
+    # As reverse() has it: two slashes would begin the name of a host.
+    path: str = escape_leading_slashes(quote(script_name.rstrip("/"), safe=_SAFE))
+    return path
 
 
 def _own_url() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from django.utils.regex_helper import normalize
@@ -10,6 +11,9 @@ from django.utils.regex_helper import normalize
 #: Stands for a slash that was sent as ``%2F``: part of an id, not a boundary, so that
 #: ``[^/]+`` matches an id with a slash. No decoded path holds this lone surrogate.
 ENCODED_SLASH = "\udc2f"
+
+#: Segments that clients resolve away, and so would ask for another channel.
+_DOTS = {".", ".."}
 
 #: What stands for itself in a path (RFC 3986, section 3.3), besides letters and digits.
 _SAFE = "/:@!$&'()*+,;="
@@ -42,28 +46,43 @@ def match_channel(pattern: re.Pattern[str], path: str) -> str | None:
     return (match[1] or "").replace(ENCODED_SLASH, "/")
 
 
+@lru_cache(maxsize=1024)
 def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
     """Return the percent-encoded path of a channel.
+
+    A slash of the id is kept where the pattern takes it, and encoded elsewhere. It is
+    encoded, too, beside a segment that clients and proxies would resolve: an empty one,
+    ``.`` or ``..``.
 
     Raises :class:`IrreversiblePattern` if the pattern cannot be reversed, and
     ``ValueError`` if it cannot match the id.
     """
     for before, after in _split(pattern):
-        path = "".join(
-            (quote(before, _SAFE), quote(channel_id, safe=""), quote(after, _SAFE))
-        )
-        if not path.startswith("/") or path.startswith("//"):
-            continue  # It would go on in the name of the host, or be taken for one.
-        if {".", ".."} & set(path.split("/")):
-            continue  # Clients resolve these away, and would ask for another channel.
-        if match_channel(pattern, decode_path(path.encode())) == channel_id:
-            return path
+        for encoded in (_encode_but_slashes(channel_id), quote(channel_id, safe="")):
+            path = "".join((quote(before, _SAFE), encoded, quote(after, _SAFE)))
+            if not path.startswith("/") or path.startswith("//"):
+                continue  # It would go on in the name of the host, or be taken for one.
+            if _DOTS & set(path.split("/")):
+                continue  # No encoding helps: WHATWG's URLs have "%2e" resolved, too.
+            if match_channel(pattern, decode_path(path.encode())) == channel_id:
+                return path
     raise ValueError(
         f"The channel id {channel_id!r} has no URL: the pattern {pattern.pattern!r}"
         " cannot match it."
     )
 
 
+def _encode_but_slashes(channel_id: str) -> str:
+    """Return an id encoded, with the slashes between segments that clients keep."""
+    segments = channel_id.split("/")
+    encoded = [quote(segments[0], safe="")]
+    for left, right in zip(segments, segments[1:], strict=False):
+        is_kept = not ({left, right} & {"", *_DOTS})
+        encoded += ("/" if is_kept else "%2F", quote(right, safe=""))
+    return "".join(encoded)
+
+
+@lru_cache
 def _split(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
     """Return what a pattern has before and after its group, in each of its forms."""
     try:

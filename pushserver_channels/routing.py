@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
+from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
 from django.urls import Resolver404, URLPattern, re_path
 from django.utils.module_loading import import_string
@@ -71,6 +72,7 @@ class PushLocations:
         self._get_django_application = get_django_application
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
+        self._script_name = ""
         self._find = remember(most=1024)(self._look_up)
         self._dispatcher: Dispatcher | None = None
 
@@ -91,6 +93,7 @@ class PushLocations:
         settings = get_settings()
         if settings is not self._settings:
             self._routes = self._make_routes(settings)
+            self._script_name = django_settings.FORCE_SCRIPT_NAME or ""
             self._settings = settings
             self._find = remember(most=1024)(self._look_up)
         # Many ask for the same channels.
@@ -129,7 +132,7 @@ class PushLocations:
             found = self._match(path)
             fault = f"A URL has at most {MAX_PATH} bytes here."
             return found and (found[0], "", fault)
-        return self._match(_decode(path, raw_path, root_path or ""))
+        return self._match(_decode(path, raw_path, self._script_name, root_path or ""))
 
     def _match(self, path: str) -> Found | None:
         """Return what answers at a decoded path."""
@@ -187,16 +190,26 @@ def _find_fault(channel_id: str, max_length: int) -> str | None:
     return None
 
 
-def _decode(path: str, raw_path: bytes, root_path: str) -> str:
-    """Return the path that patterns match, decoded and below the site's root."""
+def _decode(path: str, raw_path: bytes, *roots: str) -> str:
+    """Return the path that patterns match, decoded and below the site's root.
+
+    Args:
+        path: The path as the server has decoded it.
+        raw_path: The path as the client has sent it, if the server tells.
+        roots: Where the site may be: the first one that the path begins with is taken
+            away. A proxy may have taken it away already, as Django allows for, too.
+    """
     if b"%" in raw_path:
         # Servers decode an encoded slash, too, and replace what is not UTF-8.
         path = decode_path(raw_path.partition(b"?")[0])
     if not path.startswith("/"):
         # The absolute form, which a server has to accept (RFC 9112, section 3.2.2).
         path = "/" + path.partition("://")[2].partition("/")[2]
-    root_path = root_path.rstrip("/")
-    return path.removeprefix(root_path) if path.startswith(f"{root_path}/") else path
+    for root in roots:
+        root = root.rstrip("/")
+        if root and path.startswith(f"{root}/"):
+            return path.removeprefix(root)
+    return path
 
 
 class Elsewhere:

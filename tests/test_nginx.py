@@ -219,6 +219,15 @@ def test_anybody_may_publish_where_anybody_may(kind: type[Configuration]) -> Non
     assert "# 'allow_from': 'any'. Everybody may publish here." in text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_site_below_a_path(kind: type[Configuration]) -> None:
+    """With FORCE_SCRIPT_NAME pages ask below it, and publishers need not."""
+    location = {"type": "subscriber", "url": r"/updates/([^/]+)"}
+    with override_settings(FORCE_SCRIPT_NAME="/my.app/"):
+        text, _ = write(kind, locations=[location])
+    assert r"location ~ ^(?:/my\.app)?/updates/([^/]+)$ {" in text
+
+
 def test_settings_of_a_store() -> None:
     """Limits stand at the publishers of a store, whose channels are a group."""
     text, _ = write(

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
+import httpx
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -219,3 +220,40 @@ def test_a_group_with_a_name_is_a_group() -> None:
     pattern = re.compile(r"/updates/(?P<channel_id>[^/]+)")
     assert build_path(pattern, "a/b") == "/updates/a%2Fb"
     assert match_channel(pattern, "/updates/news") == "news"
+
+
+@pytest.mark.parametrize(
+    ("channel_id", "path"),
+    [
+        ("user/abc", "/updates/user/abc"),
+        ("a/b/c", "/updates/a/b/c"),
+        ("a//b", "/updates/a%2F%2Fb"),
+        ("/a", "/updates/%2Fa"),
+        ("a/", "/updates/a%2F"),
+        ("a/../b", "/updates/a%2F..%2Fb"),
+        ("a/./b/c", "/updates/a%2F.%2Fb/c"),
+        ("../a", "/updates/..%2Fa"),
+        ("a/..", "/updates/a%2F.."),
+        ("a/%2e%2e/b", "/updates/a/%252e%252e/b"),
+        ("a\\..\\b", "/updates/a%5C..%5Cb"),
+        ("a/...", "/updates/a/..."),
+    ],
+)
+def test_a_slash_is_kept_where_no_client_resolves_it_away(
+    channel_id: str, path: str
+) -> None:
+    """Where the pattern takes slashes they stay, but for dot and empty segments."""
+    pattern = re.compile(r"/updates/(.+)")
+    assert build_path(pattern, channel_id) == path
+    assert match_channel(pattern, decode_path(path.encode())) == channel_id
+    # As clients take a URL apart, which ask for what they have resolved.
+    assert httpx.URL(f"http://localhost{path}").raw_path == path.encode()
+    assert urljoin("http://localhost/page/x", path) == f"http://localhost{path}"
+
+
+def test_a_slash_that_a_pattern_asks_for() -> None:
+    """An id of two segments has a path where a pattern has just those."""
+    pattern = re.compile(r"/updates/([^/]+/[^/]+)/")
+    assert build_path(pattern, "user/abc") == "/updates/user/abc/"
+    with pytest.raises(ValueError, match="has no URL"):
+        build_path(pattern, "user/..")

@@ -152,7 +152,12 @@ def get_settings() -> PushServerSettings:
 def _forget(**change: Any) -> None:
     if change["setting"] == "PUSH_SERVER":
         hide_passwords()
-    if change["setting"] in ("PUSH_SERVER", "INTERNAL_IPS", "CHANNEL_LAYERS"):
+    if change["setting"] in (
+        "PUSH_SERVER",
+        "CHANNEL_LAYERS",
+        "FORCE_SCRIPT_NAME",
+        "INTERNAL_IPS",
+    ):
         get_settings.cache_clear()
 
 

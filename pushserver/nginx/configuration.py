@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from math import ceil
 from urllib.parse import urlsplit
+
+from django.conf import settings
 
 from pushserver.conf import (
     Location,
@@ -216,6 +219,9 @@ class Configuration(ABC):
 
     def pattern(self, location: Location, prefix: str = "") -> str:
         """Return the pattern of a location, quoted, with its one group as ``$1``."""
+        # Clients ask below it, publishers on this machine need not.
+        root = (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+        prefix += f"(?:{re.escape(root)})?" if root else ""
         return quote(f"^{prefix}{translate(location.url.pattern)}$")
 
     def write_access(self, place: str, location: PublisherLocation) -> None:

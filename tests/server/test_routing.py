@@ -172,6 +172,21 @@ async def test_root_path(application: Application, root_path: str) -> None:
     assert answer.status == 299
 
 
+@pytest.mark.parametrize("script_name", ["/site", "/site/", "/a/b", "/\u20ac"])
+async def test_a_forced_script_name(application: Application, script_name: str) -> None:
+    """Patterns match below FORCE_SCRIPT_NAME, and where a proxy takes it off."""
+    prefix = quote(script_name.rstrip("/"))
+    with override_settings(FORCE_SCRIPT_NAME=script_name):
+        path = f"{prefix}/send-update/a%2Fb"
+        assert (await ask(application, "POST", path, b"news")).status == 202
+        for below in (f"{prefix}/updates/a%2Fb", "/updates/a%2Fb"):
+            assert (await ask(application, "GET", below)).body == b"news"
+        other = f"{prefix}x/updates/a%2Fb"
+        assert (await ask(application, "GET", other)).status == 299
+    other = "/forced/updates/a"
+    assert (await ask(application, "GET", other)).status == 299
+
+
 @pytest.mark.parametrize("part", ["path", "raw_path", "root_path"])
 async def test_long_paths_are_not_remembered(part: str) -> None:
     """Memory cannot be filled with long paths, nor with roots that a client names."""

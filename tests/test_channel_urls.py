@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.conf import LazySettings
+from django.template import Context, Template
+from django.urls import get_script_prefix, set_script_prefix
+
+from pushserver.updates import publisher_url, subscriber_url
+
+
+@pytest.fixture(autouse=True)
+def script_prefix() -> Iterator[None]:
+    """The path of the site is what it was when the test has ended."""
+    before = get_script_prefix()
+    yield
+    set_script_prefix(before)
+
+
+@pytest.mark.parametrize(
+    ("script_name", "url"),
+    [
+        ("/", "/subscriber/news"),
+        ("/app/", "/app/subscriber/news"),
+        ("/a/b/", "/a/b/subscriber/news"),
+        ("/käse %/", "/k%C3%A4se%20%25/subscriber/news"),
+        ("//evil.example/", "/%2Fevil.example/subscriber/news"),
+    ],
+)
+def test_a_page_below_a_path(
+    script_name: str, url: str, settings: LazySettings
+) -> None:
+    """Channels are below the path of the site, as reverse() has its pages."""
+    settings.PUSH_SERVER = {}
+    set_script_prefix(script_name)
+    assert subscriber_url("news") == url
+    template = Template("{% load pushserver %}{% channel_url 'news' %}")
+    assert template.render(Context()) == url
+    # Publishing does not depend on the request that a process handles.
+    assert publisher_url("news") == "http://127.0.0.1:8001/publisher/news"
+
+
+def test_a_site_that_is_forced_below_a_path(settings: LazySettings) -> None:
+    """With FORCE_SCRIPT_NAME the push server of the site is there, too."""
+    settings.PUSH_SERVER = {}
+    settings.FORCE_SCRIPT_NAME = "/app"
+    assert publisher_url("news") == "http://127.0.0.1:8001/app/publisher/news"
+
+
+def test_a_host_that_is_named_has_the_locations_at_its_root(
+    settings: LazySettings,
+) -> None:
+    """Where another host has the locations, the path of the site means nothing."""
+    settings.PUSH_SERVER = {"publisher_host": "a:1", "subscriber_host": "b:2"}
+    settings.FORCE_SCRIPT_NAME = "/app"
+    set_script_prefix("/app/")
+    assert publisher_url("news") == "http://a:1/publisher/news"
+    assert subscriber_url("news") == "http://b:2/subscriber/news"
