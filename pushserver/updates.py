@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 from typing import Any
 from urllib.request import Request
 
-from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.serializers.json import DjangoJSONEncoder
@@ -22,6 +20,7 @@ from .channel_urls import (
     subscriber_url,
 )
 from .conf import PublisherLocation
+from .event_loops import runs_in_event_loop
 from .paths import IrreversiblePattern
 from .publishers import PublishError, Receipt, Update, get_publisher
 from .publishers.http import build_request
@@ -66,20 +65,22 @@ def send_update(
         SynchronousOnlyOperation: Called where an event loop runs: await
             :func:`asend_update` there.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return async_to_sync(asend_update)(
-            channel_id,
-            data,
-            already_serialized,
-            ignore_errors,
-            content_type=content_type,
+    if runs_in_event_loop():
+        raise SynchronousOnlyOperation(
+            "send_update() was called in an async function, where it would block the"
+            " event loop. Write 'await asend_update(...)' instead."
         )
-    raise SynchronousOnlyOperation(
-        "send_update() was called in an async function, where it would block the event"
-        " loop. Write 'await asend_update(...)' instead."
-    )
+    sending = _Sending(channel_id, data, already_serialized, content_type)
+    signals.pre_send_update.send(**sending.told)
+    try:
+        receipt = get_publisher().publish_sync(sending.read_update(), sending.request)
+    except Exception as error:
+        signals.post_send_update.send(**sending.told, response=error)
+        if _is_ignored(error, ignore_errors):
+            return None
+        raise
+    signals.post_send_update.send(**sending.told, response=receipt)
+    return receipt
 
 
 async def asend_update(
@@ -90,35 +91,69 @@ async def asend_update(
     *,
     content_type: str | None = None,
 ) -> Receipt | None:
-    """Publish data on a channel: :func:`send_update` for async code."""
-    location = find_location(PublisherLocation, "publisher")
-    update = Update(
-        check_channel_id(location, channel_id),
-        *_serialize(data, already_serialized, content_type),
-    )
-    request = _build_request(update)
-    told = {
-        "sender": send_update,
-        "channel_id": channel_id,
-        "data": data,
-        "already_serialized": already_serialized,
-        "request": request,
-    }
-    await signals.pre_send_update.asend(**told)
-    if request is not None:
-        update = _take_changes(update, request)
+    """Publish data on a channel: :func:`send_update` for async code.
+
+    What is published on one channel at once is published in the order of the calls.
+    """
+    sending = _Sending(channel_id, data, already_serialized, content_type)
+    await signals.pre_send_update.asend(**sending.told)
     try:
-        receipt = await get_publisher().publish(update, request)
+        publisher = get_publisher()
+        receipt = await publisher.publish(sending.read_update(), sending.request)
     except Exception as error:
-        await signals.post_send_update.asend(**told, response=error)
-        if isinstance(error, PublishError) and (
-            ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
-        ):
-            logger.warning("%s", error)
+        await signals.post_send_update.asend(**sending.told, response=error)
+        if _is_ignored(error, ignore_errors):
             return None
         raise
-    await signals.post_send_update.asend(**told, response=receipt)
+    await signals.post_send_update.asend(**sending.told, response=receipt)
     return receipt
+
+
+class _Sending:
+    """A message that is being sent.
+
+    Attributes:
+        request: The request that the signals tell of, None if nobody listens or the
+            channel has no URL.
+        told: What the signals tell.
+    """
+
+    def __init__(
+        self,
+        channel_id: object,
+        data: Any,
+        already_serialized: bool,
+        content_type: str | None,
+    ) -> None:
+        location = find_location(PublisherLocation, "publisher")
+        self._update = Update(
+            check_channel_id(location, channel_id),
+            *_serialize(data, already_serialized, content_type),
+        )
+        self.request = _build_request(self._update)
+        self.told = {
+            "sender": send_update,
+            "channel_id": channel_id,
+            "data": data,
+            "already_serialized": already_serialized,
+            "request": self.request,
+        }
+
+    def read_update(self) -> Update:
+        """Return the message as the receivers of a signal have left its request."""
+        if self.request is None:
+            return self._update
+        return _take_changes(self._update, self.request)
+
+
+def _is_ignored(error: Exception, ignore_errors: bool) -> bool:
+    """Return whether an error is ignored, after logging it if so."""
+    if not isinstance(error, PublishError) or not (
+        ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
+    ):
+        return False
+    logger.warning("%s", error)
+    return True
 
 
 def _build_request(update: Update) -> Request | None:

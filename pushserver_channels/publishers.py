@@ -1,20 +1,36 @@
-"""Publishing without HTTP: into the hub of this process, or the shared store."""
+"""Publishing without HTTP: into the hub of this process, or into a shared store."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterator
+from concurrent import futures
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.request import Request
+
+from django.core.exceptions import SynchronousOnlyOperation
 
 from pushserver.channel_urls import find_location, publisher_url
 from pushserver.conf import PublisherLocation, get_settings
+from pushserver.event_loops import find_running_loop
 from pushserver.publishers import PublishError, Receipt, Update
+from pushserver.publishers.base import why_not_started
+from pushserver.publishers.connections import NoConnectionFree
+from pushserver.publishers.deadline import Deadline
+from pushserver.publishers.workers import NotStarted, workers
 
+from .alone import find_publishing, run_coroutine
 from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
 from .places import describe_store
 from .protocol import check_header
 from .stores import make_store
+
+if TYPE_CHECKING:
+    from .stores.redis.publishing import RedisPublishing
 
 
 class DirectPublisher:
@@ -35,10 +51,59 @@ class DirectPublisher:
             return hubs.serves_at(settings.publisher_host)
         return hubs.loop is not None
 
+    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
+        """Publish a message from sync code.
+
+        Raises :class:`pushserver.publishers.PublishError`, and
+        ``SynchronousOnlyOperation`` on the event loop that serves.
+        """
+        deadline = Deadline(get_settings().publisher_timeout)
+        loop = self._find_loop(update)
+        if loop is not None and loop is find_running_loop():
+            raise SynchronousOnlyOperation(
+                "The event loop that serves would wait for itself: publish with 'await"
+                " asend_update(...)' there."
+            )
+        with _telling(update):
+            location = _check(update)
+            if loop is not None:
+                return _hand_over(_publish_here(update, location), loop, deadline)
+            redis = find_publishing(location)
+            if redis is not None:
+                return _append(redis, update, location, deadline)
+            return run_coroutine(_publish_alone(update, location), deadline)
+
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
         """Publish a message, from any event loop.
 
         Raises :class:`pushserver.publishers.PublishError`.
+        """
+        loop = self._find_loop(update)
+        with _telling(update):
+            location = _check(update)
+            here = loop is not None and loop is asyncio.get_running_loop()
+            if here and not get_settings().store[location.store].shared:
+                # Of a store in this process nobody has to wait for an answer.
+                return await _publish_here(update, location)
+            deadline = Deadline(get_settings().publisher_timeout)
+            if here:
+                publishing = _publish_here(update, location)
+                return await asyncio.wait_for(publishing, deadline.left())
+            if loop is not None:
+                # The hub belongs to the loop that serves; this one is a thread's own.
+                handed = _submit(_publish_here(update, location), loop)
+                return await _wait_for(handed, deadline)
+            redis = find_publishing(location)
+            if redis is not None:
+                append = partial(_append, redis, update, location, deadline)
+                return await workers.run(update.channel_id, append, deadline)
+            alone = _publish_alone(update, location)
+            return await asyncio.wait_for(alone, deadline.left())
+
+    def _find_loop(self, update: Update) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop that serves, None if the store is to be asked.
+
+        Raises ``PublishError`` if there is neither.
         """
         loop = hubs.loop
         if loop is None and not self.is_available():
@@ -48,48 +113,127 @@ class DirectPublisher:
                 " process. Use 'auto', which then publishes over HTTP.",
                 place="the push server of this process",
             )
-        publishing = self._publish(update)
-        try:
-            if loop is None or loop is asyncio.get_running_loop():
-                return await publishing
-            # The hub belongs to the loop that serves; this one is a thread's own.
-            return await asyncio.wrap_future(
-                asyncio.run_coroutine_threadsafe(publishing, loop)
-            )
-        except PushError as error:
-            store = find_location(PublisherLocation, "publisher").store
-            place = describe_store(get_settings().store[store])
-            reason = str(error)
-            if type(error) is StoreUnavailable:  # The others say more themselves.
-                reason += " Does it run there? If not, correct PUSH_SERVER['store']."
-            url = _find_url(update.channel_id)
-            raise PublishError(url, reason, error.status, place) from error
+        return loop
 
-    async def _publish(self, update: Update) -> Receipt:
-        location = find_location(PublisherLocation, "publisher")
-        if 0 < location.max_message_size < len(update.body):
-            raise MessageTooLarge(location.max_message_size)
-        check_header("Content-Type", update.content_type)
-        check_header("Content-Encoding", update.content_encoding)
-        publish = _append if hubs.loop is None else hubs.get(location.store).publish
-        delivered, info = await publish(
-            update, keep=location.store_messages, create=location.create_on_post
+
+@contextmanager
+def _telling(update: Update) -> Iterator[None]:
+    """Raise what goes wrong in a ``with`` block as a ``PublishError``."""
+    status = None
+    try:
+        yield
+        return
+    except PushError as error:
+        failure: Exception = error
+        status = error.status
+        reason = str(error)
+        if type(error) is StoreUnavailable:  # The others say more themselves.
+            reason += " Does it run there? If not, correct PUSH_SERVER['store']."
+    except (NotStarted, NoConnectionFree) as error:
+        failure, reason = error, why_not_started()
+    except (TimeoutError, asyncio.TimeoutError, futures.TimeoutError) as error:
+        failure = error
+        reason = (
+            f"no answer within {get_settings().publisher_timeout:g} seconds"
+            " (PUSH_SERVER['publisher_timeout']); it may have been published or not."
         )
-        return Receipt(201 if delivered else 202, _as_dict(info))
+    except futures.CancelledError as error:
+        failure, reason = error, "the push server of this process has stopped."
+    url = _find_url(update.channel_id)
+    store = find_location(PublisherLocation, "publisher").store
+    place = describe_store(get_settings().store[store])
+    raise PublishError(url, reason, status, place) from failure
 
 
-async def _append(update: Update, **options: bool) -> tuple[bool, ChannelInfo]:
-    """Publish from a process without a push server, straight to the shared store.
+def _check(update: Update) -> PublisherLocation:
+    """Return the location as which a message is published.
 
-    Each time over a connection of its own: a sync caller's event loop lasts no longer.
+    Raises ``PushError`` if the location would refuse it.
     """
     location = find_location(PublisherLocation, "publisher")
+    if 0 < location.max_message_size < len(update.body):
+        raise MessageTooLarge(location.max_message_size)
+    check_header("Content-Type", update.content_type)
+    check_header("Content-Encoding", update.content_encoding)
+    return location
+
+
+async def _publish_here(update: Update, location: PublisherLocation) -> Receipt:
+    """Publish on the event loop that serves."""
+    delivered, info = await hubs.get(location.store).publish(
+        update, keep=location.store_messages, create=location.create_on_post
+    )
+    return _make_receipt(delivered, info)
+
+
+async def _publish_alone(update: Update, location: PublisherLocation) -> Receipt:
+    """Publish from a process without a push server, by a store made for that."""
     store = make_store(get_settings().store[location.store])
     try:
-        appended = await store.append(update, **options)
+        appended = await store.append(
+            update, keep=location.store_messages, create=location.create_on_post
+        )
     finally:
         await store.aclose()
-    return appended.delivered, appended.info
+    return _make_receipt(appended.delivered, appended.info)
+
+
+def _append(
+    publishing: RedisPublishing,
+    update: Update,
+    location: PublisherLocation,
+    deadline: Deadline,
+) -> Receipt:
+    """Publish from a process without a push server, straight into Redis."""
+    delivered, info = publishing.append(
+        update,
+        deadline,
+        keep=location.store_messages,
+        create=location.create_on_post,
+    )
+    return _make_receipt(delivered, info)
+
+
+def _submit(
+    publishing: Coroutine[Any, Any, Receipt], loop: asyncio.AbstractEventLoop
+) -> futures.Future[Receipt]:
+    """Start to publish on the event loop that serves, from another thread."""
+    try:
+        return asyncio.run_coroutine_threadsafe(publishing, loop)
+    except RuntimeError as error:  # It was closed a moment ago.
+        publishing.close()
+        raise futures.CancelledError from error
+
+
+def _hand_over(
+    publishing: Coroutine[Any, Any, Receipt],
+    loop: asyncio.AbstractEventLoop,
+    deadline: Deadline,
+) -> Receipt:
+    """Publish on the event loop that serves, and wait for it in another thread."""
+    handed = _submit(publishing, loop)
+    try:
+        return handed.result(deadline.left())
+    except futures.TimeoutError:
+        handed.cancel()
+        raise
+
+
+async def _wait_for(handed: futures.Future[Receipt], deadline: Deadline) -> Receipt:
+    """Wait in another event loop for what is published on the one that serves."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def tell(handed: futures.Future[Receipt]) -> None:
+        with suppress(RuntimeError):  # Nobody waits any more.
+            loop.call_soon_threadsafe(done.set)
+
+    handed.add_done_callback(tell)
+    try:
+        await asyncio.wait_for(done.wait(), deadline.left())
+    finally:
+        handed.cancel()
+    return handed.result()
 
 
 def _find_url(channel_id: str) -> str | None:
@@ -100,10 +244,13 @@ def _find_url(channel_id: str) -> str | None:
         return None
 
 
-def _as_dict(info: ChannelInfo) -> dict[str, object]:
-    return {
-        "messages": info.messages,
-        "requested": info.requested,
-        "subscribers": info.subscribers,
-        "last_message_id": str(info.last_message_id),
-    }
+def _make_receipt(delivered: bool, info: ChannelInfo) -> Receipt:
+    return Receipt(
+        201 if delivered else 202,
+        {
+            "messages": info.messages,
+            "requested": info.requested,
+            "subscribers": info.subscribers,
+            "last_message_id": str(info.last_message_id),
+        },
+    )

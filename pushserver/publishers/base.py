@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.request import Request
 
+from pushserver.conf import get_settings
+
 from .update import Update
 
 
@@ -57,17 +59,30 @@ class PublishError(OSError):
         return f"Could not publish to {self.place}: {self.reason}"
 
 
+def why_not_started() -> str:
+    """Return why a message was not even sent within the time limit."""
+    return (
+        "other updates were being published for all of the"
+        f" {get_settings().publisher_timeout:g} seconds that it may take"
+        " (PUSH_SERVER['publisher_timeout']); this one was not sent."
+    )
+
+
 class Publisher(Protocol):
-    """Publishes messages; how is its own affair."""
+    """A way for a message to reach the push server.
+
+    Both methods publish one message within ``publisher_timeout`` seconds, and raise
+    :class:`PublishError` if that fails.
+
+    Args:
+        update: The message and its channel.
+        request: A POST of it, for who publishes over HTTP: receivers of
+            ``pre_send_update`` may have given it headers of their own. None if there
+            are no receivers.
+    """
+
+    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
+        """Publish a message from sync code, which uses neither threads nor loops."""
 
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
-        """Publish a message.
-
-        Args:
-            update: The message and its channel.
-            request: A POST of it that receivers of ``pre_send_update`` may have given
-                headers of their own, for who publishes over HTTP; None if there are
-                no receivers.
-
-        Raises :class:`PublishError`.
-        """
+        """Publish a message from async code."""

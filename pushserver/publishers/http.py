@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import selectors
 import ssl
-from collections import deque
-from contextlib import suppress
+from functools import partial
 from http.client import (
     HTTPConnection,
     HTTPException,
@@ -16,19 +12,18 @@ from http.client import (
     HTTPSConnection,
     IncompleteRead,
 )
-from math import inf
-from socket import SHUT_RDWR, socket
-from time import monotonic
 from typing import Any
 from urllib.request import Request
-
-from asgiref.sync import sync_to_async
 
 from pushserver.channel_urls import publisher_url
 from pushserver.conf import get_settings
 
-from .base import PublishError, Receipt
+from .base import PublishError, Receipt, why_not_started
+from .connections import Connections, NoConnectionFree
+from .deadline import Deadline
+from .sockets import TimedSocket, open_socket
 from .update import Update
+from .workers import NotStarted, workers
 
 #: Seconds after which an idle connection is not used again. A POST cannot be repeated
 #: safely, so it must not meet a server that is just closing: uvicorn does after 5.
@@ -55,106 +50,153 @@ def build_request(update: Update) -> Request:
 
 
 class HTTPPublisher:
-    """Publishes with a POST over a connection that is kept alive."""
+    """Publishes with a POST over a connection that is kept alive.
+
+    Within ``publisher_timeout`` seconds, in which names are looked up, connections
+    made, and answers read to their end.
+    """
 
     def __init__(self) -> None:
-        # Idle connections by scheme and host, each with the time of its last use.
-        self._idle: dict[tuple[str, str], deque[tuple[HTTPConnection, float]]] = {}
-        # A child process must not write into its parent's connections. (Windows has no
-        # fork, and no such hook.)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._idle.clear)
+        self._connections: Connections[_Connection] = Connections()
+
+    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
+        """Send a POST of a message, or of what a request holds.
+
+        Raises :class:`PublishError`.
+        """
+        deadline = Deadline(get_settings().publisher_timeout)
+        return self._post(request or build_request(update), deadline)
 
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
-        """Send a POST, in a thread, within ``publisher_timeout`` seconds."""
+        """Send a POST in a thread: :meth:`publish_sync` for async code."""
+        deadline = Deadline(get_settings().publisher_timeout)
         request = request or build_request(update)
-        limit = get_settings().publisher_timeout or inf
-        deadline = monotonic() + limit
-        # The connection's own limit is for each read; an answer may come in drops.
-        sockets: list[socket] = []
-        timer = asyncio.get_running_loop().call_later(limit, _abort, sockets)
+        post = partial(self._post, request, deadline)
         try:
-            return await sync_to_async(self._post, thread_sensitive=False)(
-                request, limit, deadline, sockets
-            )
-        finally:
-            timer.cancel()
+            return await workers.run(update.channel_id, post, deadline)
+        except NotStarted as error:
+            raise PublishError(request.full_url, why_not_started()) from error
 
-    def _post(
-        self, request: Request, limit: float, deadline: float, sockets: list[socket]
-    ) -> Receipt:
+    def _post(self, request: Request, deadline: Deadline) -> Receipt:
         url = request.full_url
-        connection = self._connection(request.type, request.host, limit)
         try:
-            connection.request(
-                "POST",
-                request.selector,
-                body=request.data,
-                headers={**request.unredirected_hdrs, **request.headers},
-            )
-            # The connection forgets its socket where the server is going to close it.
-            sockets.append(connection.sock)
-            if monotonic() >= deadline:
-                raise TimeoutError  # Nobody will abort it any more.
-            with connection.getresponse() as response:
-                body = response.read(MAX_ANSWER)
-            is_whole = len(body) < MAX_ANSWER
-            if is_whole and response.length:
-                raise IncompleteRead(body, response.length)
-            if monotonic() >= deadline:
-                raise TimeoutError  # What was read may end where it was cut off.
-        except (OSError, HTTPException) as error:
-            connection.close()
-            late = monotonic() >= deadline
-            reason = _why_late() if late else _why_unreachable(error)
-            raise PublishError(url, reason) from error
-        if response.will_close or not is_whole:
-            connection.close()
-        else:
-            idle = self._idle.setdefault((request.type, request.host), deque())
-            idle.append((connection, monotonic()))
+            with self._connections.use(deadline):
+                response, body = self._exchange(request, deadline)
+        except NoConnectionFree as error:
+            raise PublishError(url, why_not_started()) from error
         if response.status not in (200, 201, 202):
             raise PublishError(url, _why_refused(response, body), response.status)
         return Receipt(response.status, _parse_info(body))
 
-    def _connection(self, scheme: str, host: str, limit: float) -> HTTPConnection:
-        timeout = None if limit == inf else limit
-        idle = self._idle.get((scheme, host), deque())
-        while True:
+    def _exchange(
+        self, request: Request, deadline: Deadline
+    ) -> tuple[HTTPResponse, bytes]:
+        """Send a request, and return the response with what was read of its body."""
+        place = (request.type, request.host)
+        connection = None
+        sent = False
+        try:
+            connection = self._connections.take(place, MAX_IDLE)
+            connection = connection or _Connection(*place)
+            connection.connect(deadline)
+            sent = True
+            response, body = connection.post(request)
+        except (OSError, HTTPException) as error:
+            if connection is not None:
+                connection.close()
+            late = deadline.is_over or isinstance(error, TimeoutError)
+            if late and deadline.seconds:
+                reason = _why_late(sent)
+            else:
+                reason = _why_unreachable(error)
+            raise PublishError(request.full_url, reason) from error
+        except BaseException:
+            # As a greenlet is ended: the answer would be taken for that of the next.
+            if connection is not None:
+                connection.close()
+            raise
+        if connection.is_open:
+            self._connections.keep(place, connection, MAX_IDLE)
+        return response, body
+
+
+class _Connection:
+    """A connection to a push server.
+
+    Args:
+        scheme: ``http`` or ``https``.
+        host: The host, with or without a port.
+
+    Raises ``HTTPException`` if that is no host.
+    """
+
+    def __init__(self, scheme: str, host: str) -> None:
+        kind = HTTPSConnection if scheme == "https" else HTTPConnection
+        self._http = kind(host)
+        self._socket: TimedSocket | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request may be sent on it."""
+        return self._http.sock is not None
+
+    def connect(self, deadline: Deadline) -> None:
+        """Connect if that is still to be done. All that follows has the deadline."""
+        if self._socket is not None:
+            self._socket.deadline = deadline
+            return
+        host, port = self._http.host, self._http.port
+        connection = open_socket(host, port, deadline)
+        if isinstance(self._http, HTTPSConnection):
             try:
-                connection, last_used = idle.pop()
-            except IndexError:
-                break
-            if monotonic() - last_used < MAX_IDLE and _is_quiet(connection):
-                connection.timeout = timeout
-                connection.sock.settimeout(timeout)
-                return connection
-            connection.close()
-        if scheme == "https":
-            context = ssl.create_default_context()
-            return HTTPSConnection(host, timeout=timeout, context=context)
-        return HTTPConnection(host, timeout=timeout)
+                context = ssl.create_default_context()
+                connection.settimeout(deadline.left())
+                connection = context.wrap_socket(connection, server_hostname=host)
+            except BaseException:
+                connection.close()
+                raise
+        # What http.client uses of a socket, this one has.
+        self._socket = self._http.sock = TimedSocket(connection, deadline)
+
+    def post(self, request: Request) -> tuple[HTTPResponse, bytes]:
+        """Send a request, and return the response with what was read of its body."""
+        self._http.request(
+            "POST",
+            request.selector,
+            body=request.data,
+            headers={**request.unredirected_hdrs, **request.headers},
+        )
+        with self._http.getresponse() as response:
+            body = response.read(MAX_ANSWER)
+        is_whole = len(body) < MAX_ANSWER
+        if is_whole and response.length:
+            raise IncompleteRead(body, response.length)
+        if response.will_close or not is_whole:
+            self.close()
+        return response, body
+
+    def is_quiet(self) -> bool:
+        """Return whether it is open: a closed one has an end to read."""
+        return self._socket is not None and self._socket.is_quiet()
+
+    def close(self) -> None:
+        """Close it."""
+        self._http.close()
+        if self._socket is not None:
+            # http.client forgets the socket where the server is going to close it.
+            self._socket.close()
 
 
-def _is_quiet(connection: HTTPConnection) -> bool:
-    """Return whether an idle connection is open: a closed one has an end to read."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection.sock, selectors.EVENT_READ)
-        return not selector.select(0)
-
-
-def _abort(sockets: list[socket]) -> None:
-    """End connections from outside of the thread that reads them."""
-    for each in sockets:
-        with suppress(OSError):
-            # Not SSLSocket's own, which takes the layer away that the thread is in.
-            socket.shutdown(each, SHUT_RDWR)
-
-
-def _why_late() -> str:
+def _why_late(sent: bool) -> str:
+    limit = (
+        f"within {get_settings().publisher_timeout:g} seconds"
+        " (PUSH_SERVER['publisher_timeout'])"
+    )
+    if sent:
+        return f"no answer {limit}; it may have been published or not."
     return (
-        f"no answer within {get_settings().publisher_timeout:g} seconds"
-        " (PUSH_SERVER['publisher_timeout']); it may have been published or not."
+        f"no connection {limit}; it was not published. Is the push server running"
+        " there? Start it, or correct PUSH_SERVER['publisher_host']."
     )
 
 

@@ -892,7 +892,7 @@ def connections(valkey: Valkey) -> int:
 
 @pytest.mark.usefixtures("push_server")
 async def test_publishing_without_a_server(make: MakeStore, valkey: Valkey) -> None:
-    """Any process publishes straight to a shared store, and leaves no connection."""
+    """Any process publishes straight to a shared store, over one connection."""
     store = make()
     await wait(store)
     before = connections(valkey)
@@ -908,12 +908,12 @@ async def test_publishing_without_a_server(make: MakeStore, valkey: Valkey) -> N
     receipt = await asend_update("a", {"n": 2})
     assert receipt is not None
     assert receipt.status == 202
-    await until(lambda: connections(valkey) == before)
+    assert connections(valkey) <= before + 1
 
 
 @pytest.mark.usefixtures("push_server")
 async def test_publishing_from_sync_code(make: MakeStore) -> None:
-    """Sync code in threads publishes too, each call on an event loop of its own."""
+    """Sync code in threads publishes too."""
     store = make()
     await wait(store)
 

@@ -1,0 +1,121 @@
+"""Sockets whose operations all end at one deadline.
+
+A timeout of a socket is for each operation, so that a server which sends a byte now and
+then could hold a publisher for ever.
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import socket
+from typing import Any
+
+from .deadline import Deadline
+from .resolver import resolve
+
+
+def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """Return a TCP connection to the first address of a host that accepts it.
+
+    The addresses share the time that is left. Raises ``OSError``, at the deadline
+    ``TimeoutError``.
+    """
+    addresses = resolve(host, port, deadline)
+    failure: OSError | None = None
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        limit = deadline.left(len(addresses) - number)
+        try:
+            connection = socket.socket(family, kind, protocol)
+        except OSError as error:  # As of IPv6 where the system has none.
+            failure = error
+            continue
+        try:
+            connection.settimeout(limit)
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except OSError as error:
+            connection.close()
+            failure = error
+        except BaseException:
+            connection.close()
+            raise
+    assert failure is not None, "A host that is resolved has an address."
+    raise failure
+
+
+class TimedSocket:
+    """A connected socket with a deadline for all that is done with it.
+
+    It has what http.client and redis-py use of a socket.
+
+    Args:
+        connection: The socket, with TLS or without.
+        deadline: The deadline; another one may be set for the next exchange.
+    """
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._socket = connection
+        self.deadline = deadline
+
+    def sendall(self, data: bytes) -> None:
+        """Send all data, or raise ``OSError``; at the deadline ``TimeoutError``."""
+        rest = memoryview(data)
+        while rest:
+            self._set_timeout()
+            rest = rest[self._socket.send(rest) :]
+
+    def recv(self, size: int) -> bytes:
+        """Return what has come, at most so many bytes; none at the end."""
+        self._set_timeout()
+        return self._socket.recv(size)
+
+    def recv_into(self, buffer: Any) -> int:
+        """Put what has come into a buffer, and return how many bytes it is."""
+        self._set_timeout()
+        return self._socket.recv_into(buffer)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return a file of what comes; the socket is open until it is closed, too."""
+        return io.BufferedReader(_TimedFile(self, self._socket.makefile("rb", 0)))
+
+    def is_quiet(self) -> bool:
+        """Return whether there is nothing to read: a closed connection has an end."""
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return not poll.poll(0)
+        return not select.select([self._socket], [], [], 0)[0]
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Do nothing: the deadline counts."""
+
+    def shutdown(self, how: int) -> None:
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _set_timeout(self) -> None:
+        self._socket.settimeout(self.deadline.left())
+
+
+class _TimedFile(io.RawIOBase):
+    """What comes on a socket, read before its deadline."""
+
+    def __init__(self, timed: TimedSocket, file: socket.SocketIO) -> None:
+        self._timed = timed
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._timed._set_timeout()
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()

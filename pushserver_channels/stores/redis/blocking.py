@@ -1,0 +1,219 @@
+"""Connections to Redis for sync code, which waits for each answer.
+
+redis-py makes them, as it does those of the store itself. Each has a deadline for all
+that is done with it, from looking up a name to the end of an answer.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+from pushserver.publishers.deadline import Deadline
+from pushserver.publishers.sockets import TimedSocket, open_socket
+
+from .lines import _read_run_id, load
+from .servers import (
+    CONNECT_TIMEOUT,
+    Address,
+    ClusterServers,
+    OneServer,
+    SentinelServers,
+    Servers,
+    SeveralHosts,
+)
+
+
+class BlockingConnection:
+    """One open connection, for one command at a time.
+
+    Args:
+        connection: A connection of redis-py.
+        keeps: Whether a server with an append-only file has all that was accepted.
+
+    Raises errors of redis-py, as its methods do.
+
+    Attributes:
+        address: Where it leads, empty if there is only one server.
+        run_id: The run of Redis, as scripts are told it.
+    """
+
+    address: Address = ()
+
+    def __init__(self, connection: Any, keeps: bool) -> None:
+        self._connection = connection
+        self._clock_offset = 0.0
+        self.run_id = "-"
+        try:
+            connection.connect()
+            seconds, microseconds = self.ask("TIME")
+            self.set_clock(int(seconds) + int(microseconds) / 1_000_000)
+            self._ask_for_run(keeps)
+        except BaseException:
+            self.close()
+            raise
+
+    def _ask_for_run(self, keeps: bool) -> None:
+        try:
+            facts = self.ask("INFO", "server") + self.ask("INFO", "persistence")
+        except load("redis.exceptions").ResponseError:
+            return  # As where a user may not ask.
+        self.run_id = _read_run_id(facts, keeps)
+
+    @property
+    def clock(self) -> float:
+        """The server's clock, as far as is known here."""
+        return time.monotonic() + self._clock_offset
+
+    def set_clock(self, now: float) -> None:
+        """Take note of the server's clock."""
+        self._clock_offset = now - time.monotonic()
+
+    def ask(self, *command: str | bytes | int) -> Any:
+        """Send a command and return the answer."""
+        self._connection.send_command(*command, check_health=False)
+        return self._connection.read_response(disable_decoding=True)
+
+    def set_deadline(self, deadline: Deadline) -> None:
+        """Give all that follows another deadline."""
+        self._connection.timed.deadline = deadline
+
+    def is_quiet(self) -> bool:
+        """Return whether it is open and has nothing to read."""
+        return bool(self._connection.timed.is_quiet())
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.disconnect()
+
+
+@cache
+def _timed_class(name: str) -> Any:
+    """Return a class of redis-py's connections, with a deadline."""
+    kind: Any = getattr(load("redis.connection"), name)
+
+    class TimedConnection(kind):
+        """A connection whose socket has a deadline."""
+
+        def __init__(self, deadline: Deadline, **options: Any) -> None:
+            self._deadline = deadline
+            super().__init__(**options)
+
+        def _connect(self) -> TimedSocket:
+            # What redis-py does has a limit for each address of a host.
+            if name == "UnixDomainSocketConnection":
+                connection = super()._connect()
+            else:
+                connection = open_socket(self.host, self.port, self._deadline)
+                if name == "SSLConnection":
+                    connection = self._secure(connection)
+            self.timed = TimedSocket(connection, self._deadline)
+            return self.timed
+
+        def _secure(self, connection: Any) -> Any:
+            try:
+                return self._wrap_socket_with_ssl(connection)
+            except BaseException:
+                connection.close()
+                raise
+
+    return TimedConnection
+
+
+class BlockingServers(Servers):
+    """Where the channels of a store are, for sync code."""
+
+    def locate(self, key: str, deadline: Deadline) -> Address:
+        """Return where the server of a key listens, if there are several.
+
+        Raises errors of redis-py.
+        """
+        return ()
+
+    def connect(self, address: Address, deadline: Deadline) -> BlockingConnection:
+        """Return an open connection to a server. Raises errors of redis-py."""
+        left = deadline.left()
+        limit = CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
+        options = {
+            **self._options,
+            "socket_connect_timeout": limit,
+            "protocol": 2,  # It hears no pushes.
+            # Who retries must not publish twice, which redis-py does not know.
+            "retry": load("redis.retry").Retry(load("redis.backoff").NoBackoff(), 0),
+        }
+        if address:
+            options["host"], options["port"] = address
+        kind = _timed_class(self._class.__name__)
+        # There are several servers if each has an address: others may lag behind.
+        return BlockingConnection(kind(deadline, **options), keeps=not address)
+
+    def _step(self, deadline: Deadline, steps: int) -> float:
+        """Return the seconds for one of several hosts that are asked in turn."""
+        left = deadline.left(steps)
+        return CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
+
+
+class BlockingOneServer(BlockingServers, OneServer):
+    """One Redis."""
+
+
+class BlockingSentinelServers(BlockingServers, SentinelServers):
+    """The master that Sentinel names."""
+
+    def connect(self, address: Address, deadline: Deadline) -> BlockingConnection:
+        limit = self._step(deadline, 2 * len(self._hosts))
+        options = {
+            **self._sentinel_options,
+            "socket_timeout": limit,
+            "socket_connect_timeout": limit,
+        }
+        sentinel = load("redis.sentinel").Sentinel(self._hosts, sentinel_kwargs=options)
+        try:
+            address = sentinel.discover_master(self._service)
+        finally:
+            for client in sentinel.sentinels:
+                client.close()
+        return super().connect(address, deadline)
+
+
+class BlockingClusterServers(BlockingServers, ClusterServers):
+    """The masters of a cluster."""
+
+    def locate(self, key: str, deadline: Deadline) -> Address:
+        cluster = self._cluster
+        if cluster is None:
+            cluster = self._cluster = self._discover(deadline)
+        node = cluster.get_node_from_key(key)
+        if node is None:
+            raise load("redis.exceptions").ClusterDownError(
+                f"No server of the cluster has the key {key}."
+            )
+        return (node.host, node.port)
+
+    def _discover(self, deadline: Deadline) -> Any:
+        """Return a client that has asked the cluster where what is."""
+        redis = load("redis.cluster")
+        limit = self._step(deadline, 2 * len(self._hosts))
+        options = {**self._options, "protocol": 2}
+        options |= {"socket_timeout": limit, "socket_connect_timeout": limit}
+        for name in ("host", "port", "db"):
+            options.pop(name, None)
+        if self._is_secure():
+            options["ssl"] = True
+        nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
+        cluster = redis.RedisCluster(startup_nodes=nodes, **options)
+        cluster.close()  # What it knows by now, it goes on to know.
+        known = [(node.host, node.port) for node in cluster.get_nodes()]
+        self._hosts = list(dict.fromkeys([*self._hosts, *known]))
+        return cluster
+
+
+def find_blocking_servers(url: str) -> BlockingServers:
+    """Return the servers that a URL names. Raises ``ImproperlyConfigured``."""
+    several = SeveralHosts.parse(url)
+    if several is None:
+        return BlockingOneServer(url)
+    if several.kind == "sentinel":
+        return BlockingSentinelServers(several)
+    return BlockingClusterServers(several)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pushserver import publishers
+from pushserver.publishers import (
+    HTTPPublisher,
+)
+
+from .small_server import SmallServer, serving
+
+
+@pytest.fixture
+def small() -> Iterator[SmallServer]:
+    """A small push server that answers 202."""
+    with serving(SmallServer()) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def publisher(monkeypatch: pytest.MonkeyPatch) -> HTTPPublisher:
+    """A publisher of the test's own, without connections of earlier tests."""
+    publisher = HTTPPublisher()
+    monkeypatch.setattr(publishers, "_http_publisher", lambda: publisher)
+    return publisher

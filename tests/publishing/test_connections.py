@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import threading
+import warnings
+
+import pytest
+from django.conf import LazySettings
+
+from pushserver.publishers import (
+    PublishError,
+    http,
+)
+from pushserver.updates import send_update
+from tests.servers import wait_until
+
+from .small_server import SmallServer, publish_to
+
+
+@pytest.mark.parametrize("status", [202, 500])
+def test_a_huge_answer(small: SmallServer, settings: LazySettings, status: int) -> None:
+    """Of an answer without an end some is read, and its connection is let go."""
+    small.status = status
+    small.headers = {"Content-Length": str(10**30)}
+    small.answer = b"x" * 1_000_000
+    publish_to(small.host, settings)
+    for _ in range(2):
+        if status == 202:
+            send_update("a", "1")
+        else:
+            with pytest.raises(PublishError, match="500"):
+                send_update("a", "1")
+    assert len(small.connections) == 2
+
+
+def test_a_connection_is_kept(small: SmallServer, settings: LazySettings) -> None:
+    """Updates one after another go over one connection, also after an error."""
+    publish_to(small.host, settings)
+    for number in range(10):
+        small.status = 404 if number == 5 else 202
+        send_update("news", number, ignore_errors=True)
+    assert [json.loads(body) for *_, body in small.requests] == list(range(10))
+    assert len(small.connections) == 1
+
+
+def test_each_of_several_at_once_has_a_connection(
+    small: SmallServer, settings: LazySettings
+) -> None:
+    """Updates sent by several threads at once do not share a connection."""
+    publish_to(small.host, settings)
+
+    def send(number: int) -> None:
+        for count in range(5):
+            send_update(f"news-{number}", [number, count])
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sent = {(path, body) for path, _, body in small.requests}
+    assert sent == {
+        (f"/publisher/news-{number}", b"[%d, %d]" % (number, count))
+        for number in range(10)
+        for count in range(5)
+    }
+    assert len(small.connections) <= 10
+
+
+def test_a_connection_that_the_server_closed_is_not_used(
+    small: SmallServer, settings: LazySettings
+) -> None:
+    """A server that hangs up between two updates costs no update."""
+    publish_to(small.host, settings)
+    small.leaves = True
+    for number in range(3):
+        assert send_update("news", number)
+        wait_until(lambda count=number + 1: small.closed == count)
+    assert len(small.requests) == len(small.connections) == 3
+
+
+def test_a_connection_that_the_server_announced_to_close_is_not_used(
+    small: SmallServer, settings: LazySettings
+) -> None:
+    """ "Connection: close" of an answer is heeded."""
+    publish_to(small.host, settings)
+    small.headers = {"Connection": "close"}
+    for number in range(3):
+        assert send_update("news", number)
+    assert len(small.requests) == len(small.connections) == 3
+
+
+def test_an_idle_connection_is_not_used_for_ever(
+    small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was idle for too long is closed and replaced."""
+    publish_to(small.host, settings)
+    send_update("news", 1)
+    monkeypatch.setattr(http, "MAX_IDLE", 0.0)
+    send_update("news", 2)
+    wait_until(lambda: small.closed == 1)
+    assert len(small.connections) == 2
+
+
+def test_a_connection_with_an_unasked_answer_is_not_used(
+    small: SmallServer, settings: LazySettings
+) -> None:
+    """What a server says unasked is not taken for the answer to the next update."""
+    publish_to(small.host, settings)
+    send_update("news", 1)
+    small.connections[0].sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+    receipt = send_update("news", 2)
+    assert receipt is not None
+    assert receipt.status == 202
+    assert len(small.connections) == 2
+
+
+def test_a_server_that_hangs_up_in_the_middle_is_an_error(
+    settings: LazySettings,
+) -> None:
+    """An update of which nobody knows whether it arrived is not sent twice."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        publish_to(f"127.0.0.1:{listener.getsockname()[1]}", settings)
+        received: list[bytes] = []
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while not b"".join(received).endswith(b'"end"'):
+                    received.append(connection.recv(65536))
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(PublishError) as caught:
+            send_update("news", "end")
+        thread.join()
+    assert caught.value.status is None
+    assert b"".join(received).count(b"POST ") == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 202 Accepted\r\n\r\nand then nothing",
+        b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 9\r\n\r\n",
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n",
+    ],
+)
+def test_a_failed_update_leaves_no_connection_open(
+    answer: bytes, settings: LazySettings
+) -> None:
+    """The connection is closed with the error, not when memory is tidied up."""
+    done = threading.Event()
+
+    def fail() -> None:
+        with pytest.raises(PublishError):
+            send_update("news", "end")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        publish_to(host, settings, publisher_timeout=0.2)
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                received = b""
+                while not received.endswith(b'"end"'):
+                    received += connection.recv(65536)
+                connection.sendall(answer)
+                done.wait(30)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            gc.collect()  # What earlier tests left is none of this one's.
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                fail()
+                gc.collect()
+        finally:
+            done.set()
+            thread.join()
+    assert [each for each in caught if each.category is ResourceWarning] == []

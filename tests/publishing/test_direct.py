@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.exceptions import ImproperlyConfigured
+
+from pushserver.publishers import (
+    HTTPPublisher,
+    PublishError,
+    get_publisher,
+)
+from pushserver.updates import asend_update, publisher_url, send_update
+from pushserver_channels.hub import hubs
+from pushserver_channels.publishers import DirectPublisher
+
+INFO = {"messages": 1, "requested": 0, "subscribers": 2, "last_message_id": "17:0"}
+
+
+@pytest.mark.parametrize("choice", ["auto", "http"])
+def test_without_a_server_here_publishing_is_http(
+    choice: str, settings: LazySettings
+) -> None:
+    """Where no push server runs in this process, an update takes the wire."""
+    settings.PUSH_SERVER = {"publisher": choice}
+    assert isinstance(get_publisher(), HTTPPublisher)
+    assert get_publisher() is get_publisher()
+
+
+def test_direct_without_a_server_here_is_an_error(settings: LazySettings) -> None:
+    """Publishing directly into nothing is refused with the way out."""
+    settings.PUSH_SERVER = {"publisher": "direct"}
+    assert isinstance(get_publisher(), DirectPublisher)
+    with pytest.raises(PublishError, match="Use 'auto'"):
+        send_update("news", {})
+
+
+def test_direct_without_the_server_package_is_an_error(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the server cannot be imported, "direct" is a mistake and "auto" is HTTP."""
+    monkeypatch.setitem(sys.modules, "pushserver_channels.publishers", None)
+    settings.PUSH_SERVER = {"publisher": "direct"}
+    with pytest.raises(ImproperlyConfigured, match="Use 'auto' or 'http'"):
+        get_publisher()
+    settings.PUSH_SERVER = {"publisher": "auto"}
+    assert isinstance(get_publisher(), HTTPPublisher)
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [("auto", DirectPublisher), ("direct", DirectPublisher), ("http", HTTPPublisher)],
+)
+async def test_with_a_server_in_use_here_publishing_is_direct(
+    choice: str, kind: type, settings: LazySettings
+) -> None:
+    """In the process that serves, an update needs no socket unless it is told to."""
+    settings.PUSH_SERVER = {"publisher": choice}
+    hubs.get("default")  # As the first push client of this process does.
+    assert type(get_publisher()) is kind
+
+
+async def test_direct_publishing_keeps_the_message(settings: LazySettings) -> None:
+    """What is published directly is in the store, with the channel info of a POST."""
+    settings.PUSH_SERVER = {}
+    hubs.get("default")  # As the first push client of this process does.
+    receipt = await asend_update("news", {"a": "ä"})
+    assert receipt is not None
+    assert receipt.status == 202
+    assert receipt.info is not None
+    assert receipt.info.keys() == INFO.keys()
+    assert (receipt.info["messages"], receipt.info["subscribers"]) == (1, 0)
+    info = await hubs.get("default").info("news")
+    assert info.messages == 1
+    assert str(info.last_message_id) == receipt.info["last_message_id"]
+
+
+async def test_direct_publishing_works_from_a_thread(settings: LazySettings) -> None:
+    """A thread of the serving process hands its update to the loop that serves."""
+    settings.PUSH_SERVER = {}
+    hubs.get("default")  # As the first push client of this process does.
+    receipts = await asyncio.gather(
+        *(asyncio.to_thread(send_update, "news", number) for number in range(20))
+    )
+    assert {each.status for each in receipts if each} == {202}
+    assert (await hubs.get("default").info("news")).messages == 20
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [({"max_message_size": 3}, 413), ({"create_on_post": False}, 404)],
+)
+async def test_direct_publishing_has_the_limits_of_its_location(
+    limits: dict[str, Any], status: int, settings: LazySettings
+) -> None:
+    """What a POST would be refused, the direct way refuses: same status, same error."""
+    location = {"type": "publisher", "prefix": "/p/", **limits}
+    settings.PUSH_SERVER = {"locations": [location]}
+    hubs.get("default")  # As the first push client of this process does.
+    for send in (asend_update, lambda *args: asyncio.to_thread(send_update, *args)):
+        with pytest.raises(PublishError) as caught:
+            await send("news", "long")
+        assert caught.value.status == status
+        assert caught.value.url == publisher_url("news")
+    assert await asend_update("news", "long", ignore_errors=True) is None
+
+
+async def test_direct_publishing_of_an_unkept_message(settings: LazySettings) -> None:
+    """The location's store_messages counts for direct publishing, too."""
+    location = {"type": "publisher", "prefix": "/p/", "store_messages": False}
+    settings.PUSH_SERVER = {"locations": [location]}
+    hubs.get("default")  # As the first push client of this process does.
+    assert await asend_update("news", {})
+    assert (await hubs.get("default").info("news")).messages == 0

@@ -1,0 +1,176 @@
+"""Publishing into Redis from a process that serves no subscribers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from pushserver.publishers import PublishError
+from pushserver.updates import asend_update, send_update
+from tests.proxies import Proxy
+from tests.servers import free_port, wait_until
+from tests.valkey import Cluster, Sentinel, Valkey
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    """A real Valkey for the tests of this module."""
+    with Valkey() as process:
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def empty(valkey: Valkey) -> None:
+    """Nothing is left of the test before."""
+    valkey.run("FLUSHALL")
+    valkey.run("CONFIG", "RESETSTAT")
+
+
+def publish_into(url: str, settings: LazySettings, **others: Any) -> None:
+    """Let updates go into a Redis."""
+    settings.PUSH_SERVER = {"store": {"type": "redis", "url": url}, **others}
+
+
+def calls(valkey: Valkey) -> dict[str, int]:
+    """Return how often Valkey was asked each command."""
+    with valkey.client() as client:
+        stats = client.info("commandstats")
+    return {name: each["calls"] for name, each in stats.items()}
+
+
+def bodies(valkey: Valkey, channel_id: str = "news") -> list[str]:
+    """Return the messages of a channel."""
+    with valkey.client() as client:
+        entries = client.xrange(f"pushserver:{{00}}:messages:{channel_id}")
+    return [fields["body"] for _, fields in entries]
+
+
+def test_one_client_and_one_round_trip_each(
+    valkey: Valkey, settings: LazySettings
+) -> None:
+    """Updates one after the other are one command each, over one connection."""
+    publish_into(valkey.url, settings)
+    receipts = [send_update("news", number) for number in range(20)]
+    assert [each.status for each in receipts if each] == [202] * 20
+    assert receipts[-1] is not None
+    assert receipts[-1].info is not None
+    assert receipts[-1].info["messages"] == 20
+    asked = calls(valkey)
+    assert asked["cmdstat_evalsha"] == 20
+    # The first one makes the script known.
+    assert asked.get("cmdstat_eval", 0) <= 1
+    assert asked["cmdstat_time"] <= 21  # The script asks for it, too.
+    assert bodies(valkey) == [str(number) for number in range(20)]
+
+
+def test_a_script_that_was_forgotten(valkey: Valkey, settings: LazySettings) -> None:
+    """Redis is told the script again when it does not know it any more."""
+    publish_into(valkey.url, settings)
+    for number in range(3):
+        assert send_update("news", number)
+        valkey.run("SCRIPT", "FLUSH")
+    assert bodies(valkey) == ["0", "1", "2"]
+
+
+async def test_many_at_once(valkey: Valkey, settings: LazySettings) -> None:
+    """Many tasks share a few connections, and a channel keeps its order."""
+    publish_into(valkey.url, settings)
+    before = valkey.client().info("stats")["total_connections_received"]
+    receipts = await asyncio.gather(*(asend_update("news", n) for n in range(300)))
+    assert [each.status for each in receipts if each] == [202] * 300
+    assert bodies(valkey) == [str(number) for number in range(300)]
+    await asyncio.gather(*(asend_update(f"{n}", n) for n in range(300)))
+    after = valkey.client().info("stats")["total_connections_received"]
+    assert after - before < 30
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_connections_that_were_closed_meanwhile(
+    keep: bool, valkey: Valkey, settings: LazySettings
+) -> None:
+    """A connection that Redis has closed is replaced, and nothing is sent twice."""
+    location = {"type": "publisher", "prefix": "/p/", "store_messages": keep}
+    publish_into(valkey.url, settings, locations=[location])
+    for number in range(3):
+        assert send_update("news", number)
+        valkey.run("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert bodies(valkey) == (["0", "1", "2"] if keep else [])
+
+
+def test_an_answer_that_is_lost(valkey: Valkey, settings: LazySettings) -> None:
+    """A message that Redis has already is not published twice."""
+    with Proxy(valkey.port) as proxy:
+        publish_into(f"redis://127.0.0.1:{proxy.port}", settings)
+        assert send_update("news", 0)
+        proxy.lose_answers()
+
+        def cut_when_it_is_there() -> None:
+            wait_until(lambda: len(bodies(valkey)) == 2)
+            proxy.mend()
+
+        with ThreadPoolExecutor(1) as threads:
+            cutting = threads.submit(cut_when_it_is_there)
+            receipt = send_update("news", 1)
+            cutting.result()
+    assert receipt is not None
+    assert receipt.info is not None
+    assert receipt.info["messages"] == 2
+    assert bodies(valkey) == ["0", "1"]
+
+
+def test_a_redis_that_does_not_answer(valkey: Valkey, settings: LazySettings) -> None:
+    """The limit is for Redis, too; what it hears later it publishes no more."""
+    with Proxy(valkey.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}"
+        publish_into(url, settings, publisher_timeout=0.3)
+        assert send_update("news", 0)
+        proxy.freeze()
+        with pytest.raises(PublishError, match="may have done what it was asked"):
+            send_update("news", 1)
+    assert bodies(valkey) == ["0"]
+
+
+def test_a_redis_that_is_away(settings: LazySettings) -> None:
+    """It is an error that says where and what to do, also when errors are ignored."""
+    publish_into(f"redis://:secret@127.0.0.1:{free_port()}/0", settings)
+    with pytest.raises(PublishError, match="Does it run there") as caught:
+        send_update("news", 1)
+    assert "secret" not in str(caught.value)
+    assert send_update("news", 1, ignore_errors=True) is None
+
+
+def test_a_restart(settings: LazySettings) -> None:
+    """After Redis was started again, updates go on."""
+    with Valkey(persistent=True) as restarted:
+        publish_into(restarted.url, settings)
+        assert send_update("news", 0)
+        restarted.stop()
+        with pytest.raises(PublishError):
+            send_update("news", 1)
+        restarted.start()
+        assert send_update("news", 2)
+        assert bodies(restarted) == ["0", "2"]
+
+
+def test_in_a_cluster(settings: LazySettings) -> None:
+    """Each channel is published on the server that has it."""
+    with Cluster() as cluster:
+        publish_into(cluster.url, settings)
+        receipts = [send_update(f"{number}", number) for number in range(12)]
+        assert [each.status for each in receipts if each] == [202] * 12
+        sizes = [node.run("DBSIZE") for node in cluster.masters]
+        assert all(sizes)
+
+
+def test_where_sentinel_says(valkey: Valkey, settings: LazySettings) -> None:
+    """The master that the sentinels name is published into."""
+    with Sentinel(valkey) as sentinel:
+        publish_into(sentinel.url, settings)
+        assert send_update("news", 0)
+        assert send_update("news", 1)
+    assert bodies(valkey) == ["0", "1"]

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from pushserver.publishers import PublishError
+from pushserver.updates import send_update
+
+from .small_server import SmallServer, publish_to
+
+
+def test_a_silent_server_is_not_waited_for(settings: LazySettings) -> None:
+    """A server that never answers is an error that names the limit."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        publish_to(host, settings, publisher_timeout=0.2)
+        with pytest.raises(PublishError) as caught:
+            send_update("news", {})
+    assert caught.value.status is None
+    assert "0.2 s" in str(caught.value)
+    assert "PUSH_SERVER['publisher_timeout']" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 202 Accepted\r\n",
+        b"HTTP/1.1 202 Accepted\r\nContent-Length: 99\r\n\r\n",
+        b"HTTP/1.1 202 Accepted\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.0 202 Accepted\r\n\r\n",
+    ],
+)
+def test_a_server_that_answers_in_drops_is_not_waited_for(
+    head: bytes, settings: LazySettings
+) -> None:
+    """The limit is for the whole answer: a byte now and then does not extend it."""
+    pause = threading.Event()
+    gave_up = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        publish_to(host, settings, publisher_timeout=0.3)
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                received = b""
+                while not received.endswith(b'"end"'):
+                    received += connection.recv(65536)
+                try:
+                    connection.sendall(head)
+                    # More often than the limit, and all together far longer than it.
+                    for _ in range(99):
+                        pause.wait(0.1)
+                        connection.sendall(b"x")
+                except OSError:
+                    gave_up.set()
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with pytest.raises(PublishError, match="publisher_timeout"):
+                send_update("news", "end")
+        finally:
+            thread.join()
+    assert gave_up.is_set()
+
+
+def test_a_time_limit_of_zero_is_none(
+    small: SmallServer, settings: LazySettings
+) -> None:
+    """0 seconds are no limit, as elsewhere in the settings."""
+    publish_to(small.host, settings, publisher_timeout=0)
+    assert send_update("news", {})
+    assert send_update("news", {})
+
+
+def test_a_time_limit_is_that_of_the_moment(
+    small: SmallServer, settings: LazySettings
+) -> None:
+    """A kept connection has the limit of the call that uses it."""
+    publish_to(small.host, settings)
+    assert send_update("news", {})
+    publish_to(small.host, settings, publisher_timeout=123)
+    assert send_update("news", {})
+    assert len(small.connections) == 1
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[str, int]]:
+    """An address that answers no attempt to connect: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.listen(0)
+        address = listener.getsockname()
+        while True:
+            client = stack.enter_context(socket.socket())
+            client.settimeout(0.05)
+            try:
+                client.connect(address)
+            except TimeoutError:
+                break
+        yield address
+
+
+def test_all_addresses_of_a_name_share_the_limit(
+    deaf: tuple[str, int], settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name with four deaf addresses takes the time of one."""
+    address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [address] * 4)
+    publish_to("push.example", settings, publisher_timeout=0.5)
+    start = time.monotonic()
+    with pytest.raises(PublishError) as caught:
+        send_update("news", {})
+    assert time.monotonic() - start < 1.5
+    assert "no connection within 0.5 seconds" in str(caught.value)
+    assert "was not published" in str(caught.value)
+
+
+def test_a_deaf_address_before_a_good_one(
+    deaf: tuple[str, int],
+    small: SmallServer,
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first address does not take all the time: the second one is tried, too."""
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+        for address in (deaf, small.server_address)
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
+    publish_to("push.example", settings, publisher_timeout=1)
+    assert send_update("news", {})
+
+
+def test_a_resolver_that_does_not_answer(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking up a name is in the limit, and costs one thread however often it is."""
+    release = threading.Event()
+    asked: list[object] = []
+
+    def resolve(host: str, *args: Any, **kwargs: Any) -> list[Any]:
+        asked.append(host)
+        release.wait(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    publish_to("push.example", settings, publisher_timeout=0.1)
+    try:
+        for _ in range(3):
+            with pytest.raises(PublishError, match="was not published"):
+                send_update("news", {})
+        assert asked == ["push.example"]
+    finally:
+        release.set()
