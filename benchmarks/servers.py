@@ -125,6 +125,10 @@ def with_redis(start: Start) -> Start:
     return start_both
 
 
+def _no_server(env: Env) -> AbstractContextManager[Server]:
+    raise NotInstalled("It is a script, which serves nothing.")
+
+
 def _eventstream(run: Callable[..., Server]) -> Start:
     return lambda env: run(EVENTSTREAM, env, str(make_environment()))
 
@@ -187,6 +191,9 @@ _ALL = (
         "uvicorn-redis",
         with_redis(lambda env: uvicorn(OURS, env, workers=4)),
     ),
+    # A process without a push server, which publishes into Redis:
+    Contender("script-bare", "redis-py alone", "script-bare", _no_server),
+    Contender("script", "ours, a script", "script-bare", _no_server),
     # What each measure of runpushserver gains alone:
     Contender("stock", "Daphne as it comes", "stock", tuned_daphne()),
     *(

@@ -8,6 +8,7 @@ from .fanout import FANOUT, REDIS_FANOUT, SPREAD, TUNING
 from .grow import GROW
 from .idle import IDLE, REDIS_IDLE
 from .publish import PUBLISH, REDIS_PUBLISH
+from .script import REDIS_SCRIPT
 
 SCENARIOS: dict[str, tuple[Scenario, ...]] = {
     "publish": (PUBLISH,),
@@ -16,6 +17,7 @@ SCENARIOS: dict[str, tuple[Scenario, ...]] = {
     "idle": (IDLE,),
     "grow": GROW,
     "tuning": (TUNING,),
+    "script": (REDIS_SCRIPT,),
     "redis": (REDIS_PUBLISH, REDIS_FANOUT, REDIS_IDLE),
     "churn": (CHURN,),
 }
