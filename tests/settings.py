@@ -27,4 +27,5 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "tests.urls"
 USE_TZ = True
+FORCE_SCRIPT_NAME = os.environ.get("TEST_SCRIPT_NAME")
 PUSH_SERVER = json.loads(os.environ.get("TEST_PUSH_SERVER", "{}"))

@@ -13,10 +13,10 @@ from collections import deque
 from django.contrib.staticfiles.views import serve
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import include, path
+from django.urls import include, path, reverse
 
 from pushserver.signals import channel_subscribe, channel_unsubscribe
-from pushserver.updates import asend_update, send_update
+from pushserver.updates import asend_update, send_update, subscriber_url
 
 from .exits import fail_at
 
@@ -106,13 +106,21 @@ async def apublish(request: HttpRequest, channel_id: str) -> JsonResponse:
     return JsonResponse({"status": receipt.status, "info": receipt.info})
 
 
+def places(request: HttpRequest, channel_id: str) -> JsonResponse:
+    """Answer where a page and a channel are."""
+    return JsonResponse(
+        {"page": reverse("hello"), "channel": subscriber_url(channel_id)}
+    )
+
+
 def hello(request: HttpRequest) -> HttpResponse:
     return HttpResponse("hello from Django")
 
 
 urlpatterns = [
     path("static/<path:path>", serve, {"insecure": True}),
-    path("hello", hello),
+    path("hello", hello, name="hello"),
+    path("places/<path:channel_id>", places),
     path("heard", tell),
     path("state", state),
     path("daphne", daphne),
