@@ -59,14 +59,26 @@ class Message(NamedTuple):
         )
 
     def gap_after(self, last_seen: MessageId) -> MessageId | None:
-        """Return the newest message missed by a client that saw last_seen before this.
+        """Return the newest message that a client missed, None if it missed none.
 
-        None if it missed none, and for a client that starts, with no id or with the
-        epoch. Source: protocol, "Loss is never silent".
+        A client missed nothing if it has the message before this one. Any other id is
+        older, or was never given in this history of the channel: the channel was
+        deleted, or the store lost its messages, or its clock was ahead.
+
+        Args:
+            last_seen: The id that the client named. One without a time (no id, or the
+                epoch) is a client's that starts, which missed nothing.
+
+        Source: protocol, "Loss is never silent".
         """
-        if last_seen.time <= 0 or self.previous is None:
+        previous = self.previous
+        if previous is None or previous == last_seen or last_seen.time <= 0:
             return None
-        return self.previous if self.previous > last_seen else None
+        if previous < last_seen < self.id and last_seen.tag <= 0:
+            return None  # A moment, not a message: ``time:0``, or a date alone.
+        if last_seen.tag < 0 and last_seen >= self.id:
+            return None  # A date names no message that could have another after it.
+        return previous
 
 
 class ChannelInfo(NamedTuple):

@@ -81,7 +81,7 @@ class SubscriberConsumer(PushConsumer):
             len(body),
             self.location.inline,
         )
-        if previous is not None and previous > seen:
+        if previous != seen and previous is not None:
             gap = message.gap_after(seen)
             if gap is not None:
                 headers = [*headers, (b"push-gap", str(gap).encode())]

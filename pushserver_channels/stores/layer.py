@@ -217,18 +217,19 @@ class ChannelLayerStore(MemoryStore):
         """Return an id that no other process gives, newer than all that are known."""
         second = self._tick(now)
         tag = int(now % 1 * 1_000_000) if second == int(now) else 0
-        newest = max(self._newest(channel_id), self._sent.get(channel_id, START))
+        newest = max(
+            self._newest(channel_id),
+            self._sent.get(channel_id, START),
+            self._floor or START,
+        )
         if newest >= (second, tag * PROCESSES):
             second, tag = newest.time, newest.tag // PROCESSES + 1
         return MessageId(second, tag * PROCESSES + self._number)
 
     def _newest(self, channel_id: str) -> MessageId:
-        """Return the newest id that was given, as far as is known here."""
+        """Return the id of the newest message of a channel that came here."""
         channel = self._channels.get(channel_id)
-        last_id = self._forgotten.get(channel_id)
-        if channel is not None:
-            last_id = channel.last_id or channel.floor
-        return last_id or START
+        return (channel and channel.last_id) or START
 
     def _take_own(self, channel_id: str, message: Message, keep: bool) -> None:
         """Take a message that this process has sent, if it has not done so."""
@@ -287,7 +288,11 @@ class ChannelLayerStore(MemoryStore):
             return just_before
         before = (channel.last_id, message.previous)
         known = [each for each in before if each is not None and each < message.id]
-        return max(known, default=just_before if self._is_late else None)
+        if not known and self._is_late:
+            return just_before
+        if not known and channel.floor is not None:
+            return min(channel.floor, just_before)
+        return max(known, default=None)
 
     def _insert(self, channel: _Channel, message: Message) -> None:
         """Keep a message at its place in the order of ids."""
@@ -296,7 +301,12 @@ class ChannelLayerStore(MemoryStore):
         if messages:
             kept = sorted(messages, key=attrgetter("id"))
             messages.clear()
-            messages.extend(kept)
+            for each in kept:
+                if messages and each.id > message.id:
+                    # Now it has another one before it.
+                    previous = max(each.previous or START, messages[-1].id)
+                    each = each._replace(previous=previous)
+                messages.append(each)
 
     def _forget(self, channel: _Channel) -> None:
         super()._forget(channel)

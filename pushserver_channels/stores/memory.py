@@ -25,10 +25,9 @@ SWEEP_INTERVAL = 1.0
 #: How many channels are visited before requests get their turn again.
 SWEEP_BATCH = 1000
 
-#: The second in which this process started, and the first tag in it: microseconds. A
-#: process before it, killed in the same second, has given out lower ones, and clients
-#: have seen them.
-STARTED, FIRST_TAG_WHEN_STARTED = divmod(time.time_ns() // 1000, 1_000_000)
+#: When this process started: a second, and as its tag the microseconds in it. A process
+#: before it that was killed in the same second has given lower ids.
+STARTED = MessageId(*divmod(time.time_ns() // 1000, 1_000_000))
 
 NO_MESSAGE = MessageId(0, 0)
 
@@ -36,7 +35,21 @@ _by_id = attrgetter("id")
 
 
 class _Channel:
-    """One channel: its kept messages, oldest first, and when it was last used."""
+    """One channel.
+
+    Args:
+        channel_id: Its id.
+        now: When it is created, in seconds of Unix time.
+        floor: What stands for the id before its first message, None for nothing. Its
+            own ids are newer.
+
+    Attributes:
+        messages: The kept messages, oldest first, None if there is none.
+        last_id: The id of its last message, kept or not, None before the first one.
+        used_at: When it was last used.
+        requested_at: When a subscriber last asked for it, None if none did.
+        expiry_due: Whether the expiry of its oldest message is scheduled.
+    """
 
     __slots__ = (
         "expiry_due",
@@ -52,33 +65,35 @@ class _Channel:
         self.id = channel_id
         self.messages: deque[Message] | None = None  # An empty deque takes 600 bytes.
         self.last_id: MessageId | None = None
-        self.floor = floor  # Ids are newer than this, which the channel had before.
+        self.floor = floor
         self.used_at = now
         self.requested_at: float | None = None
         self.expiry_due = False
 
     def next_id(self, second: int) -> MessageId:
+        """Return the id of its next message, published in a second of Unix time."""
         newest = self.last_id or self.floor
         if newest is None or newest.time < second:
-            tag = FIRST_TAG_WHEN_STARTED if second == STARTED else 0
-            return MessageId(second, tag)
+            return MessageId(second, 0)
         return MessageId(newest.time, newest.tag + 1)
 
 
 class MemoryStore(Store):
     """Keeps messages in a deque per channel.
 
-    What is due (a message that expires, a channel to be forgotten) stands in a heap, in
-    which each channel has two entries at most. So keeping costs the same whatever the
-    number of channels, and memory is freed without anybody asking for the channel.
+    A heap has what is due: messages that expire, and channels to be forgotten. Each
+    channel has two entries in it at most, so the cost does not grow with the number of
+    channels, and memory is freed without anybody asking for the channel.
 
-    What a process before this one had is gone: who comes with an older id than this
-    process gives is told of a gap.
+    Of the channels that were forgotten or deleted, the store keeps one id for all: the
+    newest that any of them had, at first the start of this process. A channel that is
+    created begins after this id, so a client that was there before is told of a gap,
+    also where only another channel's messages came in between.
 
     Args:
         settings: Its limits.
-        clock: Returns seconds of Unix time, for tests, as if the store was there since
-            the epoch; it may step.
+        clock: Returns seconds of Unix time, for tests; it may step. With it, no process
+            was there before this one.
     """
 
     def __init__(
@@ -86,16 +101,11 @@ class MemoryStore(Store):
     ) -> None:
         self._settings = settings
         self._clock = clock or time.time
-        # What stands for the id before the first one of a channel.
-        self._before = None
-        if clock is None:
-            self._before = MessageId(STARTED, FIRST_TAG_WHEN_STARTED - 1)
+        self._floor: MessageId | None = STARTED if clock is None else None
         self._audience: Audience
         self._channels: dict[str, _Channel] = {}
         self._listened: set[str] = set()
         self._second = 0  # The newest second in an id; the clock may be behind it.
-        # Last ids of the channels forgotten in that second: made again, they go on.
-        self._forgotten: dict[str, MessageId] = {}
         self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
         self._due = []
         self._order = count()
@@ -112,8 +122,7 @@ class MemoryStore(Store):
         channel = self._find(channel_id, now, create=create)
         channel.used_at = now
         message_id = channel.next_id(self._tick(now))
-        previous = channel.last_id or self._before
-        message = Message.of(update, message_id, previous)
+        message = Message.of(update, message_id, channel.last_id or channel.floor)
         channel.last_id = message_id
         if keep:
             self._keep(channel, message)
@@ -160,7 +169,6 @@ class MemoryStore(Store):
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         info = await self.info(channel_id)
-        self._tick(self._clock())
         self._forget(self._channels[channel_id])
         self._audience.drop(channel_id)
         return info
@@ -189,9 +197,7 @@ class MemoryStore(Store):
         limit = self._settings.max_channels
         if 0 < limit <= len(self._channels):
             raise TooManyChannels(limit)
-        self._tick(now)
-        channel = _Channel(channel_id, now, self._forgotten.pop(channel_id, None))
-        self._channels[channel_id] = channel
+        channel = self._channels[channel_id] = _Channel(channel_id, now, self._floor)
         if self._settings.channel_timeout:
             self._schedule(
                 now + self._settings.channel_timeout, self._visit_idle, channel
@@ -209,9 +215,8 @@ class MemoryStore(Store):
     def _forget(self, channel: _Channel) -> None:
         del self._channels[channel.id]
         channel.messages = None
-        last_id = channel.last_id or channel.floor
-        if last_id is not None and last_id.time >= self._second:
-            self._forgotten[channel.id] = last_id
+        if channel.last_id is not None:
+            self._floor = max(self._floor or channel.last_id, channel.last_id)
         # What was due for forgotten channels goes when it outweighs the rest.
         if len(self._due) > 4 * len(self._channels) + SWEEP_BATCH:
             self._due = [entry for entry in self._due if self._is_known(entry[3])]
@@ -231,11 +236,10 @@ class MemoryStore(Store):
     def _tick(self, now: float) -> int:
         """Return the second for new ids: the clock's, but never an earlier one.
 
-        It is the whole store's, so that a channel forgotten and made again goes on too.
+        All channels share it, so the ids of one that is created are never older than
+        those of one that was deleted.
         """
-        if int(now) > self._second:
-            self._second = int(now)
-            self._forgotten.clear()
+        self._second = max(self._second, int(now))
         return self._second
 
     # Messages
@@ -311,7 +315,6 @@ class MemoryStore(Store):
     def sweep(self) -> None:
         """Free what is due by now, and come back as long as anything will be."""
         now = self._clock()
-        self._tick(now)
         delay = SWEEP_INTERVAL
         for _ in range(SWEEP_BATCH):
             if not self._due or self._due[0][0] > now:

@@ -815,7 +815,37 @@ async def test_a_long_poll_is_held(
     assert (await site.post("a")).status == 201
     answer = await held.answer()
     assert (answer.status, answer.body) == (200, b"news")
-    assert answer["push-gap"] is None
+    # Nobody knows what was published after that id.
+    assert (answer["push-gap"] is None) == (headers == [])
+
+
+@pytest.mark.parametrize("location", ["updates", "interval"])
+async def test_a_gap_by_a_deletion(serve: Serve, location: str) -> None:
+    """Who missed the last message of a channel that was deleted is told of it."""
+    site = serve()
+    await site.post("a", b"1")
+    seen = id_headers(await site.ask("GET", f"/{location}/a"))
+    missed = json.loads((await site.post("a", b"2", JSON)).body)["last_message_id"]
+    await site.ask("DELETE", "/send-update/a")
+    await site.post("a", b"3")
+    answer = await site.ask("GET", f"/{location}/a", seen)
+    assert (answer.body, answer["push-gap"]) == (b"3", missed)
+    assert (await site.ask("GET", f"/{location}/a"))["push-gap"] is None
+
+
+@pytest.mark.parametrize("location", ["updates", "interval"])
+async def test_a_gap_by_a_clock_that_was_ahead(serve: Serve, location: str) -> None:
+    """Who names an id of the future is told of the message that it cannot be given."""
+    site = serve()
+    skipped = json.loads((await site.post("a", b"1", JSON)).body)["last_message_id"]
+    if location == "updates":
+        waiting = await site.hold("/updates/a", FUTURE)
+        await site.post("a", b"2")
+        answer = await waiting.answer()
+        assert (answer.body, answer["push-gap"]) == (b"2", skipped)
+    else:
+        answer = await site.ask("GET", "/interval/a", FUTURE)
+        assert answer.status == 304
 
 
 async def test_a_future_id_after_a_deletion(serve: Serve) -> None:

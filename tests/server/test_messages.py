@@ -48,8 +48,15 @@ def test_the_start(any_id: MessageId) -> None:
         (MessageId(1000, -1), MessageId(999, 9), None),
         # The first message of a channel has none before it.
         (MessageId(999, 9), None, None),
-        # A client with an id of the future missed nothing.
-        (MessageId(2000, 0), MessageId(1000, 4), None),
+        # An id that the channel did not give: nobody knows what came after it.
+        (MessageId(2000, 0), MessageId(1000, 4), MessageId(1000, 4)),
+        (MessageId(1000, 5), MessageId(1000, 4), MessageId(1000, 4)),
+        (MessageId(1000, 3), MessageId(1000, 1), MessageId(1000, 1)),
+        (MessageId(999, 1), MessageId(998, 4), MessageId(998, 4)),
+        (MessageId(2000, 0), None, None),
+        # A moment is no message: a page begins with what is published after it.
+        (MessageId(999, 0), MessageId(998, 4), None),
+        (MessageId(2000, -1), MessageId(1000, 4), None),
         # A client that starts misses nothing.
         (START, MessageId(1000, 4), None),
         (MessageId(0, 0), MessageId(1000, 4), None),

@@ -277,24 +277,17 @@ async def test_next_makes_a_channel(make: MakeSubject) -> None:
 
 
 async def test_previous_ids(make: MakeSubject) -> None:
-    """Each message knows the id of the one before it, the first one of none."""
+    """Each message knows the id of the one before it."""
     subject = make(max_messages=2)
     messages = [await subject.append("a") for _ in range(5)]
-    assert [each.previous for each in messages] == [
-        None,
-        *(each.id for each in messages[:-1]),
+    assert [each.previous for each in messages[1:]] == [
+        each.id for each in messages[:-1]
     ]
+    before = messages[0].previous
+    assert before is None or before < messages[0].id
     oldest = await subject.store.next("a", START)
     assert oldest is not None
     assert oldest.previous == messages[2].id
-
-
-async def test_no_previous_id_after_a_deletion(make: MakeSubject) -> None:
-    """The first message of a channel that was made again has none before it."""
-    subject = make()
-    await subject.append("a")
-    await subject.store.delete("a")
-    assert (await subject.append("a")).previous is None
 
 
 # What is kept
@@ -573,7 +566,7 @@ async def test_concurrent_appends(make: MakeSubject) -> None:
     assert len(set(ids)) == 100
     handed = [message for _, message in subject.audience.delivered]
     assert [each.id for each in handed] == sorted(ids)
-    assert [each.previous for each in handed] == [None, *sorted(ids)[:-1]]
+    assert [each.previous for each in handed[1:]] == sorted(ids)[:-1]
 
 
 # Limits
@@ -732,7 +725,8 @@ CHANNELS = st.sampled_from(["a", "b", "c"])
 class Model:
     """A channel, told with plain lists."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, floor: MessageId | None) -> None:
+        self.floor = floor
         self.messages: list[Message] = []
         self.last_id: MessageId | None = None
         self.used_at = now
@@ -761,6 +755,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.subject = Subject(self.make_store(**limits), self.clock)
         self.channels: dict[str, Model] = {}
+        self.floor: MessageId | None = None
         self.last_ids: dict[str, MessageId] = {}
         self.latest = self.clock.now
 
@@ -783,6 +778,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     # The model
 
+    def first_previous(self, channel_id: str, message_id: MessageId) -> object:
+        """Return the id that a channel's first message has before it."""
+        return self.channels[channel_id].floor
+
+    def drop(self, channel_id: str) -> None:
+        """Let there be no such channel any more."""
+        last_id = self.channels.pop(channel_id).last_id
+        if last_id is not None:
+            self.floor = max(self.floor or last_id, last_id)
+
     def expire(self, channel: Model) -> None:
         timeout = self.limits["message_timeout"]
         while (
@@ -799,7 +804,7 @@ class StoreMachine(RuleBasedStateMachine):
             return ChannelNotFound
         if 0 < self.limits["max_channels"] <= len(self.channels):
             return TooManyChannels
-        self.channels[channel_id] = Model(self.clock.now)
+        self.channels[channel_id] = Model(self.clock.now, self.floor)
         return self.channels[channel_id]
 
     def check_info(self, info: object, channel: Model) -> None:
@@ -830,7 +835,8 @@ class StoreMachine(RuleBasedStateMachine):
             return multiple()
         self.subject.audience.delivered.clear()
         message, info, delivered = self.loop.run_until_complete(appending)
-        assert message == Message(message.id, body, body or None, channel.last_id)
+        previous = channel.last_id or self.first_previous(channel_id, message.id)
+        assert message == Message(message.id, body, body or None, previous)
         # Ids grow, over deletions too, and their time is no other than the clock's was.
         assert message.id > self.last_ids.get(channel_id, START)
         assert int(self.clock.now) <= message.id.time <= int(self.latest)
@@ -918,7 +924,7 @@ class StoreMachine(RuleBasedStateMachine):
         if channel_id in self.subject.audience.waiting:
             assert self.subject.audience.dropped == [channel_id]
             self.run(self.subject.leave, channel_id)
-        del self.channels[channel_id]
+        self.drop(channel_id)
 
     @rule(channel_id=CHANNELS)
     def wait(self, channel_id: str) -> None:
@@ -955,7 +961,7 @@ class StoreMachine(RuleBasedStateMachine):
                 # A clock that steps back may make a channel live a little longer.
                 and not (self.steps_back and channel_id in self.subject.store._channels)
             ):
-                del self.channels[channel_id]
+                self.drop(channel_id)
 
     @rule(message_id=consumes(ids))
     def forget(self, message_id: MessageId) -> None:

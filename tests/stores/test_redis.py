@@ -34,6 +34,7 @@ from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.publishers import DirectPublisher
 from pushserver_channels.stores import make_store
 from pushserver_channels.stores.redis import RedisStore, servers
+from pushserver_channels.stores.redis.scripts import GRACE
 from pushserver_channels.stores.redis.store import Unanswered
 from tests.proxies import Proxy
 from tests.servers import ROOT, free_port
@@ -344,8 +345,13 @@ async def test_a_store_that_was_emptied(make: MakeStore, prefix: str) -> None:
         assert gap is not None
         assert before.id < gap < after.id
         assert found.gap_after(START) is None
-        # A channel that is new in a store that is not tells of no gap.
-        assert (await append(store, b"", "b")).gap_after(after.id) is None
+        # Emptied twice in one second, it gives no id twice.
+        for _ in range(20):
+            own.run("FLUSHALL")
+            again = await append(store, b"4")
+            assert again.id > after.id
+            assert again.gap_after(after.id) is not None
+            after = again
 
 
 @pytest.mark.parametrize(("prefix_of_other", "database"), [("other:", 0), ("", 1)])
@@ -624,6 +630,35 @@ async def test_a_restart(
         assert after.gap_after(before.id) is None or not persistent
         await until(lambda: heard(here) == [b"1", b"2"])
         assert await kept(there) == ([b"1", b"2"] if persistent else [b"2"])
+
+
+async def test_a_restart_that_takes_long(make: MakeStore) -> None:
+    """A Redis that is reading its append-only file loses nothing, and tells no gap."""
+    with Valkey("--key-load-delay", "60", persistent=True) as own:
+        store = make(own.url)
+        before = await append(store, b"1")
+        with own.client() as client, client.pipeline(transaction=False) as pipeline:
+            for number in range(10_000):
+                pipeline.set(f"other {number}", number)
+            pipeline.execute()
+        own.stop(signal.SIGKILL)
+        # It connects while Redis is reading, and asks for something only later.
+        store.listen("b")
+        await asyncio.to_thread(own.start)
+        assert (await publish_at_last(store, b"2")).previous == before.id
+
+
+async def test_a_channel_that_nothing_is_known_of(
+    make: MakeStore, valkey: Valkey, prefix: str
+) -> None:
+    """A channel whose keys have all expired tells of what it may have had before."""
+    store = make()
+    valkey.run("SET", f"{prefix}{{00}}:mark", 1)  # The store was there for long.
+    new = await append(store)
+    long_ago = MessageId(new.id.time - GRACE - 1, 0)
+    assert new.gap_after(long_ago) is not None
+    assert new.gap_after(long_ago._replace(tag=3)) is not None
+    assert new.gap_after(MessageId(new.id.time - 1, 0)) is None
 
 
 async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
@@ -1130,6 +1165,11 @@ class RedisStoreMachine(StoreMachine):
     def make_store(self, **limits: int) -> RedisStore:
         return make_redis_store(self.valkey, self.clock, **limits)
 
+    def first_previous(self, channel_id: str, message_id: MessageId) -> object:
+        # A channel keeps its own ids for a while, and after that none can be younger.
+        oldest = MessageId(int(self.clock.now) - GRACE, 0)
+        return self.last_ids.get(channel_id) or oldest
+
     def find(self, channel_id: str, create: bool) -> Model | type[Exception]:
         # It is not swept: what is due is forgotten when it is asked for.
         channel = self.channels.get(channel_id)
@@ -1141,7 +1181,7 @@ class RedisStoreMachine(StoreMachine):
                 and not channel.messages
                 and channel_id not in self.subject.audience.waiting
             ):
-                del self.channels[channel_id]
+                self.drop(channel_id)
         return super().find(channel_id, create)
 
     @rule(channel_id=CHANNELS)

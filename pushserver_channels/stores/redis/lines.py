@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
@@ -183,7 +183,12 @@ class Line:
             asking = line.ask("INFO", "server", "persistence")
             seconds, microseconds = await line.ask("TIME")
             with suppress(Refused):
-                line.run_id = _read_run_id(await asking, keeps)
+                facts = _read_info(await asking)
+                if facts.get("loading", "0") != "0":
+                    # It answers no script yet, and does not tell the truth about its
+                    # append-only file: that is off as long as it is read.
+                    raise LineLost("Redis is loading its data.")
+                line.run_id = _run_id(facts, keeps)
         except BaseException:
             line.end(LineLost("Connecting was given up."))
             raise
@@ -341,12 +346,17 @@ def pack(command: Iterable[str | bytes | int]) -> bytes:
     return b"".join(parts)
 
 
-def _read_run_id(info: bytes, keeps: bool) -> str:
-    """Return the run of Redis from what it tells of itself."""
-    facts = dict(line.partition(b":")[::2] for line in info.split(b"\r\n"))
-    if keeps and facts.get(b"aof_enabled") == b"1":
+def _read_info(answer: bytes) -> dict[str, str]:
+    """Return the fields of an answer to INFO by name."""
+    lines = answer.decode("utf-8", "replace").split("\r\n")
+    return dict(line.partition(":")[::2] for line in lines)
+
+
+def _run_id(facts: Mapping[str, str], keeps: bool) -> str:
+    """Return the run of Redis, ``-`` if a restart loses nothing."""
+    if keeps and facts.get("aof_enabled") == "1":
         return "-"
-    return facts.get(b"run_id", b"").decode() or "-"
+    return facts.get("run_id") or "-"
 
 
 def _fail(answer: asyncio.Future[Any], error: LineError) -> None:

@@ -12,12 +12,18 @@ a hash of what else is known of it:
 ``past_time``, ``past_tag``
     The last id it had before it was deleted or forgotten: ids go on from there.
 
-The hash outlives the channel by :data:`GRACE` seconds, so that ids go on when a channel
-is made again, also if the clock was set back. A store that is new, was emptied or may
-have lost its newest messages leaves a mark, an id that no message has: what it ever
-told before is older, what it tells from now on is newer. So a client that comes back to
-a store that lost messages is told of the gap. Beside the mark stands the run of Redis
-that it is of.
+The hash outlives the channel by :data:`GRACE` seconds. Until then a channel that is
+created again continues from its last id: the ids grow also if the clock was set back,
+and a client that was there before is told of a gap. Of a channel without a hash nothing
+is known but that its messages, if it had any, are older than GRACE: so its first
+message says that one of that age was before it.
+
+A store that is new, was emptied or may have lost its newest messages writes a mark, an
+id that no message has. All ids that it gave before are older, and all that it gives
+from then on are newer, so a client that comes back is told of a gap. The key has the
+mark's time, the run of Redis in which it was written, and the mark's tag: microseconds,
+so that a store that is emptied twice in a second does not write one mark twice. (The
+first release reads no tag, and takes it for 0.)
 """
 
 from __future__ import annotations
@@ -103,20 +109,23 @@ local function begin()
   local newest = redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 1)[1]
   if newest then
     -- Only the hash was lost: Redis evicts keys if it is told to.
-    state.time, state.tag = string.match(newest[1], '(%d+)-(%d+)')
-    redis.call('HSET', channel, 'time', state.time, 'tag', state.tag)
+    local time, tag = string.match(newest[1], '(%d+)-(%d+)')
+    state.time, state.tag = tonumber(time), tonumber(tag)
+    redis.call('HSET', channel, 'time', time, 'tag', tag)
   end
 end
 
--- Returns the second of the mark, 0 if nothing was ever lost.
-local function marked()
-  local time, run_then = string.match(redis.call('GET', mark) or '', '^(%d+) ?(%S*)')
+-- Returns the mark's time and tag; writes a new mark if messages may have been lost.
+local function read_mark()
+  local time, run_then, tag =
+    string.match(redis.call('GET', mark) or '', '^(%d+) ?(%S*) ?(%d*)')
   local is_known = run == '-' or run_then == '' or run_then == run
   if not time or not is_known then
     time = math.max(second, tonumber(time or 0)) + 1
-    redis.call('SET', mark, time .. ' ' .. run)
+    tag = math.floor(now % 1 * 1000000)
+    redis.call('SET', mark, time .. ' ' .. run .. ' ' .. tag)
   end
-  return tonumber(time)
+  return tonumber(time), tonumber(tag) or 0
 end
 
 -- Returns whether there is the channel, or makes it.
@@ -171,8 +180,8 @@ expire()
 if not find(create == '1') then
   return 'none ' .. clock
 end
-local mark_time = marked()
-local mark_id = mark_time .. '-0'
+local mark_time, mark_tag = read_mark()
+local mark_id = mark_time .. '-' .. mark_tag
 if since ~= '0' then
   -- It was sent before, and perhaps it is there, or was and is there no more.
   local newest = tonumber(state.time or state.past_time)
@@ -188,15 +197,15 @@ if since ~= '0' then
     return 'late ' .. clock
   end
 end
-local previous = ''
-if state.time then
-  previous = state.time .. '-' .. state.tag
-end
 local last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
-if mark_time > tonumber(last_time or 0) then
-  last_time, last_tag, previous = mark_time, 0, mark_id
+if not last_time then
+  last_time, last_tag = math.max(second - GRACE, 0), 0
 end
-if last_time and tonumber(last_time) >= second then
+if mark_time > last_time or (mark_time == last_time and mark_tag > last_tag) then
+  last_time, last_tag = mark_time, mark_tag
+end
+local previous = last_time .. '-' .. last_tag
+if last_time >= second then
   state.time, state.tag = last_time, last_tag + 1
 else
   state.time, state.tag = second, 0
@@ -235,7 +244,8 @@ local entries = redis.call('XRANGE', messages, start, '+', 'COUNT', limit)
 if #entries > 0 then
   return {describe(0), unpack(entries)}
 end
-return describe(0, marked() .. '-0')
+local mark_time, mark_tag = read_mark()
+return describe(0, mark_time .. '-' .. mark_tag)
 """
 
 _INFO = """

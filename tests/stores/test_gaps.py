@@ -1,0 +1,167 @@
+"""Whoever names an id is given the message after it, or told: on each kind of store."""
+
+from __future__ import annotations
+
+import pytest
+
+from pushserver.conf import MemoryStoreSettings
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import ChannelNotFound
+from pushserver_channels.messages import START, Message, MessageId
+from pushserver_channels.stores.memory import STARTED, MemoryStore
+
+from .conftest import Clock, MakeSubject, Subject
+
+
+async def publish(subject: Subject, many: int = 2) -> list[Message]:
+    """Publish messages on the channel ``a``."""
+    return [await subject.append("a", b"%d" % number) for number in range(many)]
+
+
+async def next_after(subject: Subject, after: MessageId) -> Message:
+    """Return the next message of the channel ``a``, which is there."""
+    message = await subject.store.next("a", after)
+    assert message is not None
+    return message
+
+
+async def test_up_to_date(make: MakeSubject) -> None:
+    """Who has the message before is told of no gap."""
+    subject = make()
+    messages = await publish(subject, 5)
+    for before in messages[:-1]:
+        assert (await next_after(subject, before.id)).gap_after(before.id) is None
+    assert messages[0].gap_after(START) is None
+
+
+@pytest.mark.parametrize("away", [50, 7200, 10**6])
+async def test_an_expired_message(make: MakeSubject, away: int) -> None:
+    """A message that expired is told, also when its channel was forgotten since."""
+    subject = make(message_timeout=10, channel_timeout=3600)
+    seen, missed = await publish(subject)
+    subject.clock.move(away)
+    subject.free()
+    await subject.append("a")
+    message = await next_after(subject, seen.id)
+    gap = message.gap_after(seen.id)
+    assert gap is not None
+    assert missed.id <= gap < message.id
+    assert message.gap_after(START) is None
+
+
+async def test_a_forgotten_channel_that_others_ask_for(make: MakeSubject) -> None:
+    """A channel that is created by a subscriber before the next message, too."""
+    subject = make(message_timeout=10, channel_timeout=100)
+    seen, missed = await publish(subject)
+    for _ in range(3):
+        subject.clock.move(200)
+        subject.free()
+        assert await subject.store.next("a", seen.id) is None
+    (message,) = await publish(subject, 1)
+    gap = message.gap_after(seen.id)
+    assert gap is not None
+    assert gap >= missed.id
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(3, 0), (1, 100), (2, -100)])
+async def test_a_deleted_channel(make: MakeSubject, times: int, seconds: int) -> None:
+    """What was there before a deletion is told, wherever the clock is."""
+    subject = make()
+    for _ in range(times):
+        seen, missed = await publish(subject)
+        await subject.store.delete("a")
+        subject.clock.move(seconds)
+    await subject.store.create("a")
+    (message,) = await publish(subject, 1)
+    assert message.id > missed.id
+    gap = message.gap_after(seen.id)
+    assert gap is not None
+    assert missed.id <= gap < message.id
+    assert message.gap_after(START) is None
+
+
+async def test_who_waits_while_a_channel_is_deleted(make: MakeSubject) -> None:
+    """Who had all there was when the channel was deleted missed nothing of it."""
+    subject = make()
+    _, last = await publish(subject)
+    await subject.store.delete("a")
+    (message,) = await publish(subject, 1)
+    assert message.gap_after(last.id) is None
+
+
+async def test_many_forgotten_channels(make: MakeSubject) -> None:
+    """Each channel that was forgotten tells, however many they were."""
+    subject = make(message_timeout=10, channel_timeout=100)
+    channels = [f"channel {number}" for number in range(50)]
+    seen, missed = {}, {}
+    for channel_id in channels:
+        seen[channel_id] = await subject.append(channel_id)
+        missed[channel_id] = await subject.append(channel_id)
+        subject.clock.move(1)
+    subject.clock.move(200)
+    subject.free()
+    for channel_id in channels:
+        with pytest.raises(ChannelNotFound):
+            await subject.store.info(channel_id)
+    for channel_id in channels:
+        message = await subject.append(channel_id)
+        gap = message.gap_after(seen[channel_id].id)
+        assert gap is not None
+        assert gap >= missed[channel_id].id
+
+
+async def test_a_message_that_was_not_kept(make: MakeSubject) -> None:
+    """A message that was not kept is told to who was away."""
+    subject = make()
+    (seen,) = await publish(subject, 1)
+    unkept = (await subject.store.append(Update("a", b"now"), keep=False)).message
+    (message,) = await publish(subject, 1)
+    assert message.gap_after(seen.id) == unkept.id
+    assert message.gap_after(unkept.id) is None
+
+
+@pytest.mark.parametrize("passes", [False, True])
+async def test_an_id_of_a_clock_that_was_ahead(make: MakeSubject, passes: bool) -> None:
+    """A kept message that is skipped for an id from the future is told.
+
+    Also if the clock has passed that id before the next message.
+    """
+    subject = make()
+    await publish(subject, 1)
+    ahead = MessageId(int(subject.clock.now) + 3600, 7)
+    (skipped,) = await publish(subject, 1)
+    subject.wait("a")
+    assert await subject.store.next("a", ahead) is None
+    if passes:
+        subject.clock.move(3700)
+    (message,) = await publish(subject, 1)
+    assert (message.id > ahead) == passes
+    assert message.gap_after(ahead) == skipped.id
+    assert subject.audience.delivered[-1] == ("a", message)
+    subject.leave("a")
+
+
+async def test_a_process_that_was_restarted() -> None:
+    """A store in memory tells of what a process before this one may have published."""
+    subject = Subject(MemoryStore(MemoryStoreSettings(type="memory")), Clock())
+    (first,) = await publish(subject, 1)
+    for seen in (
+        STARTED._replace(time=STARTED.time - 1, tag=0),
+        STARTED._replace(tag=STARTED.tag - 1),
+        STARTED._replace(time=STARTED.time + 3600, tag=0),
+        STARTED._replace(time=STARTED.time + 3600, tag=7),
+    ):
+        assert first.gap_after(seen) is not None
+    assert first.gap_after(START) is None
+    subject.store.close()
+
+
+async def test_a_moment_is_no_message(make: MakeSubject) -> None:
+    """A page that begins with what is published from a moment on missed nothing."""
+    subject = make()
+    await publish(subject, 1)
+    subject.clock.move(10)
+    moment = MessageId(int(subject.clock.now) - 1, 0)
+    (message,) = await publish(subject, 1)
+    assert message.gap_after(moment) is None
+    assert message.gap_after(moment._replace(tag=-1)) is None
