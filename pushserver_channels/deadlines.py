@@ -61,6 +61,13 @@ class Deadlines(Generic[Item]):
         for item in items:
             self._expire(item)
 
+    def close(self) -> None:
+        """Let no item be due any more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _look(self) -> None:
         self._timer = None
         now = self._time()

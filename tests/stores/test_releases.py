@@ -48,7 +48,7 @@ async def test_the_release_before_reads_an_entry(
     with redis.Redis(port=valkey.port) as client:
         client.set_response_callback("XRANGE", lambda answer, **options: answer)
         listener = client.pubsub()
-        listener.subscribe(channel.bell)
+        listener.subscribe(channel.topic)
         assert listener.get_message(timeout=10)["type"] == "subscribe"
         message = (await store.append(update)).message
         entries = client.execute_command("XRANGE", channel.keys[0], "-", "+")

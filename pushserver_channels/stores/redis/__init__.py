@@ -1,4 +1,4 @@
-"""The store in Redis: one stream for each channel, and pub/sub as its bell."""
+"""The store in Redis: a stream for each channel, and pub/sub for new messages."""
 
 from .servers import find_servers
 from .store import RedisStore

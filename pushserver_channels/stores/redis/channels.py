@@ -1,110 +1,154 @@
-"""What a process knows of the channels of a store in Redis."""
+"""What a process knows of channels: their keys, their shards and who listens."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
+from zlib import crc32
 
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.messages import Message, MessageId
 
-from .lines import Line
+from .connection import Connection
+from .resp import pack
+
+#: How many channels' keys are remembered. Building them takes as long as sending them.
+REMEMBERED = 1024
 
 
-class Found(NamedTuple):
-    """What a look found.
+class Shard:
+    """The channels that are on one server, and the connection to it.
 
     Attributes:
-        message: The message looked for, None if there is none yet.
+        prefix: Begins the keys of its channels.
+        mark: A key of the shard itself: see :mod:`.scripts`.
+        connection: The connection, None if there is none.
+        connecting: The attempt to connect that is under way.
+        restoring: The task that reconnects as long as there are listeners.
+        failures: How many attempts to connect in a row have failed.
+        down_until: When the next attempt is made, as of ``time.monotonic()``.
+        listeners: Its channels that this process listens to.
+    """
+
+    def __init__(self, prefix: str, number: int) -> None:
+        # A cluster puts keys with the same text in braces on one server.
+        self.prefix = f"{prefix}{{{number:02x}}}"
+        self.mark = f"{self.prefix}:mark"
+        self.connection: Connection | None = None
+        self.connecting: asyncio.Task[Connection] | None = None
+        self.restoring: asyncio.Task[None] | None = None
+        self.failures = 0
+        self.down_until = 0.0
+        self.listeners: set[Listener] = set()
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelKeys:
+    """The names of a channel in Redis.
+
+    Attributes:
+        id: The channel id.
+        shard: Its shard.
+        keys: The keys of its messages, of its hash, and of its shard's mark.
+        topic: The name under which its messages are published.
+        packed: What every script gets first: the number of keys, the keys, the topic.
+        packed_count: How many words that is.
+    """
+
+    id: str
+    shard: Shard
+    keys: tuple[str, str, str]
+    topic: bytes
+    packed: bytes = field(init=False, repr=False)
+    packed_count: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        words = (len(self.keys), *self.keys, self.topic)
+        object.__setattr__(self, "packed", pack(*words))
+        object.__setattr__(self, "packed_count", len(words))
+
+
+class KeyFinder:
+    """Returns the names of channels.
+
+    Args:
+        shards: Among which the channels are distributed.
+        database: The number of the database. Topics are shared by all databases.
+    """
+
+    def __init__(self, shards: list[Shard], database: int) -> None:
+        self._shards = shards
+        self._database = database
+        self.find = lru_cache(REMEMBERED)(self._build)
+
+    def _build(self, channel_id: str) -> ChannelKeys:
+        shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
+        prefix = shard.prefix
+        keys = (f"{prefix}:messages:{channel_id}", f"{prefix}:channel:{channel_id}")
+        topic = f"{prefix}:bell:{self._database}:{channel_id}".encode()
+        return ChannelKeys(channel_id, shard, (*keys, shard.mark), topic)
+
+
+class Lookup(NamedTuple):
+    """The result of looking for the next message of a channel.
+
+    Attributes:
+        message: The message, None if there is none yet.
         newest: The id of the channel's last message.
-        heard: What the ear had heard by then.
+        received: How many messages the listener had received by then.
     """
 
     message: Message | None
     newest: MessageId
-    heard: int
+    received: int
 
 
-class Part:
-    """The channels that are on one server, and the way there.
-
-    Attributes:
-        mark: A key of this part.
-        line: The connection, None if there is none.
-        connecting: The attempt to connect that is under way.
-        restoring: What goes on trying as long as somebody waits.
-        failures: How many attempts in a row have failed.
-        down_until: When the next attempt makes sense.
-        ears: The channels on which somebody in this process waits.
-    """
-
-    def __init__(self, prefix: str, number: int) -> None:
-        # What stands in braces tells a cluster which keys belong on one server.
-        self.prefix = f"{prefix}{{{number:02x}}}"
-        self.mark = f"{self.prefix}:mark"
-        self.line: Line | None = None
-        self.connecting: asyncio.Task[Line] | None = None
-        self.restoring: asyncio.Task[None] | None = None
-        self.failures = 0
-        self.down_until = 0.0
-        self.ears: set[Ear] = set()
-
-
-class Channel(NamedTuple):
-    """What Redis calls a channel.
-
-    Attributes:
-        id: Its id.
-        part: Where it is.
-        keys: Those of its messages, of what else is known of it, and of its part.
-        bell: The name under which its messages are published.
-    """
-
-    id: str
-    part: Part
-    keys: tuple[str, str, str]
-    bell: bytes
-
-
-class Ear:
-    """A channel on which somebody in this process waits.
+class Listener:
+    """A channel that this process listens to.
 
     Attributes:
         channel: The channel.
-        is_open: Whether what is published from now on is heard and handed on.
-        opened: Done when it is; fails when the connection ends before.
-        is_catching_up: Whether what was missed is being handed on.
-        newest: The id of the last message that was heard or seen, None before a look.
-        heard: Counts what was heard.
-        asked_at: When a subscriber's request was last noted.
-        used_at: When the channel was last used.
-        looks: Looks under way, by what they look for.
+        is_wanted: Whether somebody in this process waits. If not, it is kept for a
+            moment, because whoever was answered comes back.
+        is_live: Whether everything published from now on is received and handed on.
+        live: A future that is done when it is live, and fails if the connection ends.
+        is_catching_up: Whether messages that were missed are being handed on.
+        newest: The id of the last message that was received or looked up, None if
+            nothing was yet.
+        received: Counts the messages received.
+        requested_at: When a subscriber's request was last recorded in Redis.
+        used_at: When use of the channel was last recorded in Redis.
+        lookups: Lookups under way, by the id after which they look, and by whether they
+            create the channel.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: ChannelKeys) -> None:
         self.channel = channel
-        self.is_open = False
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_wanted = True
+        self.is_live = False
+        self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_catching_up = False
         self.newest: MessageId | None = None
-        self.heard = 0
-        self.asked_at = self.used_at = float("-inf")
-        self.looks: dict[tuple[MessageId, bool], asyncio.Task[Found]] = {}
+        self.received = 0
+        self.requested_at = self.used_at = float("-inf")
+        self.lookups: dict[tuple[MessageId, bool], asyncio.Task[Lookup]] = {}
 
-    def open(self) -> None:
-        """Hear that all that is published from now on will be heard."""
-        self.is_open = True
-        self.let_go()
+    def set_live(self) -> None:
+        """Note that everything published from now on will be received."""
+        self.is_live = True
+        self.release()
 
-    def shut(self) -> None:
-        """Hear that there is no connection any more."""
-        self.is_open = False
-        if not self.opened.done():
-            self.opened.set_exception(StoreUnavailable())
-            self.opened.exception()  # Perhaps nobody waits for it.
-        self.opened = asyncio.get_running_loop().create_future()
+    def disconnect(self) -> None:
+        """Note that the connection has ended."""
+        self.is_live = False
+        if not self.live.done():
+            self.live.set_exception(StoreUnavailable())
+            self.live.exception()  # Marks it as read: perhaps nobody waits for it.
+        self.live = asyncio.get_running_loop().create_future()
 
-    def let_go(self) -> None:
-        """Let those go on who wait until it is open."""
-        if not self.opened.done():
-            self.opened.set_result(None)
+    def release(self) -> None:
+        """End the wait of all that wait until it is live."""
+        if not self.live.done():
+            self.live.set_result(None)

@@ -1,4 +1,4 @@
-"""The ways from a process to the servers of its store, kept up and made again."""
+"""The connections of a process to the servers of its store."""
 
 from __future__ import annotations
 
@@ -6,173 +6,183 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
 
 from pushserver.passwords import mask
 from pushserver_channels.exceptions import StoreUnavailable
 
-from .channels import Part
-from .lines import ANSWER_TIMEOUT, Line, LineError, LineLost, Push
+from .channels import Shard
+from .connection import ANSWER_TIMEOUT, Connection, Push
+from .errors import CommandError, ConnectionLost
 from .servers import Address, Servers
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-#: Seconds before the next try to reach a server, after the first and after many.
+#: Seconds before the next attempt to connect, after one failure and after many.
 RETRY_AFTER = (0.1, 1.0)
 
 
+class Receiver(Protocol):
+    """What a network tells of its connections."""
+
+    def receive(self, push: Push) -> None:
+        """Take what was published."""
+
+    def subscribe_all(self, shard: Shard, connection: Connection) -> None:
+        """Subscribe to the topics of a shard on its new connection."""
+
+    def lose_connection(self) -> None:
+        """Note that a connection has ended: what comes on it is not received."""
+
+
 class Network:
-    """One line to each server, and who knows what runs beside it.
+    """Makes one connection to each server, and makes it again when it ends.
 
     Args:
-        servers: Where they are.
+        servers: The servers.
         prefix: Begins all keys.
-        on_push: Hears what is published.
-        on_line: Hears that a part can be reached.
-        on_end: Hears that some parts cannot be reached any more.
 
     Attributes:
-        parts: Into which the channels are dealt.
+        shards: Among which the channels are distributed.
+        receiver: Told what happens on the connections; set before the first use.
     """
 
-    def __init__(
-        self,
-        servers: Servers,
-        prefix: str,
-        on_push: Callable[[Push], None],
-        on_line: Callable[[Part, Line], None],
-        on_end: Callable[[], None],
-    ) -> None:
-        self.parts = [Part(prefix, number) for number in range(servers.parts)]
+    receiver: Receiver
+
+    def __init__(self, servers: Servers, prefix: str) -> None:
+        self.shards = [Shard(prefix, number) for number in range(servers.shards)]
         self._servers = servers
-        self._on_push = on_push
-        self._on_line = on_line
-        self._on_end = on_end
-        self._lines: dict[Address, Line] = {}
-        self._dialing: dict[Address, asyncio.Task[Line]] = {}
+        self._connections: dict[Address, Connection] = {}
+        self._opening: dict[Address, asyncio.Task[Connection]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def line(self, part: Part) -> Line:
-        """Return the connection to a part. Raises :class:`StoreUnavailable`."""
-        if part.line is not None:
-            return part.line
-        if part.connecting is None:
-            if self._closed or time.monotonic() < part.down_until:
+    async def connect(self, shard: Shard) -> Connection:
+        """Return the connection to a shard. Raises :class:`StoreUnavailable`."""
+        if shard.connection is not None:
+            return shard.connection
+        if shard.connecting is None:
+            if self._closed or time.monotonic() < shard.down_until:
                 raise StoreUnavailable
-            part.connecting = self.start(self._connect(part))
-        return await asyncio.shield(part.connecting)
+            shard.connecting = self.start_task(self._connect(shard))
+        return await asyncio.shield(shard.connecting)
 
-    def restore(self, part: Part) -> None:
-        """Go on trying to reach a part as long as somebody waits there."""
-        if part.restoring is None:
-            part.restoring = self.start(self._restore(part))
+    def restore(self, shard: Shard) -> None:
+        """Try to connect to a shard again and again, as long as it has listeners."""
+        if shard.restoring is None:
+            shard.restoring = self.start_task(self._restore(shard))
 
-    def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Do something that ends with the store."""
+    def start_task(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Start a task that is cancelled when the store is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # The loop itself keeps no task alive.
-        task.add_done_callback(self._finish)
+        task.add_done_callback(self._finish_task)
         return task
 
     def close(self) -> None:
-        """End all connections, and all that was started."""
+        """Close all connections, and cancel all tasks."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
-        for line in list(self._lines.values()):
-            line.end(LineLost("The store is closed."))
+        for connection in list(self._connections.values()):
+            connection.close(ConnectionLost("The store is closed."))
 
     async def aclose(self) -> None:
         """Return when all connections are closed."""
-        lines = list(self._lines.values())
+        connections = list(self._connections.values())
         self.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in lines:
-            await line.wait_closed()
+        for connection in connections:
+            await connection.wait_closed()
 
-    async def _connect(self, part: Part) -> Line:
+    async def _connect(self, shard: Shard) -> Connection:
         try:
-            line = await asyncio.wait_for(self._reach(part), ANSWER_TIMEOUT)
-            if line.error is not None:
-                raise line.error
+            connection = await asyncio.wait_for(self._reach(shard), ANSWER_TIMEOUT)
+            if connection.error is not None:
+                raise connection.error
         except Exception as error:
             reason = mask(str(error) or repr(error))
             self._servers.forget()
-            delay = min(RETRY_AFTER[0] * 2**part.failures, RETRY_AFTER[1])
-            part.down_until = time.monotonic() + delay * random.uniform(0.5, 1.0)
-            part.failures = min(part.failures + 1, 10)
-            if part.failures == 1:
+            delay = min(RETRY_AFTER[0] * 2**shard.failures, RETRY_AFTER[1])
+            shard.down_until = time.monotonic() + delay * random.uniform(0.5, 1.0)
+            shard.failures = min(shard.failures + 1, 10)
+            if shard.failures == 1:
                 logger.error("Redis cannot be reached: %s", reason)
-            # Not from the error itself: frames of redis-py, which its traceback has,
+            # Not from the error itself: its traceback has frames of redis-py, which
             # hold the password.
-            raise StoreUnavailable from LineLost(reason)
+            raise StoreUnavailable from ConnectionLost(reason)
         finally:
-            part.connecting = None
-        if part.failures:
+            shard.connecting = None
+        if shard.failures:
             logger.warning("Redis is reached again")
-        part.failures = 0
-        part.line = line
-        self._on_line(part, line)
-        return line
+        shard.failures = 0
+        shard.connection = connection
+        self.receiver.subscribe_all(shard, connection)
+        return connection
 
-    async def _reach(self, part: Part) -> Line:
-        address = await self._servers.find(part.mark)
-        line = self._lines.get(address)
-        if line is None:
-            dialing = self._dialing.get(address)
-            if dialing is None:
-                dialing = self._dialing[address] = self.start(self._dial(address))
-            line = await asyncio.shield(dialing)
-        return line
+    async def _reach(self, shard: Shard) -> Connection:
+        """Return the connection to the server of a shard, perhaps another shard's."""
+        address = await self._servers.find(shard.mark)
+        connection = self._connections.get(address)
+        if connection is None:
+            opening = self._opening.get(address)
+            if opening is None:
+                opening = self._opening[address] = self.start_task(self._open(address))
+            connection = await asyncio.shield(opening)
+        return connection
 
-    async def _dial(self, address: Address) -> Line:
-        opening = Line.open(
+    async def _open(self, address: Address) -> Connection:
+        opening = Connection.open(
             self._servers.connection(address),
-            self._on_push,
-            self._hang_up,
-            # There are several if each has an address: others may lag behind.
-            keeps=not address,
+            self.receiver.receive,
+            self._take_end,
+            # Servers with addresses have replicas, which may lag behind.
+            durable=not address,
         )
         try:
-            line = await asyncio.wait_for(opening, ANSWER_TIMEOUT)
+            connection = await asyncio.wait_for(opening, ANSWER_TIMEOUT)
         finally:
-            del self._dialing[address]
-        self._lines[address] = line
-        return line
+            del self._opening[address]
+        self._connections[address] = connection
+        return connection
 
-    def _hang_up(self, line: Line, error: LineError) -> None:
-        """Hear that a connection has ended."""
-        self._lines = {
-            address: each for address, each in self._lines.items() if each is not line
+    def _take_end(self, ended: Connection, error: CommandError) -> None:
+        """Note that a connection has ended."""
+        was_used = ended in self._connections.values()
+        self._connections = {
+            address: each
+            for address, each in self._connections.items()
+            if each is not ended
         }
         self._servers.forget()
-        self._on_end()
+        self.receiver.lose_connection()
         if self._closed:
             return
-        logger.warning("The connection to Redis has ended: %s", error)
-        for part in self.parts:
-            if part.line is line:
-                part.line = None
-                for ear in part.ears:
-                    ear.shut()
-                if part.ears:
-                    self.restore(part)
+        if was_used:
+            logger.warning("The connection to Redis has ended: %s", error)
+        for shard in self.shards:
+            if shard.connection is ended:
+                shard.connection = None
+                for listener in shard.listeners:
+                    listener.disconnect()
+                if shard.listeners:
+                    self.restore(shard)
 
-    async def _restore(self, part: Part) -> None:
+    async def _restore(self, shard: Shard) -> None:
         try:
-            while part.ears and part.line is None:
+            while shard.listeners and shard.connection is None:
                 try:
-                    await self.line(part)
+                    await self.connect(shard)
                 except StoreUnavailable:
-                    await asyncio.sleep(max(part.down_until - time.monotonic(), 0))
+                    delay = shard.down_until - time.monotonic()
+                    await asyncio.sleep(max(delay, 0))
         finally:
-            part.restoring = None
+            shard.restoring = None
 
-    def _finish(self, task: asyncio.Task[Any]) -> None:
+    def _finish_task(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # Whoever asked may have left.
+            task.exception()  # Marks it as read: perhaps nobody awaits the task.

@@ -1,4 +1,4 @@
-"""What the scripts answer, as the store wants it."""
+"""Reads the answers of the scripts, and writes the fields of messages."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from pushserver.publishers.update import Update
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.stores.fields import pack_fields, unpack_fields
 
-from .lines import Line
+from .connection import Connection
+
+#: Of a channel that is not there.
+NO_INFO = ChannelInfo(0, -1, MessageId(0, 0))
 
 
 class Reply(NamedTuple):
-    """What a script answers.
+    """The answer of a script.
 
     Attributes:
-        status: ``ok``, ``none`` if there is no such channel, ``late`` if it came to its
-            turn too late to know what became of it, or to matter.
-        info: What is known of the channel.
-        previous: The id before that of an appended message; where nothing was found in
-            the stream, the store's mark.
-        entries: What was found in the stream.
+        status: ``ok``; ``none`` if there is no such channel; ``late`` if the script ran
+            after the deadline of its message, or so late that nobody knows whether the
+            message was appended before.
+        info: The channel info.
+        previous: The id before that of an appended message. If a lookup found nothing,
+            the id of the shard's mark.
+        entries: The entries of the stream that were found.
     """
 
     status: bytes
@@ -39,7 +43,7 @@ def read_id(text: bytes) -> MessageId | None:
 
 
 def read_entry(entry: list[Any]) -> Message:
-    """Return the message of a stream's entry."""
+    """Return the message that an entry of a stream has."""
     name, pairs = entry
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     kind, token = fields[b"type"], fields[b"token"]
@@ -55,42 +59,49 @@ def read_entry(entry: list[Any]) -> Message:
 
 
 def add_fields(token: str, update: Update) -> str:
-    """Return a token with the optional fields of a message behind it.
+    """Return a token followed by the optional fields of a message.
 
-    The release before this one knows no other place for them: it takes whatever stands
-    there for a token, and counts on four fields in an entry and four words in a notice.
+    The release before this one accepts no other place for them: it takes the whole for
+    a token, and expects four fields in an entry and four words in what is published.
     """
     fields = pack_fields(update)
     return f"{token};{fields}" if fields else token
 
 
 def read_fields(token: bytes) -> dict[str, Any]:
-    """Return the optional fields of a message, which stand behind its token."""
+    """Return the optional fields of a message, which follow its token."""
     _, _, fields = token.partition(b";")
     return unpack_fields(fields.decode("latin-1")) if fields else {}
 
 
-def read_reply(line: Line, answer: bytes | list[Any], *, heard_here: bool) -> Reply:
-    """Return what a script answered; the line learns the time from it."""
-    if isinstance(answer, bytes):
-        answer = [answer]
-    head, *entries = answer
+def read_reply(
+    connection: Connection, answer: bytes | list[Any], *, listens: bool
+) -> Reply:
+    """Return the answer of a script, and set the connection's clock by it.
+
+    Args:
+        connection: The connection on which it came.
+        answer: The answer.
+        listens: Whether this process listened to the channel, and so was counted.
+    """
+    parts: list[Any] = answer if isinstance(answer, list) else [answer]
+    head, *entries = parts
     status, clock, *known = head.split(b" ")
-    line.set_clock(float(clock))
+    connection.set_clock(float(clock))
     if not known:
-        return Reply(status, ChannelInfo(0, -1, MessageId(0, 0)))
-    heard_by, messages, requested, second, tag, *previous = known
+        return Reply(status, NO_INFO)
+    listeners, messages, requested, second, tag, *previous = known
     info = ChannelInfo(
-        messages=int(messages),
-        requested=int(requested),
-        last_message_id=MessageId(int(second), int(tag)),
-        subscribers=max(int(heard_by) - heard_here, 0),
+        int(messages),
+        int(requested),
+        MessageId(int(second), int(tag)),
+        max(int(listeners) - listens, 0),
     )
     return Reply(status, info, previous[0] if previous else b"", entries)
 
 
 def range_after(message_id: MessageId) -> str:
-    """Return where a stream goes on after an id."""
+    """Return the start of the range of a stream that follows an id."""
     if message_id.time < 0:
         return "-"
     if message_id.tag < 0:

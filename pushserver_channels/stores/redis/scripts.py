@@ -1,16 +1,16 @@
-"""What happens inside Redis: one atomic script for each thing to do with a channel.
+"""The scripts that run inside Redis: an atomic one for each method of the store.
 
 A channel is a stream of its messages, whose ids are exactly those of the protocol, and
-a hash of what else is known of it:
+a hash with these fields:
 
 ``made``
-    1, once it was made; not there after it was deleted or forgotten.
+    1 if the channel exists; missing after it was deleted or forgotten.
 ``used``, ``asked``
-    When it was last used, and when a subscriber last asked for it.
+    When it was last used, and when a subscriber last requested it.
 ``time``, ``tag``
     The id of its last message, kept or not.
 ``past_time``, ``past_tag``
-    The last id it had before it was deleted or forgotten: ids go on from there.
+    The last id it had before it was deleted or forgotten: ids continue from there.
 
 The hash outlives the channel by :data:`GRACE` seconds. Until then a channel that is
 created again continues from its last id: the ids grow also if the clock was set back,
@@ -29,23 +29,25 @@ first release reads no tag, and takes it for 0.)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 
 from pushserver.conf import RedisStoreSettings
 
-#: Seconds for which the ids of a channel are remembered after it was forgotten.
+from .resp import pack
+
+#: Seconds for which the last id of a channel is kept after it was forgotten.
 GRACE = 3600
 
-# A Redis that is full runs no script without this: first they make room, then they
-# write, and Redis would check no more what is written after that.
+# A Redis that is full runs no script without this flag. These scripts free memory
+# before they write. (With it, Redis does not refuse their writes.)
 _ALLOWED_WHEN_FULL = "#!lua flags=allow-oom\n"
 
-# Each script gets the keys of a channel, the name of its bell, and words: the time (or
-# "now" for the server's clock), how many of its listeners do not count, the run of
-# Redis ("-" if that tells nothing), and its own.
+# Each script gets the keys of a channel, its topic, and words: the time (or "now" for
+# the server's clock), how many of its listeners do not keep it alive, the run of Redis
+# ("-" if it is not known or does not matter), and the script's own.
 _BEGIN = """
-local messages, channel, mark, bell = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+local messages, channel, mark, topic = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local words = {}
 for word in string.gmatch(ARGV[2], '%S+') do
   table.insert(words, word)
@@ -65,7 +67,7 @@ for i, value in ipairs(redis.call('HMGET', channel, unpack(fields))) do
 end
 
 local function listeners()
-  return redis.call('PUBSUB', NUMSUB, bell)[2]
+  return redis.call('PUBSUB', NUMSUB, topic)[2]
 end
 
 -- Drops the messages that are too old, but for the newest MIN_MESSAGES.
@@ -93,7 +95,7 @@ local function expire()
   end
 end
 
--- Drops the channel; of its ids the last one is remembered.
+-- Drops the channel, and keeps its last id.
 local function forget()
   redis.call('DEL', messages, channel)
   local time, tag = state.time or state.past_time, state.tag or state.past_tag
@@ -104,11 +106,11 @@ local function forget()
   end
 end
 
--- Begins a channel of which nothing is known.
+-- Creates a channel that has no hash.
 local function begin()
   local newest = redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 1)[1]
   if newest then
-    -- Only the hash was lost: Redis evicts keys if it is told to.
+    -- Only the hash is missing: Redis may be configured to evict keys.
     local time, tag = string.match(newest[1], '(%d+)-(%d+)')
     state.time, state.tag = tonumber(time), tonumber(tag)
     redis.call('HSET', channel, 'time', time, 'tag', tag)
@@ -128,7 +130,7 @@ local function read_mark()
   return tonumber(time), tonumber(tag) or 0
 end
 
--- Returns whether there is the channel, or makes it.
+-- Returns whether the channel exists or is to be created; forgets it if it is idle.
 local function find(create)
   if state.made then
     if CHANNEL_TIMEOUT == 0
@@ -146,7 +148,7 @@ local function find(create)
   return create
 end
 
--- Notes that the channel was used, and how long to keep it.
+-- Records that the channel is used, and sets how long its hash is kept.
 local function touch(...)
   redis.call('HSET', channel, 'made', 1, 'used', clock, ...)
   local left = redis.call('PTTL', messages)
@@ -158,14 +160,15 @@ local function touch(...)
   end
 end
 
--- Tells what is known of the channel, and more.
-local function describe(heard_by, ...)
+-- Returns the channel info, and more words.
+local function describe(listener_count, ...)
   local asked = -1
   if state.asked then
     asked = math.max(math.floor(now - state.asked), 0)
   end
   local count = redis.call('XLEN', messages)
-  local known = {'ok', clock, heard_by, count, asked, state.time or 0, state.tag or 0}
+  local known =
+    {'ok', clock, listener_count, count, asked, state.time or 0, state.tag or 0}
   return table.concat({table.concat(known, ' '), ...}, ' ')
 end
 """
@@ -183,7 +186,7 @@ end
 local mark_time, mark_tag = read_mark()
 local mark_id = mark_time .. '-' .. mark_tag
 if since ~= '0' then
-  -- It was sent before, and perhaps it is there, or was and is there no more.
+  -- It was sent before. Perhaps it is there; perhaps it was, and was dropped since.
   local newest = tonumber(state.time or state.past_time)
   for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', since)) do
     if entry[2][2] == token then
@@ -223,13 +226,13 @@ if keep == '1' then
     redis.call('EXPIRE', messages, until_second - second)
   else
     redis.call('PERSIST', messages)
-    expire()  -- An old one among the newest MIN_MESSAGES may be so no more.
+    expire()  -- Now an old message may no longer be among the newest MIN_MESSAGES.
   end
 end
 touch('time', state.time, 'tag', state.tag)
 local head = table.concat({'message', token, id, previous, #kind}, ' ')
-local heard_by = redis.call(PUBLISH, bell, head .. '\\n' .. kind .. body)
-return describe(heard_by, previous)
+local listener_count = redis.call(PUBLISH, topic, head .. '\\n' .. kind .. body)
+return describe(listener_count, previous)
 """
 
 _NEXT = """
@@ -269,7 +272,7 @@ expire()
 if not find(false) then
   return 'none ' .. clock
 end
-local known = describe(redis.call(PUBLISH, bell, 'deletion ' .. words[4]))
+local known = describe(redis.call(PUBLISH, topic, 'deletion ' .. words[4]))
 forget()
 return known
 """
@@ -278,6 +281,7 @@ _TOUCH = """
 if state.made then
   touch()
 end
+return 'ok ' .. clock
 """
 
 _NAMES = {
@@ -290,12 +294,24 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Script:
-    """A script, and the name under which Redis knows it once it was sent."""
+    """A script.
+
+    Attributes:
+        text: Its source.
+        packed_text: The beginning of a command that sends it in full.
+        packed_digest: The same for a Redis that knows it.
+    """
 
     text: str
-    digest: str
+    packed_text: bytes = field(init=False, repr=False)
+    packed_digest: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "packed_text", pack("EVAL", self.text))
+        object.__setattr__(self, "packed_digest", pack("EVALSHA", digest))
 
 
 def make_scripts(
@@ -319,7 +335,4 @@ def make_scripts(
         + script
         for name, script in _NAMES.items()
     }
-    return {
-        name: Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-        for name, text in texts.items()
-    }
+    return {name: Script(text) for name, text in texts.items()}

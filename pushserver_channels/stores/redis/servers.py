@@ -1,7 +1,7 @@
-"""The ways to Redis: one server, Sentinel, or a cluster, as a URL names them.
+"""The servers that a URL names: one Redis, those of Sentinel, or a cluster.
 
-redis-py knows how to reach a server, with TLS and passwords, how to ask Sentinel, and
-which node of a cluster has a key.
+redis-py connects, with TLS and passwords, asks Sentinel, and knows which node of a
+cluster has a key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from pushserver.passwords import SecretText
 
-from .lines import Connection, LineLost, load
+from .connection import RedisPyConnection
+from .errors import ConnectionLost, load
 
 #: Where a server listens; empty if there is only one.
 Address = tuple[Any, ...]
@@ -36,10 +37,10 @@ _HOST = re.compile(r"(\[(?P<ipv6>[^\]]+)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5
 
 @dataclass(frozen=True)
 class SeveralHosts:
-    """A URL that names several hosts, in its parts.
+    """The parts of a URL that names several hosts.
 
-    Pages about errors show local variables, so parts that may hold a password are no
-    part of its ``repr()``.
+    Error pages show local variables, so ``repr()`` leaves out the parts that may hold a
+    password.
 
     Attributes:
         scheme: ``redis`` or ``rediss``.
@@ -69,20 +70,21 @@ class SeveralHosts:
 
 
 class Servers(ABC):
-    """Where the channels of a store are.
+    """The servers on which the channels of a store are.
 
     Args:
-        url: Where Redis is, as redis-py reads it.
+        url: A URL that redis-py reads.
 
     Attributes:
-        parts: Into how many parts the channels are dealt; each is on one server.
-        sharded: Whether a bell is heard on the server of its part only.
-        database: The number of the database; bells are heard in all of them.
+        shards: Among how many shards the channels are distributed. Each shard is on one
+            server.
+        sharded: Whether a topic is published on the server of its shard only.
+        database: The number of the database. Topics are shared by all databases.
 
     Raises ``ImproperlyConfigured`` if redis-py is missing or cannot use the URL.
     """
 
-    parts = 1
+    shards = 1
     sharded = False
 
     def __init__(self, url: str) -> None:
@@ -90,14 +92,14 @@ class Servers(ABC):
         try:
             self._options: dict[str, Any] = {
                 "socket_connect_timeout": CONNECT_TIMEOUT,
-                # A socket of this machine knows neither network nor silence.
+                # A unix socket has no such option.
                 **({} if url.startswith("unix:") else {"socket_keepalive": True}),
                 **redis.parse_url(url),
-                "socket_timeout": None,  # How long to wait is the line's affair.
+                "socket_timeout": None,  # The connection of ours has a limit itself.
                 "protocol": 3,
             }
             self._class = self._options.pop("connection_class", redis.Connection)
-            # What redis-py cannot read it leaves out.
+            # redis-py ignores a path that is no number.
             self.database: int = self._options.get("db", 0)
             if url.startswith("redis") and urlsplit(url).path.strip("/0123456789"):
                 raise ValueError
@@ -105,10 +107,10 @@ class Servers(ABC):
                 raise ValueError  # The names of options would be parts of a password.
             self._try_options()
         except TypeError as error:
-            # Not from the error: its traceback has the password among its variables.
+            # Not from the error: the variables in its traceback have the password.
             raise _unusable(f"cannot be used: {error}") from None
         except ValueError:
-            # Its text may hold what stands before a slash in a password.
+            # Its text may contain the part of a password before a slash.
             raise _unusable(
                 "cannot be used. Its port and its database must be numbers, its options"
                 " redis-py's; in a password write %2F for a slash, %23 for # and %3F"
@@ -116,7 +118,7 @@ class Servers(ABC):
             ) from None
 
     def _try_options(self) -> None:
-        """Take from the options of the URL what is not a connection's, and try them.
+        """Separate the options that are not a connection's, and make a connection.
 
         Raises ``TypeError`` or ``ValueError``.
         """
@@ -127,15 +129,15 @@ class Servers(ABC):
         """Return where the server of a key listens."""
 
     def forget(self) -> None:  # noqa: B027
-        """Hear that a key may now be on another server than before."""
+        """Forget which server has which key: that may have changed."""
 
-    def connection(self, address: Address) -> Connection:
+    def connection(self, address: Address) -> RedisPyConnection:
         """Return a connection to a server, not open yet."""
         options = self._options
         if address:
             host, port = address
             options = {**options, "host": host, "port": port}
-        connection: Connection = self._class(**options)
+        connection: RedisPyConnection = self._class(**options)
         return connection
 
     def _is_secure(self) -> bool:
@@ -184,8 +186,8 @@ class SentinelServers(Servers):
         try:
             host, port = await sentinel.discover_master(self._service)
         except load("redis.exceptions").ConnectionError:
-            # Its text lists options of the sentinels; some redis-py tell the password.
-            raise LineLost(
+            # Its text lists the sentinels' options, in some redis-py with the password.
+            raise ConnectionLost(
                 f"No sentinel names a master of {self._service!r}."
             ) from None
         finally:
@@ -197,7 +199,7 @@ class SentinelServers(Servers):
 class ClusterServers(Servers):
     """The masters of a cluster: ``redis+cluster://host:port,host:port``."""
 
-    parts = 256
+    shards = 256
     sharded = True
 
     def __init__(self, url: SeveralHosts) -> None:
@@ -225,20 +227,20 @@ class ClusterServers(Servers):
             cluster = self._cluster = self._cluster or await self._ask_cluster()
         node = cluster.get_node_from_key(key)
         if node is None:
-            raise LineLost(f"No server of the cluster has the key {key}.")
+            raise ConnectionLost(f"No server of the cluster has the key {key}.")
         return (node.host, node.port)
 
     def forget(self) -> None:
         self._cluster = None
 
     async def _ask_cluster(self) -> Any:
-        """Return a client that has asked the cluster where what is."""
+        """Return a client that has asked the cluster which node has which keys."""
         cluster = self._make_cluster()
         try:
             await cluster.initialize()
         finally:
-            await cluster.aclose()  # What it knows by now, it goes on to know.
-        # Those that the URL names may be gone when it is asked again.
+            await cluster.aclose()  # Its nodes remain known.
+        # The nodes that the URL names may be gone when the cluster is asked again.
         known = [(node.host, node.port) for node in cluster.get_nodes()]
         self._hosts = list(dict.fromkeys([*self._hosts, *known]))
         return cluster
@@ -269,7 +271,7 @@ def _read_hosts(text: str, default_port: int) -> list[tuple[str, int]] | None:
 def _check_hosts(hosts: list[tuple[str, int]] | None) -> list[tuple[str, int]]:
     """Return hosts that could be read. Raises ``ImproperlyConfigured``."""
     if hosts is None:
-        # Which one could not is not told: it may be the beginning of a password.
+        # The error does not say which one: that may be the beginning of a password.
         raise _unusable(
             "does not name hosts with their ports, as in host:6379,host:6379; write"
             " %2F for a slash in a password."
@@ -278,5 +280,5 @@ def _check_hosts(hosts: list[tuple[str, int]] | None) -> list[tuple[str, int]]:
 
 
 def _unusable(reason: str) -> ImproperlyConfigured:
-    # The URL itself is not told: it may hold a password.
+    # The error does not contain the URL: that may hold a password.
     return ImproperlyConfigured(f"The URL of a store of the type 'redis' {reason}")

@@ -1,0 +1,139 @@
+"""Runs the scripts of a store on the server of a channel."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pushserver.conf import RedisStoreSettings
+from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
+
+from .channels import ChannelKeys, KeyFinder, Listener
+from .connection import Connection
+from .errors import AnswerTimeout, ConnectionLost, Moved, Refused, UnknownScript
+from .network import Network
+from .replies import Reply, read_reply
+from .scripts import make_scripts
+from .servers import find_servers
+
+logger = logging.getLogger(__name__)
+
+
+class Commands:
+    """Runs the scripts of a store on the server of a channel.
+
+    Args:
+        settings: The address of Redis, and the limits of the store.
+        clock: Returns seconds of Unix time, for tests. None for the clock of Redis,
+            which all processes share.
+
+    Attributes:
+        network: The connections.
+        find: Returns the names of a channel.
+        listeners: The channels that this process listens to, by topic.
+        subscribe, unsubscribe: The names of these commands.
+    """
+
+    def __init__(
+        self, settings: RedisStoreSettings, clock: Callable[[], float] | None
+    ) -> None:
+        servers = find_servers(settings.address)
+        self.network = Network(servers, settings.key_prefix)
+        self.find = KeyFinder(self.network.shards, servers.database).find
+        self.listeners: dict[bytes, Listener] = {}
+        self.subscribe = "SSUBSCRIBE" if servers.sharded else "SUBSCRIBE"
+        self.unsubscribe = "SUNSUBSCRIBE" if servers.sharded else "UNSUBSCRIBE"
+        self._scripts = make_scripts(settings, sharded=servers.sharded)
+        self._clock = clock
+        self._refusal = ""
+
+    def now(self) -> float:
+        """Return the time to measure intervals by, in seconds."""
+        return self._clock() if self._clock else time.monotonic()
+
+    def server_time(self, connection: Connection) -> float:
+        """Return the time that a script has, as far as this process knows it."""
+        return self._clock() if self._clock else connection.clock
+
+    async def ask(
+        self,
+        script: str,
+        channel: ChannelKeys,
+        words: str = "",
+        on_reply: Callable[[Reply], None] | None = None,
+    ) -> Reply:
+        """Run a script that may run twice, and return its reply.
+
+        Args:
+            script: Its name.
+            channel: Its channel.
+            words: Its own words.
+            on_reply: Called with the reply before anything that Redis sent after it is
+                taken.
+
+        Raises :class:`ChannelNotFound` and :class:`StoreUnavailable`.
+        """
+        for last in (False, True):
+            connection = await self.network.connect(channel.shard)
+            try:
+                reply = await self.run(
+                    connection, script, channel, words, on_reply=on_reply
+                )
+            except (ConnectionLost, Moved) as error:
+                if last or isinstance(error, AnswerTimeout):
+                    raise StoreUnavailable from error
+            else:
+                if reply.status == b"none":
+                    raise ChannelNotFound
+                return reply
+        raise AssertionError("the second attempt returns or raises")
+
+    async def run(
+        self,
+        connection: Connection,
+        script: str,
+        channel: ChannelKeys,
+        words: str,
+        *arguments: bytes,
+        on_reply: Callable[[Reply], None] | None = None,
+    ) -> Reply:
+        """Run a script once, and return its reply; arguments are as of :meth:`ask`.
+
+        Raises :class:`ConnectionLost`, :class:`Moved` and :class:`StoreUnavailable`.
+        """
+        listener = self.listeners.get(channel.topic)
+        listens = listener is not None
+        # A listener that never looked, or that nobody needs, keeps no channel alive.
+        uncounted = listener is not None and (
+            listener.newest is None or not listener.is_wanted
+        )
+
+        def convert(answer: Any) -> Reply:
+            reply = read_reply(connection, answer, listens=listens)
+            if on_reply is not None:
+                on_reply(reply)
+            return reply
+
+        now = f"{self._clock():.6f}" if self._clock else "now"
+        begin = f"{now} {uncounted:d} {connection.run_id} {words}".encode()
+        call = (self._scripts[script], channel.packed, channel.packed_count)
+        try:
+            try:
+                reply = await connection.run(*call, begin, *arguments, convert=convert)
+            except UnknownScript:
+                # Somebody has emptied the script cache of Redis.
+                connection.forget_scripts()
+                reply = await connection.run(*call, begin, *arguments, convert=convert)
+        except Refused as error:
+            if str(error) != self._refusal:
+                self._refusal = str(error)
+                logger.error("Redis refuses what it is asked: %s", error)
+            raise StoreUnavailable from error
+        self._refusal = ""
+        return reply  # type: ignore[no-any-return]
+
+    def touch(self, channel: ChannelKeys, connection: Connection) -> None:
+        """Record that a channel is used, without waiting for an answer."""
+        self.network.start_task(self.run(connection, "touch", channel, ""))

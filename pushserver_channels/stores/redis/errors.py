@@ -1,0 +1,91 @@
+"""The errors of a command to Redis.
+
+::
+
+    CommandError
+    ├── ConnectionLost          it was run or not
+    │   └── AnswerTimeout
+    ├── Moved                   it was not run
+    └── Refused                 it was not run
+        └── UnknownScript
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from pushserver_channels.exceptions import StoreUnavailable
+
+
+class CommandError(Exception):
+    """A command to Redis failed; the text says why."""
+
+    def copy(self) -> CommandError:
+        """Return the same error for another task.
+
+        One error raised in many tasks would collect their tracebacks.
+        """
+        return type(self)(*self.args)
+
+
+class ConnectionLost(CommandError):
+    """The connection ended before the answer: the command was run or not."""
+
+
+class AnswerTimeout(ConnectionLost):
+    """There was no answer in time: the command was run or not."""
+
+
+class Moved(CommandError):
+    """Another server has the key or the topic; the command was not run."""
+
+
+class Refused(CommandError):
+    """Redis answered with an error; the command was not run."""
+
+
+class UnknownScript(Refused):
+    """Redis does not know the script."""
+
+
+class Unanswered(StoreUnavailable):
+    """Nobody knows whether Redis ran a command. It will not run later."""
+
+    def __str__(self) -> str:
+        return "The message store did not answer; it may have done what it was asked."
+
+
+def load(module: str) -> Any:
+    """Return a module of redis-py. Raises ``ImproperlyConfigured``."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            "A store of the type 'redis' needs the package redis. Install it with:"
+            " pip install django-pushserver[redis]"
+        ) from error
+
+
+def describe(error: Exception) -> str:
+    """Return the text of an error, or its name if it has none."""
+    return str(error) or type(error).__name__
+
+
+def explain(error: Exception) -> CommandError:
+    """Return the error of ours for one that redis-py read as an answer."""
+    exceptions = load("redis.exceptions")
+    if isinstance(error, exceptions.NoScriptError):
+        return UnknownScript(describe(error))
+    if isinstance(
+        error,
+        exceptions.AskError
+        | exceptions.ClusterDownError
+        | exceptions.MovedError
+        | exceptions.ReadOnlyError
+        | exceptions.TryAgainError,
+    ):
+        return Moved(describe(error))
+    return Refused(describe(error))
