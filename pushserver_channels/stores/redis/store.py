@@ -115,7 +115,11 @@ class RedisStore(Store):
             listener = self._listeners.get(channel.topic)
             if listener is None:
                 return (await self._look_up(channel, after, create)).message
-            if self._is_up_to_date(listener, after):
+            if (
+                after == listener.newest
+                and listener.is_live
+                and self._commands.now() - listener.requested_at < RECORD_INTERVAL
+            ):
                 return None
             lookup = await self._share_lookup(listener, after, create)
             if (
@@ -141,7 +145,13 @@ class RedisStore(Store):
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         listener = self._listeners.get(self._find(channel_id).topic)
-        return listener is not None and self._is_up_to_date(listener, after)
+        if listener is None or after != listener.newest or not listener.is_live:
+            return False
+        now = self._commands.now()
+        if now - listener.requested_at >= RECORD_INTERVAL:
+            listener.requested_at = now
+            self._network.start_task(self._record_request(listener, after))
+        return True
 
     async def info(self, channel_id: str) -> ChannelInfo:
         return (await self._commands.ask("info", self._find(channel_id))).info
@@ -232,16 +242,15 @@ class RedisStore(Store):
 
     # Lookups
 
-    def _is_up_to_date(self, listener: Listener, after: MessageId) -> bool:
-        """Return whether what follows an id will be received, and nothing was yet.
-
-        Once in a while it is looked up all the same: that records the request.
-        """
-        return (
-            after == listener.newest
-            and listener.is_live
-            and self._commands.now() - listener.requested_at < RECORD_INTERVAL
-        )
+    async def _record_request(self, listener: Listener, newest: MessageId) -> None:
+        """Record a subscriber's request for a channel of which nothing is looked up."""
+        try:
+            await self._look_up(listener.channel, newest, False, listener)
+        except ChannelNotFound:
+            # Redis was emptied. The next subscriber may create it.
+            listener.newest = None
+        except StoreUnavailable:
+            pass  # Whoever waits goes on waiting.
 
     async def _look_up(
         self,
