@@ -13,7 +13,8 @@ from typing import Any
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.sockets import TimedSocket, open_socket
 
-from .lines import _read_run_id, load
+from .connection import read_run_id
+from .errors import ConnectionLost, load
 from .servers import (
     CONNECT_TIMEOUT,
     Address,
@@ -59,7 +60,11 @@ class BlockingConnection:
             facts = self.ask("INFO", "server") + self.ask("INFO", "persistence")
         except load("redis.exceptions").ResponseError:
             return  # As where a user may not ask.
-        self.run_id = _read_run_id(facts, keeps)
+        try:
+            self.run_id = read_run_id(facts, durable=keeps)
+        except ConnectionLost as error:
+            # As long as Redis loads its data.
+            raise load("redis.exceptions").ConnectionError(str(error)) from error
 
     @property
     def clock(self) -> float:

@@ -21,12 +21,12 @@ from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo
 
 from .blocking import BlockingConnection, find_blocking_servers
-from .channels import Part
-from .lines import ANSWER_TIMEOUT, load
+from .channels import Shard
+from .connection import ANSWER_TIMEOUT
+from .errors import Unanswered, load
 from .network import RETRY_AFTER
 from .replies import Reply, add_fields, read_reply
 from .scripts import make_scripts
-from .store import Unanswered
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ class _Channel(NamedTuple):
     """What Redis calls a channel.
 
     Attributes:
-        part: Where it is.
-        keys: Those of its messages, of what else is known of it, and of its part.
+        shard: Where it is.
+        keys: Those of its messages, of what else is known of it, and of its shard.
         notices: The name under which its messages are published.
     """
 
-    part: Part
+    shard: Shard
     keys: tuple[str, str, str]
     notices: str
 
@@ -91,8 +91,8 @@ class RedisPublishing:
         self._servers = find_blocking_servers(SecretText(settings.address))
         scripts = make_scripts(settings, sharded=self._servers.sharded)
         self._script = scripts["append"]
-        self._parts = [
-            Part(settings.key_prefix, number) for number in range(self._servers.parts)
+        self._shards = [
+            Shard(settings.key_prefix, number) for number in range(self._servers.shards)
         ]
         self._connections: Connections[BlockingConnection] = Connections()
         self._complaint = ""
@@ -137,7 +137,7 @@ class RedisPublishing:
         while True:
             attempts += 1
             try:
-                connection = self._connect(channel.part, deadline)
+                connection = self._connect(channel.shard, deadline)
                 give_up = connection.clock + (deadline.left() or 0)
                 words = (
                     f"now 0 {connection.run_id}"
@@ -166,16 +166,16 @@ class RedisPublishing:
                 time.sleep(RETRY_AFTER[0])
 
     def _find(self, channel_id: str) -> _Channel:
-        part = self._parts[crc32(channel_id.encode()) % len(self._parts)]
-        messages = f"{part.prefix}:messages:{channel_id}"
-        known = f"{part.prefix}:channel:{channel_id}"
-        notices = f"{part.prefix}:bell:{self._servers.database}:{channel_id}"
-        return _Channel(part, (messages, known, part.mark), notices)
+        shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
+        messages = f"{shard.prefix}:messages:{channel_id}"
+        known = f"{shard.prefix}:channel:{channel_id}"
+        notices = f"{shard.prefix}:bell:{self._servers.database}:{channel_id}"
+        return _Channel(shard, (messages, known, shard.mark), notices)
 
-    def _connect(self, part: Part, deadline: Deadline) -> BlockingConnection:
-        """Return a connection to a part. Raises :class:`_NotSent`."""
+    def _connect(self, shard: Shard, deadline: Deadline) -> BlockingConnection:
+        """Return a connection to a shard. Raises :class:`_NotSent`."""
         try:
-            address = self._servers.locate(part.mark, deadline)
+            address = self._servers.locate(shard.mark, deadline)
             connection = self._connections.take(address, MAX_IDLE)
             if connection is None:
                 connection = self._servers.connect(address, deadline)
@@ -211,7 +211,7 @@ class RedisPublishing:
             except errors.NoScriptError:
                 answer = connection.ask("EVAL", self._script.text, *call)
             clock: Any = connection  # It is told the time, as a line of the store is.
-            reply = read_reply(clock, answer, heard_here=False)
+            reply = read_reply(clock, answer, listens=False)
         except (
             errors.AskError,
             errors.ClusterDownError,

@@ -300,16 +300,19 @@ class Script:
 
     Attributes:
         text: Its source.
+        digest: The name by which Redis knows it once it was sent.
         packed_text: The beginning of a command that sends it in full.
         packed_digest: The same for a Redis that knows it.
     """
 
     text: str
+    digest: str = field(init=False, repr=False)
     packed_text: bytes = field(init=False, repr=False)
     packed_digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "digest", digest)
         object.__setattr__(self, "packed_text", pack("EVAL", self.text))
         object.__setattr__(self, "packed_digest", pack("EVALSHA", digest))
 
