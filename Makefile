@@ -6,14 +6,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench docs clean
+.PHONY: help run test test-all test-fast lint bench docs clean
+
+# How many tests run at a time: as many as there are cores, unless told otherwise.
+JOBS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(JOBS)
 
 help:
-	@echo "make run    serve the example site on http://127.0.0.1:$(PORT)/ (PORT= changes it)"
-	@echo "make test   check style, types and imports, and run all tests"
-	@echo "make bench  measure speed and memory beside other servers (BENCH= adds options)"
-	@echo "make docs   build the documentation in docs/_build"
-	@echo "make clean  remove what these made"
+	@echo "make run        serve the example site on http://127.0.0.1:$(PORT)/ (PORT= changes it)"
+	@echo "make test       check style, types and imports, and test every claim once"
+	@echo "make test-all   the same with every server, store and fault"
+	@echo "make test-fast  test what needs no process and no browser, in a minute"
+	@echo "make bench      measure speed and memory beside other servers (BENCH= adds options)"
+	@echo "make docs       build the documentation in docs/_build"
+	@echo "make clean      remove what these made"
 
 run: $(VENV)/installed
 	@echo
@@ -26,7 +32,13 @@ run: $(VENV)/installed
 	PORT=$(PORT) $(BIN)/daphne -b 127.0.0.1 -p $(PORT) example_project.asgi:application
 
 test: $(VENV)/installed-tests lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-all: $(VENV)/installed-tests lint
+	$(PYTEST) --tier all
+
+test-fast: $(VENV)/installed-tests
+	$(PYTEST) --tier fast
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .

@@ -3,13 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 
 from .servers import ServerProcess, daphne
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("tests", deadline=None)
-settings.load_profile("tests")
+# Hooks and options that have to be known before the folders are read.
+pytest_plugins = ("tests.tiers", "tests.conformance.summary")
 
 
 @pytest.fixture(scope="session")

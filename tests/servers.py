@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from .waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,17 +34,6 @@ LOCATIONS: tuple[dict[str, Any], ...] = (
         "create_on_get": True,
     },
 )
-
-
-def wait_until(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
-    """Return what a condition answers, as soon as it is true; fail after seconds."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        answer = condition()
-        if answer:
-            return answer
-        time.sleep(0.01)
-    raise AssertionError(f"{condition} was not true within {timeout} seconds")
 
 
 _given_ports: set[int] = set()

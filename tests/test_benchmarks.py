@@ -121,6 +121,7 @@ def contenders(*names: str) -> Iterator[list[Contender]]:
         yield fakes
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_quick_run() -> None:
     """A quick run of a scenario prints the ratio of ours to the bare application."""
@@ -134,6 +135,7 @@ def test_quick_run() -> None:
     assert "of its floor" in ours
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("generator")
 @pytest.mark.parametrize(
     "options",
@@ -155,6 +157,7 @@ def test_load(options: dict[str, Any]) -> None:
             assert piece.disconnects == 0
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_number_of_messages() -> None:
     """A slice may end after as many messages as are asked for."""
@@ -163,6 +166,7 @@ def test_number_of_messages() -> None:
         assert load.take_slice(60, 1).operations == 1
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("generator")
 @pytest.mark.parametrize(
     ("fault", "said"),
@@ -184,6 +188,7 @@ def test_faults(fault: str, said: str) -> None:
         load.take_slice(1)
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_server_is_gone() -> None:
     """A server that ends while it is measured has failed."""
@@ -193,6 +198,7 @@ def test_server_is_gone() -> None:
             load.take_slice(1)
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_server_does_not_start() -> None:
     """A server that ends before it listens is told of with what it said."""

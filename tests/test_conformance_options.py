@@ -9,6 +9,8 @@ import pytest
 
 from .servers import ROOT, free_port
 
+pytestmark = pytest.mark.process
+
 PUBLISHER = ("--publisher", "/send-update/{channel}")
 SUBSCRIBER = ("--subscriber", "/updates/{channel}")
 

@@ -96,6 +96,7 @@ def publish(
     hubs.reset()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("data", "options", "content_type", "body"),
     [

@@ -523,6 +523,7 @@ def nchan() -> Iterator[tuple[Nginx, dict[str, Any]]]:
             yield server, conf
 
 
+@pytest.mark.process
 def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
     """On an nginx set up by pushserver_nginx all is well, and the exit status is 0."""
     server, conf = nchan
@@ -532,6 +533,7 @@ def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
     assert ended.stdout.endswith("All is well.\n")
 
 
+@pytest.mark.process
 def test_the_command_says_what_to_do() -> None:
     """Without JSON, a fault is two lines: what is wrong, and what to do."""
     nobody = f"127.0.0.1:{free_port()}"

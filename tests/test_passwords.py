@@ -161,6 +161,7 @@ def test_a_redis_that_cannot_be_reached_does_not_show_a_password() -> None:
     assert SECRET not in shown
 
 
+@pytest.mark.process
 def test_a_redis_that_refuses_a_password_does_not_show_it() -> None:
     """What redis-py sends to log in is no part of an error's page."""
     with (

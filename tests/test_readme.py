@@ -64,6 +64,7 @@ def test_the_readme_names_three_commands_that_serve_the_site() -> None:
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", SERVERS, ids=" ".join)
 def test_a_new_site_works(site: Path, command: list[str]) -> None:
     """On any port the page and its script are served, and what is sent arrives."""
@@ -99,11 +100,13 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
         yield server
 
 
+@pytest.mark.process
 def test_static_files_in_production(production: ServerProcess) -> None:
     """Without DEBUG, WhiteNoise serves what collectstatic has collected."""
     check_script(production)
 
 
+@pytest.mark.process
 def test_another_process_publishes(production: ServerProcess) -> None:
     """With the address of the server, the command of the README reaches the page."""
     [[_, *command]] = commands(ELSEWHERE)

@@ -42,6 +42,7 @@ def fails(*arguments: str, **push_server: object) -> str:
     return ended.stderr
 
 
+@pytest.mark.process
 def test_it_serves_the_push_locations_alone() -> None:
     """Push locations are answered, every other path is 404 with a sentence."""
     with runpushserver("{port}") as server:
@@ -54,6 +55,7 @@ def test_it_serves_the_push_locations_alone() -> None:
     assert "push location" in other.text
 
 
+@pytest.mark.process
 def test_it_says_what_runs_where() -> None:
     """The start-up lines name the versions, the settings and the URL."""
     with runpushserver("{port}") as server:
@@ -65,6 +67,7 @@ def test_it_says_what_runs_where() -> None:
     assert f"running at http://127.0.0.1:{server.port}/" in lines
 
 
+@pytest.mark.process
 def test_it_listens_where_the_settings_say() -> None:
     """Without an argument, address and port are those of PUSH_SERVER."""
     server = runpushserver()
@@ -73,6 +76,7 @@ def test_it_listens_where_the_settings_say() -> None:
         assert httpx.get(f"{server.url}/interval/a").status_code == 304
 
 
+@pytest.mark.process
 def test_it_serves_the_whole_site_if_asked() -> None:
     """With --allrequests, what is no push location goes to Django."""
     with runpushserver("--allrequests", "{port}") as server:
@@ -80,6 +84,7 @@ def test_it_serves_the_whole_site_if_asked() -> None:
         assert httpx.get(f"{server.url}/interval/a").status_code == 304
 
 
+@pytest.mark.process
 def test_it_serves_static_files_under_debug() -> None:
     """With --allrequests and DEBUG, static files are served."""
     server = ServerProcess(
@@ -93,6 +98,7 @@ def test_it_serves_static_files_under_debug() -> None:
     assert "javascript" in script.headers["content-type"]
 
 
+@pytest.mark.process
 def test_its_daphne_is_tuned() -> None:
     """Its Daphne is the tuned one, with room for a burst, and garbage is let be."""
     with runpushserver("--allrequests", "{port}") as server:
@@ -113,6 +119,7 @@ def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
     assert not told["frozen"]
 
 
+@pytest.mark.process
 def test_it_redirects_other_hosts_if_asked() -> None:
     """With --forcehost, who came by another host is redirected permanently."""
     with runpushserver("--allrequests", "--forcehost", "push.test", "{port}") as server:
@@ -132,6 +139,7 @@ def test_it_redirects_other_hosts_if_asked() -> None:
     assert wanted.status_code == 200
 
 
+@pytest.mark.process
 def test_it_listens_on_ipv6_if_asked() -> None:
     """With -6, it listens on IPv6's loopback."""
     with httpx.Client() as client:
@@ -142,6 +150,7 @@ def test_it_listens_on_ipv6_if_asked() -> None:
     assert answer.status_code == 304
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -156,6 +165,7 @@ def test_wrong_arguments_are_told(arguments: list[str], sentence: str) -> None:
     assert sentence in fails(*arguments)
 
 
+@pytest.mark.process
 def test_wrong_settings_are_told() -> None:
     """A wrong PUSH_SERVER ends the command with a sentence that names the place."""
     assert "PUSH_SERVER['prot'] is not a known setting" in fails("0", prot=1)

@@ -103,6 +103,7 @@ def test_a_view_of_the_serving_process_publishes(
     assert subscriber.received() == data
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("view", "data"), VIEWS)
 def test_a_view_publishes_to_its_own_process_over_http(
     view: str, data: dict[str, str], loopback_server: ServerProcess, channel_id: str
@@ -115,6 +116,7 @@ def test_a_view_publishes_to_its_own_process_over_http(
     assert subscriber.received() == data
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("view", "data"), VIEWS)
 def test_a_view_publishes_before_anybody_has_subscribed(
     view: str, data: dict[str, str], channel_id: str

@@ -393,6 +393,7 @@ def test_updates_are_sent_to_who_may_well_serve(
 # A site as a newcomer makes it
 
 
+@pytest.mark.process
 def test_a_new_project_is_told_what_is_missing(tmp_path: Path) -> None:
     """Each step that a hint names takes its warning away, until there is none."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

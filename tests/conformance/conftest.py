@@ -13,22 +13,18 @@ many requests are held, and to take messages of up to 1 MiB, and none longer.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Generator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests import tiers
+from tests.tiers import in_tier
+
 from .differences import DIFFERENCES
 from .servers import ROWS, serve
 from .sites import ROLES, Client, Early, Relay, Site
-
-#: What became of the tests: by server, by level (``must``, ``should``, ``more``), and
-#: by requirement, for which there may be several.
-results: defaultdict[str, dict[str, defaultdict[str, set[str]]]] = defaultdict(
-    lambda: {level: defaultdict(set) for level in ("must", "should", "more")}
-)
 
 
 # pytest reads options of a directory only where the command line names it; elsewhere
@@ -79,8 +75,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "site" not in metafunc.fixturenames:
         return
     servers = metafunc.config.getoption("server", None)
-    names = [", ".join(servers)] if servers else list(ROWS)
+    names = [", ".join(servers)] if servers else _rows()
     metafunc.parametrize("site", names, indirect=True, scope="session")
+
+
+def _rows() -> list[Any]:
+    left = "of other servers with other stores"
+    return [in_tier(name, tiers.ROWS, left) for name in ROWS]
 
 
 @pytest.fixture(scope="session")
@@ -161,8 +162,8 @@ def pytest_runtest_makereport(
     if "site" in getattr(item, "fixturenames", ()):
         server = item.callspec.params["site"]  # type: ignore[attr-defined]
         if report.when == "call" or not report.passed:
-            level, requirement = _requirement(item)
-            results[server][level][requirement].add(_result(report))
+            # An attribute travels with a report from a worker of xdist.
+            report.conformance = (server, *_requirement(item), _result(report))
     return report
 
 
@@ -178,29 +179,3 @@ def _result(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return "differs"
     return {"skipped": "not tried"}.get(report.outcome, report.outcome)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Tell how much of the protocol each server meets, as a table for the docs."""
-    if not results:
-        return
-    rows = [("server", "MUST", "SHOULD", "what is added here")]
-    for server, levels in results.items():
-        rows.append(
-            (server, *(_share(requirements) for requirements in levels.values()))
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = "  ".join("=" * width for width in widths)
-    terminalreporter.section("conformance to Rev. 2.23")
-    for row in (None, rows[0], None, *rows[1:], None):
-        cells = () if row is None else zip(row, widths, strict=True)
-        line = "  ".join(cell.ljust(width) for cell, width in cells).rstrip()
-        terminalreporter.write_line(line or rule)
-
-
-def _share(requirements: dict[str, set[str]]) -> str:
-    """Return how many of the requirements that were tried are met."""
-    tried = [each for each in requirements.values() if each != {"not tried"}]
-    met = sum(each <= {"passed", "not tried"} for each in tried)
-    left = len(requirements) - len(tried)
-    return f"{met}/{len(tried)}" + (f", {left} not tried" if left else "")

@@ -21,7 +21,7 @@ import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
-from tests.servers import ServerProcess, daphne
+from tests.servers import ServerProcess, daphne, runpushserver
 from tests.valkey import PROGRAM, Valkey
 
 from .sites import Site
@@ -282,6 +282,11 @@ def _proxy(stack: ExitStack) -> list[str]:
     return [stack.enter_context(nginx(conf, "--proxy", "--django", django)).url]
 
 
+def _runpushserver(conf: dict[str, Any]) -> ServerProcess:
+    # The passthrough of the locations goes to a view of the site.
+    return runpushserver("-v", "0", "--allrequests", "{port}", **conf)
+
+
 #: Everything that the tests are run over, by what the summary calls it: each function
 #: starts servers on a stack and returns their URLs.
 ROWS: dict[str, Start] = {
@@ -289,6 +294,7 @@ ROWS: dict[str, Start] = {
     # One parser here, the other one with Redis.
     "uvicorn": _memory(uvicorn, "--http", "httptools"),
     "granian": _memory(granian),
+    "runpushserver": _memory(_runpushserver),
     "Daphne, Redis": _redis(1, daphne),
     "uvicorn, Redis": _redis(1, uvicorn, "--http", "h11"),
     "granian, Redis": _redis(1, granian),

@@ -31,7 +31,6 @@ class Fault:
             Subscribers are told of them all the same.
         may_leave_open: Why a publisher may get no clear answer.
         budget: Seconds after which delivery goes on at the latest, once it is over.
-        is_short: Whether it is over in seconds, and so is tested each time.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Fault:
     may_lose: str = ""
     may_leave_open: str = ""
     budget: float = 5.0
-    is_short: bool = True
 
     def complain(self, outcome: Outcome, store: str) -> list[str]:
         """Return what a store has not kept to."""
@@ -231,7 +229,6 @@ FAULTS = (
         "stop-redis",
         "Redis stands still for 25 seconds",
         stop_redis(25),
-        is_short=False,
     ),
     Fault(
         "cut",
@@ -244,7 +241,6 @@ FAULTS = (
         "The network to Redis passes nothing on for 15 seconds (half open)",
         freeze_network,
         world={"cuttable": True},
-        is_short=False,
     ),
     Fault(
         "sentinel",
@@ -254,7 +250,6 @@ FAULTS = (
         world={"servers_of": "sentinel"},
         budget=15.0,
         may_lose="What the replica had not yet got is gone.",
-        is_short=False,
     ),
     Fault(
         "cluster",
@@ -265,7 +260,6 @@ FAULTS = (
         budget=15.0,
         traffic={"channels": 6},
         may_lose="What the replica had not yet got is gone.",
-        is_short=False,
     ),
     Fault(
         "clock-ahead",
@@ -273,7 +267,6 @@ FAULTS = (
         set_clock(3600),
         ("redis", "memory"),
         world={"clock": True},
-        is_short=False,
     ),
     Fault(
         "clock-back",
@@ -281,7 +274,6 @@ FAULTS = (
         set_clock(-3600),
         ("redis", "memory"),
         world={"clock": True},
-        is_short=False,
     ),
     Fault(
         "thousand",
@@ -296,6 +288,5 @@ FAULTS = (
             "nap": 0,
         },
         may_leave_open="The process that was to answer is gone.",
-        is_short=False,
     ),
 )

@@ -1,6 +1,6 @@
 """What a fault costs, while publishers and subscribers go on, with real processes.
 
-The faults that take longer are left to ``python -m tests.faults``.
+``python -m tests.faults`` measures them, and writes the table in the documentation.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
+
+from tests import tiers
+from tests.tiers import in_tier
 
 from .faults import FAULTS, Fault
 from .runs import run
@@ -27,22 +30,23 @@ def measure(fault: Fault, store: str) -> Outcome:
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [pytest.param(fault, id=fault.name) for fault in FAULTS if fault.is_short],
+    ("name", "store"),
+    [
+        in_tier((fault.name, store), tiers.FAULTS, "of other faults")
+        for fault in FAULTS
+        for store in fault.stores
+    ],
 )
-def test_a_store_in_redis(fault: Fault) -> None:
-    """Over a fault, each accepted message is received once and in order, or told of."""
-    outcome = measure(fault, "redis")
-    assert outcome.accepted
-    assert fault.complain(outcome, "redis") == [], outcome
+def test_a_fault(name: str, store: str) -> None:
+    """Each accepted message is received once and in order, or told of.
 
-
-@pytest.mark.parametrize("store", ["memory", "channel_layer"])
-def test_other_stores(store: str) -> None:
-    """Without a fault, the other stores lose nothing either."""
-    outcome = measure(FAULTS[0], store)
+    So it is with a store in Redis, and without a fault with the others too.
+    """
+    [fault] = [each for each in FAULTS if each.name == name]
+    outcome = measure(fault, store)
     assert outcome.accepted
-    assert FAULTS[0].complain(outcome, "redis") == [], outcome
+    promises = "redis" if fault is FAULTS[0] else store
+    assert fault.complain(outcome, promises) == [], outcome
 
 
 def test_the_table() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-#: Seconds after which a test has failed that waits for an answer.
-PATIENCE = 30.0
+from tests.waiting import PATIENCE, until
 
 
 @dataclass(frozen=True)
@@ -158,19 +156,6 @@ class Wire:
     def socket(self) -> socket.socket:
         found: socket.socket = self.writer.get_extra_info("socket")
         return found
-
-
-async def until(
-    condition: Callable[[], Any], timeout: float = PATIENCE, interval: float = 0.005
-) -> Any:
-    """Return what an awaited condition answers, as soon as it is true."""
-    deadline = asyncio.get_running_loop().time() + timeout
-    while asyncio.get_running_loop().time() < deadline:
-        answer = await condition()
-        if answer:
-            return answer
-        await asyncio.sleep(interval)
-    raise AssertionError(f"{condition} was not true within {timeout} seconds")
 
 
 async def subscribers(port: int, channel_id: str) -> int | None:

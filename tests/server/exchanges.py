@@ -13,6 +13,7 @@ from asgiref.testing import ApplicationCommunicator
 
 from pushserver_channels.hub import hubs
 from pushserver_channels.types import Application, Receive, Scope, Send
+from tests.waiting import until
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -124,15 +125,6 @@ class Exchange(ApplicationCommunicator):
     def is_silent(self) -> bool:
         """Whether nothing was answered."""
         return self.output_queue.empty()
-
-
-async def until(condition: Callable[[], Any], timeout: float = 10.0) -> None:
-    """Let the event loop run until a condition is true; fail after seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while not condition():
-        assert loop.time() < deadline, f"{condition} was not true in {timeout} seconds"
-        await asyncio.sleep(0)
 
 
 async def until_held(channel_id: str, count: int = 1, store: str = "default") -> None:

@@ -413,6 +413,7 @@ async def test_stores_that_cannot_be_made_never_start() -> None:
             spliced()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "statement",
     [

@@ -128,6 +128,7 @@ async def join(*stores: ChannelLayerStore) -> None:
 every_layer = pytest.mark.parametrize("make", LAYERS, indirect=True)
 
 
+@pytest.mark.process
 @every_layer
 async def test_it_reaches_every_process(make: MakeStore) -> None:
     """A message reaches all processes, which have it under one id, byte for byte."""
@@ -140,6 +141,7 @@ async def test_it_reaches_every_process(make: MakeStore) -> None:
         assert (await store.info("a")).messages == 1
 
 
+@pytest.mark.process
 @every_layer
 async def test_ids_grow_over_processes(make: MakeStore) -> None:
     """Ids go on in every process from what the others have published."""
@@ -157,6 +159,7 @@ async def test_ids_grow_over_processes(make: MakeStore) -> None:
         assert [message.previous for message in heard(store)[1:]] == ids[:-1]
 
 
+@pytest.mark.process
 @every_layer
 async def test_published_at_once(make: MakeStore) -> None:
     """What several processes publish at once is kept by each, and missed by nobody

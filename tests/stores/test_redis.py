@@ -1032,6 +1032,7 @@ async def test_publishing_beside_a_server(make: MakeStore) -> None:
     await hub.store.aclose()
 
 
+@pytest.mark.process
 async def test_publishing_without_redis() -> None:
     """Without Redis send_update says so, or logs it if it is to ignore errors."""
     with Valkey() as own:

@@ -1,0 +1,223 @@
+"""How much is tested: ``pytest --tier fast``, ``default`` or ``all``.
+
+=========  ==============  ==========================================================
+Tier       Command         Tests
+=========  ==============  ==========================================================
+fast       make test-fast  Those that start no process and no browser.
+default    make test       Every claim once: on Daphne and the memory store, and once
+                           on each other server and store where the claim is theirs.
+all        make test-all   Every server with every store, every fault with every
+                           store, and the largest crowds.
+=========  ==============  ==========================================================
+
+What belongs to which tier is written here and nowhere else, in four rules:
+
+1. A test starts processes if it is in one of :data:`PROCESS_FOLDERS`, asks for one of
+   :data:`PROCESS_FIXTURES`, has one of :data:`PROCESS_PARAMS`, or is marked
+   ``process``. The fast tier leaves those out, and fails a test that starts a process
+   all the same.
+2. Of the conformance tests' servers, the default tier runs :data:`ROWS`.
+3. Of the faults, the default tier runs :data:`FAULTS`.
+4. Crowds have as many clients as :data:`CROWDS` says, and properties that Hypothesis
+   tests as many examples as :data:`EXAMPLES`, unless they say otherwise.
+
+Rules 2 and 3 are applied where those tests are parametrized, by :func:`in_tier`. One
+line at the end of a run says what was left to ``make test-all``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+TIERS = ("fast", "default", "all")
+
+PROCESS_FOLDERS = ("browser", "conformance", "faults", "js", "live")
+PROCESS_FIXTURES = {"server", "valkey"}
+PROCESS_PARAMS = {"make": {"redis", "layer redis", "layer pubsub"}}
+
+#: Each server, and one process and several on each kind of store. What is left out is
+#: another server with a store that it has nothing to do with.
+ROWS = {
+    "Daphne",
+    "uvicorn",
+    "granian",
+    "runpushserver",
+    "two Daphnes, Redis",
+    "two Daphnes, layer",
+    "nginx before Daphne",
+    "nginx with Nchan",
+}
+
+#: Each store without a fault, and one fault of each kind with the store in Redis, which
+#: is the one that promises to lose nothing: a process ends, a process is restarted,
+#: Redis comes back with its data or without, is full, drops its clients, is cut off.
+FAULTS = {
+    ("nothing", "redis"),
+    ("nothing", "channel_layer"),
+    ("nothing", "memory"),
+    ("kill-server", "redis"),
+    ("rolling-restart", "redis"),
+    ("kill-redis", "redis"),
+    ("kill-empty-redis", "redis"),
+    ("fill-redis", "redis"),
+    ("kill-connections", "redis"),
+    ("cut", "redis"),
+}
+
+#: How many clients a crowd has.
+CROWDS = {"fast": 300, "default": 300, "all": 2000}
+
+#: How many examples Hypothesis tries.
+EXAMPLES = {"fast": 25, "default": 100, "all": 500}
+
+_left: Counter[str] = Counter()
+_running: pytest.Item | None = None
+
+
+def in_tier(value: Any, chosen: Collection[Any], what: str, **options: Any) -> Any:
+    """Return a value as a parameter that only the tier ``all`` has if it is not chosen.
+
+    Args:
+        value: The parameter's value; a tuple is several.
+        chosen: The values that the default tier has too.
+        what: What the summary calls the tests that are left out.
+        options: Those of :func:`pytest.param`.
+    """
+    marks = () if value in chosen else pytest.mark.left_to_all(what)
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=marks, **options)
+
+
+def starts_processes(item: pytest.Item) -> bool:
+    """Return whether a test starts processes, by the first rule."""
+    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    callspec = getattr(item, "callspec", None)
+    params = {} if callspec is None else callspec.params
+    return (
+        folder in PROCESS_FOLDERS
+        or bool(PROCESS_FIXTURES.intersection(getattr(item, "fixturenames", ())))
+        or any(params.get(name) in values for name, values in PROCESS_PARAMS.items())
+        or item.get_closest_marker("process") is not None
+    )
+
+
+def group(item: pytest.Item) -> str | None:
+    """Return what else runs in the same worker as a test, None if nothing has to.
+
+    Servers are started once for each worker that has a test of theirs, so tests of one
+    server stay together; others stay together by file, for what modules start.
+    """
+    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    if folder == "faults":
+        return None
+    if folder == "browser":
+        return folder
+    callspec = getattr(item, "callspec", None)
+    params = {} if callspec is None else callspec.params
+    if "site" in params:
+        return str(params["site"])
+    servers = [str(params[name]) for name in ("server", "kind") if name in params]
+    return " ".join([item.path.stem, *servers])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier", choices=TIERS, default="default", help="how much is tested"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in (
+        "process: starts a process, so it is not in the fast tier",
+        "left_to_all(what): is in the tier 'all' only",
+    ):
+        config.addinivalue_line("markers", line)
+    tier = config.getoption("tier")
+    # How long an example takes depends on what else the machine does.
+    settings.register_profile("tests", deadline=None, max_examples=EXAMPLES[tier])
+    settings.load_profile("tests")
+    if tier == "fast":
+        sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let ``-n`` keep the tests of one server together."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    tier = config.getoption("tier")
+    kept, left = [], []
+    for item in items:
+        mark = item.get_closest_marker("left_to_all")
+        if mark is not None and tier != "all":
+            _left[mark.args[0]] += 1
+            left.append(item)
+        elif tier == "fast" and starts_processes(item):
+            _left["with processes"] += 1
+            left.append(item)
+        else:
+            kept.append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in kept:
+            name = group(item)
+            if name is not None:
+                item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    global _running
+    _running = item
+    try:
+        return (yield)
+    finally:
+        _running = None
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    if _running and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+        raise AssertionError(
+            f"{_running.nodeid} starts a process: mark it with pytest.mark.process."
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # A worker of xdist collects; whoever started it tells what was left out.
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left"] = dict(_left)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each worker has collected the same.
+    _left.update(getattr(node, "workeroutput", {}).get("left", {}) if not _left else {})
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _left:
+        told = ", ".join(f"{count} {what}" for what, count in sorted(_left.items()))
+        tier = terminalreporter.config.getoption("tier")
+        crowds = f"crowds of {CROWDS['all']:,} in place of {CROWDS[tier]}"
+        terminalreporter.write_line(f"Left to make test-all: {told}, and {crowds}.")
+
+
+@pytest.fixture(scope="session")
+def crowd(pytestconfig: pytest.Config) -> int:
+    """How many clients a crowd has."""
+    return CROWDS[pytestconfig.getoption("tier")]
