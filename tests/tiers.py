@@ -110,8 +110,9 @@ def starts_processes(item: pytest.Item) -> bool:
 def group(item: pytest.Item) -> str | None:
     """Return what else runs in the same worker as a test, None if nothing has to.
 
-    Servers are started once for each worker that has a test of theirs, so tests of one
-    server stay together; others stay together by file, for what modules start.
+    With ``-n 2 --dist loadgroup``. Servers are started once for each worker that has a
+    test of theirs, so tests of one server stay together; others stay together by file,
+    for what modules start.
     """
     folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
     if folder == "faults":
@@ -147,13 +148,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Let ``-n`` keep the tests of one server together."""
-    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
-        config.option.dist = "loadgroup"
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
@@ -171,7 +165,7 @@ def pytest_collection_modifyitems(
             kept.append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left)
-    if config.pluginmanager.hasplugin("xdist"):
+    if hasattr(config, "workerinput"):
         for item in kept:
             name = group(item)
             if name is not None:
