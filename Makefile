@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 
 # How many tests run at a time: as many as there are cores, unless told otherwise.
 JOBS ?= auto
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest -n $(JOBS)
 
 help:
 	@echo "make run        serve the example site on http://127.0.0.1:$(PORT)/ (PORT= changes it)"

@@ -107,26 +107,6 @@ def starts_processes(item: pytest.Item) -> bool:
     )
 
 
-def group(item: pytest.Item) -> str | None:
-    """Return what else runs in the same worker as a test, None if nothing has to.
-
-    With ``-n 2 --dist loadgroup``. Servers are started once for each worker that has a
-    test of theirs, so tests of one server stay together; others stay together by file,
-    for what modules start.
-    """
-    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
-    if folder == "faults":
-        return None
-    if folder == "browser":
-        return folder
-    callspec = getattr(item, "callspec", None)
-    params = {} if callspec is None else callspec.params
-    if "site" in params:
-        return str(params["site"])
-    servers = [str(params[name]) for name in ("server", "kind") if name in params]
-    return " ".join([item.path.stem, *servers])
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--tier", choices=TIERS, default="default", help="how much is tested"
@@ -165,11 +145,16 @@ def pytest_collection_modifyitems(
             kept.append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left)
-    if hasattr(config, "workerinput"):
-        for item in kept:
-            name = group(item)
-            if name is not None:
-                item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of one server in one worker, unless ``--dist`` says otherwise."""
+    if config.getvalue("dist") != "load":
+        return None
+    from .scheduling import ServerScheduling
+
+    return ServerScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,39 @@
+"""What is tested when, and where, is what it says in CONTRIBUTING.rst."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import tiers
+from .conformance import servers
+from .faults.faults import FAULTS
+from .scheduling import group
+
+
+def test_the_default_tier_is_a_part_of_all() -> None:
+    """What is chosen for the default tier is there, and each store has its turn."""
+    assert set(servers.ROWS) > tiers.ROWS
+    faults = {(fault.name, store) for fault in FAULTS for store in fault.stores}
+    assert faults > tiers.FAULTS
+    assert {store for _, store in tiers.FAULTS} == {store for _, store in faults}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("conformance/a.py::a[granian]", "conformance/b.py::b[x-granian]", True),
+        ("conformance/a.py::a[granian]", "conformance/a.py::a[Daphne]", False),
+        ("conformance/a.py::a[Daphne]", "conformance/a.py::a[Daphne, layer]", False),
+        ("live/a.py::a[granian-1]", "live/a.py::b[granian-2]", True),
+        ("live/a.py::a[granian-1]", "live/a.py::a[uvicorn, h11-1]", False),
+        ("live/a.py::a", "live/b.py::a", False),
+        ("browser/a.py::a", "browser/b.py::b", True),
+        ("faults/a.py::a[cut-redis]", "faults/a.py::a[kill-redis]", False),
+        ("a.py::a[1]", "a.py::b", True),
+    ],
+)
+def test_the_tests_of_a_server_are_in_one_worker(
+    one: str, other: str, together: bool
+) -> None:
+    """Servers are not started again in each worker."""
+    assert (group(f"tests/{one}") == group(f"tests/{other}")) is together
