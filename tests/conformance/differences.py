@@ -314,6 +314,15 @@ HTTPTOOLS = {
 # Two processes on one store in Redis
 
 
+def a_post_tells_a_moment_later(relay: Relay) -> None:
+    assert relay.publish(b"old").status == 202
+    held = relay.hold(after=relay.get())
+    relay.wait_until_held(1)
+    assert relay.publish(b"new").status == 201
+    held.answer()
+    wait_until(lambda: relay.publish(b"newer").status == 202)
+
+
 def each_process_has_its_newest(relay: Relay) -> None:
     # The first two speak to different processes, the third to the first one's.
     held = [relay.hold("last") for _ in range(2)]
@@ -355,6 +364,10 @@ CONCURRENCY = {
 }
 
 PROCESSES = {
+    "test_a_post_tells_whether_somebody_was_sent_the_message": Difference(
+        "A process listens on for a moment after its last poll was answered.",
+        a_post_tells_a_moment_later,
+    ),
     **CONCURRENCY,
     "test_channel_info_counts_who_was_held_before": Difference(
         "A process counts another one that has requests as one.",

@@ -105,10 +105,6 @@ class Commands:
         """
         listener = self.listeners.get(channel.topic)
         listens = listener is not None
-        # A listener that never looked, or that nobody needs, keeps no channel alive.
-        uncounted = listener is not None and (
-            listener.newest is None or not listener.is_wanted
-        )
 
         def convert(answer: Any) -> Reply:
             reply = read_reply(connection, answer, listens=listens)
@@ -116,15 +112,13 @@ class Commands:
                 on_reply(reply)
             return reply
 
-        now = f"{self._clock():.6f}" if self._clock else "now"
-        begin = f"{now} {uncounted:d} {connection.run_id} {words}".encode()
+        begin = self._build_words(connection, listener, words)
         call = (self._scripts[script], channel.packed, channel.packed_count)
         try:
             try:
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
             except UnknownScript:
-                # Somebody has emptied the script cache of Redis.
-                connection.forget_scripts()
+                # Now the connection sends it in full.
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
         except Refused as error:
             if str(error) != self._refusal:
@@ -135,5 +129,18 @@ class Commands:
         return reply  # type: ignore[no-any-return]
 
     def touch(self, channel: ChannelKeys, connection: Connection) -> None:
-        """Record that a channel is used, without waiting for an answer."""
-        self.network.start_task(self.run(connection, "touch", channel, ""))
+        """Record that a channel is used now, without waiting for an answer."""
+        begin = self._build_words(connection, self.listeners.get(channel.topic), "")
+        script = self._scripts["touch"]
+        connection.run(script, channel.packed, channel.packed_count, begin)
+
+    def _build_words(
+        self, connection: Connection, listener: Listener | None, words: str
+    ) -> bytes:
+        """Return the words of a script that is sent now: the common and its own."""
+        # A listener that never looked, or that nobody needs, keeps no channel alive.
+        uncounted = listener is not None and (
+            listener.newest is None or not listener.is_wanted
+        )
+        now = f"{self._clock():.6f}" if self._clock else "now"
+        return f"{now} {uncounted:d} {connection.run_id} {words}".encode()

@@ -21,6 +21,7 @@ from .errors import (
     ConnectionLost,
     Moved,
     Refused,
+    UnknownScript,
     describe,
     explain,
     load,
@@ -214,10 +215,6 @@ class Connection:
         packed = b"*%d\r\n%b%b%b" % (count, begin, keys, pack(*arguments))
         return self._send_packed(packed, False, convert)
 
-    def forget_scripts(self) -> None:
-        """Send each script in full the next time, because Redis knows it no more."""
-        self._known_scripts.clear()
-
     def close(self, error: CommandError) -> None:
         """Disconnect; all commands without an answer fail with the error."""
         if self.error is not None:
@@ -303,6 +300,9 @@ class Connection:
         error = explain(answer)
         command = self._pending.popleft()
         _fail(command.answer, error)
+        if isinstance(error, UnknownScript):
+            # Somebody has emptied the script cache of Redis.
+            self._known_scripts.clear()
         # Where SUBSCRIBE fails, messages would be missed and nobody would know.
         if isinstance(error, Moved) or command.answered_by_push:
             self.close(error)
