@@ -865,7 +865,11 @@ class StoreMachine(RuleBasedStateMachine):
         self, channel_id: str, after: MessageId, step: int, create: bool, at_once: bool
     ) -> None:
         after = after._replace(tag=max(after.tag + step, -1))
-        if at_once and self.subject.store.has_nothing(channel_id, after):
+
+        async def has_nothing() -> bool:
+            return self.subject.store.has_nothing(channel_id, after)
+
+        if at_once and self.loop.run_until_complete(has_nothing()):
             channel = self.channels[channel_id]
             channel.used_at = channel.requested_at = self.clock.now
             self.expire(channel)
