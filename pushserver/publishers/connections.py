@@ -59,7 +59,11 @@ class Connections(Generic[Kept]):
         Raises :class:`NoConnectionFree` at the deadline.
         """
         free = self._free
-        if deadline.is_over or not free.acquire(timeout=deadline.left()):
+        try:
+            is_free = free.acquire(timeout=deadline.left())
+        except TimeoutError:
+            is_free = False
+        if not is_free:
             raise NoConnectionFree
         try:
             yield

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from pushserver.conf import RedisStoreSettings
 from pushserver.passwords import SecretText, mask
-from pushserver.publishers.connections import Connections
+from pushserver.publishers.connections import Connections, NoConnectionFree
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
@@ -112,7 +112,10 @@ class RedisPublishing:
         :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
         :class:`~pushserver.publishers.connections.NoConnectionFree` at the deadline.
         """
-        left = deadline.left()
+        try:
+            left = deadline.left()
+        except TimeoutError:
+            raise NoConnectionFree from None
         if left is None or left > ANSWER_TIMEOUT:
             deadline = Deadline(ANSWER_TIMEOUT)
         with self._connections.use(deadline):
