@@ -17,7 +17,6 @@ from pathlib import Path
 from time import sleep
 from types import SimpleNamespace
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -38,7 +37,7 @@ from pushserver.management.commands.pushserver_doctor import summarize
 from pushserver.signals import channel_subscribe
 
 from .conformance.servers import Nginx, environment, need_nginx, nginx
-from .servers import ROOT, daphne, free_port, wait_until
+from .servers import ROOT, daphne, free_port
 
 ORIGIN = "https://pages.example"
 
@@ -386,26 +385,12 @@ def _forwarded(fault: Fault) -> str:
     return "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
 
 
-def counts_from_zero(url: str) -> bool:
-    """Return whether the second is over in which the server started.
-
-    In it tags begin at 100,000, and who was sent the Etag "0" has named an older id.
-    """
-    for method in ("PUT", "POST"):
-        request = Request(f"{url}/send-update/count", b"", method=method)
-        request.add_header("Accept", "application/json")
-        with urlopen(request) as answer:
-            _, _, tag = json.load(answer)["last_message_id"].partition(":")
-    return int(tag) < 100_000
-
-
 @pytest.fixture(scope="module")
 def reports() -> Iterator[dict[str, dict[str, Finding]]]:
     """What the doctor finds in each case, all asked at the same time."""
     ports = {name: free_port() for name in FAULTS}
     with ExitStack() as stack:
         site = stack.enter_context(daphne(CONF, "tests.asgi:application"))
-        wait_until(lambda: counts_from_zero(site.url))
         other = stack.enter_context(daphne(CONF, "tests.asgi:application"))
         stack.enter_context(Nginx(faulty_servers(site.port, other.port, ports)))
         before = ("--django", f"127.0.0.1:{site.port}", "--proxy")

@@ -145,10 +145,15 @@ class Way:
         return self.first
 
     def name(self, answer: Answer) -> dict[str, str]:
-        """Return the headers that name an answer's message."""
+        """Return the headers that name an answer's message.
+
+        Raises:
+            NotTried: The id does not arrive as it was sent, so it names another message
+                or none.
+        """
         date, tag = answer.headers["Last-Modified"], answer.headers["Etag"]
-        if date is None or tag is None:
-            raise NotTried("The id of a message does not arrive.")
+        if date is None or tag is None or not tag.isdigit():
+            raise NotTried("The id of a message does not arrive as it was sent.")
         return {"If-Modified-Since": date, "If-None-Match": tag}
 
     def clean_up(self) -> None:
