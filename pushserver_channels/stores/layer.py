@@ -135,7 +135,8 @@ class ChannelLayerStore(MemoryStore):
             message = Message.of(update, message_id, last_id)
             message = message._replace(previous=self._previous(channel, message))
             self._sent[channel_id] = message.id
-            self._echoes[channel_id, message.id] = echo
+            if self._is_attached:
+                self._echoes[channel_id, message.id] = echo
             try:
                 await self._send(
                     "message",
@@ -145,12 +146,17 @@ class ChannelLayerStore(MemoryStore):
                     keep=keep,
                 )
             except StoreUnavailable:
-                del self._echoes[channel_id, message.id]
+                self._echoes.pop((channel_id, message.id), None)
                 raise
+            finally:
+                # Also if its publisher leaves meanwhile, as it may have been sent.
+                if self._is_attached:
+                    loop.call_later(
+                        COME_BACK, self._take_lost, channel_id, message, keep
+                    )
         if not self._is_attached:
             return Appended(message, ChannelInfo(0, -1, MessageId(0, 0)), False)
         # It is taken when it comes back, after what others have sent before it.
-        loop.call_later(COME_BACK, self._take_lost, channel_id, message, keep)
         return await echo
 
     async def next(

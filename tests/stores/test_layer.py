@@ -340,6 +340,34 @@ async def test_a_publisher_that_leaves(make: MakeStore) -> None:
     await until(lambda: [each.body for each in heard(store)] == [b"1"])
 
 
+async def test_a_publisher_that_leaves_early(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor has it to wait until the layer has taken the message."""
+    store = make()
+    await join(store)
+    sending = asyncio.Event()
+
+    async def never(group: str, message: dict[str, Any]) -> None:
+        sending.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(get_channel_layer(), "group_send", never)
+    appending = asyncio.create_task(append(store, b"1"))
+    await sending.wait()
+    appending.cancel()
+    monkeypatch.undo()
+    await until(lambda: [each.body for each in heard(store)] == [b"1"])
+
+
+async def test_a_process_that_only_publishes(make: MakeStore) -> None:
+    """It remembers nothing of the messages that it has sent."""
+    store = ChannelLayerStore(ChannelLayerStoreSettings(type="channel_layer"))
+    await append(store, b"1")
+    assert not store._echoes
+    await store.aclose()
+
+
 async def test_a_layer_that_takes_nothing(make: MakeStore) -> None:
     """A message that the layer does not take is refused, and handed to nobody."""
     store = make()
