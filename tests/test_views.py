@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.conf import LazySettings
 from django.core.asgi import get_asgi_application
+from django.core.checks.registry import registry
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.test import Client
@@ -153,10 +154,10 @@ def test_a_form_becomes_a_signal(
     assert said["sender"].__name__ == "passthrough"
 
 
-def test_the_request_has_a_user(
-    ask: Ask, heard: list[tuple[str, dict[str, Any]]], settings: LazySettings
-) -> None:
-    """The request has run through the middleware, which knows the user."""
+@pytest.fixture
+def users(settings: LazySettings) -> Iterator[None]:
+    """A site with users, whose system checks end with the test."""
+    registered = set(registry.registered_checks)
     settings.INSTALLED_APPS = [
         *settings.INSTALLED_APPS,
         "django.contrib.auth",
@@ -166,6 +167,15 @@ def test_the_request_has_a_user(
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.AuthenticationMiddleware",
     ]
+    yield
+    registry.registered_checks.intersection_update(registered)
+
+
+@pytest.mark.usefixtures("users")
+def test_the_request_has_a_user(
+    ask: Ask, heard: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The request has run through the middleware, which knows the user."""
     ask()
     [(_, said)] = heard
     assert said["request"].user.is_anonymous
@@ -351,18 +361,13 @@ def test_no_csrf_token_is_asked_for(
     assert len(heard) == 1
 
 
+@pytest.mark.usefixtures("users")
 def test_no_login_is_asked_for(
     ask: Ask, heard: list[Any], settings: LazySettings
 ) -> None:
     """Who may subscribe without a login is told of on a site that else wants one."""
-    settings.INSTALLED_APPS = [
-        *settings.INSTALLED_APPS,
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-    ]
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
     ]
     assert ask()[0] == 200
