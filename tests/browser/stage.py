@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from tests.servers import ROOT, ServerProcess, wait_until, wait_until_held
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -70,7 +71,7 @@ class Site:
         if path in self._pages:
             return "text/html; charset=utf-8", self._pages[path].encode()
         if path == "/gate.js":
-            self.gate.wait(20)
+            self.gate.wait(PATIENCE)
             return "text/javascript", b"// open"
         for folder in (CLIENT, LIBRARIES):
             file = folder / path.lstrip("/")
