@@ -9,23 +9,24 @@ from urllib.parse import urlsplit
 
 from pushserver.conf import get_settings
 
-from .findings import DoesNotApply, Failure, Finding, NotTried
-from .limits import check_clock, check_publishing, check_size, check_timeout
-from .locations import find_locations
-from .messages import (
+from .cross_origin import check_cross_origin, check_preflight
+from .delivery import (
     check_cache,
     check_delay,
     check_etag,
     check_receiving,
     check_sending,
 )
-from .pages import check_cross_origin, check_passthrough, check_preflight
+from .findings import Failure, Finding, NotApplicable, NotChecked
+from .limits import check_clock, check_publishing, check_size, check_timeout
+from .locations import find_locations
+from .passthrough import check_passthrough
+from .probe import Probe
 from .processes import check_processes
 from .scripts import check_script
-from .way import Way
 
 #: Returns what is well, or raises what the finding is to be.
-Check = Callable[[Way], str]
+Check = Callable[[Probe], str]
 
 #: These find out what the others need.
 FIRST: list[Check] = [check_sending, check_processes, check_receiving]
@@ -59,13 +60,13 @@ class Examination:
         conf = get_settings()
         publisher, subscriber = find_locations(conf)
         store = conf.store[publisher.store]
-        self._way = Way(
+        self._probe = Probe(
             url, publisher, subscriber, store, patience=patience, delay=delay
         )
 
     def run(self) -> Iterator[Finding]:
         """Yield what each check found, as soon as it is known."""
-        way = self._way
+        probe = self._probe
         try:
             for check in FIRST:
                 yield self._find(check)
@@ -76,18 +77,18 @@ class Examination:
                     yield self._find(check)
                 yield waiting.result()
         finally:
-            way.clean_up()
+            probe.clean_up()
 
     def _find(self, check: Check) -> Finding:
         """Make a check, and return what it found."""
         name = check.__name__.removeprefix("check_").replace("_", "-")
         try:
-            return Finding(name, True, check(self._way))
+            return Finding(name, True, check(self._probe))
         except Failure as failure:
             return Finding(name, False, failure.text, failure.advice)
-        except NotTried as reason:
+        except NotChecked as reason:
             return Finding(name, None, str(reason))
-        except DoesNotApply as reason:
+        except NotApplicable as reason:
             return Finding(name, None, str(reason), applies=False)
 
 

@@ -25,7 +25,7 @@ class Finding:
     applies: bool = True
 
     @property
-    def is_open(self) -> bool:
+    def is_inconclusive(self) -> bool:
         """Whether the check could not be made although it applies."""
         return self.ok is None and self.applies
 
@@ -39,9 +39,9 @@ class Failure(Exception):
         self.advice = advice
 
 
-class NotTried(Exception):
+class NotChecked(Exception):
     """A check cannot be made, because something that it needs is not there."""
 
 
-class DoesNotApply(Exception):
+class NotApplicable(Exception):
     """With these settings there is nothing to check."""

@@ -56,7 +56,9 @@ class Command(BaseCommand):
                     self.tell(finding)
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error)) from error
-        is_well = all(each.ok is not False and not each.is_open for each in findings)
+        is_well = all(
+            each.ok is not False and not each.is_inconclusive for each in findings
+        )
         if options["json"]:
             told = [asdict(finding) for finding in findings]
             report = {"url": options["url"], "ok": is_well, "findings": told}
@@ -81,7 +83,7 @@ class Command(BaseCommand):
 def summarize(findings: list[Finding]) -> str:
     """Return the last lines of the report."""
     wrong = sum(finding.ok is False for finding in findings)
-    not_made = [finding.check for finding in findings if finding.is_open]
+    not_made = [finding.check for finding in findings if finding.is_inconclusive]
     useless = [finding.check for finding in findings if not finding.applies]
     lines = []
     if useless:

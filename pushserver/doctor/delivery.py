@@ -7,9 +7,9 @@ from time import time
 from pushserver.conf import get_settings
 from pushserver.publishers import PublishError
 
-from .findings import DoesNotApply, Failure, NotTried
-from .visits import NO_ANSWER, Answer
-from .way import EPOCH, TAKEN, Way, is_message
+from .findings import Failure, NotApplicable, NotChecked
+from .probe import ACCEPTED, EPOCH, Probe, is_message
+from .requests import NO_ANSWER, Response
 
 #: What a proxy has to do that compares ids itself.
 VARNISH = (
@@ -21,15 +21,15 @@ VARNISH = (
 COMPRESSED = {"Accept-Encoding": "gzip"}
 
 
-def check_sending(way: Way) -> str:
+def check_sending(probe: Probe) -> str:
     """Whether send_update of this process reaches a push server."""
-    channel_id = way.new_channel()
+    channel_id = probe.new_channel()
     try:
-        receipt = way.send(channel_id)
+        receipt = probe.send(channel_id)
     except PublishError as error:
-        way.cannot_send = True
+        probe.cannot_send = True
         if _is_at_default(error):
-            raise DoesNotApply(
+            raise NotApplicable(
                 "PUSH_SERVER names no 'publisher_host', so no other process publishes"
                 " than the one that serves the push locations. If one should, such as"
                 " this one, name the address and port of the server there."
@@ -53,59 +53,59 @@ def _is_at_default(error: PublishError) -> bool:
     )
 
 
-def check_receiving(way: Way) -> str:
+def check_receiving(probe: Probe) -> str:
     """Whether what this process sends can be received at the public URL."""
-    way.check_same_messages()
-    channel_id = way.new_channel()
+    probe.require_shared_messages()
+    channel_id = probe.new_channel()
     not_published = None
     try:
-        way.publish(channel_id)
-    except NotTried as reason:
+        probe.publish(channel_id)
+    except NotChecked as reason:
         not_published = reason
-    answer = way.ask(channel_id, COMPRESSED).answer()
-    if 300 < answer.status < 400 and answer.headers["Location"]:
+    response = probe.ask(channel_id, COMPRESSED).response()
+    if 300 < response.status < 400 and response.headers["Location"]:
         raise Failure(
-            f"The public URL redirects to {answer.headers['Location']}.",
+            f"The public URL redirects to {response.headers['Location']}.",
             "Ask for the URL that browsers end at.",
         )
-    if not_published and (answer.status or answer.error == NO_ANSWER):
+    if not_published and (response.status or response.error == NO_ANSWER):
         raise not_published
-    if is_message(answer):
-        way.channel, way.first = channel_id, answer
+    if is_message(response):
+        probe.channel, probe.first_response = channel_id, response
         return "A message that was sent is received at the public URL."
-    if way.post(channel_id).answer().status in TAKEN:
-        answer = way.ask(channel_id, COMPRESSED).answer()
-    if is_message(answer):
-        way.channel, way.first = channel_id, answer
-        way.sends_elsewhere = True
+    if probe.post(channel_id).response().status in ACCEPTED:
+        response = probe.ask(channel_id, COMPRESSED).response()
+    if is_message(response):
+        probe.channel, probe.first_response = channel_id, response
+        probe.sends_elsewhere = True
         raise Failure(
             "What this process sends does not arrive at the public URL, but what is"
             " published there does: they lead to different push servers.",
             "Let PUSH_SERVER['publisher_host'] lead to the push server behind the"
             " public URL, or let all of them share a store.",
         )
-    _check_not_modified(answer)
-    if not answer.status:
+    _check_not_modified(response)
+    if not response.status:
         raise Failure(
-            f"A subscriber at the public URL gets no message: {answer}.",
+            f"A subscriber at the public URL gets no message: {response}.",
             "Look whether the site is served there, to this machine as well, and over"
             " TLS with a valid certificate.",
         )
-    gets = "something else (200)" if answer.status == 200 else answer
+    gets = "something else (200)" if response.status == 200 else response
     raise Failure(
         f"A subscriber at the public URL gets {gets} instead of a message.",
         "Let the proxy pass the subscriber location to the push server.",
     )
 
 
-def _check_not_modified(answer: Answer) -> None:
+def _check_not_modified(response: Response) -> None:
     """Raise :class:`Failure` if a subscriber who has nothing is told "not modified".
 
     Args:
-        answer: The answer to somebody who named the epoch.
+        response: The answer to somebody who named the epoch.
     """
-    modified = answer.headers["Last-Modified"]
-    if answer.status == 304 and modified not in (None, EPOCH["If-Modified-Since"]):
+    modified = response.headers["Last-Modified"]
+    if response.status == 304 and modified not in (None, EPOCH["If-Modified-Since"]):
         raise Failure(
             "A proxy answers 304 in place of a message: it compares If-None-Match with"
             " the message's Etag itself.",
@@ -113,15 +113,15 @@ def _check_not_modified(answer: Answer) -> None:
         )
 
 
-def check_etag(way: Way) -> str:
+def check_etag(probe: Probe) -> str:
     """Whether the id of a message arrives as it was sent."""
-    answer = way.received()
+    response = probe.require_response()
     advice = (
         "Turn compression off for the subscriber location (nginx: gzip off), and"
         " let Etag and Last-Modified through."
     )
-    tag = answer.headers["Etag"]
-    if answer.headers["Last-Modified"] is None:
+    tag = response.headers["Etag"]
+    if response.headers["Last-Modified"] is None:
         raise Failure("The Last-Modified of a message is stripped.", advice)
     if tag is None:
         raise Failure("The Etag of a message is stripped.", advice)
@@ -132,13 +132,13 @@ def check_etag(way: Way) -> str:
     return "The id of a message arrives as it was sent."
 
 
-def check_cache(way: Way) -> str:
+def check_cache(probe: Probe) -> str:
     """Whether a subscriber is never given an old answer again."""
-    seen = way.name(way.received())
+    seen = probe.message_id_headers(probe.require_response())
     # Nothing is new, so a long poll must not be answered before its time.
-    long, timeout = way.subscriber.polling == "long", way.subscriber.timeout
-    patience = min(way.patience, 1) if long else way.patience
-    again = way.ask(way.channel, seen, patience=patience).answer()
+    long, timeout = probe.subscriber.polling == "long", probe.subscriber.timeout
+    patience = min(probe.patience, 1) if long else probe.patience
+    again = probe.ask(probe.channel, seen, patience=patience).response()
     is_early = long and (not timeout or again.seconds < timeout)
     if again.status == 200 or (again.status == 304 and is_early):
         raise Failure(
@@ -148,22 +148,24 @@ def check_cache(way: Way) -> str:
             " (pipe)).",
         )
     if again.status not in (304, 408) and again.error != NO_ANSWER:
-        raise NotTried(f"Who has a message, and asks for the next, gets {again}.")
-    check_beginning(way)
+        raise NotChecked(f"Who has a message, and asks for the next, gets {again}.")
+    check_beginning(probe)
     return "No cache answers in place of the push server."
 
 
-def check_beginning(way: Way) -> None:
+def check_beginning(probe: Probe) -> None:
     """Raise :class:`Failure` unless all who begin are given the oldest message."""
-    timeout = way.store.message_timeout
-    if way.is_split or (timeout and timeout < 2 * way.patience):
+    timeout = probe.store.message_timeout
+    if probe.is_split or (timeout and timeout < 2 * probe.patience):
         return
-    channel_id = way.new_channel()
-    way.publish(channel_id)
-    first, again = (way.ask(channel_id).answer() for _ in range(2))
+    channel_id = probe.new_channel()
+    probe.publish(channel_id)
+    first, again = (probe.ask(channel_id).response() for _ in range(2))
     _check_not_modified(first)
     _check_not_modified(again)
-    same = is_message(again) and way.name(again) == way.name(first)
+    same = is_message(again) and probe.message_id_headers(
+        again
+    ) == probe.message_id_headers(first)
     if is_message(first) and not same:
         gets = "another message" if again.status == 200 else again
         raise Failure(
@@ -173,25 +175,25 @@ def check_beginning(way: Way) -> None:
         )
 
 
-def check_delay(way: Way) -> str:
+def check_delay(probe: Probe) -> str:
     """Whether a message reaches a waiting subscriber at once."""
-    if way.subscriber.polling != "long":
-        raise DoesNotApply("The subscriber location holds no requests.")
-    seen = way.name(way.received())
-    waiting = way.ask(way.channel, seen, patience=way.patience + way.delay)
+    if probe.subscriber.polling != "long":
+        raise NotApplicable("The subscriber location holds no requests.")
+    seen = probe.message_id_headers(probe.require_response())
+    waiting = probe.ask(probe.channel, seen, patience=probe.patience + probe.delay)
     started = time()
-    way.publish(way.channel)
-    answer = waiting.answer()
+    probe.publish(probe.channel)
+    response = waiting.response()
     seconds = time() - started
-    if not is_message(answer):
+    if not is_message(response):
         raise Failure(
-            f"A waiting subscriber gets {answer} instead of the message.",
+            f"A waiting subscriber gets {response} instead of the message.",
             "Look into the log of the proxy; a waiting request must be let wait.",
         )
-    if seconds > way.delay:
+    if seconds > probe.delay:
         raise Failure(
             f"A message takes {seconds:.1f} s to a waiting subscriber: answers are"
-            " buffered or throttled on the way.",
+            " buffered or throttled on the probe.",
             "Turn that off for the subscriber location (nginx: proxy_buffering off,"
             " no limit_rate).",
         )

@@ -22,7 +22,7 @@ MAX_ANSWER = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back.
 
     Attributes:
@@ -51,7 +51,7 @@ class Answer:
         return [str(value) for value in self.headers.get_all(header, [])]
 
 
-class Visit:
+class SentRequest:
     """One request, sent at once and answered later.
 
     Args:
@@ -83,7 +83,7 @@ class Visit:
         )
         self._patience = patience
         self._error = ""
-        self.came_from: str | None = None
+        self.local_address: str | None = None
         self._started = monotonic()
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
@@ -94,7 +94,7 @@ class Visit:
                 self._error = NO_CONNECTION  # Nobody has taken the request to hold it.
             return
         try:
-            self.came_from = self._connection.sock.getsockname()[0]
+            self.local_address = self._connection.sock.getsockname()[0]
             self._started = monotonic()
             self._connection.request(method, path, body, headers or {})
         except (OSError, HTTPException) as error:
@@ -138,7 +138,7 @@ class Visit:
         if is_late:
             raise TimeoutError
 
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         """Wait for the answer and hang up."""
         status, headers, body = 0, Message(), b""
         if not self._error:
@@ -151,7 +151,7 @@ class Visit:
                 self._fail(error)
         seconds = monotonic() - self._started
         self._connection.close()
-        return Answer(status, headers, body, self._error, seconds)
+        return Response(status, headers, body, self._error, seconds)
 
 
 def _read(response: HTTPResponse) -> bytes:
@@ -167,7 +167,7 @@ def _read(response: HTTPResponse) -> bytes:
     return body
 
 
-def outside_addresses() -> list[str]:
+def source_addresses() -> list[str]:
     """Return addresses of this machine that are not the usual one of loopback."""
     addresses = ["127.0.0.2"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -16,19 +16,19 @@ from pushserver.publishers import PublishError, Receipt
 from pushserver.updates import publisher_url, send_update
 
 from .echo import make_channel_id
-from .findings import Failure, NotTried
-from .visits import Answer, Visit
+from .findings import Failure, NotChecked
+from .requests import Response, SentRequest
 
 #: Makes the answers long enough for a proxy to think of compressing them.
 PADDING = "All of this is here to be compressed. " * 60
 
 #: What a publisher is answered whose message was taken.
-TAKEN = (201, 202)
+ACCEPTED = (201, 202)
 
 EPOCH = {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "If-None-Match": "0"}
 
 
-class Way:
+class Probe:
     """Asks and publishes, and knows what is known so far.
 
     Args:
@@ -64,7 +64,7 @@ class Way:
         self.patience = patience
         self.delay = delay
         self.channel = ""
-        self.first: Answer | None = None
+        self.first_response: Response | None = None
         self.sends_elsewhere = False
         self.cannot_send = False
         self.is_split = False
@@ -74,7 +74,9 @@ class Way:
         channel_id = channel_id or make_channel_id()
         self._channels.append(channel_id)
         if not self.publisher.create_on_post:
-            Visit(publisher_url(channel_id), "PUT", patience=self.patience).answer()
+            SentRequest(
+                publisher_url(channel_id), "PUT", patience=self.patience
+            ).response()
         return channel_id
 
     def ask(
@@ -84,9 +86,9 @@ class Way:
         *,
         method: str = "GET",
         patience: float | None = None,
-    ) -> Visit:
+    ) -> SentRequest:
         """Ask the subscriber location, for the oldest message if nothing is said."""
-        return Visit(
+        return SentRequest(
             self.base + build_path(self.subscriber.url, channel_id),
             method,
             {**EPOCH, **(headers or {})},
@@ -95,13 +97,13 @@ class Way:
 
     def post(
         self, channel_id: str, source: str | None = None, *, body: bytes | None = None
-    ) -> Visit:
+    ) -> SentRequest:
         """Publish as the world might."""
         url = self.base + build_path(self.publisher.url, channel_id)
         if not self.publisher.create_on_post:
             # Or a 404 would not tell whether publishing is refused.
-            Visit(url, "PUT", patience=self.patience, source=source).answer()
-        return Visit(
+            SentRequest(url, "PUT", patience=self.patience, source=source).response()
+        return SentRequest(
             url,
             "POST",
             {"Content-Type": "application/json"},
@@ -126,44 +128,44 @@ class Way:
             with suppress(PublishError, Failure):
                 self.send(channel_id)
                 return
-        if self.post(channel_id).answer().status not in TAKEN:
-            raise NotTried(
+        if self.post(channel_id).response().status not in ACCEPTED:
+            raise NotChecked(
                 "Nothing can be published: not by send_update() of this process, and"
                 " not at the public URL."
             )
 
-    def check_same_messages(self) -> None:
-        """Raise ``NotTried`` if not each request finds the same messages."""
+    def require_shared_messages(self) -> None:
+        """Raise ``NotChecked`` if not each request finds the same messages."""
         if self.is_split:
-            raise NotTried("It depends on which process answers.")
+            raise NotChecked("It depends on which process answers.")
 
-    def received(self) -> Answer:
+    def require_response(self) -> Response:
         """Return the answer to a subscriber for whom there was a message."""
-        self.check_same_messages()
-        if self.first is None:
-            raise NotTried("No message is received at the public URL.")
-        return self.first
+        self.require_shared_messages()
+        if self.first_response is None:
+            raise NotChecked("No message is received at the public URL.")
+        return self.first_response
 
-    def name(self, answer: Answer) -> dict[str, str]:
+    def message_id_headers(self, response: Response) -> dict[str, str]:
         """Return the headers that name an answer's message."""
-        date, tag = answer.headers["Last-Modified"], answer.headers["Etag"]
+        date, tag = response.headers["Last-Modified"], response.headers["Etag"]
         if date is None or tag is None:
-            raise NotTried("The id of a message does not arrive.")
+            raise NotChecked("The id of a message does not arrive.")
         return {"If-Modified-Since": date, "If-None-Match": tag}
 
     def clean_up(self) -> None:
         """Delete the channels that were made."""
         for channel_id in self._channels:
             url = publisher_url(channel_id)
-            if not Visit(url, "DELETE", patience=self.patience).answer().status:
+            if not SentRequest(url, "DELETE", patience=self.patience).response().status:
                 break  # They are forgotten in time.
 
 
-def is_message(answer: Answer) -> bool:
+def is_message(response: Response) -> bool:
     """Return whether an answer is the message that is published here."""
-    if answer.status != 200:
+    if response.status != 200:
         return False
     try:
-        return bool(json.loads(answer.body) == PADDING)
+        return bool(json.loads(response.body) == PADDING)
     except ValueError:
         return False
