@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from .types import Application, Message, Receive, Scope, Send
+from .types import Application, ASGIMessage, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ async def live(
     """
     takes_part = False
 
-    async def hear() -> Message:
+    async def hear() -> ASGIMessage:
         nonlocal takes_part
         takes_part = True
         event = await receive()

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from pushserver.views import INTERNAL_REQUEST
 
-from .types import Application, Message, Scope
+from .types import Application, ASGIMessage, Scope
 
 #: Keys of a client's scope that the request has, too. Others are the affair of the
 #: client's connection, such as extensions of the server.
@@ -113,18 +113,18 @@ async def run(application: Application, scope: Scope, body: bytes) -> int | None
 
     Call it in a task of its own, on a loop prepared by :func:`contain_exits`.
     """
-    messages: deque[Message] = deque([{"type": "http.request", "body": body}])
+    messages: deque[ASGIMessage] = deque([{"type": "http.request", "body": body}])
     answered = asyncio.Event()
     status = None
 
-    async def receive() -> Message:
+    async def receive() -> ASGIMessage:
         if messages:
             return messages.popleft()
         # Django takes a disconnect before its answer for a client that left.
         await answered.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: Message) -> None:
+    async def send(message: ASGIMessage) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]

@@ -27,7 +27,7 @@ from pushserver_channels.protocol import (
 )
 from pushserver_channels.remember import LONGEST
 from pushserver_channels.sandbox import NOSNIFF
-from pushserver_channels.types import Message, Receive, Scope, Send
+from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .bodies import BodyConsumer
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 ChooseHeaders = Callable[[bytes | None], Headers]
 #: The two events of an answer: how it begins, and its body.
-Answer = tuple[Message, Message]
+Answer = tuple[ASGIMessage, ASGIMessage]
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Browsers would keep a 404 or a 410 for a while.

@@ -19,7 +19,7 @@ from pushserver_channels.exceptions import (
     RequestTimeout,
     UnknownEncoding,
 )
-from pushserver_channels.types import Message, Receive
+from pushserver_channels.types import ASGIMessage, Receive
 
 #: Bytes of a body that are read though nobody wants them, so that the connection can
 #: go on. As long as a message may be where nothing else is set: who is refused shall be
@@ -178,7 +178,7 @@ class BodyConsumer(AsyncHttpConsumer):
             size += len(self.take_part(await self.receive(), size))
         return size
 
-    def take_part(self, message: Message, size: int) -> bytes:
+    def take_part(self, message: ASGIMessage, size: int) -> bytes:
         """Return a part of the body, and note whether more follows.
 
         Args:

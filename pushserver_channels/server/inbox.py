@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from pushserver_channels.types import Message
+from pushserver_channels.types import ASGIMessage
 
 
 class Inbox:
@@ -18,15 +18,15 @@ class Inbox:
     __slots__ = ("_arrival", "_messages")
 
     def __init__(self) -> None:
-        self._messages: deque[Message] = deque()
+        self._messages: deque[ASGIMessage] = deque()
         self._arrival: asyncio.Future[None] | None = None
 
-    def put_nowait(self, message: Message) -> None:
+    def put_nowait(self, message: ASGIMessage) -> None:
         self._messages.append(message)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
-    async def get(self) -> Message:
+    async def get(self) -> ASGIMessage:
         while not self._messages:
             if self._arrival is not None and not self._arrival.done():
                 # Another task receives: after it, or in its place if it gives up.

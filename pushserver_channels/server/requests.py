@@ -10,7 +10,7 @@ from daphne.http_protocol import WebRequest
 from twisted.web.http import Request as TwistedRequest
 
 from pushserver_channels.exceptions import MessageTooLarge
-from pushserver_channels.types import Message, Scope
+from pushserver_channels.types import ASGIMessage, Scope
 
 #: With this an answer is the connection's last.
 CLOSE = (b"connection", b"close")
@@ -81,7 +81,7 @@ class Request(WebRequest):
         )
         self.handle_reply({"type": "http.response.body", "body": body})
 
-    def handle_reply(self, message: Message) -> None:
+    def handle_reply(self, message: ASGIMessage) -> None:
         channel = None if self.finished else self.channel
         if channel is None:
             return  # The client has left.
