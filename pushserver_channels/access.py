@@ -17,7 +17,7 @@ from pushserver.conf import PublisherLocation
 from pushserver.origins import find_page_fault
 
 from .exceptions import Forbidden, ForbiddenPage, UnixSocketForbidden
-from .remember import remember
+from .memoize import memoize
 from .types import Scope
 
 _HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
@@ -36,7 +36,7 @@ class PublisherAccess:
         self._allow_from = location.allow_from
 
         # To read addresses takes as long as the rest of a publish, and few hosts do it.
-        @remember(most=128)
+        @memoize(max_size=128)
         def allows(address: str | None, hops: str, unix: bool) -> bool:
             allowed = location.allow_from
             return allowed is None or is_inside(allowed, address, hops, unix=unix)

@@ -9,7 +9,8 @@ from pushserver.origins import is_listed, normalize_origin
 
 from .protocol import VARY, Headers
 
-# NchanSubscriber.js sends Etag; Last-Event-ID holds a colon, so browsers ask first.
+# NchanSubscriber.js sends Etag. An id in Last-Event-ID holds a colon, so that browsers
+# send a preflight request first.
 _HEADERS: Headers = [
     (
         b"access-control-allow-headers",

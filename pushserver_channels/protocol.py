@@ -13,8 +13,8 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
 from .exceptions import BadRequest, HeadersTooLarge, InvalidMessageId
+from .memoize import MAX_ARGUMENT_LENGTH, memoize
 from .messages import START, ChannelInfo, MessageId
-from .remember import LONGEST, remember
 from .sandbox import NOSNIFF, SANDBOX, is_active
 
 Headers = list[tuple[bytes, bytes]]
@@ -107,7 +107,7 @@ def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
 # All who wait on a channel name the same message, and to read a date takes as long as
 # all else that their requests need. (What cannot be read is not remembered: a client
 # could fill the memory with the space around it.)
-@remember(most=1024)
+@memoize(max_size=1024)
 def _parse_message_id(date: bytes, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
     return MessageId(max(parse_date(date), 0), number)
@@ -143,7 +143,8 @@ def parse_date(value: bytes) -> int:
 
 def _read_value(value: bytes) -> str:
     """Return a header's value without the space around it, which is no part of it."""
-    return (value if len(value) > LONGEST else value.strip()).decode("latin-1")
+    is_long = len(value) > MAX_ARGUMENT_LENGTH
+    return (value if is_long else value.strip()).decode("latin-1")
 
 
 def check_header(name: str, value: bytes | None) -> None:
@@ -257,7 +258,7 @@ _INFO_TYPES = {
 }
 
 
-@remember(most=256)
+@memoize(max_size=256)
 def choose_info_type(accept: bytes) -> bytes:
     """Return the first known media type of an ``Accept``, else ``text/plain``."""
     for part in accept[:MAX_ACCEPT].split(b","):

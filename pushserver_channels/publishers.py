@@ -25,8 +25,8 @@ from .alone import find_publishing, run_coroutine
 from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
-from .places import describe_store
 from .protocol import check_header
+from .store_descriptions import describe_store
 from .stores import make_store
 
 if TYPE_CHECKING:

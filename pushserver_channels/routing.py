@@ -28,6 +28,7 @@ from pushserver.conf import (
 from pushserver.paths import decode_path, match_channel
 
 from .consumers.base import (
+    MAX_SHOWN_PATH,
     Handler,
     MakeConsumer,
     PushConsumer,
@@ -35,8 +36,8 @@ from .consumers.base import (
     answer_request,
 )
 from .hub import Observer, hubs
+from .memoize import memoize
 from .passthrough import Dispatcher, Passthrough
-from .remember import LONGEST, remember
 from .shutdown import live
 from .static_files import serve_static_files
 from .stores import check_store
@@ -73,7 +74,7 @@ class PushLocations:
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
         self._script_name = ""
-        self._find = remember(most=1024)(self._look_up)
+        self._find = memoize(max_size=1024)(self._look_up)
         self._dispatcher: Dispatcher | None = None
 
     __call__ = answer_request
@@ -82,7 +83,7 @@ class PushLocations:
         """Return a consumer for a request, or raise ``Resolver404``."""
         consumer = self.find_consumer(scope)
         if consumer is None:
-            path = scope["path"][:LONGEST]
+            path = scope["path"][:MAX_SHOWN_PATH]
             raise Resolver404(f"No push location matches {path!r}.")
         return consumer
 
@@ -95,7 +96,7 @@ class PushLocations:
             self._routes = self._make_routes(settings)
             self._script_name = django_settings.FORCE_SCRIPT_NAME or ""
             self._settings = settings
-            self._find = remember(most=1024)(self._look_up)
+            self._find = memoize(max_size=1024)(self._look_up)
         # Many ask for the same channels.
         found = self._find(scope["path"], scope.get("raw_path"), scope.get("root_path"))
         if found is None:

@@ -17,7 +17,7 @@ from pushserver.conf import (
 
 from .configuration import Configuration, host, is_loopback, join
 from .listening import is_listened_at
-from .pages import write_page_map, write_page_refusal
+from .origins import write_origin_map, write_origin_refusal
 from .writer import Untranslatable, depends_on_text, literal, quote
 
 #: The longest buffer that Nchan takes; 0 would keep nothing.
@@ -157,9 +157,9 @@ class NchanConfiguration(Configuration):
             )
         if self.passthroughs:
             self.write_passthrough_warnings()
-        self.write_page_maps()
+        self.write_origin_maps()
 
-    def write_page_maps(self) -> None:
+    def write_origin_maps(self) -> None:
         """Write, for each publisher location, whose pages may not publish there."""
         out = self.out
         publishers = [
@@ -169,10 +169,10 @@ class NchanConfiguration(Configuration):
         ]
         for location in publishers:
             out.comment("Whether it is a page that asks, and may not publish.")
-            write_page_map(out, self.page_variable(location), location)
+            write_origin_map(out, self.origin_variable(location), location)
             out.line("")
 
-    def page_variable(self, location: PublisherLocation) -> str:
+    def origin_variable(self, location: PublisherLocation) -> str:
         """Return the name of the variable that is true where a page may not publish."""
         return f"push_page_refused_{self.conf.locations.index(location)}"
 
@@ -228,7 +228,7 @@ class NchanConfiguration(Configuration):
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_access(place, location)
-            write_page_refusal(out, self.page_variable(location))
+            write_origin_refusal(out, self.origin_variable(location))
             self.write_methods("GET, POST, DELETE, OPTIONS")
             self.write_body_limit(location)
             out.line("nchan_publisher http;", NOSNIFF)

@@ -25,7 +25,6 @@ from pushserver_channels.protocol import (
     check_headers,
     fold_headers,
 )
-from pushserver_channels.remember import LONGEST
 from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
@@ -42,6 +41,8 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 NO_CACHE = (b"cache-control", b"no-cache")
 CLOSE = (b"connection", b"close")
 
+#: Characters of a path that a log line or an error repeats.
+MAX_SHOWN_PATH = 512
 
 #: Makes a consumer of a location, given a channel id and why it cannot be one.
 MakeConsumer = Callable[[str, str | None], "PushConsumer"]
@@ -246,7 +247,7 @@ class PushConsumer(BodyConsumer):
             logger.error(
                 "Cannot answer %s %s",
                 scope["method"],
-                scope["path"][:LONGEST],
+                scope["path"][:MAX_SHOWN_PATH],
                 exc_info=error,
             )
             if not self.responding:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from django.core.signals import setting_changed
 
 from pushserver.conf import Host, get_settings
+from pushserver_channels.address_claims import AddressClaims
 from pushserver_channels.shutdown import call_before_shutdown
-from pushserver_channels.siblings import Siblings
 from pushserver_channels.stores import make_store
 
 from .hub import Hub
@@ -34,7 +34,7 @@ class HubRegistry:
         self._stopping: asyncio.AbstractEventLoop | None = None
         self._address: Sequence[Any] | None = None  # The last one.
         self._addresses: set[tuple[Any, ...]] = set()
-        self._siblings = Siblings()
+        self._claims = AddressClaims()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -56,7 +56,7 @@ class HubRegistry:
             self._address = None
             self._addresses = set()
             call_before_shutdown(self.stop)
-            self._siblings.watch()
+            self._claims.watch()
         if address != self._address and address is not None:
             self._address = address
             self._addresses.add(tuple(address))
@@ -104,12 +104,12 @@ class HubRegistry:
 
     def start(self) -> None:
         """Hear that the server starts, on the running event loop."""
-        self._siblings.watch(starting=True)
+        self._claims.watch(starting=True)
 
     async def stop(self) -> None:
         """End all held requests, because the server stops, and hold no more."""
         self._stopping = asyncio.get_running_loop()
-        self._siblings.release()
+        self._claims.release()
         await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
 
     def reset(self) -> None:
@@ -119,7 +119,7 @@ class HubRegistry:
                 hub.store.close()
         self._hubs = {}
 
-    def leave_to_parent(self) -> None:
+    def reset_in_child(self) -> None:
         """Hear that this is a child process, where nobody runs its parent's loop.
 
         The parent's hubs are kept as they are: to let go of them could take the
@@ -127,12 +127,12 @@ class HubRegistry:
         """
         self._hubs_of_parent, self._hubs = self._hubs, {}
         self._loop = None
-        self._siblings.leave_to_parent()
+        self._claims.reset_in_child()
 
 
 hubs = HubRegistry()
 if hasattr(os, "register_at_fork"):  # Windows has none.
-    os.register_at_fork(after_in_child=hubs.leave_to_parent)
+    os.register_at_fork(after_in_child=hubs.reset_in_child)
 
 
 def _reset(**change: Any) -> None:

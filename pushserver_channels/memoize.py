@@ -10,16 +10,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Bytes and characters of all arguments together: a client could fill the memory with
 #: longer ones.
-LONGEST = 512
+MAX_ARGUMENT_LENGTH = 512
 
 
-def remember(most: int) -> Callable[[Function], Function]:
+def memoize(max_size: int) -> Callable[[Function], Function]:
     """Return a decorator for a function of bytes and texts that many calls share.
 
     What it raises is not remembered, nor what it returns for long arguments.
 
     Args:
-        most: For how many calls it is remembered; then it begins anew.
+        max_size: For how many calls it is remembered; then it begins anew.
     """
 
     def decorate(function: Function) -> Function:
@@ -32,8 +32,8 @@ def remember(most: int) -> Callable[[Function], Function]:
             except KeyError:
                 result = function(*arguments)
             lengths = (len(each) for each in arguments if isinstance(each, bytes | str))
-            if sum(lengths) <= LONGEST:
-                if len(results) >= most:
+            if sum(lengths) <= MAX_ARGUMENT_LENGTH:
+                if len(results) >= max_size:
                     results.clear()
                 results[arguments] = result
             return result

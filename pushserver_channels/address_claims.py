@@ -36,14 +36,14 @@ except ImportError:  # Windows has none, and no /dev/fd.
 logger = logging.getLogger(__name__)
 
 #: Seconds from the start of a server until it listens.
-START = 1.0
+START_DELAY = 1.0
 
 #: Seconds for which an old process may serve beside the new one that takes its place:
 #: granian stops the old one 3.5 seconds after it has started the new one.
-GRACE = 5.0
+GRACE_PERIOD = 5.0
 
 
-class Siblings:
+class AddressClaims:
     """The claims of this process on the addresses at which it listens."""
 
     def __init__(self) -> None:
@@ -63,9 +63,9 @@ class Siblings:
         self.release()
         self._loop = loop
         if starting:
-            self._timer = loop.call_later(START, self._look)
+            self._timer = loop.call_later(START_DELAY, self._check)
         else:
-            self._look()
+            self._check()
 
     def release(self) -> None:
         """Give up all claims, because this process serves no more."""
@@ -77,20 +77,20 @@ class Siblings:
                 os.close(descriptor)
         self._claims = {}
 
-    def leave_to_parent(self) -> None:
+    def reset_in_child(self) -> None:
         """Hear that this is a child process, which serves nothing."""
         self._timer = None  # The loop is the parent's.
         self._loop = None
         self.release()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
-        if self._others() and self._loop is not None:
-            self._timer = self._loop.call_later(GRACE, self._look_again)
+        if self._claim_addresses() and self._loop is not None:
+            self._timer = self._loop.call_later(GRACE_PERIOD, self._check_again)
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         self._timer = None
-        others = self._others()
+        others = self._claim_addresses()
         # The first of those that are too many tells it for all.
         if others and self._claim(f"{others[0]} told"):
             logger.error(
@@ -99,14 +99,16 @@ class Siblings:
                 " another. Start one process (--workers 1), or share the messages: give"
                 " PUSH_SERVER['store'] the type 'redis'.",
                 others[0],
-                " and ".join(f"the store {name!r}" for name in _own_stores()),
+                " and ".join(f"the store {name!r}" for name in _unshared_stores()),
             )
 
-    def _others(self) -> list[str]:
+    def _claim_addresses(self) -> list[str]:
         """Claim where this process listens; return where another one has."""
-        if not _own_stores():
+        if not _unshared_stores():
             return []
-        return [address for address in _listening() if not self._claim(address)]
+        return [
+            address for address in _listening_addresses() if not self._claim(address)
+        ]
 
     def _claim(self, name: str) -> bool:
         """Return whether this process has a name, by now; False if another has it."""
@@ -114,7 +116,7 @@ class Siblings:
             # Nobody else knows the names, and another site has others.
             mark = salted_hmac(__name__, name, algorithm="sha256").hexdigest()[:40]
             try:
-                self._claims[name] = _take(f"pushserver-{mark}")
+                self._claims[name] = _acquire(f"pushserver-{mark}")
             except (BlockingIOError, FileExistsError):
                 return False
             except OSError:  # Where there are no such names, nothing can be told.
@@ -122,7 +124,7 @@ class Siblings:
         return True
 
 
-def _own_stores() -> list[str]:
+def _unshared_stores() -> list[str]:
     """Return the names of the stores in use that are in this process's memory."""
     settings = get_settings()
     used = {location.store for location in settings.locations}
@@ -133,7 +135,7 @@ def _own_stores() -> list[str]:
     ]
 
 
-def _listening() -> Iterator[str]:
+def _listening_addresses() -> Iterator[str]:
     """Yield the addresses at which this process listens."""
     try:
         descriptors = os.listdir("/dev/fd")
@@ -160,18 +162,18 @@ def _read_address(descriptor: int) -> str | None:
     return os.fsdecode(name) or None
 
 
-def _take(name: str) -> int:
+def _acquire(name: str) -> int:
     """Take a name as long as a file descriptor is open, and return that.
 
     Raises ``BlockingIOError`` or ``FileExistsError`` if another process has the name,
     and ``OSError`` if nobody can.
     """
     if sys.platform == "linux":
-        return _take_socket(name)
-    return _take_file(name)
+        return _bind_name(name)
+    return _lock_file(name)
 
 
-def _take_socket(name: str) -> int:
+def _bind_name(name: str) -> int:
     """Take the name of a socket that is in no directory.
 
     Containers that share a directory for temporary files have networks of their own,
@@ -188,7 +190,7 @@ def _take_socket(name: str) -> int:
     return holder.detach()
 
 
-def _take_file(name: str) -> int:
+def _lock_file(name: str) -> int:
     """Lock a file, in the directory for temporary ones."""
     if fcntl is None:
         raise OSError("This system has no locks of that kind.")

@@ -17,7 +17,7 @@ from .writer import Writer, quote
 _KEY = '"$http_sec_fetch_site $http_origin $scheme://$http_host"'
 
 
-def write_page_map(out: Writer, variable: str, location: PublisherLocation) -> None:
+def write_origin_map(out: Writer, variable: str, location: PublisherLocation) -> None:
     """Write a map that makes a variable true where a page may not publish.
 
     Args:
@@ -31,7 +31,7 @@ def write_page_map(out: Writer, variable: str, location: PublisherLocation) -> N
             out.line(f'{quote("~*^" + pattern)} "";')
 
 
-def write_page_refusal(out: Writer, variable: str) -> None:
+def write_origin_refusal(out: Writer, variable: str) -> None:
     """Write what refuses a page that may not publish."""
     out.comment("Pages of other sites, in a browser at an allowed address.")
     with out.block(f"if (${variable})"):
