@@ -49,31 +49,31 @@ class ReceiverExited(RuntimeError):
         return f"The receiver {name} raised {self.error!r}, which ends no server."
 
 
-class ContainingSignal(Signal):
+class GuardedSignal(Signal):
     """A signal whose receivers cannot end the process of a server.
 
     Args:
-        in_scripts: Whether receivers may end a process whose main thread they run in,
-            as that of a management command.
+        exits_main_thread: Whether receivers may end the process (``SystemExit``) when
+            they run in its main thread, as in a management command.
         atomic: Whether each receiver has a transaction of its own in the databases with
             ``ATOMIC_REQUESTS``. One that is a coroutine has none, as Django has none
             for async code.
     """
 
-    def __init__(self, *, in_scripts: bool, atomic: bool) -> None:
+    def __init__(self, *, exits_main_thread: bool, atomic: bool) -> None:
         super().__init__()
-        self.in_scripts = in_scripts
+        self.exits_main_thread = exits_main_thread
         self.atomic = atomic
 
     def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
         # All ways to send ask here: for functions, and for coroutine functions.
         plain, coroutines = super()._live_receivers(sender)
         return (
-            [self._contain(receiver) for receiver in plain],
-            [self._contain_async(receiver) for receiver in coroutines],
+            [self._guard(receiver) for receiver in plain],
+            [self._guard_async(receiver) for receiver in coroutines],
         )
 
-    def _contain(self, receiver: Receiver) -> Receiver:
+    def _guard(self, receiver: Receiver) -> Receiver:
         @wraps(receiver)
         def call(**named: Any) -> Any:
             try:
@@ -83,13 +83,13 @@ class ContainingSignal(Signal):
                 raise
             except BaseException as error:
                 main = threading.current_thread() is threading.main_thread()
-                if main and self.in_scripts:
+                if main and self.exits_main_thread:
                     raise
                 raise ReceiverExited(receiver, error) from error
 
         return call
 
-    def _contain_async(self, receiver: Receiver) -> Receiver:
+    def _guard_async(self, receiver: Receiver) -> Receiver:
         @wraps(receiver)
         async def call(**named: Any) -> Any:
             try:
@@ -113,8 +113,8 @@ def _atomic_requests() -> Iterator[None]:
         yield
 
 
-channel_subscribe = ContainingSignal(in_scripts=False, atomic=True)
-channel_unsubscribe = ContainingSignal(in_scripts=False, atomic=True)
+channel_subscribe = GuardedSignal(exits_main_thread=False, atomic=True)
+channel_unsubscribe = GuardedSignal(exits_main_thread=False, atomic=True)
 
-pre_send_update = ContainingSignal(in_scripts=True, atomic=False)
-post_send_update = ContainingSignal(in_scripts=True, atomic=False)
+pre_send_update = GuardedSignal(exits_main_thread=True, atomic=False)
+post_send_update = GuardedSignal(exits_main_thread=True, atomic=False)

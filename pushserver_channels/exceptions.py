@@ -98,17 +98,17 @@ class IncompleteBody(BadRequest):
 
     closes = True
 
-    def __init__(self, size: int, promised: int | None) -> None:
-        super().__init__(size, promised)
+    def __init__(self, size: int, declared: int | None) -> None:
+        super().__init__(size, declared)
         self.size = size
-        self.promised = promised
+        self.declared = declared
 
     def __str__(self) -> str:
-        if self.promised is None:
+        if self.declared is None:
             return f"The body ended after {self.size} bytes, before its last chunk."
         return (
             f"The body has {self.size} bytes, but Content-Length promises"
-            f" {self.promised}."
+            f" {self.declared}."
         )
 
 

@@ -21,7 +21,12 @@ from urllib.parse import urlencode
 
 from .hub.cursor import Cursor
 from .shutdown import call_before_shutdown
-from .subrequests import ApplicationExited, Client, contain_exits, run
+from .subrequests import (
+    ApplicationExited,
+    ClientRequest,
+    contain_exits,
+    run_application,
+)
 from .types import Application, Scope
 
 logger = logging.getLogger(__name__)
@@ -53,16 +58,16 @@ MAX_OVERDUE = 100
 _OVERHEAD = 512
 
 
-class _Stage(Enum):
+class _State(Enum):
     """How far a view was told of a subscriber."""
 
-    ARRIVING = auto()  # The subscribe waits.
-    PRESENT = auto()  # The subscribe was told, or is being told.
-    LEAVING = auto()  # The unsubscribe waits.
-    GONE = auto()  # Both were told, or neither will ever be.
+    SUBSCRIBE_QUEUED = auto()  # The subscribe waits.
+    SUBSCRIBED = auto()  # The subscribe was told, or is being told.
+    UNSUBSCRIBE_QUEUED = auto()  # The unsubscribe waits.
+    FINISHED = auto()  # Both were told, or neither will ever be.
 
 
-class Presence:
+class Subscription:
     """A held request, of which a view is told, for the time of a ``with`` block.
 
     It waits in a queue itself, once for its subscribe and once for its unsubscribe, so
@@ -82,12 +87,12 @@ class Presence:
 
     __slots__ = (
         "_channel_id",
-        "_client",
+        "_client_request",
         "_dispatcher",
         "key",
         "path",
         "size",
-        "stage",
+        "state",
     )
 
     def __init__(
@@ -95,18 +100,18 @@ class Presence:
     ) -> None:
         self._dispatcher = dispatcher
         self._channel_id = channel_id
-        self._client = Client(scope)
+        self._client_request = ClientRequest(scope)
         self.path = path
-        self.size = self._client.size + len(channel_id) + _OVERHEAD
+        self.size = self._client_request.size + len(channel_id) + _OVERHEAD
         # A browser comes back on another connection but with its cookies.
         cookies = [value for name, value in scope["headers"] if name == b"cookie"]
         who = tuple(cookies) or tuple(scope.get("client") or (id(self),))
         # That two subscribers may have the same hash only makes them share a queue.
         self.key = hash((channel_id, who))
-        self.stage = _Stage.ARRIVING
+        self.state = _State.SUBSCRIBE_QUEUED
         dispatcher.subscribe(self)
 
-    def __enter__(self) -> Presence:
+    def __enter__(self) -> Subscription:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -119,15 +124,15 @@ class Presence:
     def build_form(self) -> bytes:
         """Return the form that the view is sent next, and take it for told."""
         event = "subscribe"
-        if self.stage is _Stage.ARRIVING:
-            self.stage = _Stage.PRESENT
+        if self.state is _State.SUBSCRIBE_QUEUED:
+            self.state = _State.SUBSCRIBED
         else:
-            event, self.stage = "unsubscribe", _Stage.GONE
+            event, self.state = "unsubscribe", _State.FINISHED
         return urlencode({"channel_id": self._channel_id, event: "1"}).encode()
 
     def build_scope(self, body: bytes) -> Scope:
         """Return the scope of a request with a form."""
-        return self._client.build_scope(self.path, body)
+        return self._client_request.build_scope(self.path, body)
 
 
 class Dispatcher:
@@ -151,7 +156,7 @@ class Dispatcher:
         """Forget everything that waits or runs."""
         # By the key: who waits, in order. A queue stays as long as one of its requests
         # waits or runs, and is ready if none runs.
-        self._queues: dict[int, dict[Presence, None]] = {}
+        self._queues: dict[int, dict[Subscription, None]] = {}
         self._ready: OrderedDict[int, None] = OrderedDict()
         self.waiting = 0
         self.waiting_size = 0
@@ -160,12 +165,12 @@ class Dispatcher:
         self._requests: set[asyncio.Future[int | None]] = set()
         self._running = 0
         # Of so many subscribers a view was not told since the log said so.
-        self._left_out = 0
+        self._skipped = 0
         self._log_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._is_drained_by_server = False
 
-    def subscribe(self, presence: Presence) -> None:
+    def subscribe(self, subscription: Subscription) -> None:
         """Tell a view that a request is held, unless too many are waiting already."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -176,63 +181,65 @@ class Dispatcher:
             contain_exits(loop)
         if (
             self.waiting >= MAX_WAITING
-            or self.waiting_size + presence.size > MAX_WAITING_SIZE
+            or self.waiting_size + subscription.size > MAX_WAITING_SIZE
         ):
-            presence.stage = _Stage.GONE
-            self._leave_out(presence.path)
+            subscription.state = _State.FINISHED
+            self._skip(subscription.path)
             return
-        self._enqueue(presence)
+        self._enqueue(subscription)
 
-    def unsubscribe(self, presence: Presence) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Tell a view that a request is held no more, if it was told of it.
 
         A subscribe that still waits is taken back, and neither is told.
         """
-        if presence.stage is _Stage.PRESENT:
-            presence.stage = _Stage.LEAVING
-            self._enqueue(presence)
-        elif presence.stage is _Stage.ARRIVING:
-            presence.stage = _Stage.GONE
-            self._take_back(presence)
+        if subscription.state is _State.SUBSCRIBED:
+            subscription.state = _State.UNSUBSCRIBE_QUEUED
+            self._enqueue(subscription)
+        elif subscription.state is _State.SUBSCRIBE_QUEUED:
+            subscription.state = _State.FINISHED
+            self._withdraw(subscription)
 
-    def _enqueue(self, presence: Presence) -> None:
+    def _enqueue(self, subscription: Subscription) -> None:
         self.waiting += 1
-        self.waiting_size += presence.size
+        self.waiting_size += subscription.size
         self._idle.clear()
-        queue = self._queues.get(presence.key)
+        queue = self._queues.get(subscription.key)
         if queue is not None:
-            queue[presence] = None
+            queue[subscription] = None
             return
-        self._queues[presence.key] = {presence: None}
-        self._ready[presence.key] = None
+        self._queues[subscription.key] = {subscription: None}
+        self._ready[subscription.key] = None
         if len(self._workers) < CONCURRENCY:
             # In a context of its own: this one is the first subscriber's.
             loop = asyncio.get_running_loop()
             worker = Context().run(loop.create_task, self._work())
             self._workers.add(worker)
 
-    def _take_back(self, presence: Presence) -> None:
-        queue = self._queues.get(presence.key, {})
-        if presence not in queue:
+    def _withdraw(self, subscription: Subscription) -> None:
+        queue = self._queues.get(subscription.key, {})
+        if subscription not in queue:
             return  # An earlier loop left it behind.
-        self._dequeue(queue, presence)
-        if not queue and presence.key in self._ready:
-            del self._ready[presence.key], self._queues[presence.key]
-        self._note_end()
+        self._dequeue(queue, subscription)
+        if not queue and subscription.key in self._ready:
+            del self._ready[subscription.key], self._queues[subscription.key]
+        self._check_idle()
 
-    def _dequeue(self, queue: dict[Presence, None], presence: Presence) -> None:
-        del queue[presence]
+    def _dequeue(
+        self, queue: dict[Subscription, None], subscription: Subscription
+    ) -> None:
+        del queue[subscription]
         self.waiting -= 1
-        self.waiting_size -= presence.size
+        self.waiting_size -= subscription.size
 
-    def _note_end(self) -> None:
+    def _check_idle(self) -> None:
         """Note that a request does not wait or run any more."""
         if not self.waiting and not self._running:
             self._idle.set()
 
-    def _leave_out(self, path: str) -> None:
+    def _skip(self, path: str) -> None:
         """Count a subscriber of whom a view is not told, and log it now and then."""
-        self._left_out += 1
+        self._skipped += 1
         if self._log_timer is None:
             logger.error(
                 "%d passthrough requests (%d bytes) wait. The view at %s is slower than"
@@ -242,19 +249,19 @@ class Dispatcher:
                 path,
             )
             loop = asyncio.get_running_loop()
-            self._log_timer = loop.call_later(LOG_INTERVAL, self._log_left_out)
+            self._log_timer = loop.call_later(LOG_INTERVAL, self._log_skipped)
 
-    def _log_left_out(self) -> None:
+    def _log_skipped(self) -> None:
         """Log how many subscribers were left out meanwhile."""
         self._log_timer = None
-        if self._left_out:
+        if self._skipped:
             logger.error(
                 "No passthrough view was told of %d subscribers, because too many"
                 " requests were waiting; %d wait now",
-                self._left_out,
+                self._skipped,
                 self.waiting,
             )
-            self._left_out = 0
+            self._skipped = 0
 
     async def drain(self) -> None:
         """Wait until the views were told of everything, but not for long."""
@@ -272,9 +279,9 @@ class Dispatcher:
             )
         if self._log_timer is not None:
             self._log_timer.cancel()
-            self._log_left_out()
+            self._log_skipped()
 
-    async def wait_to_stop(self) -> None:
+    async def drain_before_exit(self) -> None:
         """Drain before a request ends with which the process may end.
 
         Daphne waits by itself; for other servers, all who ask here wait for the same.
@@ -297,46 +304,46 @@ class Dispatcher:
         """Make the next request of the queue whose turn it is."""
         key, _ = self._ready.popitem(last=False)
         queue = self._queues[key]
-        presence = next(iter(queue))
-        self._dequeue(queue, presence)
+        subscription = next(iter(queue))
+        self._dequeue(queue, subscription)
         self._running += 1
         try:
-            await self._deliver(presence)
+            await self._deliver(subscription)
         finally:
             self._running -= 1
             if queue:
                 self._ready[key] = None
             else:
                 del self._queues[key]
-            self._note_end()
+            self._check_idle()
 
-    async def _deliver(self, presence: Presence) -> None:
+    async def _deliver(self, subscription: Subscription) -> None:
         """Make a request in a task of its own, which may outlast our patience."""
         while len(self._requests) >= MAX_OVERDUE:
             await asyncio.wait(self._requests, return_when=asyncio.FIRST_COMPLETED)
-        body = presence.build_form()
-        scope = presence.build_scope(body)
-        request = asyncio.ensure_future(run(self._application, scope, body))
+        body = subscription.build_form()
+        scope = subscription.build_scope(body)
+        request = asyncio.ensure_future(run_application(self._application, scope, body))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
         await asyncio.wait([request], timeout=VIEW_TIMEOUT)
         if not request.done():
             # Not cancelled: the thread of the view would run on all the same.
-            logger.error("The passthrough view at %s takes too long", presence.path)
+            logger.error("The passthrough view at %s takes too long", subscription.path)
         elif request.cancelled():
-            logger.error("The passthrough view at %s was cancelled", presence.path)
+            logger.error("The passthrough view at %s was cancelled", subscription.path)
         elif error := request.exception():
             reason = f": {error}" if isinstance(error, ApplicationExited) else ""
             logger.error(
                 "The passthrough view at %s failed%s",
-                presence.path,
+                subscription.path,
                 reason,
                 exc_info=error,
             )
         elif request.result() not in range(200, 300):
             logger.error(
                 "The passthrough view at %s answered %s, so nobody heard %s",
-                presence.path,
+                subscription.path,
                 request.result(),
                 body.decode(),
             )
@@ -358,10 +365,10 @@ class Passthrough:
         """Tell the view that a subscriber waits; return what tells it the end."""
         return self.subscribe(cursor.scope, cursor.channel_id).unsubscribe
 
-    def subscribe(self, scope: Scope, channel_id: str) -> Presence:
+    def subscribe(self, scope: Scope, channel_id: str) -> Subscription:
         """Tell the view that a request is held, and return what will tell the end."""
-        return Presence(self._dispatcher, self._path, scope, channel_id)
+        return Subscription(self._dispatcher, self._path, scope, channel_id)
 
-    async def wait_to_stop(self) -> None:
+    async def drain_before_exit(self) -> None:
         """Wait until the views were told of everything, if nobody else does."""
-        await self._dispatcher.wait_to_stop()
+        await self._dispatcher.drain_before_exit()

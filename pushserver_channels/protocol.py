@@ -20,7 +20,7 @@ from .sandbox import NOSNIFF, SANDBOX, is_active
 Headers = list[tuple[bytes, bytes]]
 
 #: Seconds over which clients are spread that a stopping server sends away.
-RETRY_AFTER = (1, 5)
+RETRY_AFTER_RANGE = (1, 5)
 
 #: Lines and bytes that the headers of a request may have. Browsers keep 4 KB a cookie
 #: and send some dozens of headers; h11 reads 64 KiB, Twisted 16, httptools any number.
@@ -209,7 +209,7 @@ def build_message_headers(
 
 def build_retry_after() -> tuple[bytes, bytes]:
     """Return a ``Retry-After`` that spreads the clients that are sent away."""
-    return (b"retry-after", b"%d" % random.randint(*RETRY_AFTER))
+    return (b"retry-after", b"%d" % random.randint(*RETRY_AFTER_RANGE))
 
 
 # Channel info: byte for byte the documents that the clients of Nchan parse. Each tells

@@ -38,7 +38,7 @@ from .consumers.base import (
 from .hub import Observer, hubs
 from .memoize import memoize
 from .passthrough import Dispatcher, Passthrough
-from .shutdown import live
+from .shutdown import run_lifespan
 from .static_files import serve_static_files
 from .stores import check_store
 from .types import Application, Receive, Scope, Send
@@ -49,7 +49,7 @@ Route = tuple[Location, list[PreparedConsumer]]
 
 #: The consumers of a location, and what one is to be given: a channel id and why it
 #: cannot be one.
-Found = tuple[list[PreparedConsumer], str, str | None]
+Match = tuple[list[PreparedConsumer], str, str | None]
 
 #: Bytes of a path that is decoded. h11 and granian read no longer ones.
 MAX_PATH = 65_536
@@ -98,12 +98,12 @@ class PushLocations:
             self._settings = settings
             self._find = memoize(max_size=1024)(self._look_up)
         # Many ask for the same channels.
-        found = self._find(scope["path"], scope.get("raw_path"), scope.get("root_path"))
-        if found is None:
+        match = self._find(scope["path"], scope.get("raw_path"), scope.get("root_path"))
+        if match is None:
             # It may be a view that publishes: to this event loop, if directly.
             hubs.serve(scope.get("server"))
             return None
-        consumers, channel_id, fault = found
+        consumers, channel_id, fault = match
         for accepts, make_consumer in consumers:
             if accepts(scope):
                 return make_consumer(channel_id, fault)
@@ -116,7 +116,7 @@ class PushLocations:
         event loop would then keep the process for ever.
         """
         if self._dispatcher is not None:
-            await self._dispatcher.wait_to_stop()
+            await self._dispatcher.drain_before_exit()
 
     def find_location(self, scope: Scope) -> Location | None:
         """Return the first location that matches, None if there is none."""
@@ -125,22 +125,22 @@ class PushLocations:
 
     def _look_up(
         self, path: str, raw_path: bytes | None, root_path: str | None
-    ) -> Found | None:
+    ) -> Match | None:
         """Return what answers at a place."""
         raw_path = raw_path or b""
         if len(raw_path) > MAX_PATH:
             # As the server has decoded it: that is enough to know who refuses it.
-            found = self._match(path)
+            match = self._match(path)
             fault = f"A URL has at most {MAX_PATH} bytes here."
-            return found and (found[0], "", fault)
+            return match and (match[0], "", fault)
         return self._match(_decode(path, raw_path, self._script_name, root_path or ""))
 
-    def _match(self, path: str) -> Found | None:
+    def _match(self, path: str) -> Match | None:
         """Return what answers at a decoded path."""
         for location, consumers in self._routes:
             channel_id = match_channel(location.url, path)
             if channel_id is not None:
-                fault = _find_fault(channel_id, location.max_channel_id_length)
+                fault = _find_id_fault(channel_id, location.max_channel_id_length)
                 return consumers, channel_id, fault
         return None
 
@@ -173,7 +173,7 @@ def _prepare(path: str, location: Location, site: Site) -> PreparedConsumer:
     return consumer.accepts, consumer.prepare(location, site)
 
 
-def _find_fault(channel_id: str, max_length: int) -> str | None:
+def _find_id_fault(channel_id: str, max_length: int) -> str | None:
     """Return why a channel id cannot be one, None if it can.
 
     Args:
@@ -265,7 +265,9 @@ class PushApplication:
         """Return what answers where no push location does."""
         if scope["type"] == "lifespan":
             hubs.start()
-            return partial(live, self._otherwise, hubs.stop, self._locations.finish)
+            return partial(
+                run_lifespan, self._otherwise, hubs.stop, self._locations.finish
+            )
         if scope["type"] == "websocket":
             is_ours = (
                 self._locations.find_consumer({**scope, "type": "http"}) is not None

@@ -60,7 +60,7 @@ def _stop() -> Any:
     """Return what Twisted waits for."""
     from twisted.internet.defer import Deferred
 
-    return Deferred.fromFuture(asyncio.ensure_future(_stop_in_turn(_stops)))
+    return Deferred.fromFuture(asyncio.ensure_future(_call_in_turn(_stops)))
 
 
 async def wait_for_end(tasks: Collection[asyncio.Task[Any]], seconds: float) -> None:
@@ -69,7 +69,7 @@ async def wait_for_end(tasks: Collection[asyncio.Task[Any]], seconds: float) -> 
         await asyncio.wait(tasks, timeout=seconds)
 
 
-async def _stop_in_turn(stops: Iterable[Stop]) -> None:
+async def _call_in_turn(stops: Iterable[Stop]) -> None:
     for stop in stops:
         try:
             await stop()
@@ -77,7 +77,7 @@ async def _stop_in_turn(stops: Iterable[Stop]) -> None:
             logger.exception("Cannot stop as it should be")
 
 
-async def live(
+async def run_lifespan(
     application: Application,
     stop: Stop,
     finish: Stop,
@@ -100,29 +100,29 @@ async def live(
     """
     takes_part = False
 
-    async def hear() -> ASGIMessage:
+    async def receive_event() -> ASGIMessage:
         nonlocal takes_part
         takes_part = True
         event = await receive()
         if event["type"] == "lifespan.shutdown":
-            await _stop_in_turn([stop, finish])
+            await _call_in_turn([stop, finish])
         return event
 
-    with calling_at_signals(stop):
+    with call_on_signals(stop):
         try:
-            await application(scope, hear, send)
+            await application(scope, receive_event, send)
         except Exception:
             if takes_part:
                 raise
         if not takes_part:
-            await hear()
+            await receive_event()
             await send({"type": "lifespan.startup.complete"})
-            await hear()
+            await receive_event()
             await send({"type": "lifespan.shutdown.complete"})
 
 
 @contextmanager
-def calling_at_signals(stop: Stop) -> Iterator[None]:
+def call_on_signals(stop: Stop) -> Iterator[None]:
     """Have a coroutine function called when this process is told to stop.
 
     It is called besides what the server does then; where that is nothing, because the
@@ -133,7 +133,7 @@ def calling_at_signals(stop: Stop) -> Iterator[None]:
     replaced: dict[signal.Signals, Any] = {}
 
     def begin() -> None:
-        tasks.add(loop.create_task(_stop_in_turn([stop])))
+        tasks.add(loop.create_task(_call_in_turn([stop])))
 
     def handle(number: int, frame: FrameType | None) -> None:
         with suppress(RuntimeError):  # The loop has been closed.

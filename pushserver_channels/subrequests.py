@@ -20,10 +20,10 @@ from .types import Application, ASGIMessage, Scope
 
 #: Keys of a client's scope that the request has, too. Others are the affair of the
 #: client's connection, such as extensions of the server.
-_KEPT = ("http_version", "scheme", "root_path", "client", "server", "headers")
+_KEPT_KEYS = ("http_version", "scheme", "root_path", "client", "server", "headers")
 
 #: Headers that describe the client's connection and body, not the request made here.
-_NOT_PASSED_ON = frozenset(
+_DROPPED_HEADERS = frozenset(
     {
         b"connection",
         b"content-encoding",
@@ -40,7 +40,7 @@ _NOT_PASSED_ON = frozenset(
 )
 
 #: Whether the running code belongs to a request made here.
-_is_inside: ContextVar[bool] = ContextVar("pushserver_subrequest", default=False)
+_in_subrequest: ContextVar[bool] = ContextVar("pushserver_subrequest", default=False)
 
 
 class ApplicationExited(Exception):
@@ -54,7 +54,7 @@ class ApplicationExited(Exception):
         return f"{self.error!r} was raised, which would have ended the server."
 
 
-class Client:
+class ClientRequest:
     """What is kept of a client's request.
 
     Args:
@@ -67,11 +67,11 @@ class Client:
     __slots__ = ("_packed", "_state")
 
     def __init__(self, scope: Scope) -> None:
-        kept = {key: scope[key] for key in _KEPT if key in scope}
+        kept = {key: scope[key] for key in _KEPT_KEYS if key in scope}
         kept["headers"] = [
             (name, value)
             for name, value in scope["headers"]
-            if name not in _NOT_PASSED_ON
+            if name not in _DROPPED_HEADERS
         ]
         # One bytes object: a tuple and two more objects for each header would take
         # several times as much.
@@ -104,7 +104,9 @@ class Client:
         }
 
 
-async def run(application: Application, scope: Scope, body: bytes) -> int | None:
+async def run_application(
+    application: Application, scope: Scope, body: bytes
+) -> int | None:
     """Run an application on a request, and return the status that it answered.
 
     None if it did not answer. Raises what the application raises;
@@ -131,13 +133,13 @@ async def run(application: Application, scope: Scope, body: bytes) -> int | None
         elif not message.get("more_body", False):
             answered.set()
 
-    _is_inside.set(True)
-    with _converting_exits():
+    _in_subrequest.set(True)
+    with _convert_exits():
         await application(scope, receive, send)
     return status
 
 
-class _converting_exits:
+class _convert_exits:
     """Raise :class:`ApplicationExited` in place of what ends an event loop."""
 
     def __enter__(self) -> None:
@@ -150,22 +152,22 @@ class _converting_exits:
             raise ApplicationExited(error) from error
 
 
-class _Contained(Coroutine[Any, Any, Any]):
+class _ContainedCoroutine(Coroutine[Any, Any, Any]):
     """A coroutine that cannot end the event loop."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
         self._work = work
 
     def send(self, value: Any) -> Any:
-        with _converting_exits():
+        with _convert_exits():
             return self._work.send(value)
 
     def throw(self, *error: Any) -> Any:
-        with _converting_exits():
+        with _convert_exits():
             return self._work.throw(*error)
 
     def close(self) -> None:
-        with _converting_exits():
+        with _convert_exits():
             self._work.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -188,8 +190,12 @@ def contain_exits(loop: asyncio.AbstractEventLoop) -> None:
         loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
     ) -> Any:
         context = options.get("context")
-        is_inside = _is_inside.get() if context is None else context.get(_is_inside)
-        return make_task(loop, _Contained(work) if is_inside else work, **options)
+        is_inside = (
+            _in_subrequest.get() if context is None else context.get(_in_subrequest)
+        )
+        return make_task(
+            loop, _ContainedCoroutine(work) if is_inside else work, **options
+        )
 
     make.contains_exits = True  # type: ignore[attr-defined]
     loop.set_task_factory(make)  # type: ignore[arg-type]

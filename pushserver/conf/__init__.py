@@ -32,12 +32,12 @@ from .readers import (
     flag,
     header,
     host,
-    nearest,
     one_of,
     port,
     read_section,
     seconds,
     setting,
+    suggest,
 )
 from .stores import (
     STORE_TYPES,
@@ -136,7 +136,7 @@ def read_settings(raw: object) -> PushServerSettings:
             raise InvalidSetting(
                 f"PUSH_SERVER['locations'][{index}]['store']",
                 f"is {location.store!r}, which is not in PUSH_SERVER['store']",
-                nearest(location.store, conf.store)
+                suggest(location.store, conf.store)
                 or f"The stores are {', '.join(map(repr, conf.store))}.",
             )
     return conf

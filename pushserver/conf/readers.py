@@ -147,7 +147,7 @@ def one_of(*choices: object) -> Reader:
         # Not "in", which takes True for 1 and 304.0 for 304.
         if not any(type(value) is type(each) and value == each for each in choices):
             allowed = ", ".join(repr(choice) for choice in choices)
-            near = nearest(value, choices) if isinstance(value, str) else ""
+            near = suggest(value, choices) if isinstance(value, str) else ""
             raise InvalidSetting(
                 place, f"is {value!r}", near or f"It must be one of {allowed}."
             )
@@ -284,12 +284,12 @@ def layer(place: str, value: object) -> str:
         raise InvalidSetting(
             place,
             f"is {alias!r}, which is not in CHANNEL_LAYERS",
-            nearest(alias, layers) or "Configure the channel layer there.",
+            suggest(alias, layers) or "Configure the channel layer there.",
         )
     return alias
 
 
-def uncounted(place: str, value: object) -> int:
+def no_channel_limit(place: str, value: object) -> int:
     if count(place, value):
         raise InvalidSetting(
             place,
@@ -304,7 +304,7 @@ def setting(read: Reader, **default: Any) -> Any:
     return field(metadata={"read": read}, **default)
 
 
-def nearest(value: object, known: Any) -> str:
+def suggest(value: object, known: Any) -> str:
     names = [name for name in known if isinstance(name, str)]
     near = get_close_matches(str(value), names, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
@@ -324,7 +324,7 @@ def read_section(section: type[Section], place: str, raw: object) -> Section:
             raise InvalidSetting(
                 f"{place}[{key!r}]",
                 "is not a known setting",
-                nearest(key, known) or f"Known are {', '.join(known)}.",
+                suggest(key, known) or f"Known are {', '.join(known)}.",
             )
     for name, setting in known.items():
         if name not in raw and _is_required(setting):

@@ -17,6 +17,7 @@ from .readers import (
     count,
     key_prefix,
     layer,
+    no_channel_limit,
     one_of,
     port,
     read_section,
@@ -25,7 +26,6 @@ from .readers import (
     secret,
     setting,
     text,
-    uncounted,
 )
 
 
@@ -45,7 +45,7 @@ class StoreSettings:
     #: Whether other processes see the same messages.
     shared: ClassVar[bool] = False
     #: The setting that keeps stores in one place apart, empty if nothing has to.
-    told_apart_by: ClassVar[str] = ""
+    namespace_setting: ClassVar[str] = ""
 
     type: str = setting(text)
     min_messages: int = setting(count, default=0)
@@ -81,9 +81,9 @@ class RedisStoreSettings(StoreSettings):
     """
 
     shared: ClassVar[bool] = True
-    told_apart_by: ClassVar[str] = "key_prefix"
+    namespace_setting: ClassVar[str] = "key_prefix"
 
-    max_channels: int = setting(uncounted, default=0)
+    max_channels: int = setting(no_channel_limit, default=0)
     # It may hold a password, which reports of errors shall not show.
     url: str | None = setting(redis_url, default=None, repr=False)
     host: str = setting(text, default="127.0.0.1")
@@ -118,7 +118,7 @@ class ChannelLayerStoreSettings(StoreSettings):
         group: Processes with the same group share their messages.
     """
 
-    told_apart_by: ClassVar[str] = "group"
+    namespace_setting: ClassVar[str] = "group"
 
     alias: str = setting(layer, default="default")
     group: str = setting(text, default="pushserver")
@@ -200,22 +200,22 @@ def read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
         }
     else:
         stores = {"default": _read_store(place, raw)}
-    _check_apart(place, stores)
+    _check_distinct(place, stores)
     return MappingProxyType(stores)
 
 
-def _check_apart(place: str, stores: Mapping[str, StoreSettings]) -> None:
+def _check_distinct(place: str, stores: Mapping[str, StoreSettings]) -> None:
     """Raise :class:`InvalidSetting` if two stores would have the same messages."""
     names: dict[tuple[str, str, object], str] = {}
     for name, store in stores.items():
-        if not store.told_apart_by:
+        if not store.namespace_setting:
             continue
-        what = (store.type, store.address, getattr(store, store.told_apart_by))
+        what = (store.type, store.address, getattr(store, store.namespace_setting))
         if what in names:
             raise InvalidSetting(
                 f"{place}[{name!r}]",
                 f"is in the same place as the store {names[what]!r}, so that they"
                 " would share their channels",
-                f"Give each of them a {store.told_apart_by!r} of its own.",
+                f"Give each of them a {store.namespace_setting!r} of its own.",
             )
         names[what] = name

@@ -181,7 +181,7 @@ class Configuration(ABC):
                 "proxy_pass http://django;",
                 "proxy_set_header Upgrade $http_upgrade;",
                 "proxy_set_header Connection $push_connection;",
-                *self.told(),
+                *self.proxy_headers(),
             )
 
     def write_locations(self) -> None:
@@ -193,7 +193,7 @@ class Configuration(ABC):
             try:
                 self.pattern(location)
             except Untranslatable as error:
-                self.out.cannot(f"{place}['url']", f"is left out: {error}.")
+                self.out.warn(f"{place}['url']", f"is left out: {error}.")
             else:
                 self.write_location(place, location)
 
@@ -232,7 +232,7 @@ class Configuration(ABC):
         self.out.comment("'allow_from'")
         for network in location.allow_from:
             if "%" in str(network):
-                self.out.cannot(
+                self.out.warn(
                     f"{place}['allow_from']",
                     f"holds {network}, which is left out: nginx knows no interfaces.",
                 )
@@ -254,11 +254,11 @@ class Configuration(ABC):
             f"client_body_buffer_size {min(max(size, 1024), 1_048_576)};",
         )
 
-    def forwarded(self) -> list[str]:
+    def keepalive_proxy_headers(self) -> list[str]:
         """Return the lines that tell who asked, over a connection that is kept."""
-        return ['proxy_set_header Connection "";', *self.told()]
+        return ['proxy_set_header Connection "";', *self.proxy_headers()]
 
-    def told(self) -> list[str]:
+    def proxy_headers(self) -> list[str]:
         """Return the lines that tell who asked."""
         return [
             "proxy_http_version 1.1;",
@@ -269,17 +269,17 @@ class Configuration(ABC):
             'proxy_set_header Daphne-Root-Path "";',
         ]
 
-    def wait(self, location: SubscriberLocation) -> str:
+    def read_timeout(self, location: SubscriberLocation) -> str:
         """Return for how long nginx waits for the answer to a poll."""
         return f"{ceil(location.timeout) + MARGIN}s" if location.timeout else FOR_EVER
 
 
-def join(address: str, port: int) -> str:
+def join_host_port(address: str, port: int) -> str:
     """Return ``host:port``, with an IPv6 address in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def host(address: str) -> str:
+def host_of(address: str) -> str:
     """Return the address of ``host:port``; nginx takes localhost for 127.0.0.1."""
     name = address.rpartition(":")[0].strip("[]") or address
     return "127.0.0.1" if name == "localhost" else name
@@ -288,6 +288,6 @@ def host(address: str) -> str:
 def is_loopback(address: str) -> bool:
     """Return whether ``host:port`` is on this machine, as far as can be told."""
     try:
-        return ip_address(host(address)).is_loopback
+        return ip_address(host_of(address)).is_loopback
     except ValueError:
         return False

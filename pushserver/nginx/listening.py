@@ -9,7 +9,7 @@ from ipaddress import ip_address
 HTTP = "80"
 
 
-def is_listened_at(listens: Iterable[str], address: str) -> bool:
+def is_listening_at(listens: Iterable[str], address: str) -> bool:
     """Return whether one of these ``listen`` directives is for an address.
 
     Args:

@@ -15,16 +15,16 @@ from pushserver.conf import (
     SubscriberLocation,
 )
 
-from .configuration import Configuration, host, is_loopback, join
-from .listening import is_listened_at
+from .configuration import Configuration, host_of, is_loopback, join_host_port
+from .listening import is_listening_at
 from .origins import write_origin_map, write_origin_refusal
 from .writer import Untranslatable, depends_on_text, literal, quote
 
 #: The longest buffer that Nchan takes; 0 would keep nothing.
-MANY_MESSAGES = 2_147_483_647
+MAX_BUFFER_LENGTH = 2_147_483_647
 
 #: Longer than any channel id, as nginx takes no path so long.
-MANY_CHARACTERS = 65536
+MAX_ID_LENGTH = 65536
 
 #: Browsers take the type of an answer as it is given.
 NOSNIFF = "add_header X-Content-Type-Options nosniff always;"
@@ -40,7 +40,7 @@ PASSIVE = (
 )
 
 #: Seconds for which a request waits for Django to hear of it.
-PATIENCE = 5
+HOOK_TIMEOUT = 5
 
 
 class NchanConfiguration(Configuration):
@@ -89,7 +89,9 @@ class NchanConfiguration(Configuration):
         conf = self.conf
         if conf.publisher_host:
             return conf.publisher_host.location
-        return join(conf.address or DEFAULT_ADDRESS, conf.port or DEFAULT_PORT)
+        return join_host_port(
+            conf.address or DEFAULT_ADDRESS, conf.port or DEFAULT_PORT
+        )
 
     def write_upstreams(self) -> None:
         super().write_upstreams()
@@ -132,24 +134,24 @@ class NchanConfiguration(Configuration):
                 place = "PUSH_SERVER['store']"
             self.write_store_warnings(place, store)
         if conf.servername:
-            out.cannot("PUSH_SERVER['servername']", "is nginx's own here.")
+            out.warn("PUSH_SERVER['servername']", "is nginx's own here.")
         shared = any(store.shared for store in conf.store.values())
         if conf.publisher == "direct" or (conf.publisher == "auto" and shared):
-            out.cannot(
+            out.warn(
                 "PUSH_SERVER['publisher']",
                 f"is {conf.publisher!r}, which does not reach nginx: set it to 'http'.",
             )
         if self.publishing == self.options.django:
-            out.cannot(
+            out.warn(
                 "PUSH_SERVER['publisher_host']",
                 f"is {self.publishing}, where Django is, not nginx: leave it out, and"
                 f" nginx listens for publishers on {DEFAULT_ADDRESS}:{DEFAULT_PORT},"
                 " or name an address where nginx listens.",
             )
-        elif is_loopback(self.publishing) and not is_listened_at(
+        elif is_loopback(self.publishing) and not is_listening_at(
             self.options.listen or self.default_listen(), self.publishing
         ):
-            out.cannot(
+            out.warn(
                 "PUSH_SERVER['publisher_host']",
                 f"is {self.publishing}{'' if conf.publisher_host else ' by default'},"
                 f" where this nginx does not listen: add --listen {self.publishing}, or"
@@ -179,33 +181,31 @@ class NchanConfiguration(Configuration):
     def write_store_warnings(self, place: str, store: StoreSettings) -> None:
         out = self.out
         if store.shared:
-            out.cannot(
+            out.warn(
                 f"{place}['type']", f"is {store.type!r}; Nchan keeps its own messages."
             )
         if store.min_messages:
-            out.cannot(f"{place}['min_messages']", "has no counterpart in Nchan.")
+            out.warn(f"{place}['min_messages']", "has no counterpart in Nchan.")
         if not store.max_messages:
-            out.cannot(
+            out.warn(
                 f"{place}['max_messages']",
-                f"cannot be without limit in Nchan; it is {MANY_MESSAGES}.",
+                f"cannot be without limit in Nchan; it is {MAX_BUFFER_LENGTH}.",
             )
         if store.message_timeout != ceil(store.message_timeout):
-            out.cannot(
-                f"{place}['message_timeout']", "is rounded up to a whole second."
-            )
+            out.warn(f"{place}['message_timeout']", "is rounded up to a whole second.")
         if store.channel_timeout != StoreSettings.channel_timeout:
-            out.cannot(
+            out.warn(
                 f"{place}['channel_timeout']",
                 "has no counterpart in Nchan, which forgets a channel within seconds.",
             )
         if store.max_channels:
-            out.cannot(f"{place}['max_channels']", "has no counterpart in Nchan.")
+            out.warn(f"{place}['max_channels']", "has no counterpart in Nchan.")
 
     def write_passthrough_warnings(self) -> None:
         django = self.options.django
-        address = host(django)
+        address = host_of(django)
         if django.startswith("unix:"):
-            self.out.cannot(
+            self.out.warn(
                 "PUSH_SERVER['locations'] with 'passthrough'",
                 "need Django at an address: over a unix socket it cannot see that nginx"
                 " asks, and refuses.",
@@ -213,7 +213,7 @@ class NchanConfiguration(Configuration):
         elif is_loopback(django) and not contains(
             known_networks(settings.INTERNAL_IPS), address
         ):
-            self.out.cannot(
+            self.out.warn(
                 "INTERNAL_IPS",
                 f"does not hold {address}, so the passthrough view refuses nginx.",
             )
@@ -224,7 +224,7 @@ class NchanConfiguration(Configuration):
         out = self.out
         self.write_pattern_warning(place, location.url.pattern)
         if not location.create_on_post:
-            out.cannot(f"{place}['create_on_post']", "is always True in Nchan.")
+            out.warn(f"{place}['create_on_post']", "is always True in Nchan.")
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_access(place, location)
@@ -244,7 +244,7 @@ class NchanConfiguration(Configuration):
             return
         out.comment("'max_messages', 'message_timeout'")
         out.line(
-            f"nchan_message_buffer_length {store.max_messages or MANY_MESSAGES};",
+            f"nchan_message_buffer_length {store.max_messages or MAX_BUFFER_LENGTH};",
             f"nchan_message_timeout {ceil(store.message_timeout)}s;",
         )
 
@@ -268,12 +268,12 @@ class NchanConfiguration(Configuration):
             "nchan_channel_id $push_channel;",
             f"nchan_channel_group {group};",
             "nchan_max_channel_id_length"
-            f" {location.max_channel_id_length or MANY_CHARACTERS};",
+            f" {location.max_channel_id_length or MAX_ID_LENGTH};",
         )
 
     def write_pattern_warning(self, place: str, pattern: str) -> None:
         if depends_on_text(pattern):
-            self.out.cannot(
+            self.out.warn(
                 f"{place}['url']",
                 "matches text in Python and bytes in nginx: channel ids that are not"
                 " ASCII may be matched differently.",
@@ -286,23 +286,23 @@ class NchanConfiguration(Configuration):
         self.write_pattern_warning(place, location.url.pattern)
         if location.polling == "long":
             if location.concurrency != "broadcast":
-                out.cannot(
+                out.warn(
                     f"{place}['concurrency']",
                     "is always 'broadcast' in Nchan.",
                 )
             if location.timeout and location.timeout_status != 408:
-                out.cannot(f"{place}['timeout_status']", "is always 408 in Nchan.")
+                out.warn(f"{place}['timeout_status']", "is always 408 in Nchan.")
         if not location.create_on_get:
             out.comment("A channel that does not exist is 403, not 404.")
         if location.passthrough:
-            self.write_front(location)
+            self.write_passthrough_proxy(location)
             return
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_methods("GET, OPTIONS")
             self.write_nchan(location)
 
-    def write_front(self, location: SubscriberLocation) -> None:
+    def write_passthrough_proxy(self, location: SubscriberLocation) -> None:
         """Write the plain proxy in front of a location with a passthrough."""
         out = self.out
         out.comment(
@@ -311,9 +311,11 @@ class NchanConfiguration(Configuration):
         )
         with self.location(location):
             self.write_methods("GET, OPTIONS")
-            out.line("proxy_pass http://pushserver_nchan;", *self.forwarded())
+            out.line(
+                "proxy_pass http://pushserver_nchan;", *self.keepalive_proxy_headers()
+            )
             out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")
-            out.line(f"proxy_read_timeout {self.wait(location)};")
+            out.line(f"proxy_read_timeout {self.read_timeout(location)};")
             out.comment("Before the request is held:")
             out.line("auth_request /_pushserver/subscribe;")
             out.comment("After an answer, an error, or when the client has left:")
@@ -351,7 +353,7 @@ class NchanConfiguration(Configuration):
         try:
             origins = literal(" ".join(location.allow_origin))
         except Untranslatable as error:
-            out.cannot("'allow_origin'", f"is left out: {error}.")
+            out.warn("'allow_origin'", f"is left out: {error}.")
             return
         credentials = "on" if location.allow_credentials else "off"
         out.comment("'allow_origin', 'allow_credentials'")
@@ -474,8 +476,8 @@ class NchanConfiguration(Configuration):
                 'proxy_set_header Sec-Fetch-Site "";',
             )
             out.line(
-                f"proxy_connect_timeout {PATIENCE}s;",
-                f"proxy_read_timeout {PATIENCE}s;",
+                f"proxy_connect_timeout {HOOK_TIMEOUT}s;",
+                f"proxy_read_timeout {HOOK_TIMEOUT}s;",
                 "proxy_intercept_errors on;",
                 "error_page 301 302 303 307 308 400 401 403 404 405 408 413 429 500 501"
                 " 502 503 504 =204 /_pushserver/heard;",

@@ -53,7 +53,7 @@ def write_static_files(out: Writer) -> None:
         out.comment(f"Static files are on another host: {settings.STATIC_URL}")
         return
     if not settings.STATIC_ROOT:
-        out.cannot(
+        out.warn(
             "STATIC_ROOT",
             f"is not set, so nginx asks Django for static files ({path}), such as"
             " updates.js; once DEBUG is off, Django serves them only with WhiteNoise."
@@ -66,7 +66,7 @@ def write_static_files(out: Writer) -> None:
             raise Untranslatable(f"{path!r} is not a folder below the site's root")
         head, alias = f"location {literal(path)}", literal(f"{root}/")
     except Untranslatable as error:
-        out.cannot("STATIC_URL", f"or STATIC_ROOT is left out: {error}.")
+        out.warn("STATIC_URL", f"or STATIC_ROOT is left out: {error}.")
         return
     out.comment("Static files, as 'manage.py collectstatic' puts them into STATIC_ROOT")
     with out.block(head):

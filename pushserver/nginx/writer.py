@@ -51,7 +51,7 @@ class Writer:
             break_on_hyphens=False,
         )
 
-    def cannot(self, place: str, reason: str) -> None:
+    def warn(self, place: str, reason: str) -> None:
         """Say, in the text and as a warning, what a setting does not become."""
         self.warnings.append(f"{place} {reason}")
         self.comment(f"NOT SERVED AS SET: {place} {reason}")

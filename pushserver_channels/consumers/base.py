@@ -63,7 +63,7 @@ class Site:
     observe: Callable[[SubscriberLocation], Sequence[Observer]]
 
 
-def tells_that_client_left(error: BaseException) -> bool:
+def is_disconnect(error: BaseException) -> bool:
     """Return whether a server says by an error of ``send`` that nobody is left.
 
     ASGI's word for that is an ``OSError``. uvloop, below uvicorn, has another one.
@@ -149,7 +149,7 @@ class PushConsumer(BodyConsumer):
 
     #: Whether a request that the server cancels is told to come back. It is not where
     #: it may have done its work.
-    told_to_come_back: ClassVar[bool] = False
+    answers_cancellation: ClassVar[bool] = False
 
     #: The methods of the location, and the names of what handles them.
     methods: ClassVar[dict[str, str]] = {}
@@ -234,11 +234,11 @@ class PushConsumer(BodyConsumer):
         if isinstance(error, PushError):
             await self.send_error(error)
         elif isinstance(error, ClientDisconnected) or (
-            self.responding and tells_that_client_left(error)
+            self.responding and is_disconnect(error)
         ):
             pass  # Nobody is left to answer.
         elif isinstance(error, asyncio.CancelledError):
-            if self.responding or not self.told_to_come_back:
+            if self.responding or not self.answers_cancellation:
                 raise error
             # This is how Daphne says that it stops; an answer sent now still gets out.
             await self.send_error(ServerStopping())
@@ -283,7 +283,7 @@ class PushConsumer(BodyConsumer):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
-        if error.closes and self.can_be_told_to_close():
+        if error.closes and self.can_send_connection_close():
             headers.append(CLOSE)
         if error.closes and self.more_body:
             await self.read_what_flows()
@@ -294,10 +294,10 @@ class PushConsumer(BodyConsumer):
             else:
                 await self.send_answer(answer)
         except (OSError, RuntimeError) as failure:
-            if not tells_that_client_left(failure):
+            if not is_disconnect(failure):
                 raise
 
-    def can_be_told_to_close(self) -> bool:
+    def can_send_connection_close(self) -> bool:
         """Return whether an answer may say that the connection ends with it.
 
         HTTP/2 has no such header, and a server that was asked to close adds its own.

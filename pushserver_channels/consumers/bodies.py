@@ -39,7 +39,7 @@ PAUSE = 0.05
 
 
 #: What a ``Content-Length`` promises that cannot be read: no body is so long.
-UNREADABLE = -1
+INVALID_LENGTH = -1
 
 
 def parse_content_length(headers: Mapping[bytes, bytes]) -> int | None:
@@ -49,7 +49,7 @@ def parse_content_length(headers: Mapping[bytes, bytes]) -> int | None:
         return None
     value = value.strip(b" \t")
     if not value.isdigit():  # (int() would also take +5 and 1_000.)
-        return UNREADABLE
+        return INVALID_LENGTH
     # (And it refuses thousands of digits. No body has as many bytes in any case.)
     return int(value) if len(value) <= 18 else sys.maxsize
 
@@ -65,19 +65,19 @@ def check_body(size: int, headers: Mapping[bytes, bytes]) -> None:
         size: Bytes that arrived.
         headers: The request's.
     """
-    promised = parse_content_length(headers)
+    declared = parse_content_length(headers)
     encoding = headers.get(b"transfer-encoding")
-    if size == promised or (promised is None and encoding is None):
+    if size == declared or (declared is None and encoding is None):
         return
-    if promised == UNREADABLE:
+    if declared == INVALID_LENGTH:
         raise InvalidContentLength(headers[b"content-length"].decode("latin-1"))
     if encoding is not None and encoding.strip(b" \t").lower() != b"chunked":
         # Some servers undo the chunks and leave the rest.
         raise UnknownEncoding(encoding.decode("latin-1"))
     if not size and b"upgrade" in headers:
-        raise LostBody(size, promised)
-    if promised is not None:
-        raise IncompleteBody(size, promised)
+        raise LostBody(size, declared)
+    if declared is not None:
+        raise IncompleteBody(size, declared)
 
 
 class BodyConsumer(AsyncHttpConsumer):
@@ -106,22 +106,22 @@ class BodyConsumer(AsyncHttpConsumer):
         Raises :class:`MessageTooLarge` once it is sure to be,
         :class:`IncompleteBody`, or as :func:`check_body` does.
         """
-        promised = parse_content_length(self.headers)
+        declared = parse_content_length(self.headers)
         limit = max_size or inf
-        if promised is not None and promised > limit:
+        if declared is not None and declared > limit:
             raise MessageTooLarge(max_size)
-        body = self.take_part(await self.receive(), 0)
+        body = self.read_part(await self.receive(), 0)
         if self.more_body:
             parts, size = [body], len(body)
             while self.more_body and size <= limit:
-                part = self.take_part(await self.receive(), size)
+                part = self.read_part(await self.receive(), size)
                 parts.append(part)
                 size += len(part)
             body = b"".join(parts)
         size = len(body)
         if size > limit:
             raise MessageTooLarge(max_size)
-        if size != promised:
+        if size != declared:
             check_body(size, self.headers)
         return body
 
@@ -136,11 +136,11 @@ class BodyConsumer(AsyncHttpConsumer):
         if self.scope["method"] == "GET" and not self.may_have_body():
             return
         limit = self.max_ignored_body()
-        promised = parse_content_length(self.headers)
-        if promised is not None and promised > limit:
+        declared = parse_content_length(self.headers)
+        if declared is not None and declared > limit:
             raise BodyTooLarge(limit)
         try:
-            size = await asyncio.wait_for(self._read_past(limit), IGNORED_BODY_TIMEOUT)
+            size = await asyncio.wait_for(self._skip_body(limit), IGNORED_BODY_TIMEOUT)
         except asyncio.TimeoutError:
             raise RequestTimeout(IGNORED_BODY_TIMEOUT) from None
         if size > limit:
@@ -164,21 +164,21 @@ class BodyConsumer(AsyncHttpConsumer):
         with suppress(asyncio.TimeoutError, IncompleteBody):
             while self.more_body and size <= MAX_LINGER and loop.time() < deadline:
                 message = await asyncio.wait_for(self.receive(), PAUSE)
-                size += len(self.take_part(message, size))
+                size += len(self.read_part(message, size))
 
     async def linger(self) -> None:
         """Read on for a moment, so that a client that still sends gets its answer."""
         with suppress(asyncio.TimeoutError, IncompleteBody):
-            await asyncio.wait_for(self._read_past(MAX_LINGER), LINGER_TIMEOUT)
+            await asyncio.wait_for(self._skip_body(MAX_LINGER), LINGER_TIMEOUT)
 
-    async def _read_past(self, limit: float) -> int:
+    async def _skip_body(self, limit: float) -> int:
         """Read until the body ends or has more bytes than a limit; return how many."""
         size = 0
         while self.more_body and size <= limit:
-            size += len(self.take_part(await self.receive(), size))
+            size += len(self.read_part(await self.receive(), size))
         return size
 
-    def take_part(self, message: ASGIMessage, size: int) -> bytes:
+    def read_part(self, message: ASGIMessage, size: int) -> bytes:
         """Return a part of the body, and note whether more follows.
 
         Args:

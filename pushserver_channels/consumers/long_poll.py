@@ -54,19 +54,19 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         hub: Hands it what is published; not there before it has entered.
         outcome: What ended the wait: a message, an error, or None when its time was up.
         ended: Whether the wait has ended.
-        asked_after: The id after which the store is being asked, None if it is not.
-        set_aside: The first message that was published meanwhile with a lower id.
+        queried_after: The id after which the store is being asked, None if it is not.
+        deferred: The first message that was published meanwhile with a lower id.
     """
 
     __slots__ = (
         "_held",
         "_time_limit",
         "_watches",
-        "asked_after",
+        "queried_after",
         "ended",
         "hub",
         "outcome",
-        "set_aside",
+        "deferred",
     )
 
     hub: Hub
@@ -79,16 +79,16 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         watched = (
             bool(observers)
             or 0 < location.timeout <= WATCH_AFTER
-            or _matters_who_left(site.settings.locations)
+            or _must_notice_disconnects(site.settings.locations)
         )
         return partial(cls, location, headers, observers, watched)
 
-    def begin_to_wait(self, hub: Hub) -> None:
+    def enter_hub(self, hub: Hub) -> None:
         """Enter the hub."""
         self.hub = hub
         self.task = None
-        self.asked_after: MessageId | None = None
-        self.set_aside: Message | None = None
+        self.queried_after: MessageId | None = None
+        self.deferred: Message | None = None
         self.outcome: Message | Exception | None = None
         self.ended = False
         self._held: asyncio.Future[None] | None = None
@@ -104,10 +104,10 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         Most clients have all that there is, and the store often knows that at once.
         """
         if self.may_have_body():
-            return self.read_and_ask()
+            return self.read_body_and_ask()
         return self.ask()
 
-    async def read_and_ask(self) -> Answer | None:
+    async def read_body_and_ask(self) -> Answer | None:
         """Read the request's body, then do as :meth:`ask` does."""
         await self.discard_body()
         return await self.ask()
@@ -116,7 +116,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         """Enter the hub; return what asks the store, or what holds the request."""
         self.seen = seen = parse_message_id(self.headers)
         hub = self.find_hub()
-        self.begin_to_wait(hub)
+        self.enter_hub(hub)
         if (
             hub.stopping
             or self.watched
@@ -134,7 +134,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         """
         hub, location = self.hub, self.location
         self.task = current_task()
-        self.asked_after = self.seen
+        self.queried_after = self.seen
         message = await hub.store.next(
             self.channel_id, self.seen, create=location.create_on_get
         )
@@ -143,9 +143,9 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             return self.build_next(message)
         if not self.ended:
             hub.admit(self, location.concurrency)
-        if self.set_aside is not None:
-            await self.reconsider(self.set_aside)
-        self.asked_after = None
+        if self.deferred is not None:
+            await self.check_deferred(self.deferred)
+        self.queried_after = None
         if self.watched:
             await self.wait(location.timeout or LONGEST_WAIT)
             return self.build_outcome()
@@ -153,7 +153,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         await self.hold()
         return None
 
-    async def reconsider(self, message: Message) -> None:
+    async def check_deferred(self, message: Message) -> None:
         """Take a message that was set aside, if the client's id is from the future.
 
         Where the channel has not come to the client's id, it waits for any message.
@@ -253,9 +253,9 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         self.hub.leave(self)
 
     def hear(self, message: Message) -> Heard:
-        if self.asked_after is not None and self.asked_after >= message.id:
-            if self.set_aside is None:  # What follows it can still be asked for.
-                self.set_aside = message
+        if self.queried_after is not None and self.queried_after >= message.id:
+            if self.deferred is None:  # What follows it can still be asked for.
+                self.deferred = message
             return _NOT_MINE
         return _LEAVES if self.finish(message) else _NOT_MINE
 
@@ -287,7 +287,7 @@ def _uncancel() -> None:
         task.uncancel()
 
 
-def _matters_who_left(locations: Iterable[Location]) -> bool:
+def _must_notice_disconnects(locations: Iterable[Location]) -> bool:
     """Return whether a client that has left unnoticed would take something away.
 
     It takes nobody's place, and misses nothing that is kept, so for a moment it does no

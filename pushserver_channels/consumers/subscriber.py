@@ -37,7 +37,7 @@ class SubscriberConsumer(PushConsumer):
     location: SubscriberLocation
     observers: Sequence[Observer]
     methods = {"GET": "get", "OPTIONS": "options"}
-    told_to_come_back = True
+    answers_cancellation = True
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
@@ -92,4 +92,4 @@ class SubscriberConsumer(PushConsumer):
         if isinstance(error, ServerStopping):
             # The process ends with the last request, and who was here has left by then.
             for observer in self.observers:
-                await observer.wait_to_stop()
+                await observer.drain_before_exit()

@@ -72,5 +72,5 @@ class Observer(Protocol):
         Returns what is called once when it waits no more.
         """
 
-    async def wait_to_stop(self) -> None:
+    async def drain_before_exit(self) -> None:
         """Return when all of it was noted, because the server stops."""

@@ -111,13 +111,13 @@ class Hub:
             self._forget(channel_id)
         if self._observed:
             for cursor in leaving:
-                self._tell_left(cursor)
+                self._notify_left(cursor)
         return taken
 
     def drop(self, channel_id: str) -> None:
         """End all waits on a channel that was deleted."""
         # To each an error of its own: one raised in many tasks piles up tracebacks.
-        for cursor in self._take_all(channel_id):
+        for cursor in self._remove_all(channel_id):
             cursor.end(ChannelGone())
 
     # Who waits
@@ -161,7 +161,7 @@ class Hub:
             if not waiting:
                 self._forget(cursor.channel_id)
         if self._observed:
-            self._tell_left(cursor)
+            self._notify_left(cursor)
 
     def deadlines(
         self, seconds: float, expire: Callable[[Any], object]
@@ -177,14 +177,14 @@ class Hub:
         self.stopping = True
         tasks = []
         for channel_id in list(self.waiting):
-            for cursor in self._take_all(channel_id):
+            for cursor in self._remove_all(channel_id):
                 cursor.end(ServerStopping())
                 if cursor.task is not None:
                     tasks.append(cursor.task)
         await asyncio.sleep(0)  # Who waits for a future alone answers now.
         await wait_for_end(tasks, STOP_TIMEOUT)
 
-    def _take_all(self, channel_id: str) -> list[Cursor]:
+    def _remove_all(self, channel_id: str) -> list[Cursor]:
         """Return who waits on a channel, and hand them nothing more."""
         cursors = list(self.waiting.get(channel_id, ()))
         for cursor in cursors:
@@ -196,7 +196,7 @@ class Hub:
         del self.waiting[channel_id]
         self.store.unlisten(channel_id)
 
-    def _tell_left(self, cursor: Cursor) -> None:
+    def _notify_left(self, cursor: Cursor) -> None:
         for left in self._observed.pop(cursor, ()):
             left()
 

@@ -32,11 +32,11 @@ from .requests import Request
 
 #: Bytes that may wait behind a request that is not answered yet. While no more do, the
 #: connection is read, so that its end is noticed.
-MAX_BEHIND = 16_384
+MAX_PIPELINED = 16_384
 
 #: Seconds after which a connection is closed on which more than that waits. A request
 #: that is held may be answered long after its client has left.
-BEHIND_TIMEOUT = 5.0
+PIPELINE_TIMEOUT = 5.0
 
 #: After a body was refused, the client is given time to read the answer, as closing a
 #: connection on which more arrives may take the answer from it: so many seconds, and so
@@ -58,17 +58,17 @@ class Connection(HTTPChannel):
         super().__init__()  # type: ignore[no-untyped-call]
         self._written: list[bytes] = []
         #: The request whose answer has to be read before the next one begins.
-        self._unread: Any = None
+        self._unread_request: Any = None
         self._is_blocked = False
         #: Bytes that may come yet when a body was refused, None before.
-        self._discards: int | None = None
+        self._discard_budget: int | None = None
 
     # What comes
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        if self._discards is not None:
-            self._discards -= len(data)
-            if self._discards < 0:
+        if self._discard_budget is not None:
+            self._discard_budget -= len(data)
+            if self._discard_budget < 0:
                 self.abort()
             return
         try:
@@ -103,7 +103,7 @@ class Connection(HTTPChannel):
         """Read nothing more of what comes, and let the next answer be the last."""
         self.clearLineBuffer()  # type: ignore[no-untyped-call]
         self.persistent = False
-        self._discards = LINGER_SIZE
+        self._discard_budget = LINGER_SIZE
 
     # What Twisted cannot read, which it closes the connection for, mostly without a
     # word. The names are its own.
@@ -125,7 +125,7 @@ class Connection(HTTPChannel):
 
     def refuse_head(self, error: PushError) -> None:
         """Answer an error to what is no whole request, and close the connection."""
-        if self._discards is not None:
+        if self._discard_budget is not None:
             return  # That has been said.
         self.discard()
         body = f"{error}\n".encode()
@@ -144,10 +144,10 @@ class Connection(HTTPChannel):
             super().rawDataReceived(data)
             return
         self._dataBuffer = [b"".join((*self._dataBuffer, data))]
-        if len(self._dataBuffer[0]) > MAX_BEHIND:
+        if len(self._dataBuffer[0]) > MAX_PIPELINED:
             transport: Any = self._networkProducer
             transport.pauseProducing()
-            if self._unread is None and not self._is_blocked:
+            if self._unread_request is None and not self._is_blocked:
                 self._is_blocked = True
                 self.factory.blocked.add(self)
 
@@ -186,21 +186,21 @@ class Connection(HTTPChannel):
         self.flush()
         self.unblock()
         if self._waitingForTransport and self.persistent:
-            self._unread = request
+            self._unread_request = request
             self.setTimeout(self._savedTimeOut)  # type: ignore[no-untyped-call]
             return
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
     def resumeProducing(self) -> None:  # noqa: N802
         super().resumeProducing()  # type: ignore[no-untyped-call]
-        request, self._unread = self._unread, None
+        request, self._unread_request = self._unread_request, None
         if request is not None:
             super().requestDone(request)  # type: ignore[no-untyped-call]
 
     # How it ends
 
     def loseConnection(self) -> None:  # noqa: N802
-        if self._discards is None:
+        if self._discard_budget is None:
             super().loseConnection()  # type: ignore[no-untyped-call]
             return
         self._networkProducer.unregisterProducer()
@@ -215,7 +215,7 @@ class Connection(HTTPChannel):
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
         self.unblock()
-        if self._discards is not None:
+        if self._discard_budget is not None:
             self.factory.lingering.discard(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
@@ -267,7 +267,7 @@ class Factory(HTTPFactory):
     @cached_property
     def blocked(self) -> Deadlines[Connection]:
         """The connections on which more waits than is let wait."""
-        return Deadlines(BEHIND_TIMEOUT, Connection.abort)
+        return Deadlines(PIPELINE_TIMEOUT, Connection.abort)
 
     @cached_property
     def lingering(self) -> Deadlines[Connection]:

@@ -55,7 +55,7 @@ class Server(daphne.server.Server):
 
     def run(self) -> None:
         #: Applications whose client has left, oldest first.
-        self.left_alone: dict[Any, asyncio.Task[None]] = {}
+        self.disconnected: dict[Any, asyncio.Task[None]] = {}
         self.websockets: set[Any] = set()
         super().run()
 
@@ -86,7 +86,7 @@ class Server(daphne.server.Server):
         if application is None:
             del self.connections[protocol]
         else:
-            self.left_alone[protocol] = application
+            self.disconnected[protocol] = application
 
     def create_application(self, protocol: Any, scope: Scope) -> Inbox | None:
         if protocol not in self.connections:
@@ -105,7 +105,7 @@ class Server(daphne.server.Server):
         """Forget an application at once, and its request if that is finished, too."""
         details = self.connections[protocol]
         del details["application_instance"]
-        self.left_alone.pop(protocol, None)
+        self.disconnected.pop(protocol, None)
         has_left = "disconnected" in details
         if has_left:
             del self.connections[protocol]
@@ -123,11 +123,11 @@ class Server(daphne.server.Server):
     def application_checker(self) -> None:
         """End the applications whose client left long ago."""
         long_ago = time.time() - self.application_close_timeout
-        for protocol, application in list(self.left_alone.items()):
+        for protocol, application in list(self.disconnected.items()):
             if self.connections[protocol]["disconnected"] > long_ago:
                 break
             logger.warning("Cancelled, as its client left long ago: %r", application)
-            del self.left_alone[protocol]
+            del self.disconnected[protocol]
             application.cancel()
         asyncio.get_running_loop().call_later(1, self.application_checker)
 
