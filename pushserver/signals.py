@@ -1,24 +1,24 @@
-"""Signals of subscriptions (through passthrough) and of updates sent.
+"""Signals for subscribers that come and go, and for updates that are sent.
 
 ``channel_subscribe``, ``channel_unsubscribe``
-    Sent by the passthrough view with ``request`` (the subscriber's own: its user,
-    cookies and headers) and ``channel_id``, at the start and the end of each held
-    request. A page that polls again after each message sends a pair each time. Who has
-    left before its turn to be told of came is not told of at all. With
-    ``ATOMIC_REQUESTS`` each receiver has a transaction of its own: what one writes is
-    kept whatever the others raise.
+    Sent by the passthrough view at the start and the end of each held request, with
+    ``request`` (with the subscriber's user, cookies and headers) and ``channel_id``. A
+    page that polls again after each message causes a pair of signals each time. If a
+    subscriber has left before its first signal was sent, neither is sent. With
+    ``ATOMIC_REQUESTS`` each receiver has a transaction of its own: what one has written
+    is kept, even if others raise.
 
 ``pre_send_update``
-    Sent with ``channel_id``, ``data``, ``already_serialized`` and ``request``, the
-    :class:`urllib.request.Request` that is about to be published.
+    Sent before an update is published, with ``channel_id``, ``data``,
+    ``already_serialized`` and ``request``, a :class:`urllib.request.Request`.
 
 ``post_send_update``
-    Sent with the same and ``response``: a :class:`pushserver.publishers.Receipt`, or
-    the exception if publishing failed.
+    Sent after that, with the same arguments and ``response``: a
+    :class:`pushserver.publishers.Receipt`, or the exception if publishing failed.
 
-Receivers run in the process of a server, which ``sys.exit()`` and the like would end.
-So a receiver that raises ``SystemExit``, ``KeyboardInterrupt`` or another exception
-that is no ``Exception`` has raised :class:`ReceiverExited`.
+Receivers run in the process of a server, which ``sys.exit()`` would end. So if a
+receiver raises ``SystemExit``, ``KeyboardInterrupt`` or another exception that is not
+an ``Exception``, :class:`ReceiverExited` is raised instead.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class GuardedSignal(Signal):
     """A signal whose receivers cannot end the process of a server.
 
     Args:
-        exits_main_thread: Whether receivers may end the process (``SystemExit``) when
-            they run in its main thread, as in a management command.
+        exits_main_thread: Whether receivers may end the process if they run in its main
+            thread, as in a management command.
         atomic: Whether each receiver has a transaction of its own in the databases with
-            ``ATOMIC_REQUESTS``. One that is a coroutine has none, as Django has none
-            for async code.
+            ``ATOMIC_REQUESTS``. Coroutines have none, as Django has none for async
+            code.
     """
 
     def __init__(self, *, exits_main_thread: bool, atomic: bool) -> None:
@@ -66,7 +66,7 @@ class GuardedSignal(Signal):
         self.atomic = atomic
 
     def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
-        # All ways to send ask here: for functions, and for coroutine functions.
+        # All methods that send use this. It returns functions and coroutine functions.
         plain, coroutines = super()._live_receivers(sender)
         return (
             [self._guard(receiver) for receiver in plain],
@@ -95,7 +95,7 @@ class GuardedSignal(Signal):
             try:
                 return await receiver(**named)
             except (Exception, CancelledError, GeneratorExit):
-                # The last two are how a coroutine is ended from outside.
+                # The last two are raised in a coroutine to stop it.
                 raise
             except BaseException as error:
                 raise ReceiverExited(receiver, error) from error
@@ -105,7 +105,7 @@ class GuardedSignal(Signal):
 
 @contextmanager
 def _atomic_requests() -> Iterator[None]:
-    """Do in a ``with`` block what Django does around a view for ``ATOMIC_REQUESTS``."""
+    """Run a block in transactions for ``ATOMIC_REQUESTS``, as Django runs a view."""
     with ExitStack() as transactions:
         for alias in connections:
             if connections.settings[alias].get("ATOMIC_REQUESTS"):

@@ -1,14 +1,14 @@
-"""Noticing that several processes serve one site, where each has a memory of its own.
+"""Detect several processes that serve one address without sharing their messages.
 
-``uvicorn --workers 4`` and its like start processes that accept connections at one
-address. With a store in the memory of each, a message that is published at one reaches
-nobody at the others, and no request fails. So each process claims the addresses at
-which it listens, by names of which the operating system gives each to one process, as
-long as it runs. A process that finds its address claimed, and some seconds later still,
-is one too many.
+``uvicorn --workers 4``, for example, starts processes that accept connections at one
+address. If each keeps its messages in memory, a message published in one process does
+not reach the subscribers of the others, and no request fails. So each process claims
+the addresses at which it listens: it takes a name that the operating system gives to
+one process at a time. A process that finds its address claimed, and finds it claimed
+again some seconds later, logs an error.
 
-Processes at several addresses (a port each, behind a proxy) are not noticed: they may
-as well be sites of their own.
+Processes at different addresses (a port each, behind a proxy) are not detected, because
+they may be different sites.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pushserver.conf import get_settings
 
 try:
     import fcntl
-except ImportError:  # Windows has none, and no /dev/fd.
+except ImportError:  # On Windows, which has no /dev/fd either.
     fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ logger = logging.getLogger(__name__)
 #: Seconds from the start of a server until it listens.
 START_DELAY = 1.0
 
-#: Seconds for which an old process may serve beside the new one that takes its place:
-#: granian stops the old one 3.5 seconds after it has started the new one.
+#: Seconds for which an old process may run beside the new one that replaces it. granian
+#: stops the old process 3.5 seconds after it has started the new one.
 GRACE_PERIOD = 5.0
 
 
@@ -47,15 +47,15 @@ class AddressClaims:
     """The claims of this process on the addresses at which it listens."""
 
     def __init__(self) -> None:
-        self._claims: dict[str, int] = {}  # Each name with a file descriptor.
+        self._claims: dict[str, int] = {}  # Names, each with an open file descriptor.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, *, starting: bool = False) -> None:
-        """Look, from the running event loop, whether this process serves alone.
+        """Check, on the running event loop, whether this process serves alone.
 
         Args:
-            starting: Whether the server does not listen yet.
+            starting: Whether the server is not listening yet.
         """
         loop = asyncio.get_running_loop()
         if loop is self._loop:
@@ -68,7 +68,7 @@ class AddressClaims:
             self._check()
 
     def release(self) -> None:
-        """Give up all claims, because this process serves no more."""
+        """Give up all claims, because this process stops serving."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -78,8 +78,8 @@ class AddressClaims:
         self._claims = {}
 
     def reset_in_child(self) -> None:
-        """Hear that this is a child process, which serves nothing."""
-        self._timer = None  # The loop is the parent's.
+        """Forget the parent's claims in a forked child, which serves nothing."""
+        self._timer = None  # It belongs to the parent's event loop.
         self._loop = None
         self.release()
 
@@ -91,19 +91,19 @@ class AddressClaims:
     def _check_again(self) -> None:
         self._timer = None
         others = self._claim_addresses()
-        # The first of those that are too many tells it for all.
-        if others and self._claim(f"{others[0]} told"):
+        # One process logs the error for all of them.
+        if others and self._claim(f"{others[0]} logged"):
             logger.error(
                 "Several processes serve at %s, and each keeps the messages of %s in"
-                " its own memory: what is published at one does not reach who waits at"
-                " another. Start one process (--workers 1), or share the messages: give"
-                " PUSH_SERVER['store'] the type 'redis'.",
+                " its own memory: a message published in one process does not reach the"
+                " subscribers of another. Start one process (--workers 1), or share the"
+                " messages: give PUSH_SERVER['store'] the type 'redis'.",
                 others[0],
                 " and ".join(f"the store {name!r}" for name in _unshared_stores()),
             )
 
     def _claim_addresses(self) -> list[str]:
-        """Claim where this process listens; return where another one has."""
+        """Claim this process's addresses; return those that another has claimed."""
         if not _unshared_stores():
             return []
         return [
@@ -111,21 +111,22 @@ class AddressClaims:
         ]
 
     def _claim(self, name: str) -> bool:
-        """Return whether this process has a name, by now; False if another has it."""
+        """Take a name; return False if another process has it."""
         if name not in self._claims:
-            # Nobody else knows the names, and another site has others.
+            # Hashed with SECRET_KEY, so that names differ between sites and cannot be
+            # guessed.
             mark = salted_hmac(__name__, name, algorithm="sha256").hexdigest()[:40]
             try:
                 self._claims[name] = _acquire(f"pushserver-{mark}")
             except (BlockingIOError, FileExistsError):
                 return False
-            except OSError:  # Where there are no such names, nothing can be told.
+            except OSError:  # Without such names nothing can be detected.
                 logger.debug("Cannot claim %s", name, exc_info=True)
         return True
 
 
 def _unshared_stores() -> list[str]:
-    """Return the names of the stores in use that are in this process's memory."""
+    """Return the names of the used stores that keep messages in this process."""
     settings = get_settings()
     used = {location.store for location in settings.locations}
     return [
@@ -149,7 +150,7 @@ def _listening_addresses() -> Iterator[str]:
 
 
 def _read_address(descriptor: int) -> str | None:
-    """Return where a descriptor listens, None if it does not."""
+    """Return the address at which a file descriptor listens, None if it does not."""
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         return None
     with socket.socket(fileno=os.dup(descriptor)) as copy:
@@ -163,10 +164,10 @@ def _read_address(descriptor: int) -> str | None:
 
 
 def _acquire(name: str) -> int:
-    """Take a name as long as a file descriptor is open, and return that.
+    """Take a name, and return the file descriptor that holds it while it is open.
 
     Raises ``BlockingIOError`` or ``FileExistsError`` if another process has the name,
-    and ``OSError`` if nobody can.
+    and another ``OSError`` if this system has no such names.
     """
     if sys.platform == "linux":
         return _bind_name(name)
@@ -174,10 +175,10 @@ def _acquire(name: str) -> int:
 
 
 def _bind_name(name: str) -> int:
-    """Take the name of a socket that is in no directory.
+    """Take a name in the abstract socket namespace.
 
-    Containers that share a directory for temporary files have networks of their own,
-    and these names belong to a network.
+    These names belong to a network namespace, so containers that share a directory for
+    temporary files do not collide.
     """
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
@@ -191,9 +192,9 @@ def _bind_name(name: str) -> int:
 
 
 def _lock_file(name: str) -> int:
-    """Lock a file, in the directory for temporary ones."""
+    """Lock a file in the directory for temporary files."""
     if fcntl is None:
-        raise OSError("This system has no locks of that kind.")
+        raise OSError("This system has no file locks of that kind.")
     path = os.path.join(tempfile.gettempdir(), f"{name}.lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

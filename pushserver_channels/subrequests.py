@@ -1,7 +1,7 @@
-"""Requests to a Django application inside this process, without a socket.
+"""Make requests to a Django application inside this process, without a socket.
 
-Such a request is made on behalf of a client's own one, whose headers it carries. What
-is needed of the client's request is kept in few bytes, because many may wait.
+Such a request is made on behalf of a client, with the headers of the client's own
+request. The parts needed of that request are stored compactly, because many may wait.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pushserver.views import INTERNAL_REQUEST
 
 from .types import Application, ASGIMessage, Scope
 
-#: Keys of a client's scope that the request has, too. Others are the affair of the
-#: client's connection, such as extensions of the server.
+#: The keys of the client's ASGI scope that the request gets as well. Others, such as
+#: the server's extensions, belong to the client's connection.
 _KEPT_KEYS = ("http_version", "scheme", "root_path", "client", "server", "headers")
 
 #: Headers that describe the client's connection and body, not the request made here.
@@ -39,7 +39,7 @@ _DROPPED_HEADERS = frozenset(
     }
 )
 
-#: Whether the running code belongs to a request made here.
+#: Whether the current context belongs to a request made here.
 _in_subrequest: ContextVar[bool] = ContextVar("pushserver_subrequest", default=False)
 
 
@@ -55,13 +55,13 @@ class ApplicationExited(Exception):
 
 
 class ClientRequest:
-    """What is kept of a client's request.
+    """The parts of a client's request that later requests are built from.
 
     Args:
-        scope: The request's.
+        scope: The ASGI scope of the client's request.
 
     Attributes:
-        size: Bytes that it takes, about.
+        size: The approximate size in bytes.
     """
 
     __slots__ = ("_packed", "_state")
@@ -73,10 +73,10 @@ class ClientRequest:
             for name, value in scope["headers"]
             if name not in _DROPPED_HEADERS
         ]
-        # One bytes object: a tuple and two more objects for each header would take
-        # several times as much.
+        # One bytes object, because three objects for each header would take several
+        # times the memory.
         self._packed = pickle.dumps(kept, pickle.HIGHEST_PROTOCOL)
-        # What the application made at its start (lifespan); most make nothing.
+        # The state that the application made at startup (lifespan), if any.
         self._state = scope.get("state") or None
 
     @property
@@ -84,7 +84,7 @@ class ClientRequest:
         return len(self._packed)
 
     def build_scope(self, path: str, body: bytes) -> Scope:
-        """Return the scope of a POST of a form, as if the client had made it."""
+        """Return the ASGI scope of a form's POST, as if the client had sent it."""
         scope: Scope = pickle.loads(self._packed)
         scope["headers"] += [
             (b"content-type", b"application/x-www-form-urlencoded"),
@@ -107,13 +107,14 @@ class ClientRequest:
 async def run_application(
     application: Application, scope: Scope, body: bytes
 ) -> int | None:
-    """Run an application on a request, and return the status that it answered.
+    """Run an application on a request, and return the status of its answer.
 
-    None if it did not answer. Raises what the application raises;
-    :class:`ApplicationExited` in place of ``SystemExit`` and ``KeyboardInterrupt``,
-    which an event loop lets end the process.
+    Return None if the application did not answer. Call this in a task of its own, on an
+    event loop prepared by :func:`contain_exits`.
 
-    Call it in a task of its own, on a loop prepared by :func:`contain_exits`.
+    Raises what the application raises, but :class:`ApplicationExited` in place of
+    ``SystemExit`` and ``KeyboardInterrupt``, with which the event loop would end the
+    process.
     """
     messages: deque[ASGIMessage] = deque([{"type": "http.request", "body": body}])
     answered = asyncio.Event()
@@ -122,7 +123,7 @@ async def run_application(
     async def receive() -> ASGIMessage:
         if messages:
             return messages.popleft()
-        # Django takes a disconnect before its answer for a client that left.
+        # If it got a disconnect before it has answered, Django would abort the view.
         await answered.wait()
         return {"type": "http.disconnect"}
 
@@ -140,7 +141,7 @@ async def run_application(
 
 
 class _convert_exits:
-    """Raise :class:`ApplicationExited` in place of what ends an event loop."""
+    """Raise :class:`ApplicationExited` in place of exceptions that end the loop."""
 
     def __enter__(self) -> None:
         pass
@@ -175,11 +176,11 @@ class _ContainedCoroutine(Coroutine[Any, Any, Any]):
 
 
 def contain_exits(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep tasks that a request of ours starts from ending the event loop.
+    """Keep the tasks of requests made here from ending the event loop.
 
-    Django runs middleware and views in tasks that it makes, where nobody could catch
-    a ``SystemExit``: the loop raises it, and the server ends. Tasks of others are made
-    as they were.
+    Django runs middleware and views in tasks of its own, where a ``SystemExit`` cannot
+    be caught: the event loop raises it, and the server ends. This sets a task factory
+    on the loop; tasks that do not belong to such a request are not changed.
     """
     current: Any = loop.get_task_factory()
     if getattr(current, "contains_exits", False):

@@ -1,4 +1,4 @@
-"""Names for the shapes of ASGI, for signatures."""
+"""Type aliases of ASGI, for signatures."""
 
 from __future__ import annotations
 

@@ -545,7 +545,7 @@ def test_the_command_says_what_to_do() -> None:
         ended.stdout
     )
     assert "WRONG receiving: " in ended.stdout
-    assert "\n      Look whether the site is served there" in ended.stdout
+    assert "\n      Check that the site is served there" in ended.stdout
     assert ended.stdout.endswith("found a fault.\n")
 
 

@@ -1,4 +1,4 @@
-"""Whether pages may ask, and are heard of."""
+"""Checks of the CORS headers for pages of other origins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .requests import Response
 
 
 def check_cross_origin(probe: Probe) -> str:
-    """Whether pages of the allowed origins may read answers."""
+    """Check that pages of the allowed origins may read answers."""
     origin = _origin(probe)
     probe.require_response()
     response = probe.ask(probe.channel, {"Origin": origin}).response()
@@ -29,7 +29,7 @@ def check_cross_origin(probe: Probe) -> str:
 
 
 def check_preflight(probe: Probe) -> str:
-    """Whether pages of the allowed origins may ask for the next message."""
+    """Check that pages of the allowed origins may ask for the next message."""
     origin = _origin(probe)
     probe.require_response()
     preflight = {

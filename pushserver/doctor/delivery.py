@@ -1,4 +1,4 @@
-"""Whether messages arrive: all of them, as they were sent, at once."""
+"""Checks that messages arrive, unchanged and without delay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .findings import Failure, NotApplicable, NotChecked
 from .probe import ACCEPTED, EPOCH, Probe, is_message
 from .requests import NO_ANSWER, Response
 
-#: What a proxy has to do that compares ids itself.
+#: The advice for a proxy that compares ids itself.
 VARNISH = (
     "Let it pass the subscriber location through as it is. Varnish does so with return"
     " (pipe) in vcl_recv, not with return (pass), or if vcl_deliver has 'unset"
@@ -22,7 +22,7 @@ COMPRESSED = {"Accept-Encoding": "gzip"}
 
 
 def check_sending(probe: Probe) -> str:
-    """Whether send_update of this process reaches a push server."""
+    """Check that send_update() of this process reaches a push server."""
     channel_id = probe.new_channel()
     try:
         receipt = probe.send(channel_id)
@@ -43,7 +43,7 @@ def check_sending(probe: Probe) -> str:
 
 
 def _is_at_default(error: PublishError) -> bool:
-    """Return whether nobody listens at an address that no setting names."""
+    """Return whether no server listens at the default address."""
     conf = get_settings()
     is_named = conf.publisher_host or conf.address or conf.port
     return (
@@ -54,7 +54,7 @@ def _is_at_default(error: PublishError) -> bool:
 
 
 def check_receiving(probe: Probe) -> str:
-    """Whether what this process sends can be received at the public URL."""
+    """Check that updates of this process can be received at the public URL."""
     probe.require_shared_messages()
     channel_id = probe.new_channel()
     not_published = None
@@ -66,7 +66,7 @@ def check_receiving(probe: Probe) -> str:
     if 300 < response.status < 400 and response.headers["Location"]:
         raise Failure(
             f"The public URL redirects to {response.headers['Location']}.",
-            "Ask for the URL that browsers end at.",
+            "Give the doctor the URL to which it redirects.",
         )
     if not_published and (response.status or response.error == NO_ANSWER):
         raise not_published
@@ -88,8 +88,8 @@ def check_receiving(probe: Probe) -> str:
     if not response.status:
         raise Failure(
             f"A subscriber at the public URL gets no message: {response}.",
-            "Look whether the site is served there, to this machine as well, and over"
-            " TLS with a valid certificate.",
+            "Check that the site is served there, also for this machine, and with a"
+            " valid certificate if over TLS.",
         )
     gets = "something else (200)" if response.status == 200 else response
     raise Failure(
@@ -99,10 +99,10 @@ def check_receiving(probe: Probe) -> str:
 
 
 def _check_not_modified(response: Response) -> None:
-    """Raise :class:`Failure` if a subscriber who has nothing is told "not modified".
+    """Raise :class:`Failure` if a subscriber without a message gets "not modified".
 
     Args:
-        response: The answer to somebody who named the epoch.
+        response: The response to a request with the epoch as its id.
     """
     modified = response.headers["Last-Modified"]
     if response.status == 304 and modified not in (None, EPOCH["If-Modified-Since"]):
@@ -114,7 +114,7 @@ def _check_not_modified(response: Response) -> None:
 
 
 def check_etag(probe: Probe) -> str:
-    """Whether the id of a message arrives as it was sent."""
+    """Check that the id of a message arrives unchanged."""
     response = probe.require_response()
     advice = (
         "Turn compression off for the subscriber location (nginx: gzip off), and"
@@ -133,28 +133,28 @@ def check_etag(probe: Probe) -> str:
 
 
 def check_cache(probe: Probe) -> str:
-    """Whether a subscriber is never given an old answer again."""
+    """Check that no cache answers a subscriber."""
     seen = probe.message_id_headers(probe.require_response())
-    # Nothing is new, so a long poll must not be answered before its time.
+    # There is no new message, so a long poll must not be answered before its timeout.
     long, timeout = probe.subscriber.polling == "long", probe.subscriber.timeout
     patience = min(probe.patience, 1) if long else probe.patience
     again = probe.ask(probe.channel, seen, patience=patience).response()
     is_early = long and (not timeout or again.seconds < timeout)
     if again.status == 200 or (again.status == 304 and is_early):
         raise Failure(
-            "Who has a message is answered though nothing is new: a cache answers.",
+            "A subscriber is answered without a new message: a cache answers.",
             "Turn it off for the subscriber location (nginx: proxy_cache off, as"
             " proxy_cache_bypass is not enough; Squid: cache deny; Varnish: return"
             " (pipe)).",
         )
     if again.status not in (304, 408) and again.error != NO_ANSWER:
-        raise NotChecked(f"Who has a message, and asks for the next, gets {again}.")
+        raise NotChecked(f"A subscriber that asks for the next message gets {again}.")
     check_beginning(probe)
     return "No cache answers in place of the push server."
 
 
 def check_beginning(probe: Probe) -> None:
-    """Raise :class:`Failure` unless all who begin are given the oldest message."""
+    """Raise :class:`Failure` unless each new subscriber gets the oldest message."""
     timeout = probe.store.message_timeout
     if probe.is_split or (timeout and timeout < 2 * probe.patience):
         return
@@ -163,20 +163,19 @@ def check_beginning(probe: Probe) -> None:
     first, again = (probe.ask(channel_id).response() for _ in range(2))
     _check_not_modified(first)
     _check_not_modified(again)
-    same = is_message(again) and probe.message_id_headers(
-        again
-    ) == probe.message_id_headers(first)
+    id_headers = probe.message_id_headers
+    same = is_message(again) and id_headers(again) == id_headers(first)
     if is_message(first) and not same:
         gets = "another message" if again.status == 200 else again
         raise Failure(
-            f"Who begins where somebody else began gets {gets} instead of the oldest"
-            " message: a cache asks the push server with an id of its own.",
+            f"A second new subscriber gets {gets} instead of the oldest message: a"
+            " cache asks the push server with an id of its own.",
             "Turn it off for the subscriber location (Squid: cache deny).",
         )
 
 
 def check_delay(probe: Probe) -> str:
-    """Whether a message reaches a waiting subscriber at once."""
+    """Check that a message reaches a waiting subscriber without delay."""
     if probe.subscriber.polling != "long":
         raise NotApplicable("The subscriber location holds no requests.")
     seen = probe.message_id_headers(probe.require_response())
@@ -188,7 +187,7 @@ def check_delay(probe: Probe) -> str:
     if not is_message(response):
         raise Failure(
             f"A waiting subscriber gets {response} instead of the message.",
-            "Look into the log of the proxy; a waiting request must be let wait.",
+            "See the log of the proxy, which must not end a waiting request.",
         )
     if seconds > probe.delay:
         raise Failure(

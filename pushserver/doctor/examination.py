@@ -1,4 +1,4 @@
-"""What is examined through the public URL, and in which order."""
+"""The checks that are made through the public URL, and their order."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .probe import Probe
 from .processes import check_processes
 from .scripts import check_script
 
-#: Returns what is well, or raises what the finding is to be.
+#: Returns a sentence if all is well, or raises an exception of :mod:`.findings`.
 Check = Callable[[Probe], str]
 
-#: These find out what the others need.
+#: The checks that find out what the others need.
 FIRST: list[Check] = [check_sending, check_processes, check_receiving]
 
-#: These need no messages that can be received.
+#: The checks that do not need a message to be received.
 ALWAYS: list[Check] = [check_script, check_publishing]
 
-#: These mean something only where each request finds the same messages.
+#: The checks that make sense only if each request finds the same messages.
 OTHERS: list[Check] = [
     check_etag,
     check_cache,
@@ -48,12 +48,12 @@ OTHERS: list[Check] = [
 
 
 class Examination:
-    """Looks at the way from this process to subscribers and back, once.
+    """One run of all checks.
 
     Args:
-        url: The public URL of the site, as browsers have it.
-        patience: Seconds in which an answer has to come that is not held.
-        delay: Seconds that a message may take to a waiting subscriber.
+        url: The public URL of the site.
+        patience: Seconds within which a request that is not held must be answered.
+        delay: Seconds within which a message must reach a waiting subscriber.
     """
 
     def __init__(self, url: str, *, patience: float = 5, delay: float = 2) -> None:
@@ -65,13 +65,13 @@ class Examination:
         )
 
     def run(self) -> Iterator[Finding]:
-        """Yield what each check found, as soon as it is known."""
+        """Make all checks, and yield the finding of each as soon as it is known."""
         probe = self._probe
         try:
             for check in FIRST:
                 yield self._find(check)
             with ThreadPoolExecutor(1) as threads:
-                # What takes longest goes on beside the rest.
+                # The check that takes longest runs beside the others.
                 waiting = threads.submit(self._find, check_timeout)
                 for check in (*ALWAYS, *OTHERS):
                     yield self._find(check)
@@ -80,7 +80,7 @@ class Examination:
             probe.clean_up()
 
     def _find(self, check: Check) -> Finding:
-        """Make a check, and return what it found."""
+        """Make a check, and return its finding."""
         name = check.__name__.removeprefix("check_").replace("_", "-")
         try:
             return Finding(name, True, check(self._probe))
@@ -93,7 +93,7 @@ class Examination:
 
 
 def check_url(url: str) -> None:
-    """Raise ``ValueError``, with a sentence, for what is no public URL."""
+    """Raise ``ValueError``, with a message to show, unless this is a site's URL."""
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").encode("idna"), parts.port

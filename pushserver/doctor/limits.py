@@ -1,4 +1,4 @@
-"""Whether clocks, sizes, rights and times are what is set."""
+"""Checks of clocks, message sizes, permission to publish, and timeouts."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from .findings import Failure, NotApplicable, NotChecked
 from .probe import ACCEPTED, Probe, is_message
 from .requests import CLOSED, NO_ANSWER, Response, source_addresses
 
-#: Bytes of the largest message that is sent to find a limit.
+#: The most bytes of a message that is sent to find a limit.
 MAX_PROBE = 16 * 1024 * 1024
 
-#: How a publisher is told that it may not publish, or finds nothing there.
+#: The statuses that mean that publishing is not allowed, or not possible, there.
 REFUSED = (401, 403, 404, 405)
 
-#: Seconds by which clocks may differ. An id has whole seconds, and asking takes time.
+#: Seconds by which clocks may differ. An id has whole seconds, and a request takes
+#: time.
 CLOCK_TOLERANCE = 5
 
-#: Seconds by which a poll may end sooner or later than set.
+#: Seconds by which a poll may end earlier or later than 'timeout'.
 TIMEOUT_TOLERANCE = 1.5
 
-#: Seconds for which a poll is watched that is held for ever.
+#: Seconds for which a poll is watched if 'timeout' is 0.
 LONG_ENOUGH = 75
 
 
 def check_clock(probe: Probe) -> str:
-    """Whether the push server's clock, and the proxy's, agree with this one."""
+    """Check that the clocks of the push server and the proxy agree with this one."""
     probe.require_shared_messages()
     channel_id = probe.new_channel()
     probe.publish(channel_id)
@@ -52,7 +53,7 @@ def _compare(probe: Probe, date: str, now: float, whose: str) -> None:
     try:
         skew = parsedate_to_datetime(date).timestamp() - now
     except ValueError as error:
-        raise NotChecked(f"{date!r} is no date.") from error
+        raise NotChecked(f"{date!r} is not a date.") from error
     if abs(skew) > CLOCK_TOLERANCE + probe.patience:
         raise Failure(
             f"{whose} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
@@ -62,7 +63,7 @@ def _compare(probe: Probe, date: str, now: float, whose: str) -> None:
 
 
 def check_size(probe: Probe) -> str:
-    """Whether messages of the largest size that is set go through."""
+    """Check that messages of up to ``max_message_size`` arrive."""
     probe.require_response()
     largest = probe.publisher.max_message_size or MAX_PROBE
     size = min(largest, MAX_PROBE)
@@ -83,13 +84,13 @@ def check_size(probe: Probe) -> str:
     if len(response.body) != size:
         raise Failure(
             f"Of a message of {size} bytes {len(response.body)} arrive.",
-            "Look into the log of the proxy.",
+            "See the log of the proxy.",
         )
     return f"A message of {size} bytes goes through."
 
 
 def _publish_size(probe: Probe, channel_id: str, size: int) -> tuple[int | None, str]:
-    """Publish a message of so many bytes; return the status, and what was said."""
+    """Publish a message of a size in bytes; return the status and a reason."""
     body = b"x" * size
     if probe.cannot_send or probe.sends_elsewhere:
         response = probe.post(channel_id, body=body).response()
@@ -101,12 +102,12 @@ def _publish_size(probe: Probe, channel_id: str, size: int) -> tuple[int | None,
 
 
 def check_publishing(probe: Probe) -> str:
-    """Whether the world cannot publish."""
+    """Check that clients which ``allow_from`` excludes cannot publish."""
     networks = probe.publisher.allow_from or ()
     advice = (
-        "Do not pass the publisher location on, or allow addresses before it; and"
-        f" have the proxy send {HOP_HEADERS[0]} or {HOP_HEADERS[2]}, by which the push"
-        " server tells who is outside."
+        "Do not pass the publisher location on, or restrict its addresses in the proxy;"
+        f" and have the proxy send {HOP_HEADERS[0]} or {HOP_HEADERS[2]}, by which the"
+        " push server recognizes clients outside."
     )
     if probe.publisher.allow_from is None:
         raise Failure(
@@ -138,15 +139,15 @@ def check_publishing(probe: Probe) -> str:
 
 
 def _is_closed(probe: Probe, response: Response) -> bool:
-    """Return whether a publisher was refused, rather than that something failed."""
+    """Return whether the request was refused on purpose, not failed."""
     if response.status:
         return response.status in REFUSED
-    # Some proxies hang up on whom they do not let in.
+    # Some proxies close the connection of a client that they do not allow.
     return response.error == CLOSED and probe.first_response is not None
 
 
 def check_timeout(probe: Probe) -> str:
-    """Whether a poll is held for as long as is set."""
+    """Check that a poll is held for ``timeout`` seconds."""
     location = probe.subscriber
     if location.polling != "long":
         raise NotApplicable("The subscriber location holds no requests.")
@@ -164,12 +165,12 @@ def check_timeout(probe: Probe) -> str:
             return f"A poll is held for {timeout:g} s, and then ended."
         raise Failure(
             f"A poll ended after {response.seconds:.0f} s; 'timeout' is {timeout:g}.",
-            "Look which server has another timeout.",
+            "Find the server that has another timeout.",
         )
     if response.error == NO_ANSWER and not location.timeout:
         return f"A poll is held for {timeout} s and more."
     raise Failure(
         f"A poll was cut after {response.seconds:.0f} s ({response}); 'timeout' is"
-        f" {location.timeout:g} s: something on the way has a shorter one.",
-        "Let it wait longer (nginx: proxy_read_timeout), or lower 'timeout'.",
+        f" {location.timeout:g} s: a server in between has a shorter one.",
+        "Raise its timeout (nginx: proxy_read_timeout), or lower 'timeout'.",
     )

@@ -1,4 +1,4 @@
-"""Whether the passthrough view hears of subscribers."""
+"""The check of the passthrough view."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVAL = 0.05
 
 
 def check_passthrough(probe: Probe) -> str:
-    """Whether the passthrough view hears of subscribers, with their cookies."""
+    """Check that the passthrough view is notified of subscribers, with cookies."""
     if probe.subscriber.passthrough is None:
         raise NotApplicable("There is no 'passthrough'.")
     probe.require_shared_messages()
@@ -29,24 +29,24 @@ def check_passthrough(probe: Probe) -> str:
         **probe.message_id_headers(probe.ask(channel_id, cookie).response()),
     }
     started = monotonic()
-    told = None
-    while told is None:
+    echo = None
+    while echo is None:
         response = probe.ask(channel_id, seen).response()
         if response.status not in (200, 304, 408) and response.error != NO_ANSWER:
             raise NotChecked(f"A subscriber with a cookie gets {response}.")
-        told = _read_echo(response)
+        echo = _read_echo(response)
         # A poll may end sooner than a slow view has been called.
         if monotonic() - started > probe.patience:
             break
         sleep(INTERVAL)
-    if told is None:
+    if echo is None:
         raise Failure(
             "The passthrough view does not hear of a subscriber.",
-            f"Look whether {probe.subscriber.passthrough} is in the URLconf of the"
-            " site that serves it, whether INTERNAL_IPS holds the proxy's address, and"
-            " whether send_update() of that site reaches the push server.",
+            f"Check that {probe.subscriber.passthrough} is in the URLconf of the site"
+            " that serves it, that INTERNAL_IPS holds the proxy's address, and that"
+            " send_update() of that site reaches the push server.",
         )
-    if told["cookie"] != secret:
+    if echo["cookie"] != secret:
         raise Failure(
             "The passthrough view hears of a subscriber without the cookies.",
             "Let the Cookie header through to the push server and to the view.",
@@ -55,10 +55,10 @@ def check_passthrough(probe: Probe) -> str:
 
 
 def _read_echo(response: Response) -> dict[str, Any] | None:
-    """Return what the passthrough view has told, None if it is something else."""
+    """Return the echo of the passthrough view, None if the body is something else."""
     try:
-        told = json.loads(response.body)
+        echo = json.loads(response.body)
     except ValueError:
         return None
-    is_echo = isinstance(told, dict) and told.get("type") == "pushserver.doctor"
-    return told if is_echo else None
+    is_echo = isinstance(echo, dict) and echo.get("type") == "pushserver.doctor"
+    return echo if is_echo else None

@@ -1,4 +1,4 @@
-"""The way from this process to subscribers, and how it is tried."""
+"""Publish and subscribe as the checks need it, and keep what they found out."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from .echo import make_channel_id
 from .findings import Failure, NotChecked
 from .requests import Response, SentRequest
 
-#: Makes the answers long enough for a proxy to think of compressing them.
+#: The data of a message, long enough for a proxy to compress it.
 PADDING = "All of this is here to be compressed. " * 60
 
-#: What a publisher is answered whose message was taken.
+#: The statuses of an accepted message.
 ACCEPTED = (201, 202)
 
 EPOCH = {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "If-None-Match": "0"}
 
 
 class Probe:
-    """Asks and publishes, and knows what is known so far.
+    """Makes the requests of the checks, and keeps what was found out so far.
 
     Args:
         url: The public URL of the site.
-        publisher: Where this process publishes.
-        subscriber: Where that can be received.
-        store: The store of both.
-        patience: Seconds in which an answer has to come that is not held.
-        delay: Seconds that a message may take to a waiting subscriber.
+        publisher: The location at which this process publishes.
+        subscriber: The location at which these messages are received.
+        store: The settings of the store of both.
+        patience: Seconds within which a request that is not held must be answered.
+        delay: Seconds within which a message must reach a waiting subscriber.
 
     Attributes:
-        channel: The channel of a message that was received,
-        first: and the answer that held it.
-        sends_elsewhere: Whether what this process sends does not arrive.
-        cannot_send: Whether this process cannot publish by send_update().
-        is_split: Whether several processes answer that do not share their messages.
+        channel: The channel of the first message that was received.
+        first_response: The response with that message, None if there was none.
+        sends_elsewhere: Whether send_update() reaches another push server.
+        cannot_send: Whether send_update() of this process fails.
+        is_split: Whether several processes answer without sharing their messages.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Probe:
         self._channels: list[str] = []
 
     def new_channel(self, channel_id: str | None = None) -> str:
+        """Return a channel id that is used only here; create the channel if needed."""
         channel_id = channel_id or make_channel_id()
         self._channels.append(channel_id)
         if not self.publisher.create_on_post:
@@ -87,7 +88,7 @@ class Probe:
         method: str = "GET",
         patience: float | None = None,
     ) -> SentRequest:
-        """Ask the subscriber location, for the oldest message if nothing is said."""
+        """Send a subscriber's request, by default for the oldest message."""
         return SentRequest(
             self.base + build_path(self.subscriber.url, channel_id),
             method,
@@ -98,10 +99,10 @@ class Probe:
     def post(
         self, channel_id: str, source: str | None = None, *, body: bytes | None = None
     ) -> SentRequest:
-        """Publish as the world might."""
+        """Publish at the public URL, as any client might."""
         url = self.base + build_path(self.publisher.url, channel_id)
         if not self.publisher.create_on_post:
-            # Or a 404 would not tell whether publishing is refused.
+            # Otherwise a 404 would hide whether publishing is refused.
             SentRequest(url, "PUT", patience=self.patience, source=source).response()
         return SentRequest(
             url,
@@ -113,7 +114,7 @@ class Probe:
         )
 
     def send(self, channel_id: str, data: Any = PADDING, **options: Any) -> Receipt:
-        """Publish as the site does."""
+        """Publish by send_update(), as the site does."""
         receipt = send_update(channel_id, data, **options)
         if receipt is None:
             raise Failure(
@@ -123,7 +124,7 @@ class Probe:
         return receipt
 
     def publish(self, channel_id: str) -> None:
-        """Publish in any way that arrives, so that more can be found out."""
+        """Publish by send_update() or at the public URL, whichever works."""
         if not (self.cannot_send or self.sends_elsewhere):
             with suppress(PublishError, Failure):
                 self.send(channel_id)
@@ -135,34 +136,34 @@ class Probe:
             )
 
     def require_shared_messages(self) -> None:
-        """Raise ``NotChecked`` if not each request finds the same messages."""
+        """Raise ``NotChecked`` if processes do not share their messages."""
         if self.is_split:
             raise NotChecked("It depends on which process answers.")
 
     def require_response(self) -> Response:
-        """Return the answer to a subscriber for whom there was a message."""
+        """Return the first response with a message, or raise ``NotChecked``."""
         self.require_shared_messages()
         if self.first_response is None:
             raise NotChecked("No message is received at the public URL.")
         return self.first_response
 
     def message_id_headers(self, response: Response) -> dict[str, str]:
-        """Return the headers that name an answer's message."""
+        """Return the request headers that name the message of a response."""
         date, tag = response.headers["Last-Modified"], response.headers["Etag"]
         if date is None or tag is None:
             raise NotChecked("The id of a message does not arrive.")
         return {"If-Modified-Since": date, "If-None-Match": tag}
 
     def clean_up(self) -> None:
-        """Delete the channels that were made."""
+        """Delete the channels that were used."""
         for channel_id in self._channels:
             url = publisher_url(channel_id)
             if not SentRequest(url, "DELETE", patience=self.patience).response().status:
-                break  # They are forgotten in time.
+                break  # The server removes them after channel_timeout.
 
 
 def is_message(response: Response) -> bool:
-    """Return whether an answer is the message that is published here."""
+    """Return whether a response holds a message of the probe."""
     if response.status != 200:
         return False
     try:

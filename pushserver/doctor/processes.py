@@ -1,4 +1,4 @@
-"""Whether all processes that answer at the public URL have the same messages."""
+"""The check that all processes behind the public URL have the same messages."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from .findings import Failure, NotChecked
 from .probe import ACCEPTED, Probe, is_message
 from .requests import NO_ANSWER, Response
 
-#: How many messages are published, each on a channel of its own.
+#: The number of messages that are published, each on a channel of its own.
 MESSAGES = 3
 
-#: How many requests ask for each of them, each on a new connection: enough for another
-#: process to answer one of them.
+#: The number of requests for each message, each on a new connection: enough that
+#: another process answers one of them.
 REQUESTS = 12
 
-#: Seconds between two requests if the first is not answered. Processes that share a
-#: socket take turns only at connections that do not come all at once.
+#: The most seconds between two requests. Processes that share a socket take turns only
+#: if connections do not arrive all at once.
 INTERVAL = 0.05
 
-#: What a process answers that does not have the message.
+#: The statuses that a process answers if it does not have the message.
 MISSING = (304, 404, 408, 409)
 
 
 def check_processes(probe: Probe) -> str:
-    """Whether each request finds a message, whatever process answers it."""
-    # By whether the message was published at the public URL: what this process sends
-    # may go elsewhere, which is another fault.
+    """Check that each request finds a message, whichever process answers it."""
+    # Counted separately for messages published at the public URL (True) and by
+    # send_update(), which may reach another server; that is another fault.
     require_response, missing = Counter[bool](), Counter[bool]()
     for number in range(MESSAGES):
         channel_id = probe.new_channel()
-        # The connections to the publisher location are kept, and lead to one process.
+        # send_update() keeps its connection, which leads to one process; a request to
+        # the public URL opens a new one.
         is_public = number > 0 and probe.post(channel_id).response().status in ACCEPTED
         if not is_public:
             probe.publish(channel_id)
@@ -54,7 +55,7 @@ def check_processes(probe: Probe) -> str:
 
 
 def _ask_often(probe: Probe, channel_id: str) -> list[Response]:
-    """Return the answers to many requests; those that are held are not waited for."""
+    """Send many requests, not waiting for held ones; return the responses."""
     responses = []
     with ThreadPoolExecutor(REQUESTS) as threads:
         for _ in range(REQUESTS):
@@ -64,9 +65,9 @@ def _ask_often(probe: Probe, channel_id: str) -> list[Response]:
 
 
 def _count_missing(probe: Probe, responses: list[Response]) -> int:
-    """Return how many requests were answered, or held, by who has not the message."""
+    """Return the number of requests that reached a process without the message."""
     slowest = max((each.seconds for each in responses if is_message(each)), default=0)
-    # If those who have it are slow, a request without an answer need not be held.
+    # If the other answers are slow, a request without an answer may not be held.
     is_held = slowest < probe.patience / 4
     return sum(
         each.status in MISSING or (is_held and each.error == NO_ANSWER)

@@ -1,4 +1,4 @@
-"""Whether pages get the client, ``updates.js``."""
+"""The check that pages can load ``updates.js``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .findings import Failure, NotApplicable, NotChecked
 from .probe import Probe
 from .requests import Response, SentRequest
 
-#: The client's name, as in ``{% static 'pushserver/updates.js' %}``.
+#: The name of the script, as in ``{% static 'pushserver/updates.js' %}``.
 NAME = "pushserver/updates.js"
 
-#: The client as this version of the package has it.
+#: The script of this version of the package.
 FILE = Path(__file__).resolve().parent.parent / "static" / NAME
 
-#: What browsers take for a script.
+#: The types that browsers run as a script.
 TYPES = ("text/javascript", "application/javascript", "application/x-javascript")
 
 SERVE = (
@@ -32,14 +32,14 @@ SERVE = (
 
 
 def check_script(probe: Probe) -> str:
-    """Whether updates.js is served, as a script and as this version has it."""
+    """Check that updates.js is served as a script, in this package's version."""
     if not apps.is_installed("django.contrib.staticfiles") or not settings.STATIC_URL:
         raise NotApplicable(
             "The site has no static files ('django.contrib.staticfiles', STATIC_URL)."
         )
     try:
         path = static(NAME)
-    except ValueError as error:  # A storage with a manifest does not know the file.
+    except ValueError as error:  # The manifest of the storage lacks the file.
         raise Failure(f"updates.js has no URL: {error}", SERVE) from error
     url = urljoin(f"{probe.base}/", path)
     response = SentRequest(url, patience=probe.patience).response()
@@ -60,7 +60,7 @@ def _check_answer(url: str, response: Response) -> None:
     content_type = response.headers["Content-Type"] or "no type"
     if content_type.partition(";")[0].strip().lower() not in TYPES:
         raise Failure(
-            f"{url} is no script for browsers: its Content-Type is {content_type}.",
+            f"Browsers do not run {url}: its Content-Type is {content_type}.",
             SERVE if "html" in content_type else "Have it sent as text/javascript.",
         )
     if response.body != FILE.read_bytes():

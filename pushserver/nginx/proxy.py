@@ -1,4 +1,4 @@
-"""nginx in front of Daphne."""
+"""The configuration of nginx in front of Daphne."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .configuration import Configuration, host_of, is_loopback, join_host_port
 
 
 class ProxyConfiguration(Configuration):
-    """nginx passes the push locations on to Daphne, which serves them."""
+    """nginx passes requests to the push locations on to Daphne."""
 
     title = "nginx in front of Daphne, which serves the push locations."
 
@@ -20,7 +20,7 @@ class ProxyConfiguration(Configuration):
 
     @property
     def pushserver(self) -> str:
-        """Where Daphne serves the push locations: told, set, or where the site is."""
+        """The address of the push locations, by option, settings, or as the site's."""
         conf, options = self.conf, self.options
         if options.pushserver:
             return options.pushserver
@@ -38,7 +38,7 @@ class ProxyConfiguration(Configuration):
             self.write_pass()
 
     def write_proxy_warning(self, place: str, location: PublisherLocation) -> None:
-        """Say so if Daphne will refuse what nginx lets in."""
+        """Write a warning if Daphne will refuse publishers that nginx allows."""
         if location.allow_from is None:
             return
         address = host_of(self.pushserver)

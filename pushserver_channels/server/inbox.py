@@ -1,4 +1,4 @@
-"""What an application receives."""
+"""The queue of ASGI messages that an application receives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pushserver_channels.types import ASGIMessage
 
 
 class Inbox:
-    """What the client of a request does, for its application to receive.
+    """An unbounded queue of the ASGI messages for one application.
 
-    A tenth of the size of an ``asyncio.Queue``, of which Daphne makes one for each
-    request: it is mostly one task that receives, and nobody waits for room.
+    It takes a tenth of the memory of an ``asyncio.Queue``, which Daphne makes for each
+    request. It is optimized for one receiving task.
     """
 
     __slots__ = ("_arrival", "_messages")
@@ -29,7 +29,8 @@ class Inbox:
     async def get(self) -> ASGIMessage:
         while not self._messages:
             if self._arrival is not None and not self._arrival.done():
-                # Another task receives: after it, or in its place if it gives up.
+                # Another task waits already; wait until it has got a message or given
+                # up.
                 await asyncio.wait([self._arrival])
                 continue
             self._arrival = asyncio.get_running_loop().create_future()
