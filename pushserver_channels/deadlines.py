@@ -60,7 +60,7 @@ class Deadlines(Generic[Item]):
             self._expire(item)
 
     def close(self) -> None:
-        """Let no item be due any more."""
+        """Remove all items, without expiring them, and cancel the timer."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

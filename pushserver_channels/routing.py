@@ -221,7 +221,7 @@ def _decode(path: str, raw_path: bytes, *roots: str) -> str:
     return path
 
 
-class Elsewhere:
+class OtherApplication:
     """Lets another application answer a scope that is no request to a push location.
 
     Args:
@@ -268,7 +268,7 @@ class PushApplication:
     def find(self, scope: Scope) -> Handler:
         """Return a consumer for a request, or a handler that calls the application."""
         consumer = self._locations.find_consumer(scope)
-        return consumer or Elsewhere(self._find_other(scope))
+        return consumer or OtherApplication(self._find_other(scope))
 
     def _find_other(self, scope: Scope) -> Application:
         """Return the application for a scope that is no request to a location."""

@@ -74,38 +74,38 @@ def is_disconnect(error: BaseException) -> bool:
 
 
 class Handler(Protocol):
-    """Answers one request in the steps that :func:`answer_request` takes."""
+    """Answers one request, in the steps of :func:`answer_request`."""
 
     responding: bool
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the request."""
+        """Store the request."""
 
     def answer(self) -> Awaitable[Answer | None]:
-        """Return what gives the answer, or None where :meth:`answer_held` gives it."""
+        """Return an awaitable of the answer, or of None for :meth:`answer_held`."""
 
     async def answer_held(self) -> Answer | None:
         """Return the answer to a held request, None if it was sent already."""
 
     async def fail(self, error: BaseException) -> None:
-        """Deal with what was raised."""
+        """Handle an exception that was raised in another step."""
 
 
 class Finder(Protocol):
-    """Knows who answers a request."""
+    """An application that finds the handler of each request."""
 
     def find(self, scope: Scope) -> Handler:
-        """Return who answers a request."""
+        """Return the handler of a request."""
 
 
 async def answer_request(
     self: Finder, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer a request, from begin to end.
+    """Answer a request, from start to end.
 
-    This is what consumers and the applications around them are called by, each itself:
-    one that awaited another would cost each held request a coroutine, and a delivery
-    to it some 4 % of its time.
+    This is the ``__call__`` of consumers and of the applications around them. If one
+    awaited another, each held request would need one more coroutine, and a delivery to
+    it would take about 4 % longer.
     """
     handler = self.find(scope)
     handler.begin(scope, receive, send)
@@ -290,7 +290,7 @@ class PushConsumer(BodyConsumer):
         if error.closes and self.can_send_connection_close():
             headers.append(CLOSE)
         if error.closes and self.more_body:
-            await self.read_what_flows()
+            await self.read_until_pause()
         answer = self.build_answer(error.status, headers, body)
         try:
             if error.closes and self.more_body:

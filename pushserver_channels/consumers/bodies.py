@@ -34,7 +34,7 @@ IGNORED_BODY_TIMEOUT = 30.0
 MAX_LINGER = 8_388_608
 LINGER_TIMEOUT = 1.0
 
-#: Seconds without a part of a body after which its client is taken to wait.
+#: Seconds without a part of a body after which the client is assumed to have paused.
 PAUSE = 0.05
 
 
@@ -151,11 +151,12 @@ class BodyConsumer(AsyncHttpConsumer):
         """Return the most bytes of a body that is read and discarded."""
         return MAX_IGNORED_BODY
 
-    async def read_what_flows(self) -> None:
-        """Read on while the client is sending, which is answered when it has done so.
+    async def read_until_pause(self) -> None:
+        """Read on while the client is still sending, before it is answered.
 
-        granian closes a connection as soon as the answer is complete, and a client
-        that only sends would not read it. Who waits to be told to go on is not.
+        granian closes a connection as soon as the answer is complete, and a client that
+        is still sending would not read it. A client with ``Expect`` has not sent its
+        body yet, so there is nothing to read.
         """
         if b"expect" in self.headers:
             return

@@ -109,7 +109,7 @@ class Hub:
             for cursor in leaving:
                 waiting.pop(cursor, None)
         if not waiting and self.waiting.get(channel_id) is waiting:
-            self._forget(channel_id)
+            self._remove_channel(channel_id)
         if self._observed:
             for cursor in leaving:
                 self._notify_left(cursor)
@@ -161,7 +161,7 @@ class Hub:
         if waiting is not None and cursor in waiting:
             del waiting[cursor]
             if not waiting:
-                self._forget(cursor.channel_id)
+                self._remove_channel(cursor.channel_id)
         if self._observed:
             self._notify_left(cursor)
 
@@ -183,7 +183,7 @@ class Hub:
                 cursor.end(ServerStopping())
                 if cursor.task is not None:
                     tasks.append(cursor.task)
-        await asyncio.sleep(0)  # Who waits for a future alone answers now.
+        await asyncio.sleep(0)  # Callbacks of futures send their answers now.
         await wait_for_end(tasks, STOP_TIMEOUT)
 
     def _remove_all(self, channel_id: str) -> list[Cursor]:
@@ -193,8 +193,8 @@ class Hub:
             self.leave(cursor)
         return cursors
 
-    def _forget(self, channel_id: str) -> None:
-        """Forget a channel without cursors, and tell the store."""
+    def _remove_channel(self, channel_id: str) -> None:
+        """Remove a channel without cursors, and stop listening to it."""
         del self.waiting[channel_id]
         self.store.unlisten(channel_id)
 
