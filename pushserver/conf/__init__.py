@@ -107,7 +107,7 @@ class PushServerSettings:
             host of the page.
         servername: The value of the ``Server`` header, None for the server's own.
         publisher: How ``send_update`` publishes: ``auto``, ``direct`` or ``http``.
-        publisher_timeout: Seconds after which publishing over HTTP fails.
+        publisher_timeout: Seconds after which a publish fails, 0 for no limit.
         store: The stores by name.
         locations: The locations, in the order in which they are tried.
     """

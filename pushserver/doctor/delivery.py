@@ -192,7 +192,7 @@ def check_delay(probe: Probe) -> str:
     if seconds > probe.delay:
         raise Failure(
             f"A message takes {seconds:.1f} s to a waiting subscriber: answers are"
-            " buffered or throttled on the probe.",
+            " buffered or throttled on the way.",
             "Turn that off for the subscriber location (nginx: proxy_buffering off,"
             " no limit_rate).",
         )

@@ -39,7 +39,9 @@ def check_clock(probe: Probe) -> str:
     if not is_message(response):
         raise NotChecked(f"A subscriber gets {response} instead of a message.")
     if response.headers["Last-Modified"] is None:
-        raise NotChecked("The Last-Modified of a message, which tells it, is stripped.")
+        raise NotChecked(
+            "The Last-Modified of a message, which has its time, is stripped."
+        )
     for header, whose in (
         ("Last-Modified", "The push server's clock"),
         ("Date", "The clock at the public URL"),

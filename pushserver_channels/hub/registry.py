@@ -108,7 +108,7 @@ class HubRegistry:
         self._claims.watch(starting=True)
 
     async def stop(self) -> None:
-        """End all held requests and hold no more, because the server stops."""
+        """End all held requests and accept no new ones, because the server stops."""
         self._stopping = asyncio.get_running_loop()
         self._claims.release()
         await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))

@@ -56,7 +56,7 @@ class Command(BaseCommand):
             for finding in examination.run():
                 findings.append(finding)
                 if not options["json"]:
-                    self.tell(finding)
+                    self.print_finding(finding)
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error)) from error
         is_well = all(
@@ -71,7 +71,7 @@ class Command(BaseCommand):
         if not is_well:
             sys.exit(1)
 
-    def tell(self, finding: Finding) -> None:
+    def print_finding(self, finding: Finding) -> None:
         mark, style = {
             True: ("ok", self.style.SUCCESS),
             False: ("WRONG", self.style.ERROR),
