@@ -216,7 +216,7 @@ def addresses(place: str, value: object) -> AllowedClients | None:
     except ValueError as error:
         raise InvalidSetting(
             place,
-            f"holds something that is not an address: {error}",
+            f"holds something that is no address: {error}",
             "Write addresses ('10.0.0.1', '::1'), networks ('10.0.0.0/8'), 'unix' for"
             " clients of a unix socket, or 'any'.",
         ) from error
