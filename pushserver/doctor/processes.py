@@ -28,7 +28,7 @@ def check_processes(probe: Probe) -> str:
     """Check that each request finds a message, whichever process answers it."""
     # Counted separately for messages published at the public URL (True) and by
     # send_update(), which may reach another server; that is another fault.
-    require_response, missing = Counter[bool](), Counter[bool]()
+    received, missing = Counter[bool](), Counter[bool]()
     for number in range(MESSAGES):
         channel_id = probe.new_channel()
         # send_update() keeps its connection, which leads to one process; a request to
@@ -38,20 +38,20 @@ def check_processes(probe: Probe) -> str:
             probe.publish(channel_id)
             is_public = probe.cannot_send
         responses = _ask_often(probe, channel_id)
-        require_response[is_public] += sum(map(is_message, responses))
+        received[is_public] += sum(map(is_message, responses))
         missing[is_public] += _count_missing(probe, responses)
-        if require_response[is_public] and missing[is_public]:
+        if received[is_public] and missing[is_public]:
             probe.is_split = True
-            requests = require_response[is_public] + missing[is_public]
+            requests = received[is_public] + missing[is_public]
             raise Failure(
                 "Several processes answer at the public URL, and they do not share"
                 f" their messages: of {requests} requests for a message,"
                 f" {missing[is_public]} found nothing.",
                 _advise(probe),
             )
-    if not require_response.total():
+    if not received.total():
         raise NotChecked("No message is received at the public URL.")
-    return f"Each of {require_response.total()} requests finds the message it asks for."
+    return f"Each of {received.total()} requests finds the message it asks for."
 
 
 def _ask_often(probe: Probe, channel_id: str) -> list[Response]:

@@ -305,7 +305,7 @@ async def test_a_layer_that_drops_the_last_message(
     get_channel_layer().deaf = there._channel
     await append(here, b"2")
     get_channel_layer().deaf = ""
-    await here._tell("presence")
+    await here._send_event("presence")
     await until(lambda: "a" in there._incomplete)
     own = await append(there, b"3")
     assert own.gap_after(seen.id) is not None

@@ -88,6 +88,7 @@ class KeyFinder:
         shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
         prefix = shard.prefix
         keys = (f"{prefix}:messages:{channel_id}", f"{prefix}:channel:{channel_id}")
+        # Releases that share a Redis use this name, so it cannot change.
         topic = f"{prefix}:bell:{self._database}:{channel_id}".encode()
         return ChannelKeys(channel_id, shard, (*keys, shard.mark), topic)
 

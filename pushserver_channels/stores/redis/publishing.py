@@ -173,6 +173,7 @@ class RedisPublishing:
         shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
         messages = f"{shard.prefix}:messages:{channel_id}"
         state = f"{shard.prefix}:channel:{channel_id}"
+        # Releases that share a Redis use this name, so it cannot change.
         topic = f"{shard.prefix}:bell:{self._servers.database}:{channel_id}"
         return _Channel(shard, (messages, state, shard.mark), topic)
 
