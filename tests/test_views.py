@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.conf import LazySettings
 from django.core.asgi import get_asgi_application
+from django.core.checks.registry import registry
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.test import Client
@@ -153,15 +154,24 @@ def test_a_form_becomes_a_signal(
     assert said["sender"].__name__ == "passthrough"
 
 
-def test_the_request_has_a_user(
-    ask: Ask, heard: list[tuple[str, dict[str, Any]]], settings: LazySettings
-) -> None:
-    """The request has run through the middleware, which knows the user."""
+@pytest.fixture
+def auth_app(settings: LazySettings) -> Iterator[None]:
+    """Install Django's users, whose system checks would otherwise stay registered."""
+    registered = set(registry.registered_checks)
     settings.INSTALLED_APPS = [
         *settings.INSTALLED_APPS,
         "django.contrib.auth",
         "django.contrib.contenttypes",
     ]
+    yield
+    registry.registered_checks = registered
+
+
+@pytest.mark.usefixtures("auth_app")
+def test_the_request_has_a_user(
+    ask: Ask, heard: list[tuple[str, dict[str, Any]]], settings: LazySettings
+) -> None:
+    """The request has run through the middleware, which knows the user."""
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -351,15 +361,11 @@ def test_no_csrf_token_is_asked_for(
     assert len(heard) == 1
 
 
+@pytest.mark.usefixtures("auth_app")
 def test_no_login_is_asked_for(
     ask: Ask, heard: list[Any], settings: LazySettings
 ) -> None:
     """Who may subscribe without a login is told of on a site that else wants one."""
-    settings.INSTALLED_APPS = [
-        *settings.INSTALLED_APPS,
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-    ]
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.AuthenticationMiddleware",
