@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "performance.rst"
 
 def main() -> None:
     options = parse_options()
-    # Told to end, it ends the servers, too.
+    # On SIGTERM, exit normally, so that the servers are stopped as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if options.draw:
         draw()
@@ -38,7 +38,7 @@ def main() -> None:
     scenarios = [scenario for name in names for scenario in SCENARIOS[name]]
     chosen_servers = set(options.servers or CONTENDERS)
     if not (options.quick or options.scenarios or options.servers):
-        RESULTS.unlink(missing_ok=True)  # All of it is measured anew.
+        RESULTS.unlink(missing_ok=True)  # Everything is measured again.
     results = []
     for scenario in scenarios:
         servers = [name for name in scenario.servers if name in chosen_servers]
@@ -46,7 +46,7 @@ def main() -> None:
         found = measure(scenario, contenders, effort, say)
         results += found
         if not options.quick:
-            # What was measured is not lost if the rest is not waited for.
+            # Written after each scenario, so that an interrupted run loses less.
             write_json(RESULTS, found, {(scenario.name, name) for name in servers})
     say("")
     print(build_table(results))
@@ -71,7 +71,7 @@ def parse_options() -> argparse.Namespace:
         "--servers", nargs="+", choices=CONTENDERS, help="only these", metavar="server"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a look: one short turn, nothing written"
+        "--quick", action="store_true", help="one short turn, nothing written"
     )
     parser.add_argument("--turns", type=int, help=f"of each server ({Effort.turns})")
     parser.add_argument("--minutes", type=float, help=f"of churn ({Effort.minutes})")
@@ -86,7 +86,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def say(text: str) -> None:
-    """Tell on the terminal's last line how far it is."""
+    """Show the progress on the last line of the terminal."""
     print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 

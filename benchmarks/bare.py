@@ -1,8 +1,8 @@
-"""The floor: a long-poll broker that is nothing but an ASGI application.
+"""The baseline: a minimal long-poll server as a bare ASGI application.
 
 It keeps the last messages of each channel and answers as the protocol says, but it
-checks nothing, forgets nothing and watches nobody. What it costs is what the ASGI
-server beneath it costs; no push server on the same one can be faster by much.
+checks nothing, removes nothing and does not notice disconnects. Almost all of its time
+is that of the ASGI server, so no push server on the same one can be much faster.
 
     POST /send-update/<channel>    201, or 202 if nobody waited
     GET /updates/<channel>         the message after If-None-Match, as soon as it exists
@@ -18,7 +18,7 @@ Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
-#: As many messages are kept of each channel.
+#: The number of messages kept per channel.
 KEPT = 100
 
 
@@ -31,7 +31,7 @@ class Channel:
 
 channels: dict[str, Channel] = {}
 
-#: A publisher's answer has to hold channel info; here it is always the same.
+#: The channel info in the answer to a publisher; here it is always the same.
 INFO = (
     b"queued messages: 100\r\nlast requested: 1 sec. ago\r\n"
     b"active subscribers: 0\r\nlast message id: 1795350764:1"

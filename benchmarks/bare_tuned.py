@@ -1,4 +1,4 @@
-"""The floor, with the collector set as the documentation says."""
+"""The bare application with the garbage collector tuned as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results as a picture: a row for each scenario, a dot for each server."""
+"""The results as a chart: a row for each scenario, a dot for each server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from math import ceil, floor, log10
 
 from .measure import Result
 
-#: What is drawn, in which colour, and whether as a dot; a bare application is a ring.
+#: The servers in the chart, with their colour, and whether the dot is filled; the bare
+#: applications are rings.
 SERVERS = {
     "daphne-bare": ("#3d7ab8", False),
     "daphne": ("#3d7ab8", True),
@@ -19,15 +20,15 @@ SERVERS = {
 }
 SCENARIOS = ("publish", "fanout 100", "fanout 1,000", "fanout 5,000", "spread")
 
-#: Readable on white and on black, since a page may be either.
+#: The colour of text, readable on light and on dark pages.
 INK = "#7d838c"
 WIDTH, LEFT, RIGHT, ROW, TOP = 720, 120, 40, 46, 92
 
 
 def build_chart(results: list[Result]) -> str:
-    """Return an SVG of how many deliveries, or messages, each server makes in a second.
+    """Return an SVG of the deliveries or messages per second of each server.
 
-    The axis is logarithmic: a ratio is the same distance everywhere.
+    The axis is logarithmic, so a ratio has the same length everywhere.
     """
     values = {
         (each.scenario, each.server): each.value

@@ -1,4 +1,4 @@
-"""The results in docs/performance.rst, between comments that mark their places."""
+"""Write the results into docs/performance.rst, between comments that mark them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Rows = list[Sequence[str]]
 THROUGHPUT = ("publish", "fanout 100", "fanout 1,000", "fanout 5,000", "spread")
 OURS = ("daphne", "runpushserver", "uvicorn", "uvicorn-tuned")
 
-#: Sizing: a core is planned to be so busy, and a client waits for a message so long, in
-#: polls that end without one after the default of a location's timeout.
+#: For sizing: the planned load of a core, the seconds between two messages to a client,
+#: and the seconds after which a poll ends without a message.
 BUSY = 0.5
 PAUSES = (10, 60)
 TIMEOUT = SubscriberLocation.timeout
@@ -28,7 +28,7 @@ NONE = "–"
 
 
 def fill_in(text: str, machine: dict[str, Any], results: list[Result]) -> str:
-    """Return a page with its tables made anew; one without results stays as it is."""
+    """Return a page with new tables; a table without results is left unchanged."""
     found = {(each.scenario, each.server): each for each in results}
     for name, build in TABLES.items():
         lines = build(machine, found)
@@ -105,7 +105,7 @@ def _grow(machine: dict[str, Any], found: Found) -> list[str]:
 
 
 def _kept(machine: dict[str, Any], found: Found) -> list[str]:
-    """Return what the memory store takes for what it keeps, beside the bodies."""
+    """Return a sentence about the memory that the memory store takes."""
     channels = found.get(("grow channels", "uvicorn"))
     messages = found.get(("grow messages", "uvicorn"))
     if channels is None or messages is None:
@@ -204,7 +204,7 @@ def _matrix(
 
 
 def _table(rows: Rows) -> list[str]:
-    """Return rows as a simple table, empty if there is only a head."""
+    """Return rows as a reStructuredText table, empty if there is only a header."""
     if len(rows) < 2:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -225,6 +225,6 @@ def _kib(size: float) -> str:
 
 
 def _round(number: float) -> int:
-    """Return a number with two digits that count."""
+    """Return a number rounded to two significant digits."""
     digits = max(len(str(int(number))) - 2, 0)
     return int(round(number, -digits))

@@ -1,8 +1,7 @@
-"""The load generator: one C file, compiled when it is first needed.
+"""The load generator: a C program, compiled when it is first needed.
 
-It is a single thread on epoll that checks every answer byte for byte. That it is never
-what limits a result shows in the share of its core that it was busy, which is told with
-each line, beside the server's in the JSON file: this one has time left.
+It is a single thread with epoll that checks every answer byte for byte. To show that it
+does not limit the results, each line of the report says how busy its core was.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from .processes import ROOT, Server, read_times
 SOURCE = Path(__file__).with_name("pushload.c")
 PROGRAM = ROOT / "build" / "load"
 
-#: Seconds that are more than enough for a slice that a number of messages ends.
+#: Seconds after which a slice of a given number of messages ends in any case.
 TIME_LIMIT = 120
 
 
 class LoadFailed(Exception):
-    """The server did not do what it was measured at; the text is what it did."""
+    """The server did not answer as it should; the text says what was wrong."""
 
 
 def compile_generator() -> None:
-    """Compile the generator, unless it was since the source last changed."""
+    """Compile the generator, if its source has changed since."""
     if PROGRAM.exists() and PROGRAM.stat().st_mtime >= SOURCE.stat().st_mtime:
         return
     compiler = which("cc")
@@ -45,14 +44,14 @@ def compile_generator() -> None:
 
 @dataclass(frozen=True)
 class Slice:
-    """What a server did in a short time under load.
+    """The result of a short time under load.
 
     Attributes:
-        operations: How many deliveries, or publishes.
-        seconds: What they took.
-        client: Seconds that the generator was busy.
-        server: Seconds that the server was busy.
-        disconnects: How often a client of this load was disconnected so far.
+        operations: The number of deliveries or publishes.
+        seconds: The time that they took.
+        client: Seconds for which the generator was busy.
+        server: Seconds for which the server was busy.
+        disconnects: How often a client of this load has been disconnected so far.
     """
 
     operations: int
@@ -63,24 +62,24 @@ class Slice:
 
     @property
     def rate(self) -> float:
-        """Operations a second."""
+        """Operations per second."""
         return self.operations / self.seconds
 
 
 class Load:
-    """Clients of a server, and who publishes to them, as a context manager.
+    """Subscribers and publishers of a server, as a context manager.
 
-    They are all connected when its block begins, and do nothing but wait until they
-    are asked for a slice. They vanish at the end of the block.
+    All of them are connected when the block begins, and work only when a slice is
+    taken. They vanish at the end of the block.
 
     Args:
-        server: Who is put under load.
+        server: The server.
         mode: ``publish``, ``fanout`` or ``sse``.
-        clients: Those that wait.
-        channels: Over which they are spread evenly, or to which is published.
-        window: The channels to which is published before all clients of them have to
-            have their messages; if none are given, all of them.
-        name: The channels' common name, if another load is to use the same.
+        clients: The number of subscribers.
+        channels: The number of channels, over which the subscribers are spread evenly.
+        window: The number of channels to which messages are published before their
+            subscribers must have got them, 0 for all channels.
+        name: The common part of the channels' names, to share them with another load.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class Load:
         name: str = "",
     ) -> None:
         self.server = server
-        # A message on each channel is one for each client; publishers have none.
+        # With one message on each channel, each subscriber gets one.
         self._round = 0 if mode == "publish" else channels
         options = ("-n", clients, "-m", channels, "-w", window)
         self.command = [str(each) for each in (PROGRAM, mode, server.port, *options)]
@@ -124,9 +123,13 @@ class Load:
         self.process.communicate()
 
     def take_slice(self, seconds: float, messages: int | None = None) -> Slice:
-        """Have it work for a time, or a number of messages if that is over before.
+        """Run the load for a time, or for a number of messages if that takes less.
 
-        Raises :class:`LoadFailed` if an answer was lost, doubled, out of order or
+        Args:
+            seconds: The time in seconds.
+            messages: The number of messages, None for no limit.
+
+        Raises :class:`LoadFailed` if an answer was lost, duplicated, out of order or
         damaged.
         """
         assert self.process.stdin is not None
@@ -136,7 +139,7 @@ class Load:
             self.process.stdin.write(f"{seconds}{limit}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # It has said why.
+            pass  # The generator has printed the reason.
         answer = json.loads(self._read_line())
         return Slice(
             answer["operations"],
@@ -147,12 +150,12 @@ class Load:
         )
 
     def warm_up(self) -> None:
-        """Have each client answered once."""
+        """Deliver one message to each subscriber."""
         if self._round:
             self.publish(self._round)
 
     def publish(self, messages: int) -> None:
-        """Have it publish so many messages."""
+        """Publish a number of messages."""
         self.take_slice(TIME_LIMIT, messages)
 
     def _read_line(self) -> str:
@@ -165,5 +168,5 @@ class Load:
 
 
 def hold(server: Server, clients: int) -> Load:
-    """Return clients that only wait at a server."""
+    """Return a load of subscribers that only wait."""
     return Load(server, "fanout", clients=clients)

@@ -1,4 +1,4 @@
-"""Turn by turn: every server at every scenario, and what came out."""
+"""Measure servers in a scenario, in several turns, and summarize the results."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ FAILURES = (LoadFailed, NotInstalled, ServerFailed)
 
 @dataclass(frozen=True)
 class Result:
-    """What a server gave in a scenario: a line of the JSON file.
+    """The result of a server in a scenario: an entry of the JSON file.
 
     Attributes:
-        scenario: The scenario's name.
-        unit: What was counted.
-        server: The server's name.
-        values: Of each turn; it is itself the median of the turn's slices, if the
-            servers were measured side by side.
-        ratios: To the floor in the same turn; empty if that was not measured. Side by
-            side, it is the median of those of the slices of one round.
-        load: How busy the load generator's core was at most, in percent.
-        more: What else is worth keeping, of the turn in the middle.
+        scenario: The name of the scenario.
+        unit: The unit of the values.
+        server: The name of the server.
+        values: The value of each turn: the median of its slices, if the servers were
+            measured side by side.
+        ratios: The ratio to the baseline in each turn, empty if that was not measured.
+            Side by side, it is the median of the ratios of the slices.
+        load: The highest load of the load generator's core, in percent.
+        more: Other figures of the turn with the median value.
     """
 
     scenario: str
@@ -58,7 +58,7 @@ class Result:
 def measure(
     scenario: Scenario, contenders: list[Contender], effort: Effort, say: Say
 ) -> list[Result]:
-    """Return the results of the contenders that did all of a scenario's turns."""
+    """Return the results of the contenders that completed all turns of a scenario."""
     readings = _take_turns(scenario, contenders, effort, say)
     return [
         _sum_up(scenario, name, mine, readings.get(CONTENDERS[name].floor))
@@ -69,9 +69,9 @@ def measure(
 def _take_turns(
     scenario: Scenario, contenders: list[Contender], effort: Effort, say: Say
 ) -> dict[str, list[Reading]]:
-    """Return the readings of each server, turn by turn.
+    """Return the readings of each server, one for each turn.
 
-    A server that fails is told of, and left out with all that it gave before.
+    A server that fails is reported and left out, with its earlier readings.
     """
     readings: dict[str, list[Reading]] = {each.name: [] for each in contenders}
 

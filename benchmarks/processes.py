@@ -1,4 +1,4 @@
-"""Server processes: started on their core, waited for, looked at, killed."""
+"""Start, observe and stop server processes."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from . import cores
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Seconds that a server gets to listen.
+#: Seconds within which a server must listen.
 START_TIMEOUT = 60.0
 
-#: A server is quiet if it is busy for less than so much of so many seconds.
+#: A server is quiet if it is busy for less than this part of LOOK seconds.
 QUIET = 0.1
 LOOK = 0.03
 
 
 class ServerFailed(Exception):
-    """A server did not start; the text is what it said."""
+    """A server did not start; the text is its output."""
 
 
 class Server:
     """A server process, as a context manager.
 
     Args:
-        command: The command line; ``{port}`` in it is the port.
-        env: What its environment has besides this process's.
+        command: The command line, in which ``{port}`` stands for the port.
+        env: Environment variables besides those of this process.
         on: The cores that it may use.
 
     Attributes:
-        companions: Other processes that do nothing but serve it, and rest with it.
+        companions: Other processes, such as its Redis, that are stopped and continued
+            with it.
     """
 
     def __init__(
@@ -74,21 +75,21 @@ class Server:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # With its workers, and not politely: that would wait for who is still held.
-        with suppress(ProcessLookupError):  # It may have ended by itself.
+        # Killed with its workers, because SIGTERM would wait for held requests.
+        with suppress(ProcessLookupError):  # It may have ended already.
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
 
     def rest(self) -> None:
-        """Stop it where it is, so that it takes nothing from others."""
+        """Suspend the processes, so that they use no time of a core."""
         os.killpg(self.process.pid, signal.SIGSTOP)
         for pid in self.companions:
             os.kill(pid, signal.SIGSTOP)
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        """Let it go on during a block, and rest again after it."""
+        """Continue the processes during a block, and suspend them again."""
         for pid in self.companions:
             os.kill(pid, signal.SIGCONT)
         os.killpg(self.process.pid, signal.SIGCONT)
@@ -98,18 +99,18 @@ class Server:
             self.rest()
 
     def wait_until_quiet(self) -> None:
-        """Wait until it has done what it was asked for."""
+        """Wait until the server is idle."""
         deadline = time.monotonic() + START_TIMEOUT
         busy = LOOK
         while busy > LOOK * QUIET and time.monotonic() < deadline:
             before = sum(self._times())
             time.sleep(LOOK)
-            # That it waits for the core does not mean that it has nothing to do.
+            # The time of waiting for a core counts as busy.
             busy = sum(self._times()) - before
 
     @property
     def cpu(self) -> float:
-        """Seconds that the processes that do the work were on a core."""
+        """Seconds for which the working processes have run on a core."""
         return self._times()[0]
 
     def _times(self) -> tuple[float, float]:
@@ -118,14 +119,14 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that do the work: the children, where there are some."""
+        """The working processes: the children, if there are any."""
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [int(child) for child in children] or [pid]
 
     @property
     def memory(self) -> int:
-        """The resident memory of the processes that do the work, in bytes."""
+        """The resident memory of the working processes, in bytes."""
         return sum(_resident(pid) for pid in self.pids)
 
     def _listens(self) -> bool:
@@ -138,7 +139,7 @@ class Server:
 
 
 def read_times(pid: int) -> tuple[float, float]:
-    """Return for how many seconds a process was on a core, and waited for one."""
+    """Return the seconds for which a process has run on a core, and waited for one."""
     ran = waited = 0
     for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         with suppress(OSError):  # It may have ended.

@@ -19,7 +19,7 @@ PACKAGES = ("Django", "channels", "daphne", "Twisted", "uvicorn", "uvloop", "htt
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what the numbers depend on."""
+    """Return the processor, the system and the versions of packages."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     return {
@@ -50,7 +50,7 @@ def build_table(results: Iterable[Result]) -> str:
 
 
 def show(value: float) -> str:
-    """Return a number with as many digits as mean something."""
+    """Return a number with a suitable number of digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -65,8 +65,12 @@ def read_json(path: Path) -> tuple[dict[str, Any], list[Result]]:
 def write_json(path: Path, results: list[Result], tried: set[tuple[str, str]]) -> None:
     """Write the machine and the results.
 
-    Those that are there stay, except of what was tried now: a server that fails does
-    not keep what it once did.
+    Earlier results in the file are kept, except those of servers measured now.
+
+    Args:
+        path: The JSON file.
+        results: The new results.
+        tried: The scenarios and servers measured now, including those that failed.
     """
     before = read_json(path)[1] if path.exists() else []
     found = {(each.scenario, each.server): each for each in before}

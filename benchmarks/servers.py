@@ -1,4 +1,4 @@
-"""Who is measured: ours, the floor beneath it, and the neighbours."""
+"""The measured servers: this package, bare applications, and other projects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Start = Callable[[Env], AbstractContextManager[Server]]
 
 
 class NotInstalled(Exception):
-    """A server is not there to be measured; the text is what to install."""
+    """A server is not installed; the text is the command to install it."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Contender:
     """A server to be measured.
 
     Attributes:
-        name: What it is called on the command line and in the results.
-        title: What it is called in tables.
-        floor: The name of the contender that its results are divided by.
-        start: Starts it with some environment, as a context manager.
-        streams: Whether its clients hold one stream each, instead of long polls.
+        name: The name on the command line and in the results.
+        title: The name in tables.
+        floor: The name of the contender that is its baseline.
+        start: Starts it with environment variables, as a context manager.
+        streams: Whether its clients use a stream each, instead of long polls.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Contender:
 
 
 def daphne(application: str, env: Env, python: str = sys.executable) -> Server:
-    # The usual backlog of 50 would make thousands of clients wait for their next try.
+    # With the default backlog of 50, thousands of clients would have to connect again.
     endpoint = "tcp:port={port}:interface=127.0.0.1:backlog=4096"
     return Server([python, "-m", "daphne", "-v", "0", "-e", endpoint, application], env)
 
@@ -68,7 +68,7 @@ def uvicorn(
     command += ["--no-access-log", "--log-level", "warning"]
     if workers > 1:
         command += ["--workers", str(workers)]
-        # It must not take one that rests for dead.
+        # Otherwise it would replace a worker that is suspended.
         command += ["--timeout-worker-healthcheck", "600"]
     on = cores.SERVER if workers == 1 else cores.SERVERS
     return Server([*command, application], env, on)
@@ -82,7 +82,7 @@ def runpushserver(env: Env) -> Server:
 
 
 def tuned_daphne(*measures: str) -> Start:
-    """Return what starts a Daphne with some of the measures of runpushserver."""
+    """Return a function that starts Daphne with some measures of runpushserver."""
     command = [sys.executable, "-m", "benchmarks.tuning", "{port}", *measures]
     return lambda env: Server(command, env)
 
@@ -94,7 +94,7 @@ def nchan(env: Env) -> Iterator[Server]:
     if nginx is None or module is None:
         raise NotInstalled("apt install nginx-light libnginx-mod-nchan")
     with tempfile.TemporaryDirectory(prefix="nchan-") as folder:
-        # Its worker, another user than root, keeps large bodies there.
+        # Its worker, which does not run as root, stores large bodies there.
         os.chmod(folder, 0o755)
         conf = Path(folder, "nginx.conf")
         server = Server([nginx, "-c", str(conf), "-p", folder], env)
@@ -106,7 +106,7 @@ def nchan(env: Env) -> Iterator[Server]:
 
 
 def with_redis(start: Start) -> Start:
-    """Return what starts a server on a Valkey of its own, beside the load."""
+    """Return a function that starts a server with a Valkey on the load's core."""
 
     @contextmanager
     def start_both(env: Env) -> Iterator[Server]:
@@ -116,7 +116,7 @@ def with_redis(start: Start) -> Start:
             valkey = stack.enter_context(Valkey())
             pid = valkey.process.pid
             os.sched_setaffinity(pid, cores.LOAD)
-            # A process that rests does not hear that it is to end.
+            # A suspended process does not handle the signal to end.
             stack.callback(os.kill, pid, signal.SIGCONT)
             server = stack.enter_context(start({"BENCHMARK_REDIS": valkey.url, **env}))
             server.companions.append(pid)
@@ -172,7 +172,7 @@ _ALL = (
         streams=True,
     ),
     Contender("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
-    # On a shared store, to the same on the memory store:
+    # With a shared store, compared with the memory store:
     Contender(
         "daphne-redis",
         "ours, Daphne, Redis",
@@ -194,7 +194,7 @@ _ALL = (
     # A process without a push server, which publishes into Redis:
     Contender("script-bare", "redis-py alone", "script-bare", _no_server),
     Contender("script", "ours, a script", "script-bare", _no_server),
-    # What each measure of runpushserver gains alone:
+    # Each measure of runpushserver alone:
     Contender("stock", "Daphne as it comes", "stock", tuned_daphne()),
     *(
         Contender(f"stock+{name}", title, "stock", tuned_daphne(name))

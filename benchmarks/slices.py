@@ -1,10 +1,9 @@
-"""Servers side by side: all are up, and each works for a moment while the others rest.
+"""Measure servers side by side: each works for a moment while the others are suspended.
 
-A core of a shared machine is now fast and now slow, within tenths of a second. So what
-is compared is measured next to each other: a round is a short slice of each server, in
-random order, and what counts is the ratio of two slices of one round. Servers that rest
-are stopped, so that their timers take nothing from the one that works; each begins with
-a message that is not measured.
+The speed of a core of a shared machine changes within tenths of a second. So servers
+are compared within a round: a short slice of each, in random order. The result is the
+ratio of two slices of one round. The other servers are suspended, so that their timers
+use no time. Each slice begins with a message that is not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from typing import Any, TypeVar
 
 from .load import Load, Slice
 
-#: Seconds; a message to thousands takes longer, and is a slice of its own.
+#: The length of a slice in seconds. A message to thousands takes longer; then the slice
+#: is that message.
 SECONDS = 0.1
 
 Key = TypeVar("Key")
@@ -27,13 +27,13 @@ Guard = Callable[[Any], AbstractContextManager[object]]
 def take_slices(
     loads: Mapping[Key, Load], rounds: int, guard: Guard = nullcontext
 ) -> dict[Key, list[Slice]]:
-    """Return the slices of each load, one of each round; all servers rest before.
+    """Return the slices of each load, one for each round.
 
     Args:
-        loads: Who takes turns.
-        rounds: How often. Before them is one that is not measured.
-        guard: A context manager for each slice, which gets the key of the load. If it
-            swallows an error, the load has no more slices, and is not in the answer.
+        loads: The loads, whose servers are suspended.
+        rounds: The number of rounds, after one that is not measured.
+        guard: Returns a context manager for a slice, given the key of the load. If it
+            suppresses an error, the load is left out.
     """
     slices: dict[Key, list[Slice]] = {key: [] for key in loads}
     shuffle = random.Random(rounds).shuffle
@@ -44,7 +44,7 @@ def take_slices(
             mine = slices.pop(key)
             with guard(key):
                 with loads[key].server.awake():
-                    # Its clients have been held for longer than in a busy channel.
+                    # The clients were held for longer than on a busy channel.
                     loads[key].warm_up()
                     mine.append(loads[key].take_slice(SECONDS))
                 slices[key] = mine
@@ -52,21 +52,21 @@ def take_slices(
 
 
 def find_median_rate(slices: list[Slice]) -> float:
-    """Return the operations a second of the slice in the middle."""
+    """Return the median operations per second."""
     return median(each.rate for each in slices)
 
 
 def compare(slices: list[Slice], others: list[Slice]) -> float:
-    """Return the rate of a load as a part of another's, in the round in the middle."""
+    """Return the median ratio of the rates of two loads in the same round."""
     pairs = zip(slices, others, strict=True)
     return median(mine.rate / other.rate for mine, other in pairs)
 
 
 def find_load(slices: list[Slice]) -> float:
-    """Return how busy the generator was, in percent of the slice in the middle."""
+    """Return the median load of the generator, in percent."""
     return median(100 * each.client / each.seconds for each in slices)
 
 
 def find_busy(slices: list[Slice]) -> float:
-    """Return how busy the server was, in percent of the slice in the middle."""
+    """Return the median load of the server, in percent."""
     return median(100 * each.server / each.seconds for each in slices)

@@ -1,7 +1,7 @@
 """Daphne with some of ``runpushserver``'s measures: ``python -m benchmarks.tuning``.
 
-The arguments are a port and the names of the measures; with none of them it is Daphne
-as it comes, with all of them ``runpushserver``.
+The arguments are a port and the names of measures. Without measures it is unmodified
+Daphne, with all of them ``runpushserver``.
 """
 
 from __future__ import annotations

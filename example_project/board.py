@@ -1,4 +1,4 @@
-"""The board: what was posted, and who is here. In memory, as there is no database."""
+"""The board: its posts and its visitors, in memory, because there is no database."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pushserver.updates import asend_update
 
 CHANNEL = "board"
 
-#: Seconds in which a page that stopped waiting may come back, as it does after each
-#: message, before it counts as gone.
+#: Seconds after which a page that stopped waiting counts as gone. After each message it
+#: stops for a moment, and polls again.
 LEAVE_AFTER = 1.0
 
-#: Seconds in which pages that come or go are told of in one message.
-BUNCH = 0.05
+#: Seconds for which changes of the visitors are collected into one message.
+COLLECT_FOR = 0.05
 
 #: The style sheet knows these colors.
 COLORS = ("Amber", "Azure", "Coral", "Jade", "Lilac", "Olive", "Plum", "Teal")
@@ -36,60 +36,60 @@ _next_name = cycle(_names)
 
 
 def visitor_name(request: HttpRequest) -> str:
-    """Return the visitor's name, from the session's cookie; they all get one."""
+    """Return the visitor's name in the session; choose one if there is none."""
     if "name" not in request.session:
         request.session["name"] = next(_next_name)
     return str(request.session["name"])
 
 
 class Presence:
-    """Counts the pages that are here, by the names of their visitors.
+    """Counts the open pages of each visitor.
 
     Args:
-        tell: Called when somebody came or went.
+        on_change: Called when the counts have changed.
     """
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self._tell = tell
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
         self._pages: Counter[str] = Counter()
         self._leaving: defaultdict[str, deque[asyncio.TimerHandle]] = defaultdict(deque)
 
     def count(self) -> dict[str, int]:
-        """Return how many pages each visitor has open."""
+        """Return the number of open pages of each visitor."""
         return dict(self._pages)
 
     def come(self, name: str) -> None:
-        """Hear that a page waits for messages."""
+        """Count a page that waits for messages."""
         if self._leaving[name]:
-            # The newest, because one that stopped waiting long ago is really gone.
+            # The newest timer, because a page that stopped long ago has probably gone.
             self._leaving[name].pop().cancel()
         else:
             self._pages[name] += 1
-            self._tell()
+            self._on_change()
 
     def leave(self, name: str) -> None:
-        """Hear that a page waits no more; it may just ask again."""
+        """Count a page as gone unless it waits again within LEAVE_AFTER seconds."""
         loop = asyncio.get_running_loop()
         self._leaving[name].append(loop.call_later(LEAVE_AFTER, self._gone, name))
 
     def _gone(self, name: str) -> None:
         self._leaving[name].popleft()
         self._pages -= Counter([name])
-        self._tell()
+        self._on_change()
 
 
 class Board:
-    """The latest posts, and the id of the last message that is in them."""
+    """The latest posts, and the id of the last message that they include."""
 
     def __init__(self) -> None:
-        self.presence = Presence(self._tell_soon)
+        self.presence = Presence(self._publish_visitors_soon)
         self._posts: deque[dict[str, str]] = deque(maxlen=50)
         self._after: str | None = None
         self._in_order = asyncio.Lock()
-        self._telling: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return what a page shows, and the message after which it listens."""
+        """Return the contents of a page, and the id after which it subscribes."""
         return {
             "posts": list(self._posts),
             "here": self.presence.count(),
@@ -108,21 +108,22 @@ class Board:
             await self._publish({"type": "post", **post})
             self._posts.append(post)
 
-    def _tell_soon(self) -> None:
-        if self._telling is None:
-            self._telling = asyncio.get_running_loop().create_task(self._tell())
+    def _publish_visitors_soon(self) -> None:
+        if self._publishing is None:
+            loop = asyncio.get_running_loop()
+            self._publishing = loop.create_task(self._publish_visitors())
 
-    async def _tell(self) -> None:
-        """Publish who is here, until it stays so."""
-        told = None
+    async def _publish_visitors(self) -> None:
+        """Publish the visitors, again if they have changed meanwhile."""
+        published = None
         try:
-            while told != self.presence.count():
-                await asyncio.sleep(BUNCH)
-                told = self.presence.count()
+            while published != self.presence.count():
+                await asyncio.sleep(COLLECT_FOR)
+                published = self.presence.count()
                 async with self._in_order:
-                    await self._publish({"type": "presence", "here": told})
+                    await self._publish({"type": "presence", "here": published})
         finally:
-            self._telling = None
+            self._publishing = None
 
     async def _publish(self, data: dict[str, Any]) -> None:
         receipt = await asend_update(CHANNEL, data)

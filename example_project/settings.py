@@ -1,4 +1,4 @@
-"""Settings of a small site that pushes; read it in a minute."""
+"""Settings of a small site with push locations."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-#: Where this site is served.
+#: The port and host of this site.
 PORT = int(os.environ.get("PORT", "8000"))
 HOST = f"127.0.0.1:{PORT}"
-#: Where a push server of its own is (runpushserver), None if this site does it.
+#: The host of a separate push server (runpushserver), None if this site is one itself.
 PUSH_HOST = os.environ.get("PUSH_HOST")
-#: Where messages are kept, for any number of processes: redis://127.0.0.1:6379/0 and
-#: the like, or layer://default for a channel layer; empty for this process's memory.
+#: The store: a URL such as redis://127.0.0.1:6379/0, or layer://default for a channel
+#: layer, to share messages between processes. Empty for this process's memory.
 STORE_URL = os.environ.get("PUSH_STORE_URL", "")
-#: Whose pages may subscribe: this site's, also with the push server on another port.
+#: The origins whose pages may subscribe: this site's, for a push server on another
+#: port.
 ORIGINS = [
     f"http://{HOST}",
     f"http://localhost:{PORT}",
@@ -30,7 +31,7 @@ ALLOWED_HOSTS = ["*"]
 INTERNAL_IPS = ["127.0.0.1", "::1"]
 
 INSTALLED_APPS = [
-    "daphne",  # Its runserver speaks ASGI; before staticfiles, as it asks.
+    "daphne",  # Its runserver uses ASGI. It must be before staticfiles.
     "django.contrib.staticfiles",
     "pushserver",
     "example_project",
@@ -41,7 +42,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
-# No database: who a visitor is stands in a signed cookie.
+# There is no database: the session is in a signed cookie.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 TEMPLATES = [
     {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
@@ -51,8 +52,8 @@ ASGI_APPLICATION = "example_project.asgi.application"
 STATIC_URL = "/static/"
 USE_TZ = True
 
-# For layer://default. A layer in memory serves one process; for several of them name a
-# Redis in CHANNEL_LAYER_URL, and install channels_redis.
+# For layer://default. The layer in memory serves one process. For several processes set
+# CHANNEL_LAYER_URL to a Redis URL, and install channels_redis.
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 }
@@ -74,7 +75,7 @@ elif STORE_URL:
     STORE |= {"type": "redis", "url": STORE_URL}
 
 PUSH_SERVER = {
-    # A site that does it itself publishes into its own memory.
+    # Without a separate push server, this site publishes into its own memory.
     "publisher": "http" if PUSH_HOST else "auto",
     "publisher_host": PUSH_HOST or HOST,
     "subscriber_host": PUSH_HOST or HOST,

@@ -1,4 +1,4 @@
-"""The page of the board, and what it asks of the site."""
+"""The views of the board: its page, its state, and a form to post."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LENGTH = 500
 
 @require_safe
 async def index(request: HttpRequest) -> HttpResponse:
-    """Show the board, where its pages and the push server share their cookies."""
+    """Show the board, at the host that the push server uses, so that cookies match."""
     if request.get_host() == f"localhost:{settings.PORT}":
         return redirect(f"http://{settings.HOST}/")
     context = {
@@ -27,13 +27,13 @@ async def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def state(request: HttpRequest) -> JsonResponse:
-    """Answer the board's state, for a page that has missed something."""
+    """Return the board's state, for a page that has missed messages."""
     return JsonResponse(board.state())
 
 
 @require_POST
 async def post(request: HttpRequest) -> HttpResponse:
-    """Post what the form has."""
+    """Add a post from a form."""
     text = request.POST.get("text", "").strip()
     if not 0 < len(text) <= MAX_LENGTH:
         return HttpResponseBadRequest(f"A post has from 1 to {MAX_LENGTH} characters.")

@@ -1,7 +1,7 @@
-"""Which addresses count as inside: addresses and networks, IPv4 and IPv6.
+"""Decide whether a request came from allowed addresses and networks, IPv4 or IPv6.
 
-A request has an address for each hop: that of the connection, and those that proxies
-told in headers.
+A request has several addresses: that of the connection, and those that proxies added in
+headers, one for each hop.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 Network = IPv4Network | IPv6Network
 
-#: Stands among addresses for unix sockets, whose clients have none: who may open the
-#: file of the socket is inside.
+#: Allows clients of unix sockets, which have no address. The permissions of the
+#: socket's file decide who can connect.
 UNIX = "unix"
 
-#: Headers in which proxies tell for whom they ask. Anybody can send them, so each can
-#: only take rights away. They hold addresses with commas between them, but for
+#: Headers in which proxies name the client. Any client can send them, so they can only
+#: deny access, never grant it. They hold addresses separated by commas, except for
 #: ``Forwarded``, which has a syntax of its own (RFC 7239).
 HOP_HEADERS = (
     "X-Forwarded-For",
@@ -35,24 +35,25 @@ HOP_HEADERS = (
     "X-Original-Forwarded-For",
 )
 
-#: Addresses that proxies may tell of; no request passes through more proxies.
+#: The most addresses in these headers; no request passes through more proxies.
 MAX_HOPS = 100
 
-#: Characters of a header that is read; no list of so few addresses is longer.
+#: The most characters of such a header; no list of so many addresses is longer.
 MAX_LENGTH = 100 * MAX_HOPS
 
-#: What a proxy tells that does not know, or does not want to tell (RFC 7239, 6.2).
+#: Stands for an address that a proxy does not know or does not disclose (RFC 7239,
+#: section 6.2).
 UNKNOWN = "unknown"
 
-# A node of RFC 7239, section 6, with a port. An IPv6 address without brackets, as
-# X-Forwarded-For has it, is none. No two parts of a pattern may begin with the same
-# characters, or a client could have it tried in every way.
+# A node of RFC 7239, section 6, with an optional port. An IPv6 address without
+# brackets, as in X-Forwarded-For, does not match. No two alternatives of these patterns
+# begin with the same characters, so that a client cannot cause much backtracking.
 _NODE = re.compile(
     r"(\[(?P<ipv6>[^][:]*:[^][]*)\]|(?P<ipv4>[^][:]+))(:(\d{1,5}|_[\w.-]+))?",
     re.ASCII,
 )
 
-# What Forwarded consists of. Each alternative begins with other characters.
+# The tokens of Forwarded.
 _TOKEN = re.compile(
     r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<sign>[,;=])|[ \t]+|(?P<text>[^\s",;=]+)'
     r"|(?P<unreadable>.)",
@@ -65,14 +66,14 @@ LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"
 def parse_networks(addresses: Iterable[object]) -> tuple[Network, ...]:
     """Return addresses (``'10.0.0.1'``) and networks (``'10.0.0.0/8'``) as networks.
 
-    Raises ``ValueError``, with a sentence, for a text that is neither.
+    Raises ``ValueError``, with a message to show, for anything else.
     """
     networks = (ip_network(str(address), strict=False) for address in addresses)
     return tuple(_without_mapping(network) for network in networks)
 
 
 def _without_mapping(network: Network) -> Network:
-    """Return an IPv4 network that was written as an IPv6 one (RFC 4291, 2.5.5.2)."""
+    """Return the IPv4 network in an IPv4-mapped IPv6 network (RFC 4291, 2.5.5.2)."""
     if isinstance(network, IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -81,10 +82,10 @@ def _without_mapping(network: Network) -> Network:
 
 
 def known_networks(addresses: object) -> tuple[Network, ...]:
-    """Return the networks among addresses, leaving out what is none.
+    """Return the networks in a value like ``INTERNAL_IPS``, ignoring other entries.
 
-    ``INTERNAL_IPS`` is Django's: sites put host names there, or an object that only
-    knows ``in``.
+    Sites may have host names in ``INTERNAL_IPS``, or an object that only supports
+    ``in``.
     """
     networks: list[Network] = []
     if not isinstance(addresses, Iterable):
@@ -98,9 +99,9 @@ def known_networks(addresses: object) -> tuple[Network, ...]:
 
 
 def contains(networks: Iterable[Network], address: str | None) -> bool:
-    """Return whether a client's address, as the server names it, is in networks."""
+    """Return whether a client's address, as the server gives it, is in networks."""
     try:
-        # An interface name (fe80::1%eth0) says nothing about where an address belongs.
+        # The interface name (fe80::1%eth0) is ignored.
         client = ip_address((address or "").strip().partition("%")[0])
     except ValueError:
         return False
@@ -110,19 +111,19 @@ def contains(networks: Iterable[Network], address: str | None) -> bool:
 
 
 class AllowedClients(tuple[Network, ...]):
-    """Networks, and whether clients of unix sockets belong to them.
+    """The networks whose clients are allowed.
 
     Attributes:
-        unix: Whether they do.
+        unix: Whether clients of unix sockets are allowed, too.
     """
 
     unix: bool = False
 
 
 def parse_allowed(addresses: Iterable[object]) -> AllowedClients:
-    """Return addresses, networks and perhaps :data:`UNIX` as what they allow.
+    """Return the clients that addresses, networks and :data:`UNIX` allow.
 
-    Raises ``ValueError``, with a sentence, for anything else.
+    Raises ``ValueError``, with a message to show, for anything else.
     """
     addresses = list(addresses)
     allowed = AllowedClients(
@@ -135,27 +136,30 @@ def parse_allowed(addresses: Iterable[object]) -> AllowedClients:
 def comes_by_unix_socket(
     client: Sequence[object] | None, server: Sequence[object] | None
 ) -> bool:
-    """Return whether a connection with these ends of an ASGI scope is a unix socket's.
+    """Return whether a connection uses a unix socket.
 
-    Its client has no address, which alone would say little: a server may not know that
-    of a TCP connection that has been reset. But a TCP server has a port.
+    The client of a unix socket has no address. But a server may not know the address of
+    a TCP client either, if the connection was reset; so the server's port is checked.
+
+    Args:
+        client: The ``client`` of the ASGI scope.
+        server: The ``server`` of the ASGI scope.
     """
     if server is None:
-        return (
-            client is None
-        )  # Daphne knows neither; of a TCP connection it knows both.
+        # Daphne gives neither for a unix socket, and both for TCP.
+        return client is None
     has_address = client is not None and bool(client[0])
     return not has_address and len(server) == 2 and server[1] in (None, 0, "0")
 
 
 def read_hops(get: Callable[[str], str | None]) -> str:
-    """Return the addresses that proxies told, with commas between them.
+    """Return the addresses that proxies added in headers, separated by commas.
 
-    It is empty if they told nothing. Where they told something that names no address
-    there is something else, such as :data:`UNKNOWN`.
+    Return an empty text if there are none. A part that names no address is kept as it
+    is, or replaced by :data:`UNKNOWN`.
 
     Args:
-        get: Returns the value of one of :data:`HOP_HEADERS`, None if there is none.
+        get: Returns the value of one of :data:`HOP_HEADERS`, or None.
     """
     hops = []
     for name in HOP_HEADERS:
@@ -209,25 +213,25 @@ def is_inside(
     *,
     unix: bool = False,
 ) -> bool:
-    """Return whether a request came from networks, all the way.
+    """Return whether all addresses of a request are in networks.
 
-    A reverse proxy on this machine makes each client look local, and the first entry
-    of ``X-Forwarded-For`` is whatever the client wrote there. So the address of the
-    connection and each address that a proxy told have to be inside: such a header can
-    only take rights away.
+    Behind a reverse proxy on this machine each connection is local, and the first entry
+    of ``X-Forwarded-For`` is whatever the client sent. So the address of the connection
+    and each address in the proxies' headers must be in the networks. Such a header can
+    only deny access.
 
     Args:
-        networks: What counts as inside.
+        networks: The allowed networks.
         client: The address of the connection, None if the server does not know it.
-        hops: What :func:`read_hops` returned, None for nothing.
-        unix: Whether the connection came by a unix socket that is allowed.
+        hops: The result of :func:`read_hops`, or None.
+        unix: Whether the connection uses a unix socket and these are allowed.
     """
     networks = tuple(networks)
     if not unix and not contains(networks, client):
         return False
     if not hops:
         return True
-    told = hops.split(",", MAX_HOPS)
-    return len(told) <= MAX_HOPS and all(
-        contains(networks, _read_node(hop)) for hop in told
+    proxies = hops.split(",", MAX_HOPS)
+    return len(proxies) <= MAX_HOPS and all(
+        contains(networks, _read_node(hop)) for hop in proxies
     )

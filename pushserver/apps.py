@@ -5,7 +5,7 @@ from django.core import checks
 
 
 class PushServerConfig(AppConfig):
-    """Registers the system checks, hides passwords, and lets a doctor be answered."""
+    """Registers the system checks, hides passwords, and connects the doctor's echo."""
 
     name = "pushserver"
     verbose_name = "Push server"

@@ -1,8 +1,8 @@
-"""What the site's ASGI application is made of, read from its source.
+"""Find out what the site's ASGI application consists of, from its source code.
 
-The module is read and not imported: a check runs before each command, and importing an
-``asgi.py`` may open connections, start threads or set up error reporting. Modules of
-the project that it imports are read as well; installed packages are not.
+The module is parsed and not imported: a check runs before each command, and importing
+an ``asgi.py`` may open connections, start threads or set up error reporting. Modules of
+the project that it imports are parsed as well; installed packages are not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-#: What has the push locations.
+#: The module that has the push locations.
 ROUTING = "pushserver_channels.routing"
 
-#: Modules that are read at most: a project may import itself whole, and this is asked
-#: before each command.
+#: The most modules that are parsed. A project may import all of its modules, and this
+#: runs before each command.
 MAX_MODULES = 50
 
 
@@ -29,10 +29,10 @@ class AsgiModule(NamedTuple):
     """The module of a site's ASGI application.
 
     Attributes:
-        name: Its dotted name.
-        serves_locations: Whether it, or what it imports of the project, has the push
-            locations.
-        serves_static: Whether it has something that serves static files.
+        name: The dotted name of the module.
+        serves_locations: Whether it, or a module of the project that it imports, uses
+            the push locations.
+        serves_static: Whether one of them uses a package that serves static files.
     """
 
     name: str
@@ -43,8 +43,10 @@ class AsgiModule(NamedTuple):
 def find_asgi_module() -> AsgiModule | None:
     """Return the module of the site's ASGI application, None if there is none.
 
-    It is the one that ``ASGI_APPLICATION`` names, else ``asgi`` beside the URLconf, the
-    WSGI application or the settings. Raises ``LookupError`` if it cannot be read.
+    It is the module that ``ASGI_APPLICATION`` names, or else an ``asgi`` module beside
+    the URLconf, the WSGI application or the settings.
+
+    Raises ``LookupError`` if the module cannot be parsed.
     """
     named = getattr(settings, "ASGI_APPLICATION", None)
     if named:
@@ -56,7 +58,7 @@ def find_asgi_module() -> AsgiModule | None:
 
 
 def _usual_names() -> Iterator[str]:
-    """Yield the names that the module has where no setting names it."""
+    """Yield the names that the module may have if no setting names it."""
     for setting in ("ROOT_URLCONF", "WSGI_APPLICATION", "SETTINGS_MODULE"):
         value = getattr(settings, setting, None)
         if not isinstance(value, str):
@@ -68,7 +70,7 @@ def _usual_names() -> Iterator[str]:
 
 
 def _read(name: str) -> AsgiModule:
-    """Read a module, and those of the project that it imports, the nearest first."""
+    """Parse a module and the project's modules that it imports, breadth first."""
     waiting, seen = deque([name]), {name}
     imported: set[str] = set()
     read = 0
@@ -83,7 +85,7 @@ def _read(name: str) -> AsgiModule:
         if read > MAX_MODULES:
             if ROUTING in imported:
                 break
-            raise LookupError(f"The module {name} imports too much to be read.")
+            raise LookupError(f"The module {name} imports too many modules.")
         try:
             tree = ast.parse(source.read_bytes())
         except (OSError, SyntaxError, ValueError) as error:
@@ -101,11 +103,13 @@ def _read(name: str) -> AsgiModule:
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Yield what a module imports, also by ``import_string()`` and the like.
+    """Yield the names that a module imports, and dotted names in its strings.
+
+    The latter may be arguments of ``import_string()`` and similar functions.
 
     Args:
-        tree: The module.
-        package: Where its relative imports begin.
+        tree: The parsed module.
+        package: The package of the module, for relative imports.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -146,7 +150,7 @@ def _find_source(module: str) -> Path | None:
 
 
 def _find_folders(package: str) -> list[Path]:
-    """Return where the modules of a package are: nowhere, if it is no package."""
+    """Return the folders of a package's modules; none if it is not a package."""
     loaded = sys.modules.get(package)
     if loaded is not None:
         return [Path(each) for each in getattr(loaded, "__path__", ())]
@@ -161,7 +165,7 @@ def _find_folders(package: str) -> list[Path]:
 
 
 def _is_own(source: Path) -> bool:
-    """Return whether a file is the project's own, not an installed package's."""
+    """Return whether a file belongs to the project, not to an installed package."""
     parts = set(source.parts)
     return source.suffix == ".py" and parts.isdisjoint(
         {"site-packages", "dist-packages"}

@@ -1,4 +1,4 @@
-"""Where a channel is: the URLs at which it is published and subscribed to."""
+"""The URLs at which channels are published and subscribed to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .paths import build_path
 DEFAULT_ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8001
 
-#: What reverse() leaves as it is in the path of a site.
+#: The characters of a site's root path that reverse() does not percent-encode.
 _SAFE = "/~:@!$&'()*+,;="
 
 Kind = TypeVar("Kind", bound=Location)
@@ -26,8 +26,8 @@ Kind = TypeVar("Kind", bound=Location)
 def publisher_url(channel_id: object) -> str:
     """Return the URL at which messages for a channel are published.
 
-    Without a ``publisher_host`` it is that of ``runpushserver`` on this machine, below
-    ``FORCE_SCRIPT_NAME``. A host that is named has the locations at its root.
+    Without a ``publisher_host`` it is a URL of ``runpushserver`` on this machine, below
+    ``FORCE_SCRIPT_NAME``. With one, the locations are at the root of that host.
 
     Raises ``ValueError`` if there is no publisher location or it cannot match the id.
     """
@@ -39,9 +39,9 @@ def publisher_url(channel_id: object) -> str:
 def subscriber_url(channel_id: object) -> str:
     """Return the URL at which a page subscribes to a channel.
 
-    Without a ``subscriber_host`` it is a path, for the host that the page is from, and
-    below the path of the site there (``SCRIPT_NAME``) as ``reverse()`` has it. A host
-    that is named has the locations at its root.
+    Without a ``subscriber_host`` it is a path on the page's own host, below the root
+    path of the site (``SCRIPT_NAME``) as with ``reverse()``. With one, the locations
+    are at the root of that host.
 
     Raises ``ValueError`` if there is no subscriber location or it cannot match the id.
     """
@@ -51,7 +51,7 @@ def subscriber_url(channel_id: object) -> str:
 
 
 def check_channel_id(location: Location, channel_id: object) -> str:
-    """Return a channel id as the text that it is, or becomes by ``str()``.
+    """Return a channel id as a string, converted by ``str()`` if necessary.
 
     Raises ``TypeError`` for None and bytes, and ``ValueError`` for one that is empty or
     longer than the location allows.
@@ -82,18 +82,18 @@ def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
 
 
 def _quote(script_name: str) -> str:
-    """Return the path below which a site is, encoded and without a slash at its end."""
-    # As reverse() has it: two slashes would begin the name of a host.
+    """Return the site's root path, percent-encoded, without a slash at its end."""
+    # As reverse() does: a URL that begins with two slashes names a host.
     path: str = escape_leading_slashes(quote(script_name.rstrip("/"), safe=_SAFE))
     return path
 
 
 def _own_url() -> str:
-    """Return where ``runpushserver`` of this machine listens."""
+    """Return the URL at which ``runpushserver`` of this machine listens."""
     conf = get_settings()
     address = conf.address or DEFAULT_ADDRESS
     if address in ("0.0.0.0", "::"):
-        address = DEFAULT_ADDRESS  # It listens everywhere; one cannot connect there.
+        address = DEFAULT_ADDRESS  # All addresses; a client cannot connect to it.
     if ":" in address:
         address = f"[{address}]"
     return f"http://{address}:{conf.port or DEFAULT_PORT}"

@@ -1,4 +1,4 @@
-"""System checks: what is wrong with ``PUSH_SERVER``, in a sentence and a hint."""
+"""System checks of ``PUSH_SERVER``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .conf.readers import InvalidSetting
 from .passwords import holds_password
 from .paths import build_path, decode_path, match_channel
 
-#: Ids of several kinds, because a pattern may match letters or digits only.
+#: Channel ids of several kinds, because a pattern may match letters or digits only.
 EXAMPLE_IDS = (
     "channel",
     "7",
@@ -34,7 +34,7 @@ EXAMPLE_IDS = (
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Return an error for the first setting that cannot be served, or all warnings."""
+    """Return an error for the first invalid setting, or all warnings."""
     try:
         conf = get_settings()
     except InvalidSetting as error:
@@ -57,7 +57,7 @@ def check_passwords(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     try:
         stores = get_settings().store
     except InvalidSetting:
-        return []  # It is told by check_settings().
+        return []  # check_settings() reports it.
     return [
         Warning(
             f"The URL of the store {name!r} holds a password. Django's debug page and"
@@ -86,7 +86,7 @@ def _hidden_locations(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _example_paths(pattern: re.Pattern[str]) -> Iterator[str]:
-    """Yield paths that a pattern matches, as far as they can be told from it."""
+    """Yield paths that a pattern matches, for the ids from which it builds one."""
     for channel_id in EXAMPLE_IDS:
         try:
             yield decode_path(build_path(pattern, channel_id).encode())
@@ -95,7 +95,7 @@ def _example_paths(pattern: re.Pattern[str]) -> Iterator[str]:
 
 
 def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
-    # These two settings are how a Django site says that a reverse proxy is before it.
+    # With these two settings a site says that it is behind a reverse proxy.
     proxied = settings.USE_X_FORWARDED_HOST or settings.SECURE_PROXY_SSL_HEADER
     if not proxied:
         return

@@ -9,14 +9,15 @@ from asyncio import AbstractEventLoop, get_running_loop
 def find_running_loop() -> AbstractEventLoop | None:
     """Return the event loop that the calling code runs in, None if there is none.
 
-    Greenlets of gevent and eventlet share a thread, and asyncio tells of a loop that
-    another greenlet runs. Such a loop is not in the way.
+    Greenlets of gevent and eventlet share a thread, so asyncio also reports an event
+    loop that runs in another greenlet. Code that blocks does not block that loop, so it
+    is ignored here.
     """
     try:
         loop = get_running_loop()
     except RuntimeError:
         return None
-    if _has_greenlets() and not _is_below_loop():
+    if _has_greenlets() and not _is_called_by_loop():
         return None
     return loop
 
@@ -27,7 +28,7 @@ def runs_in_event_loop() -> bool:
 
 
 def _has_greenlets() -> bool:
-    """Return whether gevent or eventlet has taken the place of threads."""
+    """Return whether gevent or eventlet has replaced threads by greenlets."""
     gevent = sys.modules.get("gevent.monkey")
     eventlet = sys.modules.get("eventlet.patcher")
     return (gevent is not None and gevent.is_module_patched("threading")) or (
@@ -35,8 +36,8 @@ def _has_greenlets() -> bool:
     )
 
 
-def _is_below_loop() -> bool:
-    """Return whether a loop is among the callers: each greenlet has its own ones."""
+def _is_called_by_loop() -> bool:
+    """Return whether an event loop is on the call stack of the current greenlet."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back

@@ -1,9 +1,9 @@
-"""Which web pages may make a request that an address alone would allow.
+"""Decide whether a web page may send a request from an allowed address.
 
-A browser sends what a page of any site has it send, from the browser's own address: a
-form, or ``fetch()`` with ``no-cors``. So where an address lets a request in, the
-browser's headers have to say as well that the page may make it. Programs send none of
-them. Source: protocol, "Browsers".
+A page of any site can make a browser send a request from the browser's address: by a
+form, or by ``fetch()`` with ``no-cors``. So for a request of a browser the origin of
+the page is checked as well as the address. Other programs send no such headers. Source:
+protocol, "Browsers".
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
-#: What Django takes for ``ALLOWED_HOSTS`` where that is empty and ``DEBUG`` is true.
+#: What Django allows if ``ALLOWED_HOSTS`` is empty and ``DEBUG`` is on.
 _HOSTS_IN_DEBUG = [".localhost", "127.0.0.1", "[::1]"]
 
-#: Characters of an origin that an error repeats.
+#: The most characters of an origin or host that an error shows.
 _SHOWN = 200
 
 
 def normalize_origin(origin: str) -> str:
-    """Return an origin as browsers write it: lower case, no port that is the usual."""
+    """Return an origin as browsers send it: in lower case, without a default port."""
     scheme, separator, host = origin.strip().lower().partition("://")
     usual = {"http": ":80", "https": ":443"}.get(scheme)
     return f"{scheme}{separator}{host.removesuffix(usual) if usual else host}"
 
 
 def named_hosts() -> list[str]:
-    """Return the hosts in ``ALLOWED_HOSTS`` that are named, as by ``*`` none is."""
+    """Return the hosts in ``ALLOWED_HOSTS``, without ``*``."""
     hosts = [each for each in settings.ALLOWED_HOSTS if each != "*"]
     if settings.DEBUG and not hosts:
         return _HOSTS_IN_DEBUG
@@ -39,11 +39,11 @@ def named_hosts() -> list[str]:
 
 
 def is_listed(origin: str, allow_origin: Collection[str]) -> bool:
-    """Return whether a normalized origin is in a location's or in Django's setting.
+    """Return whether an origin is in ``allow_origin`` or ``CSRF_TRUSTED_ORIGINS``.
 
     Args:
-        origin: The origin; ``null`` is nowhere.
-        allow_origin: The location's origins, as its settings have them, or ``*``.
+        origin: The normalized origin. ``null`` is never listed.
+        allow_origin: The location's ``allow_origin``.
     """
     if origin == "null":
         return False
@@ -51,7 +51,7 @@ def is_listed(origin: str, allow_origin: Collection[str]) -> bool:
 
 
 def _is_trusted(origin: str) -> bool:
-    """Return whether ``CSRF_TRUSTED_ORIGINS`` has an origin, as Django reads it."""
+    """Return whether an origin is in ``CSRF_TRUSTED_ORIGINS``, by Django's rules."""
     try:
         asked = urlsplit(origin)
     except ValueError:
@@ -71,14 +71,13 @@ def _is_trusted(origin: str) -> bool:
 def find_page_fault(
     request: HttpRequest, allow_origin: Collection[str] | None = None
 ) -> str | None:
-    """Return why the page that makes a request may not, None if it may.
+    """Return why the page that sent a request may not send it, None if it may.
 
-    None as well for a request that no browser made.
+    Return None as well if the request was not sent by a page.
 
     Args:
-        request: The request; only its headers and its scheme are looked at.
-        allow_origin: Origins that may make it besides those in Django's settings, None
-            where there is no such setting.
+        request: The request; only its headers and its scheme are used.
+        allow_origin: The location's ``allow_origin``, None if there is no such setting.
     """
     header = request.META.get("HTTP_ORIGIN")
     places = "CSRF_TRUSTED_ORIGINS"
@@ -122,7 +121,7 @@ def find_page_fault(
 
 
 def _find_host(request: HttpRequest) -> str:
-    """Return the host that the browser asked, as ``get_host()`` finds it."""
+    """Return the host of the request, found as by ``get_host()`` but not checked."""
     if settings.USE_X_FORWARDED_HOST and "HTTP_X_FORWARDED_HOST" in request.META:
         return str(request.META["HTTP_X_FORWARDED_HOST"])
     return str(request.META.get("HTTP_HOST", ""))
@@ -131,8 +130,8 @@ def _find_host(request: HttpRequest) -> str:
 def _is_known_host(host: str) -> bool:
     """Return whether ``ALLOWED_HOSTS`` names a host.
 
-    Where it says ``*``, a name that somebody else points to this machine (DNS
-    rebinding) would pass for the site's own.
+    ``*`` does not count, because with DNS rebinding a foreign host name can lead to
+    this machine.
     """
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, named_hosts())

@@ -1,8 +1,8 @@
-"""Keeping passwords in URLs from being shown.
+"""Keep passwords in URLs from being shown.
 
-Django's debug page and the mails about errors hide a setting by its name only, and show
-local variables with their ``repr()``. So a URL with a password is kept as a text whose
-``repr()`` hides it, and which is otherwise the same text.
+Django's debug page and error mails hide a setting only by its name, and show local
+variables by their ``repr()``. So a URL with a password is kept as a string whose
+``repr()`` hides the password, and which is otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from django.conf import settings
 
 STARS = "***"
 
-# What stands before a host: up to the last @, as a password may hold any character,
-# even where it should have been encoded. Also where the scheme or its slashes were
-# forgotten; but no path, or pattern of one, and no address of mail.
+# The user and the password before a host, up to the last @, because a password may hold
+# characters that should have been encoded. It also matches a URL without scheme or
+# slashes, but no path, no pattern of a path, and no mail address.
 _USER = re.compile(r"(?:(?<=://).*|^(?![/^(\[]|[\w+.-]*://)(?=\S*[:/])\S*)@", re.DOTALL)
 
-# Names of settings and of options in a URL, but not passthrough.
+# Parts of the names of secret settings and URL options; not "pass", because of
+# "passthrough".
 _NAMES = "passw|passphrase|secret|token"
 _SECRET_NAME = re.compile(_NAMES, re.IGNORECASE)
 _OPTION = re.compile(
@@ -30,17 +31,17 @@ _OPTION = re.compile(
 
 
 def mask(text: str) -> str:
-    """Return a text without the users and the passwords of the URLs in it."""
+    """Return a text with the users and passwords of URLs replaced by stars."""
     return _OPTION.sub(rf"\1{STARS}", _USER.sub(f"{STARS}@", text))
 
 
 def holds_password(text: str) -> bool:
-    """Return whether a text is a URL with a password or another secret in it."""
+    """Return whether a text holds a URL with a password or another secret."""
     return mask(text) != text
 
 
 class SecretText(str):
-    """A text that shows itself without passwords."""
+    """A string whose ``repr()`` hides the passwords in it."""
 
     __slots__ = ()
 
@@ -49,7 +50,7 @@ class SecretText(str):
 
 
 class Password(SecretText):
-    """A text that is a password."""
+    """A password, hidden by its ``repr()``."""
 
     __slots__ = ()
 
@@ -58,13 +59,14 @@ class Password(SecretText):
 
 
 def hide(value: Any, *, is_secret: bool = False) -> Any:
-    """Return a value in which texts that hold a password show themselves without it.
+    """Return a value in which the ``repr()`` of each string hides its passwords.
 
-    Dicts and lists stay the same objects: a settings module has other names for them.
+    Dicts and lists are changed in place, because other names in a settings module may
+    refer to them.
 
     Args:
-        value: Of any type; what is in containers is hidden, too.
-        is_secret: Whether each text in it is a password.
+        value: A value of any type; the contents of containers are treated as well.
+        is_secret: Whether each string in it is a password.
     """
     if isinstance(value, str):
         if is_secret:
@@ -78,7 +80,7 @@ def hide(value: Any, *, is_secret: bool = False) -> Any:
         if not isinstance(value, dict):
             return MappingProxyType(items)
         if any(map(holds_password, filter(_is_text, value))):
-            value.clear()  # Or the keys would stay as they are.
+            value.clear()  # update() alone would keep the old keys.
         value.update(items)
     elif isinstance(value, list):
         value[:] = [hide(each, is_secret=is_secret) for each in value]
@@ -96,7 +98,7 @@ def _is_secret_name(key: object) -> bool:
 
 
 def hide_passwords() -> None:
-    """Let the passwords in ``PUSH_SERVER`` not be shown from now on."""
+    """Hide the passwords in ``PUSH_SERVER`` from ``repr()``."""
     raw = getattr(settings, "PUSH_SERVER", None)
     hidden = hide(raw)
     if hidden is not raw:

@@ -1,4 +1,4 @@
-"""Channel ids in URLs: a path to an id, and an id to a path."""
+"""Convert the paths of URLs to channel ids, and channel ids to paths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from django.utils.regex_helper import normalize
 #: ``[^/]+`` matches an id with a slash. No decoded path holds this lone surrogate.
 ENCODED_SLASH = "\udc2f"
 
-#: Segments that clients resolve away, and so would ask for another channel.
+#: Segments that clients remove from a path, and then request another channel.
 _DOTS = {".", ".."}
 
-#: What stands for itself in a path (RFC 3986, section 3.3), besides letters and digits.
+#: The characters besides letters and digits that a path may contain unencoded (RFC
+#: 3986, section 3.3).
 _SAFE = "/:@!$&'()*+,;="
 
 
@@ -24,10 +25,10 @@ class IrreversiblePattern(ValueError):
 
 
 def decode_path(raw_path: bytes) -> str:
-    """Return a percent-encoded path as the text that patterns match.
+    """Return a percent-encoded path, decoded so that patterns can match it.
 
-    An encoded slash is :data:`ENCODED_SLASH`, a byte that is not UTF-8 a lone
-    surrogate, so that two ids never become one.
+    An encoded slash becomes :data:`ENCODED_SLASH`, and a byte that is not UTF-8 a lone
+    surrogate, so that different ids stay different.
     """
     return ENCODED_SLASH.join(
         unquote_to_bytes(part).decode("utf-8", "surrogateescape")
@@ -38,7 +39,7 @@ def decode_path(raw_path: bytes) -> str:
 def match_channel(pattern: re.Pattern[str], path: str) -> str | None:
     """Return the channel id of a decoded path, None if the whole path does not match.
 
-    The id is empty where an optional group took no part.
+    The id is empty if its group is optional and did not match.
     """
     match = pattern.fullmatch(path)
     if match is None:
@@ -50,20 +51,20 @@ def match_channel(pattern: re.Pattern[str], path: str) -> str | None:
 def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
     """Return the percent-encoded path of a channel.
 
-    A slash of the id is kept where the pattern takes it, and encoded elsewhere. It is
-    encoded, too, beside a segment that clients and proxies would resolve: an empty one,
-    ``.`` or ``..``.
+    A slash in the id is kept if the pattern matches it, and encoded otherwise. It is
+    also encoded next to a segment that clients and proxies would normalize: an empty
+    one, ``.`` or ``..``.
 
     Raises :class:`IrreversiblePattern` if the pattern cannot be reversed, and
     ``ValueError`` if it cannot match the id.
     """
     for before, after in _split(pattern):
-        for encoded in (_encode_but_slashes(channel_id), quote(channel_id, safe="")):
+        for encoded in (_encode_except_slashes(channel_id), quote(channel_id, safe="")):
             path = "".join((quote(before, _SAFE), encoded, quote(after, _SAFE)))
             if not path.startswith("/") or path.startswith("//"):
-                continue  # It would go on in the name of the host, or be taken for one.
+                continue  # It would extend or replace the host name.
             if _DOTS & set(path.split("/")):
-                continue  # No encoding helps: WHATWG's URLs have "%2e" resolved, too.
+                continue  # Encoding does not help: browsers also normalize "%2e".
             if match_channel(pattern, decode_path(path.encode())) == channel_id:
                 return path
     raise ValueError(
@@ -72,8 +73,8 @@ def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
     )
 
 
-def _encode_but_slashes(channel_id: str) -> str:
-    """Return an id encoded, with the slashes between segments that clients keep."""
+def _encode_except_slashes(channel_id: str) -> str:
+    """Return an encoded id, in which slashes that clients keep are unencoded."""
     segments = channel_id.split("/")
     encoded = [quote(segments[0], safe="")]
     for left, right in zip(segments, segments[1:], strict=False):
@@ -84,10 +85,10 @@ def _encode_but_slashes(channel_id: str) -> str:
 
 @lru_cache
 def _split(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
-    """Return what a pattern has before and after its group, in each of its forms."""
+    """Return the texts before and after a pattern's group, for each of its forms."""
     try:
         forms = normalize(pattern.pattern)
-    except ValueError:  # Valid for Python, but more than Django takes apart.
+    except ValueError:  # Valid for Python, but too complex for Django.
         forms = []
     split = []
     for form, groups in forms:

@@ -1,24 +1,24 @@
-"""Signals of subscriptions (through passthrough) and of updates sent.
+"""Signals for subscribers that come and go, and for updates that are sent.
 
 ``channel_subscribe``, ``channel_unsubscribe``
-    Sent by the passthrough view with ``request`` (the subscriber's own: its user,
-    cookies and headers) and ``channel_id``, at the start and the end of each held
-    request. A page that polls again after each message sends a pair each time. Who has
-    left before its turn to be told of came is not told of at all. With
-    ``ATOMIC_REQUESTS`` each receiver has a transaction of its own: what one writes is
-    kept whatever the others raise.
+    Sent by the passthrough view at the start and the end of each held request, with
+    ``request`` (with the subscriber's user, cookies and headers) and ``channel_id``. A
+    page that polls again after each message causes a pair of signals each time. If a
+    subscriber has left before its first signal was sent, neither is sent. With
+    ``ATOMIC_REQUESTS`` each receiver has a transaction of its own: what one has written
+    is kept, even if others raise.
 
 ``pre_send_update``
-    Sent with ``channel_id``, ``data``, ``already_serialized`` and ``request``, the
-    :class:`urllib.request.Request` that is about to be published.
+    Sent before an update is published, with ``channel_id``, ``data``,
+    ``already_serialized`` and ``request``, a :class:`urllib.request.Request`.
 
 ``post_send_update``
-    Sent with the same and ``response``: a :class:`pushserver.publishers.Receipt`, or
-    the exception if publishing failed.
+    Sent after that, with the same arguments and ``response``: a
+    :class:`pushserver.publishers.Receipt`, or the exception if publishing failed.
 
-Receivers run in the process of a server, which ``sys.exit()`` and the like would end.
-So a receiver that raises ``SystemExit``, ``KeyboardInterrupt`` or another exception
-that is no ``Exception`` has raised :class:`ReceiverExited`.
+Receivers run in the process of a server, which ``sys.exit()`` would end. So if a
+receiver raises ``SystemExit``, ``KeyboardInterrupt`` or another exception that is not
+an ``Exception``, :class:`ReceiverExited` is raised instead.
 """
 
 from __future__ import annotations
@@ -49,31 +49,31 @@ class ReceiverExited(RuntimeError):
         return f"The receiver {name} raised {self.error!r}, which ends no server."
 
 
-class ContainingSignal(Signal):
+class GuardedSignal(Signal):
     """A signal whose receivers cannot end the process of a server.
 
     Args:
-        in_scripts: Whether receivers may end a process whose main thread they run in,
-            as that of a management command.
+        exits_main_thread: Whether receivers may end the process if they run in its main
+            thread, as in a management command.
         atomic: Whether each receiver has a transaction of its own in the databases with
-            ``ATOMIC_REQUESTS``. One that is a coroutine has none, as Django has none
-            for async code.
+            ``ATOMIC_REQUESTS``. Coroutines have none, as Django has none for async
+            code.
     """
 
-    def __init__(self, *, in_scripts: bool, atomic: bool) -> None:
+    def __init__(self, *, exits_main_thread: bool, atomic: bool) -> None:
         super().__init__()
-        self.in_scripts = in_scripts
+        self.exits_main_thread = exits_main_thread
         self.atomic = atomic
 
     def _live_receivers(self, sender: object) -> tuple[list[Receiver], list[Receiver]]:
-        # All ways to send ask here: for functions, and for coroutine functions.
+        # All methods that send use this. It returns functions and coroutine functions.
         plain, coroutines = super()._live_receivers(sender)
         return (
-            [self._contain(receiver) for receiver in plain],
-            [self._contain_async(receiver) for receiver in coroutines],
+            [self._guard(receiver) for receiver in plain],
+            [self._guard_async(receiver) for receiver in coroutines],
         )
 
-    def _contain(self, receiver: Receiver) -> Receiver:
+    def _guard(self, receiver: Receiver) -> Receiver:
         @wraps(receiver)
         def call(**named: Any) -> Any:
             try:
@@ -83,19 +83,19 @@ class ContainingSignal(Signal):
                 raise
             except BaseException as error:
                 main = threading.current_thread() is threading.main_thread()
-                if main and self.in_scripts:
+                if main and self.exits_main_thread:
                     raise
                 raise ReceiverExited(receiver, error) from error
 
         return call
 
-    def _contain_async(self, receiver: Receiver) -> Receiver:
+    def _guard_async(self, receiver: Receiver) -> Receiver:
         @wraps(receiver)
         async def call(**named: Any) -> Any:
             try:
                 return await receiver(**named)
             except (Exception, CancelledError, GeneratorExit):
-                # The last two are how a coroutine is ended from outside.
+                # The last two are raised in a coroutine to stop it.
                 raise
             except BaseException as error:
                 raise ReceiverExited(receiver, error) from error
@@ -105,7 +105,7 @@ class ContainingSignal(Signal):
 
 @contextmanager
 def _atomic_requests() -> Iterator[None]:
-    """Do in a ``with`` block what Django does around a view for ``ATOMIC_REQUESTS``."""
+    """Run a block in transactions for ``ATOMIC_REQUESTS``, as Django runs a view."""
     with ExitStack() as transactions:
         for alias in connections:
             if connections.settings[alias].get("ATOMIC_REQUESTS"):
@@ -113,8 +113,8 @@ def _atomic_requests() -> Iterator[None]:
         yield
 
 
-channel_subscribe = ContainingSignal(in_scripts=False, atomic=True)
-channel_unsubscribe = ContainingSignal(in_scripts=False, atomic=True)
+channel_subscribe = GuardedSignal(exits_main_thread=False, atomic=True)
+channel_unsubscribe = GuardedSignal(exits_main_thread=False, atomic=True)
 
-pre_send_update = ContainingSignal(in_scripts=True, atomic=False)
-post_send_update = ContainingSignal(in_scripts=True, atomic=False)
+pre_send_update = GuardedSignal(exits_main_thread=True, atomic=False)
+post_send_update = GuardedSignal(exits_main_thread=True, atomic=False)

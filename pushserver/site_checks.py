@@ -1,8 +1,8 @@
-"""System checks: whether the site around ``PUSH_SERVER`` serves what it needs.
+"""System checks of the site: whether it serves what the push locations need.
 
-They look at the settings and read files; they ask no network and import nothing of the
-site. What they cannot know, such as which web server is in front, they leave to
-``pushserver_doctor``: a site that is right shall not be warned.
+They look at the settings and read source files, but use no network and import nothing
+of the site. What they cannot know, such as the web server in front,
+``pushserver_doctor`` checks: a correct site must not get a warning.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .conf import (
 )
 from .conf.readers import InvalidSetting
 
-#: Where ``runserver`` and Daphne listen if nobody says otherwise.
+#: The default port of ``runserver`` and Daphne.
 USUAL_PORT = 8000
 
 SCRIPT = "pushserver/updates.js"
 
-#: The apps whose ``runserver`` speaks WSGI; what others do is not known.
+#: The apps whose ``runserver`` is known to use WSGI.
 WSGI_RUNSERVERS = ("django.core", "django.contrib.staticfiles")
 
 _SERVE = (
@@ -48,11 +48,11 @@ _SERVE = (
 
 
 def check_site(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Return what is missing around the push locations, with what to do."""
+    """Return a message, with a hint, for each part that the push locations lack."""
     try:
         conf = get_settings()
     except InvalidSetting:
-        return []  # Which the check of the settings tells.
+        return []  # check_settings() reports it.
     is_development = _is_served_by_development_server(conf)
     messages = [*_missing_packages(conf), *_missing_script(conf, is_development)]
     if not is_development and not _publishes_to_django(conf):
@@ -73,7 +73,7 @@ def check_site(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _missing_packages(conf: PushServerSettings) -> Iterator[CheckMessage]:
-    # Who publishes over HTTP may have the store elsewhere, or another push server.
+    # A site that publishes over HTTP may have its store elsewhere.
     if conf.publisher == "http":
         return
     for name, store in conf.store.items():
@@ -102,11 +102,11 @@ def _is_installed(package: str) -> bool:
 
 
 def _is_served_by_development_server(conf: PushServerSettings) -> bool:
-    """Return whether the locations have to be where the development server is.
+    """Return whether the development server has to serve the push locations.
 
-    In production a web server may be in front and serve them, which cannot be seen
-    here; and a site that names other hosts, or publishes by HTTP only, says that its
-    push server is a process of its own.
+    In production a web server in front may serve them, which cannot be seen here. And a
+    site that names other hosts, or publishes only over HTTP, has a separate push
+    server.
     """
     return bool(
         settings.DEBUG
@@ -120,7 +120,7 @@ def _is_served_by_development_server(conf: PushServerSettings) -> bool:
 
 
 def _is_usual_place(host: Host) -> bool:
-    """Return whether a host is where Django's development server usually is."""
+    """Return whether a host is the default address of Django's development server."""
     url = urlsplit(host.url)
     name = url.hostname or ""
     try:
@@ -169,10 +169,10 @@ def _wsgi_runserver(module: AsgiModule | None) -> Iterator[CheckMessage]:
 
 
 def _runserver_owner() -> str:
-    """Return the app whose ``runserver`` is run."""
+    """Return the app whose ``runserver`` command Django runs."""
     for config in apps.get_app_configs():
         command = Path(config.path, "management", "commands", "runserver.py")
-        # WhiteNoise's passes on to the next one.
+        # WhiteNoise's command runs that of the next app.
         if command.exists() and not config.name.startswith("whitenoise."):
             return str(config.name)
     return "django.core"
@@ -181,11 +181,11 @@ def _runserver_owner() -> str:
 def _missing_script(
     conf: PushServerSettings, is_development: bool
 ) -> Iterator[CheckMessage]:
-    # A site without templates has no pages.
+    # A site without templates has no pages that load the script.
     if not settings.TEMPLATES or not conf.first_location(SubscriberLocation):
         return
     if not apps.is_installed("django.contrib.staticfiles"):
-        # In production something else may serve its files.
+        # In production another server may serve its files.
         if is_development:
             yield _no_script(
                 "'django.contrib.staticfiles' is not in INSTALLED_APPS",
@@ -208,11 +208,11 @@ def _is_found() -> bool:
     try:
         return finders.find(SCRIPT) is not None
     except ImproperlyConfigured:
-        return True  # Django tells what is wrong with it.
+        return True  # Django reports the error itself.
 
 
 def _unserved_script(module: AsgiModule | None) -> Iterator[CheckMessage]:
-    """Yield a warning where the ASGI application is served without static files."""
+    """Yield a warning if the ASGI application is served without static files."""
     if module is None or not module.serves_locations or module.serves_static:
         return
     if not settings.TEMPLATES or not apps.is_installed("django.contrib.staticfiles"):
@@ -228,12 +228,12 @@ def _unserved_script(module: AsgiModule | None) -> Iterator[CheckMessage]:
 
 
 def _serves_static_files() -> bool:
-    """Return whether Django itself does: by a middleware, or by a URL."""
+    """Return whether Django serves static files, by a middleware or a URL."""
     if any("noise" in each or "static" in each for each in settings.MIDDLEWARE):
         return True
     url = urlsplit(settings.STATIC_URL or "")
     if url.netloc or not getattr(settings, "ROOT_URLCONF", None):
-        return True  # Or it is not for this site to serve.
+        return True  # Another host serves them, or the site has no URLs at all.
     try:
         resolve(f"{url.path.rstrip('/')}/{SCRIPT}")
     except Resolver404:
@@ -242,7 +242,7 @@ def _serves_static_files() -> bool:
 
 
 def _publishes_to_django(conf: PushServerSettings) -> bool:
-    """Return whether updates are sent over HTTP to where Django usually is."""
+    """Return whether updates are sent over HTTP to Django's default address."""
     location, host = conf.first_location(PublisherLocation), conf.publisher_host
     if location is None or host is None or not _is_usual_place(host):
         return False

@@ -1,4 +1,4 @@
-"""Sending updates from Python, and the URLs of channels."""
+"""Send updates from Python code, and build the URLs of channels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/json; charset=utf-8"
 
-#: What would end a header, or what proxies refuse in one.
+#: Characters that would end a header, or that proxies refuse in one.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -43,27 +43,27 @@ def send_update(
     *,
     content_type: str | None = None,
 ) -> Receipt | None:
-    """Publish data to everybody who subscribes to a channel.
+    """Publish data to all subscribers of a channel.
 
     Args:
-        channel_id: The channel; what is no text becomes one by ``str()``.
-        data: Anything that ``DjangoJSONEncoder`` writes.
+        channel_id: The channel; it is converted by ``str()`` if it is no string.
+        data: Anything that ``DjangoJSONEncoder`` can serialize.
         already_serialized: Whether data is a str or bytes to be published as it is.
         ignore_errors: Whether a failure to publish is logged instead of raised, as with
             the setting ``PUSH_SERVER_IGNORE_ERRORS``.
-        content_type: The ``Content-Type`` of the message, JSON's if it is None. With
-            one, data that is a str or bytes is published as it is; a str in UTF-8.
+        content_type: The ``Content-Type`` of the message, None for that of JSON. If it
+            is set, data that is a str or bytes is published as it is, a str in UTF-8.
 
-    Returns what happened, or None if publishing failed and errors are ignored.
+    Returns a receipt, or None if publishing failed and errors are ignored.
 
     Raises:
         PublishError: The push server was not reached or refused the message.
-        ValueError: The channel id has no URL, data holds a NaN, or content_type cannot
-            stand in a header.
+        ValueError: The channel id has no URL, data contains a NaN, or content_type is
+            not valid in a header.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
             content_type is no str.
-        SynchronousOnlyOperation: Called where an event loop runs: await
-            :func:`asend_update` there.
+        SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_update`
+            there.
     """
     if runs_in_event_loop():
         raise SynchronousOnlyOperation(
@@ -71,15 +71,15 @@ def send_update(
             " event loop. Write 'await asend_update(...)' instead."
         )
     sending = _Sending(channel_id, data, already_serialized, content_type)
-    signals.pre_send_update.send(**sending.told)
+    signals.pre_send_update.send(**sending.signal_arguments)
     try:
         receipt = get_publisher().publish_sync(sending.read_update(), sending.request)
     except Exception as error:
-        signals.post_send_update.send(**sending.told, response=error)
+        signals.post_send_update.send(**sending.signal_arguments, response=error)
         if _is_ignored(error, ignore_errors):
             return None
         raise
-    signals.post_send_update.send(**sending.told, response=receipt)
+    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
     return receipt
 
 
@@ -93,19 +93,19 @@ async def asend_update(
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code.
 
-    What is published on one channel at once is published in the order of the calls.
+    Concurrent calls for one channel publish in the order of the calls.
     """
     sending = _Sending(channel_id, data, already_serialized, content_type)
-    await signals.pre_send_update.asend(**sending.told)
+    await signals.pre_send_update.asend(**sending.signal_arguments)
     try:
         publisher = get_publisher()
         receipt = await publisher.publish(sending.read_update(), sending.request)
     except Exception as error:
-        await signals.post_send_update.asend(**sending.told, response=error)
+        await signals.post_send_update.asend(**sending.signal_arguments, response=error)
         if _is_ignored(error, ignore_errors):
             return None
         raise
-    await signals.post_send_update.asend(**sending.told, response=receipt)
+    await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
     return receipt
 
 
@@ -113,9 +113,9 @@ class _Sending:
     """A message that is being sent.
 
     Attributes:
-        request: The request that the signals tell of, None if nobody listens or the
+        request: The request in the signals, None if they have no receivers or the
             channel has no URL.
-        told: What the signals tell.
+        signal_arguments: The arguments of the signals.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class _Sending:
             *_serialize(data, already_serialized, content_type),
         )
         self.request = _build_request(self._update)
-        self.told = {
+        self.signal_arguments = {
             "sender": send_update,
             "channel_id": channel_id,
             "data": data,
@@ -140,14 +140,14 @@ class _Sending:
         }
 
     def read_update(self) -> Update:
-        """Return the message as the receivers of a signal have left its request."""
+        """Return the message, with the changes that signal receivers made."""
         if self.request is None:
             return self._update
         return _take_changes(self._update, self.request)
 
 
 def _is_ignored(error: Exception, ignore_errors: bool) -> bool:
-    """Return whether an error is ignored, after logging it if so."""
+    """Return whether an error is ignored, and log it if so."""
     if not isinstance(error, PublishError) or not (
         ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
     ):
@@ -157,24 +157,24 @@ def _is_ignored(error: Exception, ignore_errors: bool) -> bool:
 
 
 def _build_request(update: Update) -> Request | None:
-    """Return the request that the signals tell of, None if nobody is told or needs one.
+    """Return the request for the signals, None if they have no receivers or no URL.
 
     Raises ``ValueError`` if the location cannot match the channel id.
     """
     try:
         publisher_url(update.channel_id)
     except IrreversiblePattern:
-        return None  # Who publishes directly needs none.
-    heard = (signals.pre_send_update, signals.post_send_update)
-    if not any(each.has_listeners(send_update) for each in heard):
+        return None  # Direct publishing needs no URL.
+    used = (signals.pre_send_update, signals.post_send_update)
+    if not any(each.has_listeners(send_update) for each in used):
         return None
     return build_request(update)
 
 
 def _take_changes(update: Update, request: Request) -> Update:
-    """Return a message as the receivers of a signal have left its request."""
+    """Return a message with the changes that signal receivers made to its request."""
     body = request.data
-    assert isinstance(body, bytes), "It is the message's own."
+    assert isinstance(body, bytes), "It is the body of the message."
 
     def read(header: str) -> bytes | None:
         value = request.get_header(header)
@@ -196,13 +196,13 @@ def _serialize(
     if already_serialized or (content_type is not None and is_text):
         body = _as_bytes(data)
     else:
-        # A NaN is no JSON: browsers would fail to parse the update and lose it.
+        # JSON has no NaN: browsers could not parse the update.
         body = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
     return body, header.encode("latin-1")
 
 
 def _check_header(content_type: str) -> str:
-    """Return a ``Content-Type`` as it can be sent, or say why it cannot."""
+    """Return a ``Content-Type`` as it is sent; raise an error if it is invalid."""
     if not isinstance(content_type, str):
         raise TypeError(
             "content_type must be a str, as in 'text/html; charset=utf-8', not"
@@ -210,7 +210,7 @@ def _check_header(content_type: str) -> str:
         )
     if _CONTROL.search(content_type):
         raise ValueError(f"content_type holds a control character: {content_type!r}.")
-    header = content_type.strip(" ")  # Which is no part of a header's value.
+    header = content_type.strip(" ")  # Not part of a header's value.
     if not header:
         raise ValueError(
             "content_type is empty; leave it out for JSON, or write what data is, as in"

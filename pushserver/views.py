@@ -1,4 +1,4 @@
-"""The passthrough view: who subscribes and unsubscribes, told as signals."""
+"""The passthrough view, which sends signals about subscribers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .origins import find_page_fault
 
 logger = logging.getLogger(__name__)
 
-#: The key in an ASGI scope that marks a request as made by the push server itself.
-#: No header becomes a key of the scope, so no client can forge it.
+#: The key in an ASGI scope that marks a request as made by the push server itself. A
+#: client cannot forge it, because headers do not become keys of the scope.
 INTERNAL_REQUEST = "pushserver.internal"
 
 
@@ -27,10 +27,10 @@ INTERNAL_REQUEST = "pushserver.internal"
 def passthrough(request: HttpRequest) -> HttpResponse:
     """Send ``channel_subscribe`` or ``channel_unsubscribe``.
 
-    Answers only the push server of this process and, for an nginx in its place,
-    addresses in ``INTERNAL_IPS``; others get 403, and so do pages of other sites in a
-    browser at such an address. The form has ``channel_id`` and ``subscribe`` or
-    ``unsubscribe``. Source: protocol, "Passthrough".
+    Accepts requests of the push server in this process and, for nginx as the push
+    server, requests from addresses in ``INTERNAL_IPS``. Others get 403, and so do pages
+    of other sites in a browser at such an address. The form has ``channel_id`` and
+    ``subscribe`` or ``unsubscribe``. Source: protocol, "Passthrough".
     """
     if not _is_made_by_push_server(request):
         if not _is_internal(request):
@@ -50,18 +50,18 @@ def passthrough(request: HttpRequest) -> HttpResponse:
     else:
         return _refused("The form has neither subscribe nor unsubscribe.")
     try:
-        # Robust: Django logs what a receiver raises, and the others still hear it.
+        # send_robust: Django logs a receiver's exception and calls the other receivers.
         responses = signal.send_robust(
             sender=passthrough, request=request, channel_id=channel_id
         )
     except BaseException:
-        # Such as a CancelledError of a coroutine, which Django takes for a client that
-        # left, and does not log.
+        # For example a CancelledError of a coroutine: Django would take it for a
+        # disconnect of the client, and not log it.
         logger.exception("A receiver of a passthrough signal has failed")
         return HttpResponse()
     for _, response in responses:
         if isinstance(response, signals.ReceiverExited):
-            # Where Django only sends a mail, it would look as if nothing had happened.
+            # Logged here, too, because Django's own logging may only send a mail.
             logger.error("%s", response, exc_info=response)
     return HttpResponse()
 

@@ -1,1 +1,1 @@
-"""The push server: ASGI consumers, the stores behind them, and their routing."""
+"""The push server: ASGI consumers, message stores and routing."""

@@ -1,4 +1,4 @@
-"""Who may use a location."""
+"""Access to publisher locations, by address and by the origin of a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pushserver.conf import PublisherLocation
 from pushserver.origins import find_page_fault
 
 from .exceptions import Forbidden, ForbiddenPage, UnixSocketForbidden
-from .remember import remember
+from .memoize import memoize
 from .types import Scope
 
 _HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
@@ -25,18 +25,21 @@ _HOP_NAMES = frozenset(_HOP_HEADERS)
 
 
 class PublisherAccess:
-    """Who may publish at a location: by address, and by page where a browser asks.
+    """Decides which requests may publish at a location.
+
+    The client's address decides and, for a request of a browser, the page's origin.
 
     Args:
-        location: The location.
+        location: The publisher location.
     """
 
     def __init__(self, location: PublisherLocation) -> None:
         self._allow_origin = location.allow_origin
         self._allow_from = location.allow_from
 
-        # To read addresses takes as long as the rest of a publish, and few hosts do it.
-        @remember(most=128)
+        # Parsing addresses takes as long as the rest of a publish, and few hosts
+        # publish.
+        @memoize(max_size=128)
         def allows(address: str | None, hops: str, unix: bool) -> bool:
             allowed = location.allow_from
             return allowed is None or is_inside(allowed, address, hops, unix=unix)
@@ -44,11 +47,11 @@ class PublisherAccess:
         self._allows = allows
 
     def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Raise :class:`Forbidden` unless the client, and its page, may publish.
+        """Raise :class:`Forbidden` unless the client and its page may publish.
 
         Args:
-            scope: The request's.
-            headers: The request's, by name.
+            scope: The ASGI scope of the request.
+            headers: The headers of the request, by name.
         """
         allowed = self._allow_from
         if allowed is not None:
@@ -66,8 +69,9 @@ class PublisherAccess:
             self._check_page(scope, headers)
 
     def _check_page(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        # Django's request, because Django's settings decide what its own origin is. Of
-        # the URL nothing is needed, and not all that is served here can be read there.
+        # Django's settings decide what the site's own origin is, so this needs a Django
+        # request. Its URL is not needed, and Django could not read every URL served
+        # here.
         scope = {**scope, "path": "/", "root_path": "", "query_string": b""}
         scope["headers"] = list(headers.items())
         request = ASGIRequest(scope, BytesIO())
@@ -77,10 +81,10 @@ class PublisherAccess:
 
 
 def _read_hops(headers: Mapping[bytes, bytes]) -> str:
-    """Return the addresses that proxies told, with commas between them."""
-    told = {
+    """Return the addresses in the headers of proxies, separated by commas."""
+    reported = {
         name: headers[key].decode("latin-1")
         for key, name in _HOP_HEADERS.items()
         if key in headers
     }
-    return read_hops(told.get)
+    return read_hops(reported.get)

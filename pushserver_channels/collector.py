@@ -1,4 +1,4 @@
-"""Where sites import :func:`tune_collector` from, at the end of their ``asgi.py``."""
+"""The public module of :func:`tune_collector`, for a site's ``asgi.py``."""
 
 from __future__ import annotations
 

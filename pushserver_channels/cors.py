@@ -1,4 +1,4 @@
-"""Which pages of other origins may read the answers of a location (Fetch, CORS)."""
+"""The CORS headers of publisher and subscriber locations (Fetch standard)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pushserver.origins import is_listed, normalize_origin
 
 from .protocol import VARY, Headers
 
-# NchanSubscriber.js sends Etag; Last-Event-ID holds a colon, so browsers ask first.
+# NchanSubscriber.js sends Etag. An id in Last-Event-ID holds a colon, so that browsers
+# send a preflight request first.
 _HEADERS: Headers = [
     (
         b"access-control-allow-headers",
@@ -26,12 +27,12 @@ _HEADERS: Headers = [
 
 
 class CrossOrigin:
-    """The headers of a location, made once and looked up for each request.
+    """The CORS headers of a subscriber location, built once for all requests.
 
     Args:
-        origins: Lower-case origins, or ``('*',)``; empty for none.
+        origins: The allowed origins in lower case, or ``('*',)``; empty for none.
         credentials: Whether pages may send cookies.
-        others: Headers that each answer has besides.
+        others: Other headers of every answer.
     """
 
     def __init__(
@@ -40,7 +41,8 @@ class CrossOrigin:
         credentials: bool,
         others: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
-        # With several origins the answer depends on who asks, and caches must know.
+        # With several origins the answer depends on the request's origin; caches must
+        # know.
         vary = VARY + b", Origin" if len(origins) > 1 else VARY
         self._refused: Headers = [*others, (b"vary", vary)]
         self._allowed: dict[bytes, Headers] = {}
@@ -55,8 +57,9 @@ class CrossOrigin:
                 ),
                 *_HEADERS,
             ]
-        # What any origin gets, and who does not say where it comes from: with one fixed
-        # origin the same headers for all are right for every cache.
+        # The headers for an origin that is not listed, and for a request without an
+        # Origin. With one allowed origin the latter are the same as for that origin, so
+        # that a cache may reuse the answer.
         self._any = self._allowed.get(b"*", self._refused)
         self._unsaid = (
             next(iter(self._allowed.values())) if len(origins) == 1 else self._refused
@@ -64,13 +67,13 @@ class CrossOrigin:
 
     @classmethod
     def of(cls, location: SubscriberLocation, others: Headers) -> CrossOrigin:
-        """Return the headers of a location."""
+        """Return the CORS headers of a location."""
         return cls(location.allow_origin, location.allow_credentials, others)
 
     def headers(self, origin: bytes | None) -> Headers:
-        """Return the headers, ``Vary`` among them, for a request's ``Origin``.
+        """Return the headers, including ``Vary``, for a request's ``Origin``.
 
-        The same list for many requests: do not change it.
+        The list is shared by many requests and must not be changed.
         """
         if origin is None:
             return self._unsaid
@@ -78,13 +81,13 @@ class CrossOrigin:
 
 
 class CrossOriginPublishing:
-    """The headers of a publisher location.
+    """The CORS headers of a publisher location.
 
     Args:
-        allow_origin: The location's origins, or ``('*',)``; those in
-            ``CSRF_TRUSTED_ORIGINS`` are allowed besides.
-        methods: Those that pages may use.
-        others: Headers that each answer has besides.
+        allow_origin: The location's ``allow_origin``; the origins in
+            ``CSRF_TRUSTED_ORIGINS`` are allowed as well.
+        methods: The methods that pages may use.
+        others: Other headers of every answer.
     """
 
     def __init__(
@@ -109,9 +112,9 @@ class CrossOriginPublishing:
         ]
 
     def headers(self, origin: bytes | None) -> Headers:
-        """Return the headers for a request's ``Origin``; programs send none.
+        """Return the headers for a request's ``Origin``, which only browsers send.
 
-        The same list for many requests: do not change it.
+        The list is shared by many requests and must not be changed.
         """
         if origin is None:
             return self._unsaid

@@ -1,4 +1,4 @@
-"""Time limits by the thousand."""
+"""One timer for thousands of equal time limits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
 
-#: Seconds that an item may be late, so that those due about now are looked for once.
+#: Seconds by which an item may expire late, so that items due at almost the same time
+#: share one run of the timer.
 PRECISION = 0.01
 
 
 class Deadlines(Generic[Item]):
-    """Items that are due the same number of seconds after they were added.
+    """Items that expire the same number of seconds after they were added.
 
-    Who came first is due first, so one timer of the event loop does for all of them.
-    An item that is not waited for to the end, as most are, costs an entry in a dict
-    and not a timer that is made, sorted in and cancelled.
+    The item added first expires first, so one timer of the event loop is enough. Most
+    items are removed before they expire; each costs an entry in a dict instead of a
+    timer that is created, sorted and cancelled.
 
     Args:
-        seconds: The time limit.
-        expire: Called with each item that is due.
+        seconds: The time limit in seconds.
+        expire: Called with each item that expires.
     """
 
     def __init__(self, seconds: float, expire: Callable[[Item], object]) -> None:
@@ -38,31 +39,28 @@ class Deadlines(Generic[Item]):
         return len(self._due)
 
     def add(self, item: Item) -> None:
-        """Let an item, which is not here, be due after the time limit."""
+        """Add an item, which expires after the time limit. It must not be here yet."""
         self._due[item] = due = self._time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
 
     def restart(self, item: Item) -> None:
-        """Let the time limit of an item begin anew."""
+        """Start the time limit of an item again."""
         self.discard(item)
         self.add(item)
 
     def discard(self, item: Item) -> None:
-        """Let an item be due no more; one that is not here does no harm.
-
-        The timer stays, for whoever comes next.
-        """
+        """Remove an item, if it is here. The timer keeps running for the next one."""
         self._due.pop(item, None)
 
     def expire_all(self) -> None:
-        """Let all items be due now."""
+        """Expire all items now."""
         items, self._due = self._due, {}
         for item in items:
             self._expire(item)
 
     def close(self) -> None:
-        """Let no item be due any more."""
+        """Remove all items, without expiring them, and cancel the timer."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -71,16 +69,16 @@ class Deadlines(Generic[Item]):
     def _look(self) -> None:
         self._timer = None
         now = self._time()
-        # Found in one go: to look for the first in a dict is to walk past the places of
-        # all who were there before it.
+        # In one pass: finding the first item of a dict walks over the slots of all
+        # items that were removed before it.
         for item in list(takewhile(lambda item: self._due[item] <= now, self._due)):
-            # It may have gone, or started anew, when one before it was due.
+            # Expiring an earlier item may have removed or restarted this one.
             if self._due.get(item, inf) <= now:
                 del self._due[item]
                 self._expire(item)
         if self._due:
             due = next(iter(self._due.values()))
             if self._timer is not None:
-                # Of one that started anew just now: others may be due before it.
+                # An item restarted just now has set it; others may expire earlier.
                 self._timer.cancel()
             self._timer = self._loop.call_at(max(due, now + PRECISION), self._look)

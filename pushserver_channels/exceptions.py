@@ -1,4 +1,4 @@
-"""What a request can meet, named after the protocol; each writes its own sentence.
+"""Errors named after the protocol. The text of each is the answer's body.
 
 PushError
 ├── BadRequest              400
@@ -23,7 +23,7 @@ PushError
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
 └── ServerStopping          503
-ClientDisconnected          nobody is left to answer
+ClientDisconnected          there is no client to answer
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ from typing import ClassVar
 
 
 class PushError(Exception):
-    """A request that is answered with an error; the text is the reason it is told.
+    """An error that a request is answered with.
 
     Attributes:
         status: The HTTP status.
-        retry_after: Whether trying again later may help, which the answer then says.
-        closes: Whether the connection ends with the answer, because it is not known
-            where the next request begins.
+        retry_after: Whether the answer has a ``Retry-After`` header, because the
+            request may succeed later.
+        closes: Whether the connection is closed after the answer, because the start of
+            the next request cannot be found.
     """
 
     status: ClassVar[int] = 500
@@ -47,7 +48,7 @@ class PushError(Exception):
 
 
 class BadRequest(PushError):
-    """The request cannot be understood."""
+    """The request is malformed."""
 
     status = 400
 
@@ -57,7 +58,7 @@ class InvalidChannelId(BadRequest):
 
 
 class InvalidMessageId(BadRequest):
-    """``If-Modified-Since`` or ``If-None-Match`` cannot be read."""
+    """``If-Modified-Since`` or ``If-None-Match`` is malformed."""
 
     def __init__(self, header: str, value: str, expected: str) -> None:
         super().__init__(header, value, expected)
@@ -70,7 +71,7 @@ class InvalidMessageId(BadRequest):
 
 
 class InvalidContentLength(BadRequest):
-    """``Content-Length`` is no number of bytes."""
+    """``Content-Length`` is not a number."""
 
     closes = True
 
@@ -83,7 +84,7 @@ class InvalidContentLength(BadRequest):
 
 
 class UnknownEncoding(BadRequest):
-    """``Transfer-Encoding`` says that the body was changed on the way."""
+    """``Transfer-Encoding`` is not ``chunked``, so the body is encoded otherwise."""
 
     def __init__(self, value: str) -> None:
         super().__init__(value)
@@ -94,26 +95,26 @@ class UnknownEncoding(BadRequest):
 
 
 class IncompleteBody(BadRequest):
-    """The body that arrived is not the one that was promised."""
+    """The body is shorter or longer than its headers declare."""
 
     closes = True
 
-    def __init__(self, size: int, promised: int | None) -> None:
-        super().__init__(size, promised)
+    def __init__(self, size: int, declared: int | None) -> None:
+        super().__init__(size, declared)
         self.size = size
-        self.promised = promised
+        self.declared = declared
 
     def __str__(self) -> str:
-        if self.promised is None:
+        if self.declared is None:
             return f"The body ended after {self.size} bytes, before its last chunk."
         return (
             f"The body has {self.size} bytes, but Content-Length promises"
-            f" {self.promised}."
+            f" {self.declared}."
         )
 
 
 class LostBody(IncompleteBody):
-    """The server dropped the body of a request that asks for another protocol."""
+    """The server dropped the body, because the request has an ``Upgrade`` header."""
 
     def __str__(self) -> str:
         return (
@@ -123,7 +124,7 @@ class LostBody(IncompleteBody):
 
 
 class Forbidden(PushError):
-    """The client's address may not publish."""
+    """The client's address is not allowed to publish."""
 
     status = 403
 
@@ -132,7 +133,7 @@ class Forbidden(PushError):
 
 
 class ForbiddenPage(Forbidden):
-    """The page that makes the request may not publish."""
+    """The origin of the page that sent the request is not allowed to publish."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(fault)
@@ -143,17 +144,17 @@ class ForbiddenPage(Forbidden):
 
 
 class UnixSocketForbidden(Forbidden):
-    """The client came by a unix socket, which the location does not allow."""
+    """The client uses a unix socket, which the location does not allow."""
 
     def __str__(self) -> str:
         return (
-            "Publishing is not allowed over this unix socket; 'unix' in the location's"
-            " allow_from allows it to everybody who may open the socket."
+            "Publishing is not allowed over this unix socket. 'unix' in the location's"
+            " allow_from allows it for every client that may open the socket."
         )
 
 
 class ChannelNotFound(PushError):
-    """There is no such channel, and the request may not create it."""
+    """The channel does not exist, and the request may not create it."""
 
     status = 404
 
@@ -162,7 +163,7 @@ class ChannelNotFound(PushError):
 
 
 class MethodNotAllowed(PushError):
-    """The location does not know this method."""
+    """The location does not support the request's method."""
 
     status = 405
 
@@ -177,7 +178,7 @@ class MethodNotAllowed(PushError):
 
 
 class RequestTimeout(PushError):
-    """The body of a request takes too long."""
+    """The body did not arrive in time."""
 
     status = 408
     closes = True
@@ -191,7 +192,7 @@ class RequestTimeout(PushError):
 
 
 class Conflict(PushError):
-    """Another request is held on the channel, and the location allows one."""
+    """The location allows one held request a channel, and there is another one."""
 
     status = 409
 
@@ -209,7 +210,7 @@ class ChannelGone(PushError):
 
 
 class MessageTooLarge(PushError):
-    """The body of a POST is longer than the location allows."""
+    """The body of a POST is longer than the location's ``max_message_size``."""
 
     status = 413
     closes = True
@@ -223,7 +224,7 @@ class MessageTooLarge(PushError):
 
 
 class BodyTooLarge(MessageTooLarge):
-    """The body of a request that publishes nothing is longer than is read."""
+    """The body of a request that publishes nothing is too long."""
 
     def __str__(self) -> str:
         return (
@@ -233,7 +234,7 @@ class BodyTooLarge(MessageTooLarge):
 
 
 class TargetTooLong(PushError):
-    """The first line of the request, with its URL, is longer than is read."""
+    """The request line, which holds the URL, is too long."""
 
     status = 414
     closes = True
@@ -247,7 +248,7 @@ class TargetTooLong(PushError):
 
 
 class HeadersTooLarge(PushError):
-    """The request has more header lines, or more bytes in them, than are read."""
+    """The request has too many header lines, or too many bytes in them."""
 
     status = 431
     closes = True
@@ -265,7 +266,7 @@ class HeadersTooLarge(PushError):
 
 
 class TooManyChannels(PushError):
-    """The store holds as many channels as it may."""
+    """The store has reached its ``max_channels``."""
 
     status = 503
     retry_after = True
@@ -279,7 +280,7 @@ class TooManyChannels(PushError):
 
 
 class StoreUnavailable(PushError):
-    """The store does not answer; what was to be published was not accepted."""
+    """The store does not answer. A message to be published was not accepted."""
 
     status = 503
     retry_after = True
@@ -289,7 +290,7 @@ class StoreUnavailable(PushError):
 
 
 class ServerStopping(PushError):
-    """The server shuts down while the request is held."""
+    """The server shut down while the request was held."""
 
     status = 503
     retry_after = True
@@ -299,4 +300,4 @@ class ServerStopping(PushError):
 
 
 class ClientDisconnected(Exception):
-    """The client left before it was answered."""
+    """The client disconnected before it was answered."""

@@ -1,4 +1,4 @@
-"""What is published: messages, their ids, and what is known of a channel."""
+"""Messages, their ids, and channel info."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pushserver.publishers.update import Update
 
 
 class MessageId(NamedTuple):
-    """The name of a message in its channel; ids of a channel only grow.
+    """The id of a message in its channel. The ids of a channel only increase.
 
     Attributes:
-        time: Whole seconds of Unix time.
-        tag: Counts messages inside that second.
+        time: Unix time, in whole seconds.
+        tag: The number of the message within that second.
     """
 
     time: int
@@ -22,7 +22,7 @@ class MessageId(NamedTuple):
         return f"{self.time}:{self.tag}"
 
 
-#: Before every message: what a client has that names no message.
+#: An id before every message, for a client that has none yet.
 START = MessageId(-1, -1)
 
 
@@ -30,14 +30,13 @@ class Message(NamedTuple):
     """A published message.
 
     Attributes:
-        id: Its name.
-        body: Bytes, as they were published.
+        id: The id.
+        body: The body as it was published.
         content_type: The publisher's Content-Type, byte for byte; None if it sent none.
         previous: The id of the message before it in its channel, None for the first.
         content_encoding: The publisher's Content-Encoding, byte for byte, or None.
-        event: The name of its event, None for none.
-        expires: Seconds after which it is of no use any more, None for the store's
-            limit.
+        event: The name of the event, or None.
+        expires: Seconds after which the message expires, None for the store's limit.
     """
 
     id: MessageId
@@ -52,22 +51,22 @@ class Message(NamedTuple):
     def of(
         cls, update: Update, message_id: MessageId, previous: MessageId | None
     ) -> Message:
-        """Return the message that an update becomes with its id."""
+        """Return the message for an update, with the id that the store gave it."""
         _, body, content_type, content_encoding, event, expires = update
         return cls(
             message_id, body, content_type, previous, content_encoding, event, expires
         )
 
     def gap_after(self, last_seen: MessageId) -> MessageId | None:
-        """Return the newest message that a client missed, None if it missed none.
+        """Return the id of the newest message that a client missed, None if none.
 
-        A client missed nothing if it has the message before this one. Any other id is
-        older, or was never given in this history of the channel: the channel was
-        deleted, or the store lost its messages, or its clock was ahead.
+        A client missed nothing if its last message is the one before this one. Any
+        other id is older, or was never given to a message of the channel as it is now:
+        the channel was deleted, or the store lost its messages, or its clock was ahead.
 
         Args:
-            last_seen: The id that the client named. One without a time (no id, or the
-                epoch) is a client's that starts, which missed nothing.
+            last_seen: The id that the client sent. Without a time (no id, or the
+                epoch) the client is new, and missed nothing.
 
         Source: protocol, "Loss is never silent".
         """
@@ -75,20 +74,20 @@ class Message(NamedTuple):
         if previous is None or previous == last_seen or last_seen.time <= 0:
             return None
         if previous < last_seen < self.id and last_seen.tag <= 0:
-            return None  # A moment, not a message: ``time:0``, or a date alone.
+            return None  # A time, not a message: ``time:0``, or a date alone.
         if last_seen.tag < 0 and last_seen >= self.id:
-            return None  # A date names no message that could have another after it.
+            return None  # A date alone does not say that a message had this id.
         return previous
 
 
 class ChannelInfo(NamedTuple):
-    """What is known of a channel.
+    """The state of a channel, as publishers are shown it.
 
     Attributes:
-        messages: How many are kept.
-        requested: Seconds since a subscriber last asked, -1 if none ever did.
-        last_message_id: The newest one's, 0:0 if there was none.
-        subscribers: How many requests are held.
+        messages: The number of messages kept.
+        requested: Seconds since the last subscriber's request, -1 if there was none.
+        last_message_id: The id of the newest message, 0:0 if there was none.
+        subscribers: The number of held requests.
     """
 
     messages: int

@@ -1,11 +1,10 @@
-"""Telling a Django view who subscribes and who leaves, without a socket.
+"""Notify a Django view of subscribers that start and stop waiting.
 
-A held request is announced by a POST to the view, ``subscribe=1``, and its end by
-another one, ``unsubscribe=1``: requests inside the process, through the whole of
-Django's middleware, with the subscriber's own headers. They wait in queues, one for
-each subscriber, so that its order is kept; a few run at a time, because each Django
-request makes a thread. Nobody waits for them but a server that stops. Source: protocol,
-"Passthrough".
+For each held request the view gets a POST with ``subscribe=1`` at its start and one
+with ``unsubscribe=1`` at its end. These are requests inside the process, through all of
+Django's middleware, with the subscriber's own headers. They are queued by subscriber,
+so that the order for each is kept, and a few run at a time, because each Django request
+makes a thread. Only a stopping server waits for them. Source: protocol, "Passthrough".
 """
 
 from __future__ import annotations
@@ -21,73 +20,79 @@ from urllib.parse import urlencode
 
 from .hub.cursor import Cursor
 from .shutdown import call_before_shutdown
-from .subrequests import ApplicationExited, Client, contain_exits, run
+from .subrequests import (
+    ApplicationExited,
+    ClientRequest,
+    contain_exits,
+    run_application,
+)
 from .types import Application, Scope
 
 logger = logging.getLogger(__name__)
 
-#: Requests to views that run at once.
+#: The most requests to views that run at once.
 CONCURRENCY = 4
 
-#: Seconds after which a view is not waited for any more.
+#: Seconds after which the next request is made although a view has not answered.
 VIEW_TIMEOUT = 30.0
 
-#: Seconds for which a server that stops waits for views.
+#: Seconds for which a stopping server waits for views.
 STOP_TIMEOUT = 20.0
 
-#: Requests that may wait before the view is not told of new subscribers any more. The
-#: end of those it was told of is told in any case.
+#: The most queued requests. When there are more, views are not notified of new
+#: subscribers; they are still notified when a subscriber they know of leaves.
 MAX_WAITING = 20_000
 
-#: Bytes that these requests may take, for the same.
+#: The most bytes that queued requests may take, with the same consequence.
 MAX_WAITING_SIZE = 32 * 1024 * 1024
 
-#: Seconds between two lines in the log that tell how many subscribers were left out.
+#: Seconds between two log lines that say how many subscribers were skipped.
 LOG_INTERVAL = 60.0
 
-#: Requests that may outlast :data:`VIEW_TIMEOUT` before no other one is made. Each has
-#: a thread.
+#: The most requests that may run longer than :data:`VIEW_TIMEOUT`, each in a thread.
+#: When there are more, no new request is made.
 MAX_OVERDUE = 100
 
-#: Bytes that a request takes while it waits, besides what the client sent.
+#: Bytes that a queued request takes besides the client's headers.
 _OVERHEAD = 512
 
 
-class _Stage(Enum):
-    """How far a view was told of a subscriber."""
+class _State(Enum):
+    """Which notifications of a subscriber are queued or sent."""
 
-    ARRIVING = auto()  # The subscribe waits.
-    PRESENT = auto()  # The subscribe was told, or is being told.
-    LEAVING = auto()  # The unsubscribe waits.
-    GONE = auto()  # Both were told, or neither will ever be.
+    SUBSCRIBE_QUEUED = auto()  # The first notification is queued.
+    SUBSCRIBED = auto()  # The first was sent, or is being sent.
+    UNSUBSCRIBE_QUEUED = auto()  # The second notification is queued.
+    FINISHED = auto()  # Both were sent, or neither will be.
 
 
-class Presence:
-    """A held request, of which a view is told, for the time of a ``with`` block.
+class Subscription:
+    """A held request of which a view is notified, as a context manager.
 
-    It waits in a queue itself, once for its subscribe and once for its unsubscribe, so
-    that the two share what they need of the subscriber's request.
+    The object itself is queued twice, for its two notifications, so that both use the
+    same copy of the subscriber's request.
 
     Args:
         dispatcher: Makes the requests.
-        path: The view's.
-        scope: The subscriber's.
+        path: The path of the view.
+        scope: The ASGI scope of the subscriber's request.
         channel_id: The channel.
 
     Attributes:
-        key: Of the queue: requests of one subscriber on one channel share it.
-        size: Bytes that it takes, about.
-        stage: How far the view was told.
+        key: The key of the queue, the same for all requests of one subscriber on one
+            channel.
+        size: The approximate size in bytes.
+        state: Which notifications are queued or sent.
     """
 
     __slots__ = (
         "_channel_id",
-        "_client",
+        "_client_request",
         "_dispatcher",
         "key",
         "path",
         "size",
-        "stage",
+        "state",
     )
 
     def __init__(
@@ -95,39 +100,39 @@ class Presence:
     ) -> None:
         self._dispatcher = dispatcher
         self._channel_id = channel_id
-        self._client = Client(scope)
+        self._client_request = ClientRequest(scope)
         self.path = path
-        self.size = self._client.size + len(channel_id) + _OVERHEAD
-        # A browser comes back on another connection but with its cookies.
+        self.size = self._client_request.size + len(channel_id) + _OVERHEAD
+        # A browser may use another connection next time, but sends the same cookies.
         cookies = [value for name, value in scope["headers"] if name == b"cookie"]
-        who = tuple(cookies) or tuple(scope.get("client") or (id(self),))
-        # That two subscribers may have the same hash only makes them share a queue.
-        self.key = hash((channel_id, who))
-        self.stage = _Stage.ARRIVING
+        subscriber = tuple(cookies) or tuple(scope.get("client") or (id(self),))
+        # Two subscribers with the same hash share a queue, which does no harm.
+        self.key = hash((channel_id, subscriber))
+        self.state = _State.SUBSCRIBE_QUEUED
         dispatcher.subscribe(self)
 
-    def __enter__(self) -> Presence:
+    def __enter__(self) -> Subscription:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.unsubscribe()
 
     def unsubscribe(self) -> None:
-        """Tell the view that the request is held no more, if it was told the other."""
+        """Notify the view that the request has ended, if it knows of the request."""
         self._dispatcher.unsubscribe(self)
 
     def build_form(self) -> bytes:
-        """Return the form that the view is sent next, and take it for told."""
+        """Return the form of the next notification, and mark it as sent."""
         event = "subscribe"
-        if self.stage is _Stage.ARRIVING:
-            self.stage = _Stage.PRESENT
+        if self.state is _State.SUBSCRIBE_QUEUED:
+            self.state = _State.SUBSCRIBED
         else:
-            event, self.stage = "unsubscribe", _Stage.GONE
+            event, self.state = "unsubscribe", _State.FINISHED
         return urlencode({"channel_id": self._channel_id, event: "1"}).encode()
 
     def build_scope(self, body: bytes) -> Scope:
-        """Return the scope of a request with a form."""
-        return self._client.build_scope(self.path, body)
+        """Return the ASGI scope of the request that sends a form."""
+        return self._client_request.build_scope(self.path, body)
 
 
 class Dispatcher:
@@ -137,8 +142,8 @@ class Dispatcher:
         application: The site's ASGI application.
 
     Attributes:
-        waiting: How many requests wait for their turn.
-        waiting_size: Bytes that they take, about.
+        waiting: The number of queued requests.
+        waiting_size: Their approximate size in bytes.
     """
 
     def __init__(self, application: Application) -> None:
@@ -148,116 +153,120 @@ class Dispatcher:
         self._clear()
 
     def _clear(self) -> None:
-        """Forget everything that waits or runs."""
-        # By the key: who waits, in order. A queue stays as long as one of its requests
-        # waits or runs, and is ready if none runs.
-        self._queues: dict[int, dict[Presence, None]] = {}
+        """Forget all queued and running requests."""
+        # The queues, by key. A queue exists while one of its requests is queued or
+        # runs, and is ready while none of them runs.
+        self._queues: dict[int, dict[Subscription, None]] = {}
         self._ready: OrderedDict[int, None] = OrderedDict()
         self.waiting = 0
         self.waiting_size = 0
-        # The loop itself keeps no task alive.
+        # References to the tasks, because the event loop keeps only weak ones.
         self._workers: set[asyncio.Task[Any] | None] = set()
         self._requests: set[asyncio.Future[int | None]] = set()
         self._running = 0
-        # Of so many subscribers a view was not told since the log said so.
-        self._left_out = 0
+        # The number of subscribers skipped since the last log line.
+        self._skipped = 0
         self._log_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._is_drained_by_server = False
 
-    def subscribe(self, presence: Presence) -> None:
-        """Tell a view that a request is held, unless too many are waiting already."""
+    def subscribe(self, subscription: Subscription) -> None:
+        """Queue the first notification, unless too many requests are queued."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            # What an earlier loop left behind has ended with it.
+            # The requests of an earlier event loop have ended with it.
             self._clear()
             self._loop = loop
             self._is_drained_by_server = call_before_shutdown(self.drain)
             contain_exits(loop)
         if (
             self.waiting >= MAX_WAITING
-            or self.waiting_size + presence.size > MAX_WAITING_SIZE
+            or self.waiting_size + subscription.size > MAX_WAITING_SIZE
         ):
-            presence.stage = _Stage.GONE
-            self._leave_out(presence.path)
+            subscription.state = _State.FINISHED
+            self._skip(subscription.path)
             return
-        self._enqueue(presence)
+        self._enqueue(subscription)
 
-    def unsubscribe(self, presence: Presence) -> None:
-        """Tell a view that a request is held no more, if it was told of it.
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Queue the second notification, if the first was sent.
 
-        A subscribe that still waits is taken back, and neither is told.
+        If the first is still queued, remove it and send neither.
         """
-        if presence.stage is _Stage.PRESENT:
-            presence.stage = _Stage.LEAVING
-            self._enqueue(presence)
-        elif presence.stage is _Stage.ARRIVING:
-            presence.stage = _Stage.GONE
-            self._take_back(presence)
+        if subscription.state is _State.SUBSCRIBED:
+            subscription.state = _State.UNSUBSCRIBE_QUEUED
+            self._enqueue(subscription)
+        elif subscription.state is _State.SUBSCRIBE_QUEUED:
+            subscription.state = _State.FINISHED
+            self._withdraw(subscription)
 
-    def _enqueue(self, presence: Presence) -> None:
+    def _enqueue(self, subscription: Subscription) -> None:
         self.waiting += 1
-        self.waiting_size += presence.size
+        self.waiting_size += subscription.size
         self._idle.clear()
-        queue = self._queues.get(presence.key)
+        queue = self._queues.get(subscription.key)
         if queue is not None:
-            queue[presence] = None
+            queue[subscription] = None
             return
-        self._queues[presence.key] = {presence: None}
-        self._ready[presence.key] = None
+        self._queues[subscription.key] = {subscription: None}
+        self._ready[subscription.key] = None
         if len(self._workers) < CONCURRENCY:
-            # In a context of its own: this one is the first subscriber's.
+            # In a context of its own, because this one belongs to a subscriber's
+            # request.
             loop = asyncio.get_running_loop()
             worker = Context().run(loop.create_task, self._work())
             self._workers.add(worker)
 
-    def _take_back(self, presence: Presence) -> None:
-        queue = self._queues.get(presence.key, {})
-        if presence not in queue:
-            return  # An earlier loop left it behind.
-        self._dequeue(queue, presence)
-        if not queue and presence.key in self._ready:
-            del self._ready[presence.key], self._queues[presence.key]
-        self._note_end()
+    def _withdraw(self, subscription: Subscription) -> None:
+        queue = self._queues.get(subscription.key, {})
+        if subscription not in queue:
+            return  # It was queued on an earlier event loop.
+        self._dequeue(queue, subscription)
+        if not queue and subscription.key in self._ready:
+            del self._ready[subscription.key], self._queues[subscription.key]
+        self._check_idle()
 
-    def _dequeue(self, queue: dict[Presence, None], presence: Presence) -> None:
-        del queue[presence]
+    def _dequeue(
+        self, queue: dict[Subscription, None], subscription: Subscription
+    ) -> None:
+        del queue[subscription]
         self.waiting -= 1
-        self.waiting_size -= presence.size
+        self.waiting_size -= subscription.size
 
-    def _note_end(self) -> None:
-        """Note that a request does not wait or run any more."""
+    def _check_idle(self) -> None:
+        """Set the idle event if no request is queued or running."""
         if not self.waiting and not self._running:
             self._idle.set()
 
-    def _leave_out(self, path: str) -> None:
-        """Count a subscriber of whom a view is not told, and log it now and then."""
-        self._left_out += 1
+    def _skip(self, path: str) -> None:
+        """Count a subscriber that is skipped, and log it from time to time."""
+        self._skipped += 1
         if self._log_timer is None:
             logger.error(
-                "%d passthrough requests (%d bytes) wait. The view at %s is slower than"
-                " subscribers come and go; it hears of no new ones until fewer wait",
+                "%d passthrough requests (%d bytes) are queued. The view at %s"
+                " is slower than subscribers come and go; it is not notified of new"
+                " ones until fewer are queued",
                 self.waiting,
                 self.waiting_size,
                 path,
             )
             loop = asyncio.get_running_loop()
-            self._log_timer = loop.call_later(LOG_INTERVAL, self._log_left_out)
+            self._log_timer = loop.call_later(LOG_INTERVAL, self._log_skipped)
 
-    def _log_left_out(self) -> None:
-        """Log how many subscribers were left out meanwhile."""
+    def _log_skipped(self) -> None:
+        """Log how many subscribers were skipped since the last line."""
         self._log_timer = None
-        if self._left_out:
+        if self._skipped:
             logger.error(
                 "No passthrough view was told of %d subscribers, because too many"
-                " requests were waiting; %d wait now",
-                self._left_out,
+                " requests were queued; %d are queued now",
+                self._skipped,
                 self.waiting,
             )
-            self._left_out = 0
+            self._skipped = 0
 
     async def drain(self) -> None:
-        """Wait until the views were told of everything, but not for long."""
+        """Wait until all requests were made, at most :data:`STOP_TIMEOUT` seconds."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STOP_TIMEOUT
         while (self.waiting or self._running) and (left := deadline - loop.time()) > 0:
@@ -267,17 +276,18 @@ class Dispatcher:
                 break
         if self.waiting or self._running:
             logger.error(
-                "The server stops before %d passthrough requests were made",
+                "The server stops, and %d passthrough requests were not made",
                 self.waiting + self._running,
             )
         if self._log_timer is not None:
             self._log_timer.cancel()
-            self._log_left_out()
+            self._log_skipped()
 
-    async def wait_to_stop(self) -> None:
-        """Drain before a request ends with which the process may end.
+    async def drain_before_exit(self) -> None:
+        """Wait until all requests were made, unless Daphne does so itself.
 
-        Daphne waits by itself; for other servers, all who ask here wait for the same.
+        Called before a held request ends, because the process may exit with the last
+        one. All callers share one wait.
         """
         if self._is_drained_by_server:
             return
@@ -290,64 +300,64 @@ class Dispatcher:
             while self._ready:
                 await self._deliver_next()
         finally:
-            # At once: what is enqueued from now on needs another worker.
+            # Without delay: a request queued from now on needs another worker.
             self._workers.discard(asyncio.current_task())
 
     async def _deliver_next(self) -> None:
-        """Make the next request of the queue whose turn it is."""
+        """Make the next request of the first ready queue."""
         key, _ = self._ready.popitem(last=False)
         queue = self._queues[key]
-        presence = next(iter(queue))
-        self._dequeue(queue, presence)
+        subscription = next(iter(queue))
+        self._dequeue(queue, subscription)
         self._running += 1
         try:
-            await self._deliver(presence)
+            await self._deliver(subscription)
         finally:
             self._running -= 1
             if queue:
                 self._ready[key] = None
             else:
                 del self._queues[key]
-            self._note_end()
+            self._check_idle()
 
-    async def _deliver(self, presence: Presence) -> None:
-        """Make a request in a task of its own, which may outlast our patience."""
+    async def _deliver(self, subscription: Subscription) -> None:
+        """Make a request, in a task that may go on after :data:`VIEW_TIMEOUT`."""
         while len(self._requests) >= MAX_OVERDUE:
             await asyncio.wait(self._requests, return_when=asyncio.FIRST_COMPLETED)
-        body = presence.build_form()
-        scope = presence.build_scope(body)
-        request = asyncio.ensure_future(run(self._application, scope, body))
+        body = subscription.build_form()
+        scope = subscription.build_scope(body)
+        request = asyncio.ensure_future(run_application(self._application, scope, body))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
         await asyncio.wait([request], timeout=VIEW_TIMEOUT)
         if not request.done():
-            # Not cancelled: the thread of the view would run on all the same.
-            logger.error("The passthrough view at %s takes too long", presence.path)
+            # It is not cancelled, because the thread of the view would run on anyway.
+            logger.error("The passthrough view at %s takes too long", subscription.path)
         elif request.cancelled():
-            logger.error("The passthrough view at %s was cancelled", presence.path)
+            logger.error("The passthrough view at %s was cancelled", subscription.path)
         elif error := request.exception():
             reason = f": {error}" if isinstance(error, ApplicationExited) else ""
             logger.error(
                 "The passthrough view at %s failed%s",
-                presence.path,
+                subscription.path,
                 reason,
                 exc_info=error,
             )
         elif request.result() not in range(200, 300):
             logger.error(
-                "The passthrough view at %s answered %s, so nobody heard %s",
-                presence.path,
+                "The passthrough view at %s answered %s, so no receiver got %s",
+                subscription.path,
                 request.result(),
                 body.decode(),
             )
 
 
 class Passthrough:
-    """Tells one view of the held requests of a location.
+    """Notifies one view of the held requests of a location.
 
     Args:
         dispatcher: Makes the requests.
-        path: The view's.
+        path: The path of the view.
     """
 
     def __init__(self, dispatcher: Dispatcher, path: str) -> None:
@@ -355,13 +365,13 @@ class Passthrough:
         self._path = path
 
     def join(self, cursor: Cursor) -> Callable[[], None]:
-        """Tell the view that a subscriber waits; return what tells it the end."""
+        """Notify the view of a held request; return what notifies it of the end."""
         return self.subscribe(cursor.scope, cursor.channel_id).unsubscribe
 
-    def subscribe(self, scope: Scope, channel_id: str) -> Presence:
-        """Tell the view that a request is held, and return what will tell the end."""
-        return Presence(self._dispatcher, self._path, scope, channel_id)
+    def subscribe(self, scope: Scope, channel_id: str) -> Subscription:
+        """Notify the view of a held request, and return the subscription."""
+        return Subscription(self._dispatcher, self._path, scope, channel_id)
 
-    async def wait_to_stop(self) -> None:
-        """Wait until the views were told of everything, if nobody else does."""
-        await self._dispatcher.wait_to_stop()
+    async def drain_before_exit(self) -> None:
+        """Wait until all requests were made, unless Daphne does so itself."""
+        await self._dispatcher.drain_before_exit()

@@ -1,6 +1,6 @@
-"""The protocol in text: headers to message ids and back, and channel info.
+"""Parse and build the protocol's headers and channel info, in pure functions.
 
-Pure functions; source of all of it is the Basic HTTP Push Relay Protocol, Rev. 2.23.
+Source: Basic HTTP Push Relay Protocol, Rev. 2.23.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
 from .exceptions import BadRequest, HeadersTooLarge, InvalidMessageId
+from .memoize import MAX_ARGUMENT_LENGTH, memoize
 from .messages import START, ChannelInfo, MessageId
-from .remember import LONGEST, remember
 from .sandbox import NOSNIFF, SANDBOX, is_active
 
 Headers = list[tuple[bytes, bytes]]
 
-#: Seconds over which clients are spread that a stopping server sends away.
-RETRY_AFTER = (1, 5)
+#: The least and the most seconds in ``Retry-After``. A random value in this range keeps
+#: the clients of a stopping server from all coming back at once.
+RETRY_AFTER_RANGE = (1, 5)
 
-#: Lines and bytes that the headers of a request may have. Browsers keep 4 KB a cookie
-#: and send some dozens of headers; h11 reads 64 KiB, Twisted 16, httptools any number.
+#: The most header lines of a request, and the most bytes in all of them. Browsers allow
+#: 4 KB a cookie and send some dozens of headers. h11 reads at most 64 KiB, Twisted 16
+#: KiB; httptools has no limit.
 MAX_HEADER_LINES = 200
 MAX_HEADER_BYTES = 65_536
 
-#: Bytes of an ``Accept`` that are read. A browser sends 200.
+#: The most bytes of an ``Accept`` header that are read. A browser sends about 200.
 MAX_ACCEPT = 4096
 
-#: 9999-12-31T23:59:59Z.
+#: Unix time of 9999-12-31T23:59:59Z, the last second that an HTTP date can express.
 LAST_SECOND = 253_402_300_799
 
 VARY = b"If-None-Match, If-Modified-Since"
@@ -39,9 +41,9 @@ _SINGLE = frozenset(
     {b"content-length", b"content-type", b"if-modified-since", b"if-none-match"}
 )
 
-# The three forms of a date (RFC 9110, section 5.6.7), the first two also with a numeric
-# zone and a day of one digit, which old browser clients send. Their fields are then
-# read by the standard library, which alone would take almost anything for a date.
+# The three date formats of RFC 9110, section 5.6.7. A numeric time zone and a day of
+# one digit are accepted as well, because old browser clients send them. The standard
+# library then reads the fields; by itself it accepts almost any text as a date.
 _TIME = r"\d\d:\d\d:\d\d"
 _ZONE = r"(?:GMT|UTC|[+-]\d{4})"
 _DATE = re.compile(
@@ -50,21 +52,21 @@ _DATE = re.compile(
            | [A-Z][a-z]{{2}}\ [A-Z][a-z]{{2}}\ [\d\ ]\d\ {_TIME}\ \d{{4}} )""",
     re.VERBOSE | re.ASCII,
 )
-# A leap second, which Unix time counts as the first of the next minute.
+# A leap second. Unix time counts it as the first second of the next minute.
 _LEAP_SECOND = re.compile(r"(:\d\d):60\b", re.ASCII)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _TAG = re.compile(r'(?P<quote>(?:W/)?")?(?P<tag>\d{1,18})(?(quote)")', re.ASCII)
 
 
 def check_headers(headers: Mapping[bytes, bytes], raw: Headers) -> None:
-    """Raise :class:`HeadersTooLarge` unless the headers are of a bearable size.
+    """Raise :class:`HeadersTooLarge` if the headers exceed the limits.
 
     Args:
-        headers: The headers by name, the last line of each name.
-        raw: Those of the scope.
+        headers: The headers by name, with the last line of each name.
+        raw: The headers of the ASGI scope.
     """
     if len(headers) == len(raw):
-        # (Joining is the fastest way of counting.)
+        # Joining them is the fastest way to count the bytes.
         size = len(b"".join([*headers, *headers.values()]))
     elif len(raw) <= MAX_HEADER_LINES:
         size = sum(len(name) + len(value) for name, value in raw)
@@ -75,10 +77,10 @@ def check_headers(headers: Mapping[bytes, bytes], raw: Headers) -> None:
 
 
 def fold_headers(raw: Headers) -> dict[bytes, bytes]:
-    """Return the headers of a scope by name, several lines of one name as one.
+    """Return the headers of an ASGI scope by name, with repeated lines joined.
 
-    Raises :class:`BadRequest` if a header that has one value only is given twice, since
-    what it decides would depend on who reads it (RFC 9110, section 5.3).
+    Raises :class:`BadRequest` if a header that allows one value occurs twice, because
+    different readers would take different values (RFC 9110, section 5.3).
     """
     lines: dict[bytes, list[bytes]] = {}
     for name, value in raw:
@@ -92,29 +94,29 @@ def fold_headers(raw: Headers) -> dict[bytes, bytes]:
 def parse_message_id(headers: Mapping[bytes, bytes]) -> MessageId:
     """Return the id of the last message that a client has, :data:`START` for none.
 
-    A date without a tag is before the first message of its second. Raises
-    :class:`InvalidMessageId`. Source: protocol, section 3.1.
+    A date without a tag gives the id before the first message of that second.
+
+    Raises :class:`InvalidMessageId`. Source: protocol, section 3.1.
     """
     date = headers.get(b"if-modified-since")
     tag = headers.get(b"if-none-match")
     if date is not None:
         return _parse_message_id(date, tag)
     if tag is not None:
-        parse_tag(tag)  # It says nothing without a date, but has to be one.
+        parse_tag(tag)  # Without a date it is ignored, but it must be valid.
     return START
 
 
-# All who wait on a channel name the same message, and to read a date takes as long as
-# all else that their requests need. (What cannot be read is not remembered: a client
-# could fill the memory with the space around it.)
-@remember(most=1024)
+# All subscribers of a channel send the same id, and parsing a date takes as long as the
+# rest of their request. Errors are not cached.
+@memoize(max_size=1024)
 def _parse_message_id(date: bytes, tag: bytes | None) -> MessageId:
     number = -1 if tag is None else parse_tag(tag)
     return MessageId(max(parse_date(date), 0), number)
 
 
 def parse_tag(value: bytes) -> int:
-    """Return the number of an ``If-None-Match``: ``3``, ``"3"`` or ``W/"3"``."""
+    """Return the tag in an ``If-None-Match``: ``3``, ``"3"`` or ``W/"3"``."""
     text = _read_value(value)
     match = _TAG.fullmatch(text)
     if match is None:
@@ -123,12 +125,12 @@ def parse_tag(value: bytes) -> int:
 
 
 def parse_date(value: bytes) -> int:
-    """Return the seconds of Unix time of an HTTP date (RFC 9110, section 5.6.7)."""
+    """Return the Unix time, in seconds, of an HTTP date (RFC 9110, section 5.6.7)."""
     text = _read_value(value)
     try:
         if not _DATE.fullmatch(text):
             raise ValueError(text)
-        # (The standard library knows no leap seconds.)
+        # The standard library does not accept leap seconds.
         usual, leap_seconds = _LEAP_SECOND.subn(r"\1:59", text)
         date = parsedate_to_datetime(usual)
     except ValueError:
@@ -137,29 +139,30 @@ def parse_date(value: bytes) -> int:
         ) from None
     if date.tzinfo is None:
         date = date.replace(tzinfo=timezone.utc)
-    # A zone may lead beyond the last second that can be written as a date.
+    # A time zone may move it past the last second that an HTTP date can express.
     return min(int(date.timestamp()) + leap_seconds, LAST_SECOND)
 
 
 def _read_value(value: bytes) -> str:
-    """Return a header's value without the space around it, which is no part of it."""
-    return (value if len(value) > LONGEST else value.strip()).decode("latin-1")
+    """Return a header's value without surrounding whitespace, unless it is long."""
+    is_long = len(value) > MAX_ARGUMENT_LENGTH
+    return (value if is_long else value.strip()).decode("latin-1")
 
 
 def check_header(name: str, value: bytes | None) -> None:
-    """Raise :class:`BadRequest` if a value could break out of its header."""
+    """Raise :class:`BadRequest` if a value could end its header line."""
     if value is not None and _CONTROL.search(value):
         raise BadRequest(f"The header {name} holds a control character.")
 
 
 @lru_cache(maxsize=1024)
 def build_date(time: int) -> bytes:
-    """Return seconds of Unix time as an IMF-fixdate."""
+    """Return Unix time, in seconds, as an HTTP date (IMF-fixdate)."""
     return formatdate(time, usegmt=True).encode()
 
 
 def build_message_id(last_seen: MessageId) -> Headers:
-    """Return the id of the last message that a client has, as it named it."""
+    """Return the headers that repeat the id a client sent."""
     if last_seen.time < 0:
         return []
     headers = [(b"last-modified", build_date(last_seen.time))]
@@ -176,15 +179,15 @@ def build_message_headers(
     length: int,
     inline: bool = False,
 ) -> Headers:
-    """Return the headers of an answer that holds a message.
+    """Return the headers of an answer with a message.
 
-    The same list for each subscriber: do not change it.
+    The list is shared by all subscribers and must not be changed.
 
     Args:
-        message_id: The message's.
-        content_type: The publisher's, None if it sent none.
-        content_encoding: The publisher's, None if it sent none.
-        length: Bytes of the body.
+        message_id: The id of the message.
+        content_type: The publisher's Content-Type, None if it sent none.
+        content_encoding: The publisher's Content-Encoding, None if it sent none.
+        length: The length of the body in bytes.
         inline: Whether a browser may run the message as a page of the site.
     """
     headers = [NOSNIFF]
@@ -199,20 +202,20 @@ def build_message_headers(
         (b"content-length", b"%d" % length),
         (b"last-modified", build_date(message_id.time)),
         (b"etag", b"%d" % message_id.tag),
-        # no-transform: a proxy that compresses weakens or drops the Etag; clients that
-        # do not see it read etag= here. Not no-store: a client may leave the ids to its
-        # HTTP cache.
+        # no-transform, because a proxy that compresses weakens or drops the Etag.
+        # Clients that do not receive the Etag read etag= here. Not no-store, because a
+        # client may let its HTTP cache keep the ids.
         (b"cache-control", b"no-cache, no-transform, etag=%d" % message_id.tag),
     ]
 
 
 def build_retry_after() -> tuple[bytes, bytes]:
-    """Return a ``Retry-After`` that spreads the clients that are sent away."""
-    return (b"retry-after", b"%d" % random.randint(*RETRY_AFTER))
+    """Return a ``Retry-After`` header with a random number of seconds."""
+    return (b"retry-after", b"%d" % random.randint(*RETRY_AFTER_RANGE))
 
 
-# Channel info: byte for byte the documents that the clients of Nchan parse. Each tells
-# the messages, the seconds, the subscribers, and the last id's two numbers.
+# Channel info, byte for byte as Nchan's clients parse it: the number of messages, the
+# seconds since the last request, the number of subscribers, the last message id.
 
 _PLAIN = (
     b"queued messages: %d\r\n"
@@ -257,9 +260,9 @@ _INFO_TYPES = {
 }
 
 
-@remember(most=256)
+@memoize(max_size=256)
 def choose_info_type(accept: bytes) -> bytes:
-    """Return the first known media type of an ``Accept``, else ``text/plain``."""
+    """Return the first supported media type in an ``Accept``, or ``text/plain``."""
     for part in accept[:MAX_ACCEPT].split(b","):
         media_type = part.partition(b";")[0].strip().lower()
         if media_type in _INFO_TYPES:
@@ -268,6 +271,6 @@ def choose_info_type(accept: bytes) -> bytes:
 
 
 def build_channel_info(info: ChannelInfo, media_type: bytes) -> bytes:
-    """Return channel info as a document of a known media type."""
+    """Return channel info as a document of a supported media type."""
     messages, requested, (time, tag), subscribers = info
     return _INFO_TYPES[media_type] % (messages, requested, subscribers, time, tag)

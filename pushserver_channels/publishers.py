@@ -1,4 +1,4 @@
-"""Publishing without HTTP: into the hub of this process, or into a shared store."""
+"""Publish without HTTP: through the hub of this process, or into a shared store."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, workers
 
-from .alone import find_publishing, run_coroutine
 from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
-from .places import describe_store
 from .protocol import check_header
+from .store_descriptions import describe_store
 from .stores import make_store
+from .sync_publishing import find_publishing, run_coroutine
 
 if TYPE_CHECKING:
     from .stores.redis.publishing import RedisPublishing
 
 
 class DirectPublisher:
-    """Publishes as a POST to the first publisher location would."""
+    """Publishes with the settings of the first publisher location, without HTTP."""
 
     def is_available(self) -> bool:
-        """Return whether what is published here reaches the subscribers.
+        """Return whether a message that is published here reaches the subscribers.
 
-        It does where the store is shared, or where the server runs in this process. If
-        a publisher_host is named, though, that must be this server: a site behind an
-        nginx that is the push server may well have push locations of its own.
+        It does if processes share the store, or if the push server runs in this
+        process. If a publisher_host is set, that must be this server, because a site
+        that has push locations may use nginx as its push server.
         """
         settings = get_settings()
         location = settings.first_location(PublisherLocation)
@@ -55,23 +55,25 @@ class DirectPublisher:
         """Publish a message from sync code.
 
         Raises :class:`pushserver.publishers.PublishError`, and
-        ``SynchronousOnlyOperation`` on the event loop that serves.
+        ``SynchronousOnlyOperation`` on the event loop of the push server.
         """
         deadline = Deadline(get_settings().publisher_timeout)
         loop = self._find_loop(update)
         if loop is not None and loop is find_running_loop():
             raise SynchronousOnlyOperation(
-                "The event loop that serves would wait for itself: publish with 'await"
-                " asend_update(...)' there."
+                "The event loop of the push server would wait for itself: publish with"
+                " 'await asend_update(...)' there."
             )
-        with _telling(update):
+        with _converting_errors(update):
             location = _check(update)
             if loop is not None:
-                return _hand_over(_publish_here(update, location), loop, deadline)
+                return _publish_from_thread(
+                    _publish_here(update, location), loop, deadline
+                )
             redis = find_publishing(location)
             if redis is not None:
                 return _append(redis, update, location, deadline)
-            return run_coroutine(_publish_alone(update, location), deadline)
+            return run_coroutine(_publish_with_new_store(update, location), deadline)
 
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
         """Publish a message, from any event loop.
@@ -79,31 +81,31 @@ class DirectPublisher:
         Raises :class:`pushserver.publishers.PublishError`.
         """
         loop = self._find_loop(update)
-        with _telling(update):
+        with _converting_errors(update):
             location = _check(update)
             here = loop is not None and loop is asyncio.get_running_loop()
             if here and not get_settings().store[location.store].shared:
-                # Of a store in this process nobody has to wait for an answer.
+                # A store in this process answers at once, so there is no time limit.
                 return await _publish_here(update, location)
             deadline = Deadline(get_settings().publisher_timeout)
             if here:
                 publishing = _publish_here(update, location)
                 return await asyncio.wait_for(publishing, deadline.left())
             if loop is not None:
-                # The hub belongs to the loop that serves; this one is a thread's own.
-                handed = _submit(_publish_here(update, location), loop)
-                return await _wait_for(handed, deadline)
+                # The hub belongs to the server's event loop; this is another one.
+                future = _submit(_publish_here(update, location), loop)
+                return await _wait_for(future, deadline)
             redis = find_publishing(location)
             if redis is not None:
                 append = partial(_append, redis, update, location, deadline)
                 return await workers.run(update.channel_id, append, deadline)
-            alone = _publish_alone(update, location)
-            return await asyncio.wait_for(alone, deadline.left())
+            publishing = _publish_with_new_store(update, location)
+            return await asyncio.wait_for(publishing, deadline.left())
 
     def _find_loop(self, update: Update) -> asyncio.AbstractEventLoop | None:
-        """Return the event loop that serves, None if the store is to be asked.
+        """Return the push server's event loop, None to publish into a shared store.
 
-        Raises ``PublishError`` if there is neither.
+        Raises ``PublishError`` if neither is possible.
         """
         loop = hubs.loop
         if loop is None and not self.is_available():
@@ -117,8 +119,8 @@ class DirectPublisher:
 
 
 @contextmanager
-def _telling(update: Update) -> Iterator[None]:
-    """Raise what goes wrong in a ``with`` block as a ``PublishError``."""
+def _converting_errors(update: Update) -> Iterator[None]:
+    """Convert the exceptions of a ``with`` block to ``PublishError``."""
     status = None
     try:
         yield
@@ -127,7 +129,7 @@ def _telling(update: Update) -> Iterator[None]:
         failure: Exception = error
         status = error.status
         reason = str(error)
-        if type(error) is StoreUnavailable:  # The others say more themselves.
+        if type(error) is StoreUnavailable:  # Its subclasses give a reason.
             reason += " Does it run there? If not, correct PUSH_SERVER['store']."
     except (NotStarted, NoConnectionFree) as error:
         failure, reason = error, why_not_started()
@@ -146,7 +148,7 @@ def _telling(update: Update) -> Iterator[None]:
 
 
 def _check(update: Update) -> PublisherLocation:
-    """Return the location as which a message is published.
+    """Return the location at which a message is published.
 
     Raises ``PushError`` if the location would refuse it.
     """
@@ -159,15 +161,17 @@ def _check(update: Update) -> PublisherLocation:
 
 
 async def _publish_here(update: Update, location: PublisherLocation) -> Receipt:
-    """Publish on the event loop that serves."""
+    """Publish through the hub, on the push server's event loop."""
     delivered, info = await hubs.get(location.store).publish(
         update, keep=location.store_messages, create=location.create_on_post
     )
     return _make_receipt(delivered, info)
 
 
-async def _publish_alone(update: Update, location: PublisherLocation) -> Receipt:
-    """Publish from a process without a push server, by a store made for that."""
+async def _publish_with_new_store(
+    update: Update, location: PublisherLocation
+) -> Receipt:
+    """Publish from a process without a push server, with a temporary store."""
     store = make_store(get_settings().store[location.store])
     try:
         appended = await store.append(
@@ -184,7 +188,7 @@ def _append(
     location: PublisherLocation,
     deadline: Deadline,
 ) -> Receipt:
-    """Publish from a process without a push server, straight into Redis."""
+    """Publish from a process without a push server, directly into Redis."""
     delivered, info = publishing.append(
         update,
         deadline,
@@ -197,47 +201,47 @@ def _append(
 def _submit(
     publishing: Coroutine[Any, Any, Receipt], loop: asyncio.AbstractEventLoop
 ) -> futures.Future[Receipt]:
-    """Start to publish on the event loop that serves, from another thread."""
+    """Start to publish on the push server's event loop, from another thread."""
     try:
         return asyncio.run_coroutine_threadsafe(publishing, loop)
-    except RuntimeError as error:  # It was closed a moment ago.
+    except RuntimeError as error:  # The event loop was closed.
         publishing.close()
         raise futures.CancelledError from error
 
 
-def _hand_over(
+def _publish_from_thread(
     publishing: Coroutine[Any, Any, Receipt],
     loop: asyncio.AbstractEventLoop,
     deadline: Deadline,
 ) -> Receipt:
-    """Publish on the event loop that serves, and wait for it in another thread."""
-    handed = _submit(publishing, loop)
+    """Publish on the push server's event loop, and wait in this thread."""
+    future = _submit(publishing, loop)
     try:
-        return handed.result(deadline.left())
+        return future.result(deadline.left())
     except futures.TimeoutError:
-        handed.cancel()
+        future.cancel()
         raise
 
 
-async def _wait_for(handed: futures.Future[Receipt], deadline: Deadline) -> Receipt:
-    """Wait in another event loop for what is published on the one that serves."""
+async def _wait_for(future: futures.Future[Receipt], deadline: Deadline) -> Receipt:
+    """Wait on this event loop for a publish on the push server's event loop."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
-    def tell(handed: futures.Future[Receipt]) -> None:
-        with suppress(RuntimeError):  # Nobody waits any more.
+    def notify(future: futures.Future[Receipt]) -> None:
+        with suppress(RuntimeError):  # This event loop was closed.
             loop.call_soon_threadsafe(done.set)
 
-    handed.add_done_callback(tell)
+    future.add_done_callback(notify)
     try:
         await asyncio.wait_for(done.wait(), deadline.left())
     finally:
-        handed.cancel()
-    return handed.result()
+        future.cancel()
+    return future.result()
 
 
 def _find_url(channel_id: str) -> str | None:
-    """Return the URL at which a channel is published, None if it has none."""
+    """Return the publisher URL of a channel, None if it has none."""
     try:
         return publisher_url(channel_id)
     except ValueError:

@@ -1,10 +1,10 @@
-"""Ways into the push server from a site's ASGI application.
+"""Route requests to the push locations, in a site's ASGI application.
 
-One include beside Django::
+Put the push locations before Django::
 
     application = get_application(get_asgi_application())
 
-or the locations among other consumers::
+or among other consumers::
 
     URLRouter([path("chat/", ChatConsumer.as_asgi()), *urlpatterns])
 """
@@ -28,6 +28,7 @@ from pushserver.conf import (
 from pushserver.paths import decode_path, match_channel
 
 from .consumers.base import (
+    MAX_SHOWN_PATH,
     Handler,
     MakeConsumer,
     PushConsumer,
@@ -35,37 +36,37 @@ from .consumers.base import (
     answer_request,
 )
 from .hub import Observer, hubs
+from .memoize import memoize
 from .passthrough import Dispatcher, Passthrough
-from .remember import LONGEST, remember
-from .shutdown import live
+from .shutdown import run_lifespan
 from .static_files import serve_static_files
 from .stores import check_store
 from .types import Application, Receive, Scope, Send
 
-#: Tells whether a request is for a kind of consumers, and makes one of them.
+#: Two functions: whether a class of consumers accepts a request, and what makes one.
 PreparedConsumer = tuple[Callable[[Scope], bool], MakeConsumer]
 Route = tuple[Location, list[PreparedConsumer]]
 
-#: The consumers of a location, and what one is to be given: a channel id and why it
-#: cannot be one.
-Found = tuple[list[PreparedConsumer], str, str | None]
+#: The consumers of the location that a path matches, the channel id, and why the id is
+#: invalid (None if it is valid).
+Match = tuple[list[PreparedConsumer], str, str | None]
 
-#: Bytes of a path that is decoded. h11 and granian read no longer ones.
+#: The most bytes of a path. h11 and granian read no longer ones.
 MAX_PATH = 65_536
 
 
 class PushLocations:
-    """Answers requests to the locations of ``PUSH_SERVER``.
+    """An ASGI application that answers requests to the push locations.
 
-    Others are a ``Resolver404``, which makes a ``URLRouter`` try its next route. The
-    settings are asked for each request, so a change of them takes effect.
+    For other requests it raises ``Resolver404``, so that a ``URLRouter`` tries its next
+    route. The settings are read at each request, so a change takes effect at once.
 
     Args:
         get_django_application: Returns the ASGI application that has the passthrough
             views.
     """
 
-    #: A URLRouter takes this for a router: its pattern is no endpoint.
+    #: Makes URLRouter treat this as a router, whose pattern matches a prefix.
     _path_routing = True
 
     def __init__(self, get_django_application: Callable[[], Application]) -> None:
@@ -73,7 +74,7 @@ class PushLocations:
         self._settings: PushServerSettings | None = None
         self._routes: list[Route] = []
         self._script_name = ""
-        self._find = remember(most=1024)(self._look_up)
+        self._find = memoize(max_size=1024)(self._look_up)
         self._dispatcher: Dispatcher | None = None
 
     __call__ = answer_request
@@ -82,12 +83,12 @@ class PushLocations:
         """Return a consumer for a request, or raise ``Resolver404``."""
         consumer = self.find_consumer(scope)
         if consumer is None:
-            path = scope["path"][:LONGEST]
+            path = scope["path"][:MAX_SHOWN_PATH]
             raise Resolver404(f"No push location matches {path!r}.")
         return consumer
 
     def find_consumer(self, scope: Scope) -> PushConsumer | None:
-        """Return a consumer of the first location that matches, None if none does."""
+        """Return a consumer of the first matching location, None if there is none."""
         if scope["type"] != "http":
             return None
         settings = get_settings()
@@ -95,51 +96,52 @@ class PushLocations:
             self._routes = self._make_routes(settings)
             self._script_name = django_settings.FORCE_SCRIPT_NAME or ""
             self._settings = settings
-            self._find = remember(most=1024)(self._look_up)
-        # Many ask for the same channels.
-        found = self._find(scope["path"], scope.get("raw_path"), scope.get("root_path"))
-        if found is None:
-            # It may be a view that publishes: to this event loop, if directly.
+            self._find = memoize(max_size=1024)(self._look_up)
+        # Cached, because many requests are for the same channels.
+        match = self._find(scope["path"], scope.get("raw_path"), scope.get("root_path"))
+        if match is None:
+            # A view may answer and publish directly, which needs this event loop.
             hubs.serve(scope.get("server"))
             return None
-        consumers, channel_id, fault = found
+        consumers, channel_id, fault = match
         for accepts, make_consumer in consumers:
             if accepts(scope):
                 return make_consumer(channel_id, fault)
-        raise AssertionError("A location's last kind of consumers accepts all.")
+        raise AssertionError("The last consumer of a location accepts every request.")
 
     async def finish(self) -> None:
-        """Wait until the passthrough views were told of everything, but not for long.
+        """Wait a limited time until the passthrough views have been called.
 
-        A server may end with its last connection, but a view whose thread waits for the
-        event loop would then keep the process for ever.
+        A server may exit when its last connection is closed, but the thread of a view
+        that waits for the event loop would then keep the process alive for ever.
         """
         if self._dispatcher is not None:
-            await self._dispatcher.wait_to_stop()
+            await self._dispatcher.drain_before_exit()
 
     def find_location(self, scope: Scope) -> Location | None:
-        """Return the first location that matches, None if there is none."""
+        """Return the first matching location, None if there is none."""
         consumer = self.find_consumer(scope)
         return None if consumer is None else consumer.location
 
     def _look_up(
         self, path: str, raw_path: bytes | None, root_path: str | None
-    ) -> Found | None:
-        """Return what answers at a place."""
+    ) -> Match | None:
+        """Return the match of a path as the server passes it, None if there is none."""
         raw_path = raw_path or b""
         if len(raw_path) > MAX_PATH:
-            # As the server has decoded it: that is enough to know who refuses it.
-            found = self._match(path)
+            # Matched as the server has decoded it, to find the location that refuses
+            # it.
+            match = self._match(path)
             fault = f"A URL has at most {MAX_PATH} bytes here."
-            return found and (found[0], "", fault)
+            return match and (match[0], "", fault)
         return self._match(_decode(path, raw_path, self._script_name, root_path or ""))
 
-    def _match(self, path: str) -> Found | None:
-        """Return what answers at a decoded path."""
+    def _match(self, path: str) -> Match | None:
+        """Return the match of a decoded path, None if there is none."""
         for location, consumers in self._routes:
             channel_id = match_channel(location.url, path)
             if channel_id is not None:
-                fault = _find_fault(channel_id, location.max_channel_id_length)
+                fault = _find_id_fault(channel_id, location.max_channel_id_length)
                 return consumers, channel_id, fault
         return None
 
@@ -167,17 +169,23 @@ class PushLocations:
 
 
 def _prepare(path: str, location: Location, site: Site) -> PreparedConsumer:
-    """Return what makes the consumers of a kind, and which requests are for them."""
+    """Return what decides whether a consumer accepts a request, and what makes one.
+
+    Args:
+        path: The dotted path of the class of consumers.
+        location: The location.
+        site: What all consumers share.
+    """
     consumer: type[PushConsumer] = import_string(path)
     return consumer.accepts, consumer.prepare(location, site)
 
 
-def _find_fault(channel_id: str, max_length: int) -> str | None:
-    """Return why a channel id cannot be one, None if it can.
+def _find_id_fault(channel_id: str, max_length: int) -> str | None:
+    """Return why a channel id is invalid, None if it is valid.
 
     Args:
         channel_id: The channel id in a URL.
-        max_length: Characters, 0 for no limit.
+        max_length: The most characters of an id, 0 for no limit.
     """
     if not channel_id:
         return "The URL has no channel id."
@@ -191,19 +199,20 @@ def _find_fault(channel_id: str, max_length: int) -> str | None:
 
 
 def _decode(path: str, raw_path: bytes, *roots: str) -> str:
-    """Return the path that patterns match, decoded and below the site's root.
+    """Return the decoded path, without the site's root path, to match patterns.
 
     Args:
-        path: The path as the server has decoded it.
-        raw_path: The path as the client has sent it, if the server tells.
-        roots: Where the site may be: the first one that the path begins with is taken
-            away. A proxy may have taken it away already, as Django allows for, too.
+        path: The path as the server decoded it.
+        raw_path: The path as the client sent it, empty if the server does not say.
+        roots: The possible root paths of the site. The first one that the path starts
+            with is removed. A proxy may have removed it already, which Django allows,
+            too.
     """
     if b"%" in raw_path:
-        # Servers decode an encoded slash, too, and replace what is not UTF-8.
+        # Servers decode an encoded slash as well, and replace bytes that are not UTF-8.
         path = decode_path(raw_path.partition(b"?")[0])
     if not path.startswith("/"):
-        # The absolute form, which a server has to accept (RFC 9112, section 3.2.2).
+        # The absolute form, which a server must accept (RFC 9112, section 3.2.2).
         path = "/" + path.partition("://")[2].partition("/")[2]
     for root in roots:
         root = root.rstrip("/")
@@ -212,8 +221,8 @@ def _decode(path: str, raw_path: bytes, *roots: str) -> str:
     return path
 
 
-class Elsewhere:
-    """Has an application answer what is no request to a push location.
+class OtherApplication:
+    """Lets another application answer a scope that is no request to a push location.
 
     Args:
         application: The application.
@@ -241,8 +250,9 @@ class PushApplication:
     """An ASGI application with the push locations before another application.
 
     Args:
-        django_application: Has the passthrough views.
-        otherwise: Answers everything else; Django, if it is None.
+        django_application: The ASGI application that has the passthrough views.
+        otherwise: The ASGI application that answers all other requests. Defaults to
+            the Django application.
     """
 
     def __init__(
@@ -256,15 +266,17 @@ class PushApplication:
     __call__ = answer_request
 
     def find(self, scope: Scope) -> Handler:
-        """Return a consumer for a request, or what has another application answer."""
+        """Return a consumer for a request, or a handler that calls the application."""
         consumer = self._locations.find_consumer(scope)
-        return consumer or Elsewhere(self._find_other(scope))
+        return consumer or OtherApplication(self._find_other(scope))
 
     def _find_other(self, scope: Scope) -> Application:
-        """Return what answers where no push location does."""
+        """Return the application for a scope that is no request to a location."""
         if scope["type"] == "lifespan":
             hubs.start()
-            return partial(live, self._otherwise, hubs.stop, self._locations.finish)
+            return partial(
+                run_lifespan, self._otherwise, hubs.stop, self._locations.finish
+            )
         if scope["type"] == "websocket":
             is_ours = (
                 self._locations.find_consumer({**scope, "type": "http"}) is not None
@@ -274,15 +286,15 @@ class PushApplication:
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a WebSocket on the path of a location, where Django would fail."""
+    """Refuse a WebSocket at the URL of a push location, where Django would fail."""
     await receive()
     await send({"type": "websocket.close"})
 
 
 def check_settings() -> None:
-    """Raise ``ImproperlyConfigured`` if ``PUSH_SERVER`` cannot be served.
+    """Raise ``ImproperlyConfigured`` if ``PUSH_SERVER`` is invalid.
 
-    A wrong one never starts.
+    Called at startup, so that an invalid configuration never serves.
     """
     for store in get_settings().store.values():
         check_store(store)
@@ -291,10 +303,14 @@ def check_settings() -> None:
 def get_application(django_application: Application) -> PushApplication:
     """Return an ASGI application with the push locations before Django.
 
-    Under ``DEBUG`` it serves static files as well, as ``runserver`` does, so that pages
-    find ``updates.js`` whatever server runs it.
+    While ``DEBUG`` is on, it serves static files as well, as ``runserver`` does, so
+    that pages find ``updates.js`` on any server.
 
-    Raises ``ImproperlyConfigured`` if ``PUSH_SERVER`` cannot be served.
+    Args:
+        django_application: What ``get_asgi_application()`` returned, or another ASGI
+            application around it.
+
+    Raises ``ImproperlyConfigured`` if ``PUSH_SERVER`` is invalid.
     """
     return PushApplication(
         django_application, otherwise=serve_static_files(django_application)
@@ -302,7 +318,7 @@ def get_application(django_application: Application) -> PushApplication:
 
 
 def __getattr__(name: str) -> list[URLPattern]:
-    # Made when it is asked for: importing this module reads no settings.
+    # Made on access, so that importing this module reads no settings.
     if name == "urlpatterns":
         check_settings()
         return [re_path("", PushLocations(lru_cache(get_asgi_application)))]

@@ -1,14 +1,14 @@
-"""Hearing from the server that it stops, while held requests can still be answered.
+"""Notice that the server stops, while held requests can still be answered.
 
-Daphne cancels its applications on SIGTERM, and a held request that catches this can
-still be answered. But where a client has sent half a request, Daphne fails at the one
-connection that has no application yet and cancels nobody; and it waits for none of them
-any more once one has ended by its cancellation. So the push server asks the reactor to
-be told as well.
+Daphne cancels its applications on SIGTERM, and a held request can still be answered
+then. But if a client has sent half a request, Daphne fails on that connection, which
+has no application yet, and cancels none. It also stops waiting for the others when the
+first application has ended. So the push server registers with Twisted's reactor as
+well.
 
-Other servers tell applications that they stop by the ASGI protocol ``lifespan``, but
-uvicorn and granian do so when the last request has ended, for which they wait, or which
-they cut. So with them the push server hears of the signal itself.
+Other servers announce shutdown by the ASGI protocol ``lifespan``, but uvicorn and
+granian do so only after the last request has ended or was cut. So with them the push
+server handles the signal itself.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from .types import Application, Message, Receive, Scope, Send
+from .types import Application, ASGIMessage, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
 Stop = Callable[[], Awaitable[None]]
 
-#: How servers are told to stop.
+#: The signals that stop a server.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _stops: list[Stop] = []
 
 
 def call_before_shutdown(stop: Stop) -> bool:
-    """Have a coroutine function called, and waited for, before Daphne stops.
+    """Register a coroutine function that Daphne awaits before it stops.
 
-    They are called in turn, in the order in which they were given. Returns False, and
-    does nothing, under other ASGI servers, which have no reactor.
+    The functions are called one after the other, in the order of registration. Return
+    False, and do nothing, under other ASGI servers, which have no reactor.
     """
     reactor = _reactor()
     if reactor is None:
@@ -51,33 +51,33 @@ def call_before_shutdown(stop: Stop) -> bool:
 
 
 def _reactor() -> Any:
-    """Return Twisted's reactor if one runs, as it does under Daphne."""
+    """Return Twisted's reactor if it runs, as under Daphne, else None."""
     reactor = sys.modules.get("twisted.internet.reactor")
     return reactor if reactor is not None and reactor.running else None
 
 
 def _stop() -> Any:
-    """Return what Twisted waits for."""
+    """Call the registered functions; return a Deferred that Twisted waits for."""
     from twisted.internet.defer import Deferred
 
-    return Deferred.fromFuture(asyncio.ensure_future(_stop_in_turn(_stops)))
+    return Deferred.fromFuture(asyncio.ensure_future(_call_in_turn(_stops)))
 
 
 async def wait_for_end(tasks: Collection[asyncio.Task[Any]], seconds: float) -> None:
-    """Return when tasks have ended, or after some seconds."""
+    """Wait until all tasks have ended, or for a number of seconds."""
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
 
 
-async def _stop_in_turn(stops: Iterable[Stop]) -> None:
+async def _call_in_turn(stops: Iterable[Stop]) -> None:
     for stop in stops:
         try:
             await stop()
         except Exception:
-            logger.exception("Cannot stop as it should be")
+            logger.exception("A part of the push server failed to stop")
 
 
-async def live(
+async def run_lifespan(
     application: Application,
     stop: Stop,
     finish: Stop,
@@ -85,55 +85,55 @@ async def live(
     receive: Receive,
     send: Send,
 ) -> None:
-    """Live as long as the server, by the protocol ``lifespan``.
+    """Run the ``lifespan`` protocol, and call a function when the server stops.
 
-    The application may take part. Django does not: for one that ends, or fails, without
-    a look at what the server says, the server is answered here.
+    The application may implement the protocol, too. Django does not: if the application
+    ends or fails without receiving an event, the server is answered here.
 
     Args:
-        application: What the server serves.
-        stop: A coroutine function to be called when the server stops.
-        finish: Another one, to be called when its last request has ended.
-        scope: The server's.
-        receive: The server's.
-        send: The server's.
+        application: The ASGI application that the server serves.
+        stop: A coroutine function, called when the server begins to stop.
+        finish: A coroutine function, called when its last request has ended.
+        scope: The lifespan scope.
+        receive: Returns the next event of the server.
+        send: Sends an event to the server.
     """
     takes_part = False
 
-    async def hear() -> Message:
+    async def receive_event() -> ASGIMessage:
         nonlocal takes_part
         takes_part = True
         event = await receive()
         if event["type"] == "lifespan.shutdown":
-            await _stop_in_turn([stop, finish])
+            await _call_in_turn([stop, finish])
         return event
 
-    with calling_at_signals(stop):
+    with call_on_signals(stop):
         try:
-            await application(scope, hear, send)
+            await application(scope, receive_event, send)
         except Exception:
             if takes_part:
                 raise
         if not takes_part:
-            await hear()
+            await receive_event()
             await send({"type": "lifespan.startup.complete"})
-            await hear()
+            await receive_event()
             await send({"type": "lifespan.shutdown.complete"})
 
 
 @contextmanager
-def calling_at_signals(stop: Stop) -> Iterator[None]:
-    """Have a coroutine function called when this process is told to stop.
+def call_on_signals(stop: Stop) -> Iterator[None]:
+    """Call a coroutine function when this process gets a signal to stop.
 
-    It is called besides what the server does then; where that is nothing, because the
-    server is not the process's main business, or has a reactor, it is not called.
+    The server's own handler is called as well. A signal without a handler is left
+    alone, and so are all of them outside the main thread and under Twisted's reactor.
     """
     loop = asyncio.get_running_loop()
     tasks = set()
     replaced: dict[signal.Signals, Any] = {}
 
     def begin() -> None:
-        tasks.add(loop.create_task(_stop_in_turn([stop])))
+        tasks.add(loop.create_task(_call_in_turn([stop])))
 
     def handle(number: int, frame: FrameType | None) -> None:
         with suppress(RuntimeError):  # The loop has been closed.

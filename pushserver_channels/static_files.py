@@ -10,11 +10,11 @@ from .types import Application
 
 
 def serve_static_files(application: Application) -> Application:
-    """Return an application that serves static files, too, as ``runserver`` does.
+    """Return an application that also serves static files, as ``runserver`` does.
 
-    Only under ``DEBUG``, and where ``django.contrib.staticfiles`` is installed with a
-    ``STATIC_URL``; otherwise it is the application itself. In production static files
-    are served by WhiteNoise or by a web server.
+    Return the application unchanged if ``DEBUG`` is off, or if
+    ``django.contrib.staticfiles`` or ``STATIC_URL`` is missing. In production,
+    WhiteNoise or a web server serves static files.
     """
     if (
         settings.DEBUG

@@ -1,7 +1,7 @@
-"""Requests to a Django application inside this process, without a socket.
+"""Make requests to a Django application inside this process, without a socket.
 
-Such a request is made on behalf of a client's own one, whose headers it carries. What
-is needed of the client's request is kept in few bytes, because many may wait.
+Such a request is made on behalf of a client, with the headers of the client's own
+request. The parts needed of that request are stored compactly, because many may wait.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from urllib.parse import quote
 
 from pushserver.views import INTERNAL_REQUEST
 
-from .types import Application, Message, Scope
+from .types import Application, ASGIMessage, Scope
 
-#: Keys of a client's scope that the request has, too. Others are the affair of the
-#: client's connection, such as extensions of the server.
-_KEPT = ("http_version", "scheme", "root_path", "client", "server", "headers")
+#: The keys of the client's ASGI scope that the request gets as well. Others, such as
+#: the server's extensions, belong to the client's connection.
+_KEPT_KEYS = ("http_version", "scheme", "root_path", "client", "server", "headers")
 
 #: Headers that describe the client's connection and body, not the request made here.
-_NOT_PASSED_ON = frozenset(
+_DROPPED_HEADERS = frozenset(
     {
         b"connection",
         b"content-encoding",
@@ -39,8 +39,8 @@ _NOT_PASSED_ON = frozenset(
     }
 )
 
-#: Whether the running code belongs to a request made here.
-_is_inside: ContextVar[bool] = ContextVar("pushserver_subrequest", default=False)
+#: Whether the current context belongs to a request made here.
+_in_subrequest: ContextVar[bool] = ContextVar("pushserver_subrequest", default=False)
 
 
 class ApplicationExited(Exception):
@@ -54,29 +54,29 @@ class ApplicationExited(Exception):
         return f"{self.error!r} was raised, which would have ended the server."
 
 
-class Client:
-    """What is kept of a client's request.
+class ClientRequest:
+    """The parts of a client's request that later requests are built from.
 
     Args:
-        scope: The request's.
+        scope: The ASGI scope of the client's request.
 
     Attributes:
-        size: Bytes that it takes, about.
+        size: The approximate size in bytes.
     """
 
     __slots__ = ("_packed", "_state")
 
     def __init__(self, scope: Scope) -> None:
-        kept = {key: scope[key] for key in _KEPT if key in scope}
+        kept = {key: scope[key] for key in _KEPT_KEYS if key in scope}
         kept["headers"] = [
             (name, value)
             for name, value in scope["headers"]
-            if name not in _NOT_PASSED_ON
+            if name not in _DROPPED_HEADERS
         ]
-        # One bytes object: a tuple and two more objects for each header would take
-        # several times as much.
+        # One bytes object, because three objects for each header would take several
+        # times the memory.
         self._packed = pickle.dumps(kept, pickle.HIGHEST_PROTOCOL)
-        # What the application made at its start (lifespan); most make nothing.
+        # The state that the application made at startup (lifespan), if any.
         self._state = scope.get("state") or None
 
     @property
@@ -84,7 +84,7 @@ class Client:
         return len(self._packed)
 
     def build_scope(self, path: str, body: bytes) -> Scope:
-        """Return the scope of a POST of a form, as if the client had made it."""
+        """Return the ASGI scope of a form's POST, as if the client had sent it."""
         scope: Scope = pickle.loads(self._packed)
         scope["headers"] += [
             (b"content-type", b"application/x-www-form-urlencoded"),
@@ -104,41 +104,44 @@ class Client:
         }
 
 
-async def run(application: Application, scope: Scope, body: bytes) -> int | None:
-    """Run an application on a request, and return the status that it answered.
+async def run_application(
+    application: Application, scope: Scope, body: bytes
+) -> int | None:
+    """Run an application on a request, and return the status of its answer.
 
-    None if it did not answer. Raises what the application raises;
-    :class:`ApplicationExited` in place of ``SystemExit`` and ``KeyboardInterrupt``,
-    which an event loop lets end the process.
+    Return None if the application did not answer. Call this in a task of its own, on an
+    event loop prepared by :func:`contain_exits`.
 
-    Call it in a task of its own, on a loop prepared by :func:`contain_exits`.
+    Raises what the application raises, but :class:`ApplicationExited` in place of
+    ``SystemExit`` and ``KeyboardInterrupt``, with which the event loop would end the
+    process.
     """
-    messages: deque[Message] = deque([{"type": "http.request", "body": body}])
+    messages: deque[ASGIMessage] = deque([{"type": "http.request", "body": body}])
     answered = asyncio.Event()
     status = None
 
-    async def receive() -> Message:
+    async def receive() -> ASGIMessage:
         if messages:
             return messages.popleft()
-        # Django takes a disconnect before its answer for a client that left.
+        # If it got a disconnect before it has answered, Django would abort the view.
         await answered.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: Message) -> None:
+    async def send(message: ASGIMessage) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
         elif not message.get("more_body", False):
             answered.set()
 
-    _is_inside.set(True)
-    with _converting_exits():
+    _in_subrequest.set(True)
+    with _convert_exits():
         await application(scope, receive, send)
     return status
 
 
-class _converting_exits:
-    """Raise :class:`ApplicationExited` in place of what ends an event loop."""
+class _convert_exits:
+    """Raise :class:`ApplicationExited` in place of exceptions that end the loop."""
 
     def __enter__(self) -> None:
         pass
@@ -150,22 +153,22 @@ class _converting_exits:
             raise ApplicationExited(error) from error
 
 
-class _Contained(Coroutine[Any, Any, Any]):
+class _ContainedCoroutine(Coroutine[Any, Any, Any]):
     """A coroutine that cannot end the event loop."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
         self._work = work
 
     def send(self, value: Any) -> Any:
-        with _converting_exits():
+        with _convert_exits():
             return self._work.send(value)
 
     def throw(self, *error: Any) -> Any:
-        with _converting_exits():
+        with _convert_exits():
             return self._work.throw(*error)
 
     def close(self) -> None:
-        with _converting_exits():
+        with _convert_exits():
             self._work.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
@@ -173,11 +176,11 @@ class _Contained(Coroutine[Any, Any, Any]):
 
 
 def contain_exits(loop: asyncio.AbstractEventLoop) -> None:
-    """Keep tasks that a request of ours starts from ending the event loop.
+    """Keep the tasks of requests made here from ending the event loop.
 
-    Django runs middleware and views in tasks that it makes, where nobody could catch
-    a ``SystemExit``: the loop raises it, and the server ends. Tasks of others are made
-    as they were.
+    Django runs middleware and views in tasks of its own, where a ``SystemExit`` cannot
+    be caught: the event loop raises it, and the server ends. This sets a task factory
+    on the loop; tasks that do not belong to such a request are not changed.
     """
     current: Any = loop.get_task_factory()
     if getattr(current, "contains_exits", False):
@@ -188,8 +191,12 @@ def contain_exits(loop: asyncio.AbstractEventLoop) -> None:
         loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
     ) -> Any:
         context = options.get("context")
-        is_inside = _is_inside.get() if context is None else context.get(_is_inside)
-        return make_task(loop, _Contained(work) if is_inside else work, **options)
+        is_inside = (
+            _in_subrequest.get() if context is None else context.get(_in_subrequest)
+        )
+        return make_task(
+            loop, _ContainedCoroutine(work) if is_inside else work, **options
+        )
 
     make.contains_exits = True  # type: ignore[attr-defined]
     loop.set_task_factory(make)  # type: ignore[arg-type]

@@ -9,8 +9,10 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 django_application = get_asgi_application()
 
-from pushserver_channels import siblings  # noqa: E402
+from pushserver_channels import address_claims  # noqa: E402
 from pushserver_channels.routing import get_application  # noqa: E402
 
-siblings.GRACE = float(os.environ.get("TEST_GRACE", siblings.GRACE))
+address_claims.GRACE_PERIOD = float(
+    os.environ.get("TEST_GRACE", address_claims.GRACE_PERIOD)
+)
 application = get_application(django_application)

@@ -24,15 +24,15 @@ from django.test import RequestFactory, override_settings
 
 from pushserver import channel_urls
 from pushserver.conf import read_settings
-from pushserver.doctor import Examination, Finding, echo, processes, visits
+from pushserver.doctor import Examination, Finding, echo, processes, requests
+from pushserver.doctor.delivery import check_beginning, check_sending
 from pushserver.doctor.echo import is_echo_id, make_channel_id, make_echo_id
-from pushserver.doctor.findings import DoesNotApply, Failure
+from pushserver.doctor.findings import Failure, NotApplicable
 from pushserver.doctor.locations import find_locations
-from pushserver.doctor.messages import check_beginning, check_sending
-from pushserver.doctor.pages import check_passthrough
+from pushserver.doctor.passthrough import check_passthrough
+from pushserver.doctor.probe import PADDING, Probe
+from pushserver.doctor.requests import NO_ANSWER, Response, SentRequest
 from pushserver.doctor.scripts import check_script
-from pushserver.doctor.visits import NO_ANSWER, Answer, Visit
-from pushserver.doctor.way import PADDING, Way
 from pushserver.management.commands.pushserver_doctor import summarize
 from pushserver.signals import channel_subscribe
 
@@ -472,7 +472,9 @@ def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> 
         assert words in found[check].text
         assert found[check].advice
     if fault.open is not None:
-        assert {name for name in found if found[name].is_open} == fault.open, found
+        assert {name for name in found if found[name].is_inconclusive} == fault.open, (
+            found
+        )
 
 
 @pytest.mark.parametrize(
@@ -528,7 +530,7 @@ def test_the_command_says_what_to_do() -> None:
         ended.stdout
     )
     assert "WRONG receiving: " in ended.stdout
-    assert "\n      Look whether the site is served there" in ended.stdout
+    assert "\n      Check that the site is served there" in ended.stdout
     assert ended.stdout.endswith("found a fault.\n")
 
 
@@ -595,18 +597,18 @@ def test_the_summary(findings: list[Finding], summary: str) -> None:
 # Settings
 
 
-def make_way(url: str, conf: dict[str, Any]) -> Way:
+def make_probe(url: str, conf: dict[str, Any]) -> Probe:
     """Return what a check is given."""
     settings = read_settings(conf)
     publisher, subscriber = find_locations(settings)
     store = settings.store["default"]
-    return Way(url, publisher, subscriber, store, patience=2, delay=1)
+    return Probe(url, publisher, subscriber, store, patience=2, delay=1)
 
 
 @pytest.mark.parametrize(
     ("conf", "raises"),
     [
-        ({}, DoesNotApply),
+        ({}, NotApplicable),
         ({"publisher_host": "127.0.0.1:{port}"}, Failure),
         ({"port": "{port}"}, Failure),
         ({"publisher": "http"}, Failure),
@@ -623,9 +625,9 @@ def test_nothing_is_said_of_an_address_that_no_setting_names(
         for key, value in conf.items()
     }
     with override_settings(PUSH_SERVER={**CONF, **named}):
-        way = make_way("http://127.0.0.1:9", {**CONF, **named})
+        probe = make_probe("http://127.0.0.1:9", {**CONF, **named})
         with pytest.raises(raises) as raised:
-            check_sending(way)
+            check_sending(probe)
     assert (str(port) in str(raised.value)) is (raises is Failure)
 
 
@@ -634,15 +636,15 @@ def test_nothing_is_said_of_an_address_that_no_setting_names(
 )
 def test_a_site_without_static_files(settings: dict[str, Any]) -> None:
     """Where a site has none, there is no script to look for."""
-    with override_settings(**settings), pytest.raises(DoesNotApply):
-        check_script(make_way("http://127.0.0.1:9", CONF))
+    with override_settings(**settings), pytest.raises(NotApplicable):
+        check_script(make_probe("http://127.0.0.1:9", CONF))
 
 
 def test_a_script_elsewhere() -> None:
     """The script is looked for where pages look for it, and that may be elsewhere."""
     url = f"http://127.0.0.1:{free_port()}/files/"
     with override_settings(STATIC_URL=url), pytest.raises(Failure, match=url):
-        check_script(make_way("http://127.0.0.1:9", CONF))
+        check_script(make_probe("http://127.0.0.1:9", CONF))
 
 
 def test_a_slow_view_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -651,20 +653,22 @@ def test_a_slow_view_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     name["Last-Modified"], name["Etag"] = "Thu, 01 Jan 2026 00:00:00 GMT", "0"
     answers = iter([(200, False), (304, False), (304, False), (200, True)])
 
-    class Asked:
-        def __init__(self, way: Way, channel_id: str, headers: dict[str, str]) -> None:
+    class SentEcho:
+        def __init__(
+            self, probe: Probe, channel_id: str, headers: dict[str, str]
+        ) -> None:
             self.cookie = headers["Cookie"].partition("=")[2]
 
-        def answer(self) -> Answer:
+        def response(self) -> Response:
             status, is_echo = next(answers)
             told = {"type": "pushserver.doctor", "cookie": self.cookie}
             body = json.dumps(told).encode() if is_echo else b""
-            return Answer(status, name, body, "", 0)
+            return Response(status, name, body, "", 0)
 
-    monkeypatch.setattr(Way, "ask", lambda *args: Asked(*args))
-    monkeypatch.setattr(Way, "publish", lambda way, channel_id: None)
-    way = make_way("http://127.0.0.1:9", CONF)
-    assert "hears of subscribers" in check_passthrough(way)
+    monkeypatch.setattr(Probe, "ask", lambda *args: SentEcho(*args))
+    monkeypatch.setattr(Probe, "publish", lambda probe, channel_id: None)
+    probe = make_probe("http://127.0.0.1:9", CONF)
+    assert "hears of subscribers" in check_passthrough(probe)
 
 
 # Servers that are no push servers
@@ -690,16 +694,16 @@ def test_no_server_keeps_the_doctor(
     monkeypatch: pytest.MonkeyPatch, begins: bytes, again: bytes | None, error: str
 ) -> None:
     """An answer without end is given up in time, however often a byte of it comes."""
-    monkeypatch.setattr(visits, "MAX_ANSWER", 9000)
+    monkeypatch.setattr(requests, "MAX_ANSWER", 9000)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        asks = Visit(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=0.2)
+        asks = SentRequest(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=0.2)
         connection, _ = server.accept()
         with connection, ThreadPoolExecutor(1) as threads:
             connection.recv(9999)
             connection.sendall(begins)
             if again is None:
                 connection.shutdown(socket.SHUT_WR)
-            answer = threads.submit(asks.answer)
+            answer = threads.submit(asks.response)
             with suppress(OSError):  # The doctor has hung up.
                 while not answer.done():
                     connection.sendall(again or b"")
@@ -711,13 +715,13 @@ def test_no_server_keeps_the_doctor(
 def test_a_compressed_answer_is_read() -> None:
     """What a proxy has compressed is told as it was."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        asks = Visit(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=10)
+        asks = SentRequest(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=10)
         connection, _ = server.accept()
         with connection:
             connection.recv(9999)
             connection.sendall(HEAD + b"Content-Encoding: gzip\r\n\r\n")
             connection.sendall(gzip.compress(b"news"))
-        answer = asks.answer()
+        answer = asks.response()
     assert (answer.status, answer.body) == (200, b"news")
 
 
@@ -753,10 +757,10 @@ def test_nobody_can_have_the_view_say_something(
     assert sent == [(channel_id, {"type": "pushserver.doctor", "cookie": told})]
 
 
-class Beginnings(Way):
-    """Answers those who ask for the oldest message as it is told."""
+class ScriptedProbe(Probe):
+    """A probe whose requests get the given responses, in order."""
 
-    def __init__(self, *answers: Answer, **store: Any) -> None:
+    def __init__(self, *responses: Response, **store: Any) -> None:
         conf = read_settings({**CONF, "store": {**CONF["store"], **store}})
         publisher, subscriber, *_ = find_locations(conf)
         super().__init__(
@@ -764,7 +768,7 @@ class Beginnings(Way):
             patience=2,
             delay=1,
         )
-        self.answers = list(answers)
+        self.responses = list(responses)
 
     def new_channel(self, channel_id: str | None = None) -> str:
         return "a"
@@ -773,37 +777,37 @@ class Beginnings(Way):
         pass
 
     def ask(self, *_: Any, **__: Any) -> Any:
-        return SimpleNamespace(answer=lambda: self.answers.pop(0))
+        return SimpleNamespace(response=lambda: self.responses.pop(0))
 
 
-def answer(status: int, tag: int = 0, modified: str = "Sun, 22 Nov 2026") -> Answer:
+def response(status: int, tag: int = 0, modified: str = "Sun, 22 Nov 2026") -> Response:
     headers = Message()
     headers["Last-Modified"] = f"{modified} 12:00:00 GMT"
     headers["Etag"] = str(tag)
     body = json.dumps(PADDING).encode() if status == 200 else b""
-    return Answer(status, headers, body, "" if status else NO_ANSWER, 0.1)
+    return Response(status, headers, body, "" if status else NO_ANSWER, 0.1)
 
 
 def test_all_begin_with_the_oldest_message() -> None:
     """It is well where two who begin are given the same message."""
-    check_beginning(Beginnings(answer(200), answer(200)))
+    check_beginning(ScriptedProbe(response(200), response(200)))
 
 
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        (answer(0), "gets no answer in time instead of the oldest message"),
-        (answer(200, 1), "gets another message instead of the oldest message"),
-        (answer(304), "A proxy answers 304 in place of a message"),
+        (response(0), "gets no answer in time instead of the oldest message"),
+        (response(200, 1), "gets another message instead of the oldest message"),
+        (response(304), "A proxy answers 304 in place of a message"),
     ],
     ids=["held", "next", "not modified"],
 )
-def test_a_cache_with_an_id_of_its_own(second: Answer, words: str) -> None:
+def test_a_cache_with_an_id_of_its_own(second: Response, words: str) -> None:
     """A cache that asks with its own id, as Squid's does, is found out."""
     with pytest.raises(Failure, match=words):
-        check_beginning(Beginnings(answer(200), second))
+        check_beginning(ScriptedProbe(response(200), second))
 
 
 def test_messages_that_are_kept_briefly() -> None:
     """Where a message may be too old for the second who begins, nobody is blamed."""
-    check_beginning(Beginnings(answer(200), answer(0), message_timeout=1))
+    check_beginning(ScriptedProbe(response(200), response(0), message_timeout=1))

@@ -1,1 +1,1 @@
-"""The neighbour, django-eventstream, as its own documentation sets it up."""
+"""A site with django-eventstream, set up as its documentation says."""

@@ -1,4 +1,4 @@
-"""An environment of its own for the neighbour: ours has no need of it."""
+"""A separate virtual environment for django-eventstream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("daphne", "django-eventstream", "uvicorn[standard]")
 
 
 def make_environment() -> Path:
-    """Return the Python that has the neighbour; it is installed on the first call."""
+    """Return the Python of the environment, which is created on the first call."""
     done = FOLDER / "installed"
     if not done.exists():
         subprocess.run([sys.executable, "-m", "venv", FOLDER], check=True)

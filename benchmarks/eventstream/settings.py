@@ -1,4 +1,4 @@
-"""Settings of a site that sends events by django-eventstream."""
+"""Settings of a site that sends events with django-eventstream."""
 
 from __future__ import annotations
 

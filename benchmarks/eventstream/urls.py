@@ -1,4 +1,4 @@
-"""Events of a channel, and a view that publishes what it is sent."""
+"""The events of a channel, and a view that publishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured; one file each."""
+"""The scenarios, each in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario is: one server after the other, or all of them side by side."""
+"""The base classes of scenarios: servers measured one by one, or side by side."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Effort:
 
     Attributes:
         turns: How often each server is started and measured.
-        rounds: In how many slices of a turn at most.
-        minutes: How long clients come and vanish.
-        part: Of the numbers of clients and channels, where fewer do for a look.
+        rounds: The most slices in a turn.
+        minutes: How long clients come and vanish in the scenario ``churn``.
+        part: The factor for the numbers of clients and channels.
     """
 
     turns: int = 5
@@ -41,7 +41,7 @@ class Effort:
     part: float = 1.0
 
     def few(self, number: int) -> int:
-        """Return a number of clients or channels, or a part of it."""
+        """Return a number of clients or channels, reduced by ``part``."""
         return max(int(number * self.part), 10)
 
 
@@ -50,13 +50,13 @@ QUICK = Effort(turns=1, rounds=3, minutes=0.05, part=0.1)
 
 @dataclass(frozen=True)
 class Reading:
-    """What one turn of one server gave.
+    """The result of one turn of one server.
 
     Attributes:
-        value: What counts.
-        load: How busy the load generator's core was, in percent; None if it rested.
-        more: What else is worth keeping.
-        slices: Those of its rounds, if it was measured side by side with others.
+        value: The value.
+        load: The load of the load generator's core in percent, None if it was idle.
+        more: Other figures.
+        slices: The slices, if it was measured side by side with others.
     """
 
     value: float
@@ -65,7 +65,7 @@ class Reading:
     slices: list[Slice] = field(default_factory=list)
 
     def compare(self, floor: Reading) -> float:
-        """Return it as a part of what the floor gave in the same turn."""
+        """Return the ratio to the baseline in the same turn."""
         if self.slices:
             return compare(self.slices, floor.slices)
         return self.value / floor.value
@@ -73,14 +73,14 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario(ABC):
-    """Something to measure servers at.
+    """A measurement of several servers.
 
     Attributes:
-        name: What it is called.
-        unit: What is counted.
+        name: The name.
+        unit: The unit of the values.
         servers: The names of the contenders.
-        turns: How often at most, where what is measured hardly varies.
-        env: What the servers' environment has besides.
+        turns: The most turns, fewer for values that hardly vary.
+        env: Environment variables of the servers.
     """
 
     name: str
@@ -93,22 +93,21 @@ class Scenario(ABC):
     def take_turn(
         self, contenders: Sequence[Contender], effort: Effort, guard: Guard
     ) -> dict[str, Reading]:
-        """Return the readings of all that do not fail.
+        """Return the readings of all contenders that do not fail.
 
         Args:
-            contenders: Who is measured.
-            effort: How long.
-            guard: A context manager for all that is done with a contender, which
-                swallows what it fails with.
+            contenders: The contenders.
+            effort: How long to measure.
+            guard: Returns a context manager that suppresses the errors of a contender.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alone(Scenario):
-    """One server after the other.
+    """Measures one server after the other.
 
     Attributes:
-        measure: Starts servers of one contender, and measures it.
+        measure: Starts servers of one contender, and measures them.
     """
 
     measure: Callable[[Contender, Start, Effort], Reading]
@@ -126,11 +125,11 @@ class Alone(Scenario):
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide(Scenario):
-    """All servers at once, in short slices.
+    """Measures all servers at once, in short slices.
 
     Attributes:
-        connect: Puts the clients to a running server.
-        rounds: How many slices each server has in a turn.
+        connect: Returns the load for a running server.
+        rounds: The number of slices of each server in a turn.
     """
 
     connect: Callable[[Contender, Server, Effort], Load]

@@ -1,4 +1,4 @@
-"""Clients that come and vanish, without a word, at any moment: memory stays flat."""
+"""Clients that connect and vanish at any moment: the memory should not grow."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.servers import Contender
 
 from .base import Alone, Effort, Reading, Start
 
-#: Clients that are there at a time, and how long each of them stays at most.
+#: The number of clients at a time, and the most seconds for which each stays.
 CLIENTS = 500
 STAY = 1.0
 
-#: A part of the time, in which the server gets as large as it will be.
+#: The part of the time before the first measurement, in which the memory grows.
 WARM_UP = 0.3
 
 
@@ -53,7 +53,7 @@ async def _measure(server: Server, seconds: float) -> Reading:
 
 
 async def _come_and_go(server: Server, end: float) -> int:
-    """Return how often a client came."""
+    """Connect and vanish again and again; return how often."""
     came = 0
     while time.monotonic() < end:
         came += 1
@@ -61,7 +61,7 @@ async def _come_and_go(server: Server, end: float) -> int:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             channel = random.randrange(100)
             request = f"GET /updates/{channel} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-            # Some leave in the middle of their request.
+            # Some vanish in the middle of their request.
             whole = random.random() < 0.9
             writer.write(request.encode()[: None if whole else 20])
             with suppress(asyncio.TimeoutError):

@@ -1,4 +1,4 @@
-"""Many clients on a channel: the next message is published when all have the last.
+"""Many subscribers on a channel: a message is published when all have the last one.
 
 Each client polls again as soon as it was answered, so a delivery is a whole request.
 """
@@ -16,7 +16,7 @@ from .base import EVERYBODY, REDIS, WITHOUT_EVENTSTREAM, Effort, SideBySide
 
 UNIT = "deliveries/s"
 
-#: Where each client has its channel, messages go to so many of them at a time.
+#: With a channel for each client, the number of channels that get a message at a time.
 WINDOW = 100
 
 

@@ -1,7 +1,7 @@
-"""What a publish costs with few and with many channels, messages and held clients.
+"""The cost of a publish with few and with many channels, messages and held clients.
 
-The value is the rate with most of them, as a part of the rate with fewest. A server of
-each size is up, and they take turns, as different servers do elsewhere.
+The value is the ratio of the rate with the most to the rate with the fewest. There is a
+server for each size, and they take turns, as different servers do elsewhere.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def measure_messages(contender: Contender, start: Start, effort: Effort) -> Read
 
 
 def measure_held(contender: Contender, start: Start, effort: Effort) -> Reading:
-    """Measure what a publish costs while others wait on another channel."""
+    """Measure publishing while clients wait on another channel."""
 
     def connect(server: Server, size: int, stack: ExitStack) -> Load:
         stack.enter_context(hold(server, size))
@@ -50,12 +50,12 @@ Connect = Callable[[Server, int, ExitStack], Load]
 
 
 def _measure_filled(start: Start, effort: Effort, connect: Connect) -> Reading:
-    """Measure after publishing as many messages as there are channels, or are kept."""
+    """Measure after as many messages as ``size`` were published."""
     more: dict[str, float] = {}
 
     def connect_and_fill(server: Server, size: int, stack: ExitStack) -> Load:
         load = connect(server, size, stack)
-        load.publish(10)  # What is made for the first messages only is nobody's.
+        load.publish(10)  # Allocations for the first messages do not count.
         before = server.memory
         load.publish(size)
         more["bytes_each"] = (server.memory - before) / size

@@ -1,7 +1,7 @@
-"""Waiting costs memory: bytes for each held client, and what stays when they left.
+"""The memory of held clients, and the memory that remains when they have left.
 
-The clients come twice. What the first wave leaves behind is Python's own memory, kept
-for the next one; if the second wave leaves more, something is never given back.
+The clients come twice. Python keeps the memory of the first wave for the next one; if
+more remains after the second wave, there is a leak.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from benchmarks.servers import Contender
 from .base import EVERYBODY, REDIS, Alone, Effort, Reading, Start
 
 CLIENTS = 5_000
-#: Those that hold streams of django-eventstream, which takes its time to begin them.
+#: The number of clients of django-eventstream, which starts streams slowly.
 STREAMS = 1_000
 UNIT = "bytes/client"
 
-#: Seconds in which a memory that does not change any more stays the same; longer where
-#: clients are held, whom ours begins to watch after a second.
+#: Seconds for which the memory must not change to count as settled. It is longer while
+#: clients are held, because the push server begins to watch them after a second.
 SETTLED, SETTLED_HELD = 0.3, 1.5
 
 
@@ -28,7 +28,7 @@ def measure(contender: Contender, start: Start, effort: Effort) -> Reading:
     with start() as server:
         clients = effort.few(STREAMS if contender.streams else CLIENTS)
         with hold(server, 50):
-            pass  # What is made for the first clients only is nobody's.
+            pass  # Allocations for the first clients do not count.
         levels = [settle(server)]
         for _ in range(2):
             with hold(server, clients):
@@ -46,7 +46,7 @@ def measure(contender: Contender, start: Start, effort: Effort) -> Reading:
 
 
 def settle(server: Server, settled: float = SETTLED) -> int:
-    """Return a server's memory once it does not change for some seconds."""
+    """Return a server's memory in bytes, once it has not changed for some seconds."""
     server.wait_until_quiet()
     memory, since = server.memory, time.monotonic()
     while time.monotonic() - since < settled:

@@ -1,4 +1,4 @@
-"""Publishing as fast as it goes: eight connections, and nobody waits."""
+"""Publishing as fast as possible, over eight connections, without subscribers."""
 
 from __future__ import annotations
 

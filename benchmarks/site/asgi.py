@@ -1,4 +1,4 @@
-"""The push locations, and the site behind them."""
+"""The push locations in front of the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a site that pushes: the defaults, and no passthrough."""
+"""Settings of the site: the defaults, without passthrough."""
 
 from __future__ import annotations
 

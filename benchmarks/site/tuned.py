@@ -1,4 +1,4 @@
-"""The same, with the collector set as the documentation says."""
+"""The same with the garbage collector tuned as documented."""
 
 from __future__ import annotations
 

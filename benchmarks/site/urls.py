@@ -1,4 +1,4 @@
-"""A hundred pages behind the push locations, which must not cost them anything."""
+"""A hundred pages behind the push locations, which must not slow these down."""
 
 from __future__ import annotations
 

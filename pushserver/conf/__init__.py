@@ -1,7 +1,7 @@
-"""The one door to ``PUSH_SERVER``: checked, complete, frozen.
+"""The settings in ``PUSH_SERVER``: validated, with defaults, immutable.
 
-Everything else asks :func:`get_settings` at the time of use, so importing this package
-costs nothing and ``override_settings`` of a test takes effect.
+All other modules call :func:`get_settings` when they need a setting, so importing this
+package reads nothing, and ``override_settings`` takes effect in tests.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .readers import (
     flag,
     header,
     host,
-    nearest,
     one_of,
     port,
     read_section,
     seconds,
     setting,
+    suggest,
 )
 from .stores import (
     STORE_TYPES,
@@ -74,7 +74,12 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True)
 class Host:
-    """Where clients find the publisher or the subscriber locations."""
+    """The host at which clients reach the publisher or the subscriber locations.
+
+    Attributes:
+        location: The host, with a port unless it is the default one.
+        secure: Whether the URL is https.
+    """
 
     location: str = setting(host)
     secure: bool = setting(flag, default=False)
@@ -90,18 +95,21 @@ def _read_host(place: str, raw: object) -> Host:
 
 @dataclass(frozen=True)
 class PushServerSettings:
-    """``PUSH_SERVER``, with defaults.
+    """The settings in ``PUSH_SERVER``, with defaults.
 
     Attributes:
-        address: Where ``runpushserver`` listens, None for loopback.
-        port: Where ``runpushserver`` listens, None for 8001 (8000 for the whole site).
-        publisher_host: Where publishers find the push server, None for this machine.
-        subscriber_host: Where pages find it, None for the host of the page.
-        servername: The ``Server`` header, None for the server's own.
-        publisher: ``auto``, ``direct`` or ``http``: how ``send_update`` publishes.
-        publisher_timeout: Seconds that publishing over HTTP may take.
+        address: The address on which ``runpushserver`` listens, None for loopback.
+        port: The port on which ``runpushserver`` listens, None for 8001 (8000 for the
+            whole site).
+        publisher_host: The host at which publishers reach the push server, None for
+            this machine.
+        subscriber_host: The host at which pages reach the push server, None for the
+            host of the page.
+        servername: The value of the ``Server`` header, None for the server's own.
+        publisher: How ``send_update`` publishes: ``auto``, ``direct`` or ``http``.
+        publisher_timeout: Seconds after which a publish fails, 0 for no limit.
         store: The stores by name.
-        locations: In the order in which they are tried.
+        locations: The locations, in the order in which they are tried.
     """
 
     address: str | None = setting(address, default=None)
@@ -121,14 +129,14 @@ class PushServerSettings:
     )
 
     def first_location(self, kind: type[Kind]) -> Kind | None:
-        """Return the first location of a kind, which wins where a URL is built."""
+        """Return the first location of a type, which is used to build URLs, or None."""
         return next((each for each in self.locations if isinstance(each, kind)), None)
 
 
 def read_settings(raw: object) -> PushServerSettings:
-    """Return ``PUSH_SERVER`` checked and completed.
+    """Return validated settings from the value of ``PUSH_SERVER``.
 
-    Raises :class:`InvalidSetting`, an ``ImproperlyConfigured``, at the first mistake.
+    Raises :class:`InvalidSetting`, an ``ImproperlyConfigured``, for the first error.
     """
     conf = read_section(PushServerSettings, "PUSH_SERVER", raw)
     for index, location in enumerate(conf.locations):
@@ -136,7 +144,7 @@ def read_settings(raw: object) -> PushServerSettings:
             raise InvalidSetting(
                 f"PUSH_SERVER['locations'][{index}]['store']",
                 f"is {location.store!r}, which is not in PUSH_SERVER['store']",
-                nearest(location.store, conf.store)
+                suggest(location.store, conf.store)
                 or f"The stores are {', '.join(map(repr, conf.store))}.",
             )
     return conf
@@ -144,7 +152,7 @@ def read_settings(raw: object) -> PushServerSettings:
 
 @lru_cache(maxsize=1)
 def get_settings() -> PushServerSettings:
-    """Return the site's ``PUSH_SERVER``; no such setting is an empty one."""
+    """Return the site's settings. ``PUSH_SERVER`` defaults to ``{}``."""
     hide_passwords()
     return read_settings(getattr(settings, "PUSH_SERVER", {}))
 

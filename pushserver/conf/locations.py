@@ -1,4 +1,4 @@
-"""The locations of ``PUSH_SERVER``: a dataclass of settings for each type."""
+"""The settings of locations: a dataclass for each type."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ from .readers import (
     text,
 )
 
-#: The polls, by the setting that chooses one, each with the dotted path of its
-#: consumer. It answers what no other transport does.
+#: The dotted path of the consumer for each value of ``polling``. It answers the
+#: requests that no other transport accepts.
 POLLS = {
     "long": "pushserver_channels.consumers.long_poll.LongPollConsumer",
     "interval": "pushserver_channels.consumers.interval_poll.IntervalPollConsumer",
 }
 
-#: What serves subscribers besides the polls: a name, and the dotted path of a consumer
-#: whose ``accepts()`` tells which requests are for it.
+#: Other transports of subscriber locations: a name, and the dotted path of a consumer,
+#: whose ``accepts()`` decides which requests it answers.
 TRANSPORTS: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Location:
-    """A set of URLs, each for one channel.
+    """A set of URLs, one for each channel.
 
     Attributes:
-        name: Its name, None for none; no other location has it.
-        url: Matches the whole path; its one group is the channel id.
+        type: ``publisher`` or ``subscriber``.
+        url: A pattern for the whole path. Its one group is the channel id.
+        name: A unique name, or None.
         store: The name of the store that keeps the messages.
-        max_channel_id_length: Characters; a longer id is refused. 0 for no limit.
+        max_channel_id_length: The most characters of a channel id, 0 for no limit.
     """
 
     type: str = setting(one_of("publisher", "subscriber"))
@@ -55,21 +56,21 @@ class Location:
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        """Dotted paths of its consumers; the first that accepts a request answers."""
-        raise TypeError("Each type of location names its own.")
+        """The dotted paths of its consumers; the first to accept a request answers."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class PublisherLocation(Location):
-    """Where messages are published.
+    """A location where messages are published.
 
     Attributes:
         create_on_post: Whether a POST creates a channel that does not exist.
-        store_messages: Whether messages are kept for who asks later.
-        max_message_size: Bytes; a longer body is refused. 0 for no limit.
+        store_messages: Whether messages are kept for later requests.
+        max_message_size: The most bytes of a message, 0 for no limit.
         allow_from: The networks that may publish, and whether clients of unix sockets
-            may; None for any address.
-        allow_origin: Origins of other sites whose pages may publish, or ``('*',)``.
+            may; None if every client may.
+        allow_origin: The origins of other sites whose pages may publish, or ``('*',)``.
     """
 
     create_on_post: bool = setting(flag, default=True)
@@ -87,22 +88,22 @@ class PublisherLocation(Location):
 
 @dataclass(frozen=True)
 class SubscriberLocation(Location):
-    """Where messages are received.
+    """A location where messages are received.
 
     Attributes:
         polling: ``long`` holds a request until there is a message, ``interval``
             answers at once.
         create_on_get: Whether a GET creates a channel that does not exist.
-        timeout: Seconds for which a request is held, 0 for the longest wait, an hour.
-        timeout_status: The status that ends a request held so long.
-        concurrency: What happens when two requests are held on one channel:
-            ``broadcast`` holds both, ``last`` ends the older ones with 409, ``first``
-            refuses the newcomer with 409.
-        allow_origin: Origins whose pages may read the answers, or ``('*',)``.
+        timeout: Seconds for which a request is held, 0 for one hour.
+        timeout_status: The status of the answer after ``timeout``.
+        concurrency: What happens if several requests are held on one channel:
+            ``broadcast`` holds all, ``last`` ends the older ones with 409, ``first``
+            refuses the newer ones with 409.
+        allow_origin: The origins whose pages may read the answers, or ``('*',)``.
         allow_credentials: Whether those pages may send cookies.
-        passthrough: The path of the Django view that hears who comes and goes.
-        inline: Whether a browser may run a message that is opened at its URL, as it
-            runs a page of the site.
+        passthrough: The path of the Django view that is notified of subscribers.
+        inline: Whether a browser may run a message that is opened at its URL as a page
+            of the site.
     """
 
     polling: str = setting(one_of(*POLLS), default="long")
@@ -150,7 +151,7 @@ def _read_location(place: str, raw: object) -> Location:
                 place, "has no 'url'", "Add a 'url' pattern or a 'prefix'."
             )
         raw["url"] = text(f"{place}['prefix']", prefix) + "(.+)"
-        regex(f"{place}['prefix']", raw["url"])  # A mistake in it is told as its own.
+        regex(f"{place}['prefix']", raw["url"])  # An error names the prefix.
     location = read_section(LOCATION_TYPES[kind], place, raw)
     if isinstance(location, SubscriberLocation) and location.allow_credentials:
         if location.allow_origin == ("*",):
@@ -169,6 +170,7 @@ def _read_location(place: str, raw: object) -> Location:
 
 
 def read_locations(place: str, raw: object) -> tuple[Location, ...]:
+    """Return the locations from a list of dicts, or raise :class:`InvalidSetting`."""
     if not isinstance(raw, list | tuple):
         raise InvalidSetting(
             place,
@@ -184,7 +186,7 @@ def read_locations(place: str, raw: object) -> tuple[Location, ...]:
 
 
 def _check_names(place: str, locations: Iterable[Location]) -> None:
-    """Raise :class:`InvalidSetting` if two locations have one name."""
+    """Raise :class:`InvalidSetting` if two locations have the same name."""
     indexes: dict[str, int] = {}
     for index, location in enumerate(locations):
         if location.name is None:

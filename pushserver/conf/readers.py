@@ -1,8 +1,8 @@
-"""How one value of ``PUSH_SERVER`` is read: checked, or refused with a sentence.
+"""Validate the values in ``PUSH_SERVER``.
 
-A section of the setting is a dataclass whose fields are made by :func:`setting`: each
-is a key with its reader and its default. A reader takes a place and a raw value, and
-returns the value or raises :class:`InvalidSetting`.
+Each dict in it is read into a dataclass whose fields are made by :func:`setting`, with
+a reader and a default. A reader takes the place of a value in the settings and the raw
+value, and returns the value or raises :class:`InvalidSetting`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from pushserver.passwords import Password, SecretText, mask
 Section = TypeVar("Section")
 Reader = Callable[[str, Any], Any]
 
-#: A century: what is longer is a mistake, and more than some clocks count.
+#: A century. A longer time is a mistake, and more than some clocks can count.
 MAX_SECONDS = 100 * 366 * 24 * 3600
 
 
 class InvalidSetting(ImproperlyConfigured):
-    """A value in ``PUSH_SERVER`` that cannot be served.
+    """A value in ``PUSH_SERVER`` is invalid.
 
     Attributes:
-        place: Where it stands, as ``PUSH_SERVER['locations'][0]['polling']``.
+        place: The place of the value, as ``PUSH_SERVER['locations'][0]['polling']``.
         reason: What is wrong with it.
         hint: What to write instead.
     """
 
     def __init__(self, place: str, reason: str, hint: str) -> None:
-        # What is no URL of a store may have been meant to be one.
+        # Any value may hold a mistyped URL of a store, with a password.
         place, reason, hint = mask(place), mask(reason), mask(hint)
         super().__init__(place, reason, hint)
         self.place = place
@@ -147,7 +147,7 @@ def one_of(*choices: object) -> Reader:
         # Not "in", which takes True for 1 and 304.0 for 304.
         if not any(type(value) is type(each) and value == each for each in choices):
             allowed = ", ".join(repr(choice) for choice in choices)
-            near = nearest(value, choices) if isinstance(value, str) else ""
+            near = suggest(value, choices) if isinstance(value, str) else ""
             raise InvalidSetting(
                 place, f"is {value!r}", near or f"It must be one of {allowed}."
             )
@@ -158,7 +158,7 @@ def one_of(*choices: object) -> Reader:
 
 def regex(place: str, value: object) -> re.Pattern[str]:
     try:
-        # An id may hold any character, so the dot stands for each of them.
+        # A channel id may hold any character, so the dot matches newlines, too.
         pattern = re.compile(text(place, value), re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise InvalidSetting(
@@ -218,7 +218,7 @@ def addresses(place: str, value: object) -> AllowedClients | None:
             place,
             f"holds something that is no address: {error}",
             "Write addresses ('10.0.0.1', '::1'), networks ('10.0.0.0/8'), 'unix' for"
-            " who may open a unix socket, or 'any'.",
+            " clients of a unix socket, or 'any'.",
         ) from error
 
 
@@ -235,21 +235,23 @@ def path(place: str, value: object) -> str:
     if not url.path.startswith("/"):
         raise InvalidSetting(place, f"is {value!r}, which has no path", hint)
     if url.query:
-        raise InvalidSetting(place, f"is {value!r}, whose query no view is told", hint)
+        raise InvalidSetting(
+            place, f"is {value!r}, whose query is not passed to the view", hint
+        )
     return unquote(url.path)
 
 
 def secret(place: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        # It is not told what it is.
-        raise InvalidSetting(place, "is no text", "It must be a text.")
+        # The value is not shown, because it may be a secret.
+        raise InvalidSetting(place, "is not a text", "It must be a text.")
     return Password(value)
 
 
 def redis_url(place: str, value: object) -> str:
     url = SecretText(text(place, value))
-    # (Not by urlsplit(), which refuses some URLs that name several hosts. No part of it
-    # is kept here: the page about an error shows it.)
+    # Not by urlsplit(), which rejects some URLs with several hosts. The rest of the URL
+    # is not assigned to a variable, because Django's error page shows local variables.
     scheme = url.partition("://")[0]
     schemes = [
         secure + kind
@@ -257,10 +259,10 @@ def redis_url(place: str, value: object) -> str:
         for secure in ("redis", "rediss")
     ]
     if scheme not in [*schemes, "unix"] or not url.partition("://")[2]:
-        # A URL may hold a password, so it is not told.
+        # The URL is not shown, because it may hold a password.
         raise InvalidSetting(
             place,
-            "is no URL of Redis",
+            "is not a URL of Redis",
             f"It begins with {', '.join(schemes)} or unix, as in"
             " 'redis://127.0.0.1:6379/0'.",
         )
@@ -284,27 +286,29 @@ def layer(place: str, value: object) -> str:
         raise InvalidSetting(
             place,
             f"is {alias!r}, which is not in CHANNEL_LAYERS",
-            nearest(alias, layers) or "Configure the channel layer there.",
+            suggest(alias, layers) or "Configure the channel layer there.",
         )
     return alias
 
 
-def uncounted(place: str, value: object) -> int:
+def no_channel_limit(place: str, value: object) -> int:
     if count(place, value):
         raise InvalidSetting(
             place,
-            f"is {value!r}, and nobody counts the channels of a store that processes"
-            " share",
-            "Leave it out; 'channel_timeout' bounds them, and Redis's own maxmemory.",
+            f"is {value!r}, but a store that processes share does not count its"
+            " channels",
+            "Leave it out; 'channel_timeout' and Redis's own maxmemory limit them.",
         )
     return 0
 
 
 def setting(read: Reader, **default: Any) -> Any:
+    """Return a dataclass field with a reader and, if given, a default."""
     return field(metadata={"read": read}, **default)
 
 
-def nearest(value: object, known: Any) -> str:
+def suggest(value: object, known: Any) -> str:
+    """Return a question that names the most similar known name, or an empty text."""
     names = [name for name in known if isinstance(name, str)]
     near = get_close_matches(str(value), names, n=1)
     return f"Did you mean {near[0]!r}?" if near else ""
@@ -315,7 +319,7 @@ def _is_required(setting: Field[Any]) -> bool:
 
 
 def read_section(section: type[Section], place: str, raw: object) -> Section:
-    """Return a section from its dict, or raise :class:`InvalidSetting`."""
+    """Return a dataclass of settings from a dict, or raise :class:`InvalidSetting`."""
     if not isinstance(raw, Mapping):
         raise InvalidSetting(place, f"is {raw!r}", "It must be a dict.")
     known = {setting.name: setting for setting in fields(section)}  # type: ignore[arg-type]
@@ -324,14 +328,14 @@ def read_section(section: type[Section], place: str, raw: object) -> Section:
             raise InvalidSetting(
                 f"{place}[{key!r}]",
                 "is not a known setting",
-                nearest(key, known) or f"Known are {', '.join(known)}.",
+                suggest(key, known) or f"Known are {', '.join(known)}.",
             )
     for name, setting in known.items():
         if name not in raw and _is_required(setting):
             raise InvalidSetting(place, f"has no {name!r}", f"Add the key {name!r}.")
     return section(
         **{
-            # None stands for "not set", as in the old settings.
+            # None means "not set", as in version 0.3.
             name: known[name].metadata["read"](f"{place}[{name!r}]", value)
             for name, value in raw.items()
             if value is not None or _is_required(known[name])

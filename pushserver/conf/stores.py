@@ -1,4 +1,4 @@
-"""The stores of ``PUSH_SERVER``: a dataclass of settings for each type."""
+"""The settings of stores: a dataclass for each type."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from .readers import (
     count,
     key_prefix,
     layer,
+    no_channel_limit,
     one_of,
     port,
     read_section,
@@ -25,7 +26,6 @@ from .readers import (
     secret,
     setting,
     text,
-    uncounted,
 )
 
 
@@ -34,18 +34,20 @@ class StoreSettings:
     """How many messages of a channel are kept, and for how long.
 
     Attributes:
-        min_messages: So many are kept whatever their age.
-        max_messages: So many are kept at most, 0 for no limit.
-        message_timeout: Seconds for which a message is kept, 0 for ever.
-        channel_timeout: Seconds after which a channel with no message, no subscriber
-            and no request is forgotten, 0 for never.
-        max_channels: So many channels exist at most, 0 for no limit.
+        type: The type of the store.
+        min_messages: The number of messages of a channel that are kept whatever their
+            age.
+        max_messages: The most messages kept per channel, 0 for no limit.
+        message_timeout: Seconds for which a message is kept, 0 for no limit.
+        channel_timeout: Seconds after which a channel without messages, subscribers and
+            requests is removed, 0 for never.
+        max_channels: The most channels, 0 for no limit.
     """
 
-    #: Whether other processes see the same messages.
+    #: Whether other processes have the same messages.
     shared: ClassVar[bool] = False
-    #: The setting that keeps stores in one place apart, empty if nothing has to.
-    told_apart_by: ClassVar[str] = ""
+    #: The setting that separates stores at one address, empty if none is needed.
+    namespace_setting: ClassVar[str] = ""
 
     type: str = setting(text)
     min_messages: int = setting(count, default=0)
@@ -56,13 +58,13 @@ class StoreSettings:
 
     @property
     def address(self) -> str:
-        """Where the messages are."""
+        """The address of the store."""
         return ""
 
 
 @dataclass(frozen=True)
 class MemoryStoreSettings(StoreSettings):
-    """A store in this process's memory."""
+    """A store in the memory of this process."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +72,21 @@ class RedisStoreSettings(StoreSettings):
     """A store in Redis, for any number of processes.
 
     Attributes:
-        url: Where Redis is: ``redis://``, ``rediss://`` or ``unix://``; with
-            ``+sentinel`` or ``+cluster`` after the scheme, several hosts.
-        host: Instead of a URL: its host,
-        port: its port,
-        database: and the number of its database.
-        username: Who asks, beside a URL or a host.
-        password: The password, beside a URL or a host, as it is: Django hides it.
-        key_prefix: Begins all keys and all names of pub/sub channels.
+        url: The URL of Redis: ``redis://``, ``rediss://`` or ``unix://``. With
+            ``+sentinel`` or ``+cluster`` after the scheme it may name several hosts.
+        host: The host, if there is no URL.
+        port: The port, if there is no URL.
+        database: The number of the database, if there is no URL.
+        username: The user name, if it is not in the URL.
+        password: The password, if it is not in the URL, without percent-encoding.
+        key_prefix: The prefix of all keys and pub/sub channels.
     """
 
     shared: ClassVar[bool] = True
-    told_apart_by: ClassVar[str] = "key_prefix"
+    namespace_setting: ClassVar[str] = "key_prefix"
 
-    max_channels: int = setting(uncounted, default=0)
-    # It may hold a password, which reports of errors shall not show.
+    max_channels: int = setting(no_channel_limit, default=0)
+    # repr=False, because it may hold a password, which error reports must not show.
     url: str | None = setting(redis_url, default=None, repr=False)
     host: str = setting(text, default="127.0.0.1")
     port: int = setting(port, default=6379)
@@ -95,7 +97,7 @@ class RedisStoreSettings(StoreSettings):
 
     @property
     def address(self) -> str:
-        """Where Redis is, as a URL that does not show its password."""
+        """The URL of Redis, as a string whose ``repr()`` hides the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         url = self.url or f"redis://{host}:{self.port}/{self.database}"
         if self.username is None and self.password is None:
@@ -114,11 +116,12 @@ class ChannelLayerStoreSettings(StoreSettings):
     """A store in the memory of each process, with a channel layer between them.
 
     Attributes:
-        alias: The layer, in ``CHANNEL_LAYERS``.
-        group: Processes with the same group share their messages.
+        alias: The name of the layer in ``CHANNEL_LAYERS``.
+        group: The name that separates stores on one layer: processes with the same
+            group share their messages.
     """
 
-    told_apart_by: ClassVar[str] = "group"
+    namespace_setting: ClassVar[str] = "group"
 
     alias: str = setting(layer, default="default")
     group: str = setting(text, default="pushserver")
@@ -129,7 +132,7 @@ class ChannelLayerStoreSettings(StoreSettings):
 
     @property
     def shared(self) -> bool:  # type: ignore[override]
-        """Whether the layer reaches other processes."""
+        """Whether the layer delivers to other processes."""
         return "InMemory" not in settings.CHANNEL_LAYERS[self.alias]["BACKEND"]
 
 
@@ -138,14 +141,14 @@ class StoreType(NamedTuple):
 
     Attributes:
         settings: The dataclass of its settings.
-        store: The dotted path of the store, which is made with such settings.
+        store: The dotted path of the class of the store.
     """
 
     settings: type[StoreSettings]
     store: str
 
 
-#: What the ``type`` of a store may be.
+#: The types of stores, by the value of ``type``.
 STORE_TYPES = {
     "memory": StoreType(
         MemoryStoreSettings, "pushserver_channels.stores.memory.MemoryStore"
@@ -184,7 +187,7 @@ def _read_store(place: str, raw: object) -> StoreSettings:
         raise InvalidSetting(
             f"{place}['min_messages']",
             f"is {store.min_messages}, more than max_messages ({store.max_messages})",
-            "Keep at least as many at most as at least.",
+            "Set max_messages to at least min_messages.",
         )
     return store
 
@@ -200,22 +203,22 @@ def read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
         }
     else:
         stores = {"default": _read_store(place, raw)}
-    _check_apart(place, stores)
+    _check_distinct(place, stores)
     return MappingProxyType(stores)
 
 
-def _check_apart(place: str, stores: Mapping[str, StoreSettings]) -> None:
-    """Raise :class:`InvalidSetting` if two stores would have the same messages."""
+def _check_distinct(place: str, stores: Mapping[str, StoreSettings]) -> None:
+    """Raise :class:`InvalidSetting` if two stores would share their messages."""
     names: dict[tuple[str, str, object], str] = {}
     for name, store in stores.items():
-        if not store.told_apart_by:
+        if not store.namespace_setting:
             continue
-        what = (store.type, store.address, getattr(store, store.told_apart_by))
+        what = (store.type, store.address, getattr(store, store.namespace_setting))
         if what in names:
             raise InvalidSetting(
                 f"{place}[{name!r}]",
-                f"is in the same place as the store {names[what]!r}, so that they"
+                f"has the same address as the store {names[what]!r}, so that they"
                 " would share their channels",
-                f"Give each of them a {store.told_apart_by!r} of its own.",
+                f"Give each of them a {store.namespace_setting!r} of its own.",
             )
         names[what] = name

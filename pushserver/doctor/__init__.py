@@ -1,4 +1,4 @@
-"""What ``manage.py pushserver_doctor`` knows: how to tell what is wrong on the way."""
+"""The checks of ``manage.py pushserver_doctor``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""How a doctor learns what the passthrough view saw: the view's process answers it.
+"""Let the doctor find out which cookie the passthrough view received.
 
-A doctor asks as any subscriber does, on a channel whose id only who knows the site's
-``SECRET_KEY`` can make. When the passthrough view hears of such a channel, it publishes
-there what it saw of one cookie, which is the doctor's own. So nobody else can ask, and
-who has read an id somewhere learns nothing by it, nor can say anything.
+The doctor subscribes to a channel whose id is signed with the site's ``SECRET_KEY``.
+When the passthrough view is notified of a subscriber on such a channel, it publishes
+the value of the doctor's cookie there. Others cannot make such an id, and reading one
+gives them nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from pushserver.updates import send_update
 
-#: The cookie that a doctor sends.
+#: The cookie that the doctor sends.
 COOKIE = "pushserver-doctor"
 
 _LENGTH = 16
@@ -26,18 +26,18 @@ _ID = re.compile(rf"([0-9a-f]{{{_LENGTH}}})([0-9a-f]{{{2 * _LENGTH}}})")
 
 
 def make_channel_id() -> str:
-    """Return the id of a new channel: hexadecimal, which most patterns take."""
+    """Return a new channel id of hexadecimal digits, which most patterns match."""
     return secrets.token_hex(3 * _LENGTH // 2)
 
 
 def make_echo_id() -> str:
-    """Return the id of a new channel on which the view tells what it saw."""
+    """Return a new, signed channel id, on which the view publishes the cookie."""
     nonce = secrets.token_hex(_LENGTH // 2)
     return nonce + _sign(nonce)
 
 
 def is_echo_id(channel_id: str) -> bool:
-    """Return whether a channel id is one on which the view tells what it saw."""
+    """Return whether a channel id has a valid signature."""
     match = _ID.fullmatch(channel_id)
     return match is not None and constant_time_compare(match[2], _sign(match[1]))
 
@@ -48,12 +48,12 @@ def _sign(nonce: str) -> str:
 
 
 def answer_doctor(request: HttpRequest, channel_id: str, **kwargs: Any) -> None:
-    """Tell a doctor which cookie arrived; a receiver of ``channel_subscribe``."""
+    """Publish the doctor's cookie; a receiver of ``channel_subscribe``."""
     if is_echo_id(channel_id):
         cookie = request.COOKIES.get(COOKIE, "")
-        told = cookie if _COOKIE.fullmatch(cookie) else None
+        value = cookie if _COOKIE.fullmatch(cookie) else None
         send_update(
             channel_id,
-            {"type": "pushserver.doctor", "cookie": told},
+            {"type": "pushserver.doctor", "cookie": value},
             ignore_errors=True,
         )

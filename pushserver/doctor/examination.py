@@ -1,4 +1,4 @@
-"""What is examined through the public URL, and in which order."""
+"""The checks that are made through the public URL, and their order."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from urllib.parse import urlsplit
 
 from pushserver.conf import get_settings
 
-from .findings import DoesNotApply, Failure, Finding, NotTried
-from .limits import check_clock, check_publishing, check_size, check_timeout
-from .locations import find_locations
-from .messages import (
+from .cross_origin import check_cross_origin, check_preflight
+from .delivery import (
     check_cache,
     check_delay,
     check_etag,
     check_receiving,
     check_sending,
 )
-from .pages import check_cross_origin, check_passthrough, check_preflight
+from .findings import Failure, Finding, NotApplicable, NotChecked
+from .limits import check_clock, check_publishing, check_size, check_timeout
+from .locations import find_locations
+from .passthrough import check_passthrough
+from .probe import Probe
 from .processes import check_processes
 from .scripts import check_script
-from .way import Way
 
-#: Returns what is well, or raises what the finding is to be.
-Check = Callable[[Way], str]
+#: Returns a sentence if all is well, or raises an exception of :mod:`.findings`.
+Check = Callable[[Probe], str]
 
-#: These find out what the others need.
+#: The checks that find out what the others need.
 FIRST: list[Check] = [check_sending, check_processes, check_receiving]
 
-#: These need no messages that can be received.
+#: The checks that do not need a message to be received.
 ALWAYS: list[Check] = [check_script, check_publishing]
 
-#: These mean something only where each request finds the same messages.
+#: The checks that make sense only if each request finds the same messages.
 OTHERS: list[Check] = [
     check_etag,
     check_cache,
@@ -47,52 +48,52 @@ OTHERS: list[Check] = [
 
 
 class Examination:
-    """Looks at the way from this process to subscribers and back, once.
+    """One run of all checks.
 
     Args:
-        url: The public URL of the site, as browsers have it.
-        patience: Seconds in which an answer has to come that is not held.
-        delay: Seconds that a message may take to a waiting subscriber.
+        url: The public URL of the site.
+        patience: Seconds within which a request that is not held must be answered.
+        delay: Seconds within which a message must reach a waiting subscriber.
     """
 
     def __init__(self, url: str, *, patience: float = 5, delay: float = 2) -> None:
         conf = get_settings()
         publisher, subscriber = find_locations(conf)
         store = conf.store[publisher.store]
-        self._way = Way(
+        self._probe = Probe(
             url, publisher, subscriber, store, patience=patience, delay=delay
         )
 
     def run(self) -> Iterator[Finding]:
-        """Yield what each check found, as soon as it is known."""
-        way = self._way
+        """Make all checks, and yield the finding of each as soon as it is known."""
+        probe = self._probe
         try:
             for check in FIRST:
                 yield self._find(check)
             with ThreadPoolExecutor(1) as threads:
-                # What takes longest goes on beside the rest.
+                # The check that takes longest runs beside the others.
                 waiting = threads.submit(self._find, check_timeout)
                 for check in (*ALWAYS, *OTHERS):
                     yield self._find(check)
                 yield waiting.result()
         finally:
-            way.clean_up()
+            probe.clean_up()
 
     def _find(self, check: Check) -> Finding:
-        """Make a check, and return what it found."""
+        """Make a check, and return its finding."""
         name = check.__name__.removeprefix("check_").replace("_", "-")
         try:
-            return Finding(name, True, check(self._way))
+            return Finding(name, True, check(self._probe))
         except Failure as failure:
             return Finding(name, False, failure.text, failure.advice)
-        except NotTried as reason:
+        except NotChecked as reason:
             return Finding(name, None, str(reason))
-        except DoesNotApply as reason:
+        except NotApplicable as reason:
             return Finding(name, None, str(reason), applies=False)
 
 
 def check_url(url: str) -> None:
-    """Raise ``ValueError``, with a sentence, for what is no public URL."""
+    """Raise ``ValueError``, with a message to show, unless this is a site's URL."""
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").encode("idna"), parts.port

@@ -1,4 +1,4 @@
-"""What a check can say."""
+"""The results of checks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: Its name.
-        ok: Whether all is well, None if the check was not made.
-        text: What was seen, or why the check was not made.
-        advice: What to do about it.
-        applies: Whether there is something to check with these settings. A check that
-            applies and was not made leaves it open whether all is well.
+        check: The name of the check.
+        ok: True if all is well, False if there is a fault, None if the check was not
+            made.
+        text: What was found, or why the check was not made.
+        advice: How to correct a fault.
+        applies: Whether there is something to check with these settings.
     """
 
     check: str
@@ -25,13 +25,18 @@ class Finding:
     applies: bool = True
 
     @property
-    def is_open(self) -> bool:
+    def is_inconclusive(self) -> bool:
         """Whether the check could not be made although it applies."""
         return self.ok is None and self.applies
 
 
 class Failure(Exception):
-    """Something is wrong, in a sentence, and what to do about it."""
+    """A check found a fault.
+
+    Args:
+        text: What is wrong.
+        advice: How to correct it.
+    """
 
     def __init__(self, text: str, advice: str) -> None:
         super().__init__(text, advice)
@@ -39,9 +44,9 @@ class Failure(Exception):
         self.advice = advice
 
 
-class NotTried(Exception):
-    """A check cannot be made, because something that it needs is not there."""
+class NotChecked(Exception):
+    """A check could not be made, because another fault prevents it."""
 
 
-class DoesNotApply(Exception):
-    """With these settings there is nothing to check."""
+class NotApplicable(Exception):
+    """There is nothing to check with these settings."""

@@ -1,4 +1,4 @@
-"""Whether clocks, sizes, rights and times are what is set."""
+"""Checks of clocks, message sizes, permission to publish, and timeouts."""
 
 from __future__ import annotations
 
@@ -8,52 +8,55 @@ from time import time
 from pushserver.addresses import HOP_HEADERS, contains
 from pushserver.publishers import PublishError
 
-from .findings import DoesNotApply, Failure, NotTried
-from .visits import CLOSED, NO_ANSWER, Answer, outside_addresses
-from .way import TAKEN, Way, is_message
+from .findings import Failure, NotApplicable, NotChecked
+from .probe import ACCEPTED, Probe, is_message
+from .requests import CLOSED, NO_ANSWER, Response, source_addresses
 
-#: Bytes of the largest message that is sent to find a limit.
+#: The most bytes of a message that is sent to find a limit.
 MAX_PROBE = 16 * 1024 * 1024
 
-#: How a publisher is told that it may not publish, or finds nothing there.
+#: The statuses that mean that publishing is not allowed, or not possible, there.
 REFUSED = (401, 403, 404, 405)
 
-#: Seconds by which clocks may differ. An id has whole seconds, and asking takes time.
+#: Seconds by which clocks may differ. An id has whole seconds, and a request takes
+#: time.
 CLOCK_TOLERANCE = 5
 
-#: Seconds by which a poll may end sooner or later than set.
+#: Seconds by which a poll may end earlier or later than 'timeout'.
 TIMEOUT_TOLERANCE = 1.5
 
-#: Seconds for which a poll is watched that is held for ever.
+#: Seconds for which a poll is watched if 'timeout' is 0.
 LONG_ENOUGH = 75
 
 
-def check_clock(way: Way) -> str:
-    """Whether the push server's clock, and the proxy's, agree with this one."""
-    way.check_same_messages()
-    channel_id = way.new_channel()
-    way.publish(channel_id)
+def check_clock(probe: Probe) -> str:
+    """Check that the clocks of the push server and the proxy agree with this one."""
+    probe.require_shared_messages()
+    channel_id = probe.new_channel()
+    probe.publish(channel_id)
     now = time()
-    answer = way.ask(channel_id).answer()
-    if not is_message(answer):
-        raise NotTried(f"A subscriber gets {answer} instead of a message.")
-    if answer.headers["Last-Modified"] is None:
-        raise NotTried("The Last-Modified of a message, which tells it, is stripped.")
+    response = probe.ask(channel_id).response()
+    if not is_message(response):
+        raise NotChecked(f"A subscriber gets {response} instead of a message.")
+    if response.headers["Last-Modified"] is None:
+        raise NotChecked(
+            "The Last-Modified of a message, which has its time, is stripped."
+        )
     for header, whose in (
         ("Last-Modified", "The push server's clock"),
         ("Date", "The clock at the public URL"),
     ):
-        for date in answer.all(header):
-            _compare(way, date, now, whose)
+        for date in response.all(header):
+            _compare(probe, date, now, whose)
     return "The clocks agree."
 
 
-def _compare(way: Way, date: str, now: float, whose: str) -> None:
+def _compare(probe: Probe, date: str, now: float, whose: str) -> None:
     try:
         skew = parsedate_to_datetime(date).timestamp() - now
     except ValueError as error:
-        raise NotTried(f"{date!r} is no date.") from error
-    if abs(skew) > CLOCK_TOLERANCE + way.patience:
+        raise NotChecked(f"{date!r} is not a date.") from error
+    if abs(skew) > CLOCK_TOLERANCE + probe.patience:
         raise Failure(
             f"{whose} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
             " this one.",
@@ -61,13 +64,13 @@ def _compare(way: Way, date: str, now: float, whose: str) -> None:
         )
 
 
-def check_size(way: Way) -> str:
-    """Whether messages of the largest size that is set go through."""
-    way.received()
-    largest = way.publisher.max_message_size or MAX_PROBE
+def check_size(probe: Probe) -> str:
+    """Check that messages of up to ``max_message_size`` arrive."""
+    probe.require_response()
+    largest = probe.publisher.max_message_size or MAX_PROBE
     size = min(largest, MAX_PROBE)
-    channel_id = way.new_channel()
-    status, reason = _publish_size(way, channel_id, size)
+    channel_id = probe.new_channel()
+    status, reason = _publish_size(probe, channel_id, size)
     if status == 413:
         raise Failure(
             f"A message of {size} bytes, which max_message_size allows, is refused as"
@@ -75,99 +78,101 @@ def check_size(way: Way) -> str:
             "Raise the proxy's limit (nginx: client_max_body_size), or lower"
             " 'max_message_size'.",
         )
-    if status not in TAKEN:
-        raise NotTried(f"A message of {size} bytes cannot be published: {reason}.")
-    answer = way.ask(channel_id).answer()
-    if answer.status != 200:
-        raise NotTried(f"A message of {size} bytes is not received, but {answer}.")
-    if len(answer.body) != size:
+    if status not in ACCEPTED:
+        raise NotChecked(f"A message of {size} bytes cannot be published: {reason}.")
+    response = probe.ask(channel_id).response()
+    if response.status != 200:
+        raise NotChecked(f"A message of {size} bytes is not received, but {response}.")
+    if len(response.body) != size:
         raise Failure(
-            f"Of a message of {size} bytes {len(answer.body)} arrive.",
-            "Look into the log of the proxy.",
+            f"Of a message of {size} bytes {len(response.body)} arrive.",
+            "See the log of the proxy.",
         )
     return f"A message of {size} bytes goes through."
 
 
-def _publish_size(way: Way, channel_id: str, size: int) -> tuple[int | None, str]:
-    """Publish a message of so many bytes; return the status, and what was said."""
+def _publish_size(probe: Probe, channel_id: str, size: int) -> tuple[int | None, str]:
+    """Publish a message of a size in bytes; return the status and a reason."""
     body = b"x" * size
-    if way.cannot_send or way.sends_elsewhere:
-        answer = way.post(channel_id, body=body).answer()
-        return answer.status, str(answer)
+    if probe.cannot_send or probe.sends_elsewhere:
+        response = probe.post(channel_id, body=body).response()
+        return response.status, str(response)
     try:
-        return way.send(channel_id, body, already_serialized=True).status, ""
+        return probe.send(channel_id, body, already_serialized=True).status, ""
     except PublishError as error:
         return error.status, error.reason.rstrip(".")
 
 
-def check_publishing(way: Way) -> str:
-    """Whether the world cannot publish."""
-    networks = way.publisher.allow_from or ()
+def check_publishing(probe: Probe) -> str:
+    """Check that clients which ``allow_from`` excludes cannot publish."""
+    networks = probe.publisher.allow_from or ()
     advice = (
-        "Do not pass the publisher location on, or allow addresses before it; and"
-        f" have the proxy send {HOP_HEADERS[0]} or {HOP_HEADERS[2]}, by which the push"
-        " server tells who is outside."
+        "Do not pass the publisher location on, or restrict its addresses in the proxy;"
+        f" and have the proxy send {HOP_HEADERS[0]} or {HOP_HEADERS[2]}, by which the"
+        " push server recognizes clients outside."
     )
-    if way.publisher.allow_from is None:
+    if probe.publisher.allow_from is None:
         raise Failure(
             "Everybody may publish: 'allow_from' is 'any'.",
             "Name the addresses that may publish.",
         )
-    visit = way.post(way.new_channel())
-    answer = visit.answer()
-    if answer.status not in TAKEN:
-        if not _is_closed(way, answer):
-            raise NotTried(f"Publishing at the public URL fails: {answer}.")
-        return f"The publisher location is closed to the world ({answer})."
-    if not contains(networks, visit.came_from):
+    request = probe.post(probe.new_channel())
+    response = request.response()
+    if response.status not in ACCEPTED:
+        if not _is_closed(probe, response):
+            raise NotChecked(f"Publishing at the public URL fails: {response}.")
+        return f"The publisher location is closed to the world ({response})."
+    if not contains(networks, request.local_address):
         raise Failure(
             "The publisher location is open to the world: it took a message from"
-            f" {visit.came_from}, which may not publish.",
+            f" {request.local_address}, which may not publish.",
             advice,
         )
-    for source in outside_addresses():
+    for source in source_addresses():
         if contains(networks, source):
             continue
-        if way.post(way.new_channel(), source).answer().status in TAKEN:
+        if probe.post(probe.new_channel(), source).response().status in ACCEPTED:
             raise Failure(
                 "The publisher location is open to the world: it took a message"
                 f" from {source}, which may not publish.",
                 advice,
             )
-    return f"The publisher location lets in {visit.came_from}, which may publish."
+    return f"The publisher location lets in {request.local_address}, which may publish."
 
 
-def _is_closed(way: Way, answer: Answer) -> bool:
-    """Return whether a publisher was refused, rather than that something failed."""
-    if answer.status:
-        return answer.status in REFUSED
-    # Some proxies hang up on whom they do not let in.
-    return answer.error == CLOSED and way.first is not None
+def _is_closed(probe: Probe, response: Response) -> bool:
+    """Return whether the request was refused on purpose, not failed."""
+    if response.status:
+        return response.status in REFUSED
+    # Some proxies close the connection of a client that they do not allow.
+    return response.error == CLOSED and probe.first_response is not None
 
 
-def check_timeout(way: Way) -> str:
-    """Whether a poll is held for as long as is set."""
-    location = way.subscriber
+def check_timeout(probe: Probe) -> str:
+    """Check that a poll is held for ``timeout`` seconds."""
+    location = probe.subscriber
     if location.polling != "long":
-        raise DoesNotApply("The subscriber location holds no requests.")
-    way.received()
-    channel_id = way.new_channel()
-    way.publish(channel_id)
-    first = way.ask(channel_id).answer()
+        raise NotApplicable("The subscriber location holds no requests.")
+    probe.require_response()
+    channel_id = probe.new_channel()
+    probe.publish(channel_id)
+    first = probe.ask(channel_id).response()
     timeout = location.timeout or LONG_ENOUGH
-    patience = timeout + way.patience
-    answer = way.ask(channel_id, way.name(first), patience=patience).answer()
-    if answer.status in (304, 408) and location.timeout:
-        if abs(answer.seconds - timeout) < TIMEOUT_TOLERANCE:
+    patience = timeout + probe.patience
+    response = probe.ask(
+        channel_id, probe.message_id_headers(first), patience=patience
+    ).response()
+    if response.status in (304, 408) and location.timeout:
+        if abs(response.seconds - timeout) < TIMEOUT_TOLERANCE:
             return f"A poll is held for {timeout:g} s, and then ended."
         raise Failure(
-            f"A poll ended after {answer.seconds:.0f} s; 'timeout' is {timeout:g}.",
-            "Look which server has another timeout.",
+            f"A poll ended after {response.seconds:.0f} s; 'timeout' is {timeout:g}.",
+            "Find the server that has another timeout.",
         )
-    if answer.error == NO_ANSWER and not location.timeout:
+    if response.error == NO_ANSWER and not location.timeout:
         return f"A poll is held for {timeout} s and more."
     raise Failure(
-        f"A poll was cut after {answer.seconds:.0f} s ({answer}); 'timeout' is"
-        f" {location.timeout:g} s: something on the way has a shorter one.",
-        "Let it wait longer (nginx: proxy_read_timeout), or lower 'timeout'.",
+        f"A poll was cut after {response.seconds:.0f} s ({response}); 'timeout' is"
+        f" {location.timeout:g} s: a server in between has a shorter one.",
+        "Raise its timeout (nginx: proxy_read_timeout), or lower 'timeout'.",
     )

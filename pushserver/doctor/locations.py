@@ -1,4 +1,4 @@
-"""Where this process publishes, and where that can be received."""
+"""Find the locations that the doctor uses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from .echo import make_channel_id
 def find_locations(
     conf: PushServerSettings,
 ) -> tuple[PublisherLocation, SubscriberLocation]:
-    """Return where this process publishes, and where that can be received.
+    """Return the publisher location of this process, and a subscriber location for it.
 
-    Raises ``ValueError``, with a sentence, where nothing can be examined.
+    Both have the same store. Raises ``ValueError``, with a message to show, if the
+    settings have no such locations.
     """
     publisher = conf.first_location(PublisherLocation)
     if publisher is None or conf.first_location(SubscriberLocation) is None:
@@ -26,8 +27,8 @@ def find_locations(
         )
     if not publisher.store_messages:
         raise ValueError(
-            "The first publisher location, where updates are sent, keeps no messages."
-            " So there is nothing that could be received when it is asked for."
+            "The first publisher location, where updates are sent, keeps no messages,"
+            " so the doctor could not receive any."
         )
     for subscriber in conf.locations:
         if isinstance(subscriber, SubscriberLocation) and (

@@ -1,4 +1,4 @@
-"""Whether pages get the client, ``updates.js``."""
+"""The check that pages can load ``updates.js``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from django.templatetags.static import static
 
 from pushserver import __version__
 
-from .findings import DoesNotApply, Failure, NotTried
-from .visits import Answer, Visit
-from .way import Way
+from .findings import Failure, NotApplicable, NotChecked
+from .probe import Probe
+from .requests import Response, SentRequest
 
-#: The client's name, as in ``{% static 'pushserver/updates.js' %}``.
+#: The name of the script, as in ``{% static 'pushserver/updates.js' %}``.
 NAME = "pushserver/updates.js"
 
-#: The client as this version of the package has it.
+#: The script of this version of the package.
 FILE = Path(__file__).resolve().parent.parent / "static" / NAME
 
-#: What browsers take for a script.
+#: The types that browsers run as a script.
 TYPES = ("text/javascript", "application/javascript", "application/x-javascript")
 
 SERVE = (
@@ -31,35 +31,39 @@ SERVE = (
 )
 
 
-def check_script(way: Way) -> str:
-    """Whether updates.js is served, as a script and as this version has it."""
+def check_script(probe: Probe) -> str:
+    """Check that updates.js is served as a script, in this package's version."""
     if not apps.is_installed("django.contrib.staticfiles") or not settings.STATIC_URL:
-        raise DoesNotApply(
+        raise NotApplicable(
             "The site has no static files ('django.contrib.staticfiles', STATIC_URL)."
         )
     try:
         path = static(NAME)
-    except ValueError as error:  # A storage with a manifest does not know the file.
+    except ValueError as error:  # The manifest of the storage lacks the file.
         raise Failure(f"updates.js has no URL: {error}", SERVE) from error
-    url = urljoin(f"{way.base}/", path)
-    answer = Visit(url, patience=way.patience).answer()
-    if not answer.status and way.first is None and url.startswith(f"{way.base}/"):
-        raise NotTried(f"There is no answer at the public URL: {answer.error}.")
-    _check_answer(url, answer)
+    url = urljoin(f"{probe.base}/", path)
+    response = SentRequest(url, patience=probe.patience).response()
+    if (
+        not response.status
+        and probe.first_response is None
+        and url.startswith(f"{probe.base}/")
+    ):
+        raise NotChecked(f"There is no answer at the public URL: {response.error}.")
+    _check_answer(url, response)
     return f"{urlsplit(url).path} is served, as in version {__version__}."
 
 
-def _check_answer(url: str, answer: Answer) -> None:
-    if answer.status != 200:
-        what = f"answered {answer.status}" if answer.status else answer.error
+def _check_answer(url: str, response: Response) -> None:
+    if response.status != 200:
+        what = f"answered {response.status}" if response.status else response.error
         raise Failure(f"updates.js is not served: {url} is {what}.", SERVE)
-    content_type = answer.headers["Content-Type"] or "no type"
+    content_type = response.headers["Content-Type"] or "no type"
     if content_type.partition(";")[0].strip().lower() not in TYPES:
         raise Failure(
-            f"{url} is no script for browsers: its Content-Type is {content_type}.",
+            f"Browsers do not run {url}: its Content-Type is {content_type}.",
             SERVE if "html" in content_type else "Have it sent as text/javascript.",
         )
-    if answer.body != FILE.read_bytes():
+    if response.body != FILE.read_bytes():
         raise Failure(
             f"{url} is another file than the updates.js of version {__version__}: an"
             " old copy, or changed on the way.",

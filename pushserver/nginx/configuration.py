@@ -1,4 +1,4 @@
-"""What both configurations share: the frame, and Django behind it."""
+"""The base class of nginx configurations: the frame, and Django as an upstream."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from pushserver.conf import (
 from .static_files import write_static_files
 from .writer import Untranslatable, Writer, literal, quote, translate
 
-#: Seconds by which nginx waits longer than a poll is held, so that the server ends it.
+#: Seconds by which nginx waits longer than 'timeout', so that the server ends the poll.
 MARGIN = 10
 
-#: How long nginx keeps a connection to a server behind it that is not used.
+#: How long nginx keeps an idle connection to an upstream server.
 KEPT = "1s"
 
-#: How nginx writes "for ever": a timeout of 0 would end a request at once.
+#: A timeout that means "for ever"; in nginx a timeout of 0 would end a request at once.
 FOR_EVER = "365d"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the settings do not say.
+    """Options of the configuration that are not in the settings.
 
     Attributes:
-        listen: Where nginx listens; empty for the configuration's own choice.
-        django: Where the site is found, as nginx's ``server`` takes it.
-        pushserver: Where Daphne serves the push locations, None for a guess.
-        user: Whom nginx's workers run as.
-        workers: How many workers nginx has, or ``auto``.
-        run_dir: Where nginx keeps its process id and its sockets.
-        log_dir: Where nginx writes its logs.
+        listen: The addresses on which nginx listens; empty for the default.
+        django: The address of the site, as nginx's ``server`` takes it.
+        pushserver: The address at which Daphne serves the push locations, None for the
+            default.
+        user: The user that nginx's workers run as.
+        workers: The number of nginx's workers, or ``auto``.
+        run_dir: The directory of nginx's process id and sockets.
+        log_dir: The directory of nginx's logs.
     """
 
     listen: tuple[str, ...] = ()
@@ -61,10 +62,10 @@ class Configuration(ABC):
 
     Args:
         conf: The settings.
-        options: What they do not say.
+        options: Options that are not in the settings.
     """
 
-    #: Lines that tell a reader what this is.
+    #: The first comment of the configuration.
     title = ""
 
     def __init__(self, conf: PushServerSettings, options: Options) -> None:
@@ -73,7 +74,7 @@ class Configuration(ABC):
         self.out = Writer()
 
     def write(self) -> str:
-        """Return the text; what could not be said in it is in ``out.warnings``."""
+        """Return the text. ``out.warnings`` names settings that nginx cannot follow."""
         out, options = self.out, self.options
         out.comment(self.title)
         out.comment(
@@ -90,7 +91,7 @@ class Configuration(ABC):
             "",
         )
         out.comment(
-            "Each client that waits takes connections, and each of them a file."
+            "Each waiting client needs connections, and each connection an open file."
         )
         out.line("worker_rlimit_nofile 65536;")
         with out.block("events"):
@@ -100,7 +101,7 @@ class Configuration(ABC):
             out.line(f"access_log {literal(options.log_dir + '/access.log')};", "")
             self.write_upstreams()
             out.comment(
-                "WebSockets of the site go through; other connections are kept."
+                "WebSockets of the site are passed on; other connections are kept open."
             )
             with out.block("map $http_upgrade $push_connection"):
                 out.line("default upgrade;", '"" "";')
@@ -111,19 +112,19 @@ class Configuration(ABC):
             self.write_private_servers()
         return str(out)
 
-    # What differs; where there is no more to write, a kind leaves it out.
+    # The parts that differ between configurations
 
     def write_modules(self) -> None:  # noqa: B027
-        """Load what is needed."""
+        """Write the directives that load modules."""
 
     def write_settings(self) -> None:  # noqa: B027
-        """Write what holds for all servers."""
+        """Write the directives for all servers."""
 
     def write_private_servers(self) -> None:  # noqa: B027
-        """Write the servers that only nginx itself asks."""
+        """Write the servers that only nginx itself sends requests to."""
 
     def default_listen(self) -> list[str]:
-        """Return where to listen if nobody chose."""
+        """Return the addresses to listen on by default."""
         return ["80"]
 
     @abstractmethod
@@ -134,10 +135,10 @@ class Configuration(ABC):
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
         """Write a subscriber location."""
 
-    # What is the same
+    # The parts that are the same
 
     def write_upstreams(self) -> None:
-        """Name the servers behind nginx."""
+        """Write the servers behind nginx."""
         self.write_upstream("django", self.options.django)
 
     def write_upstream(self, name: str, server: str) -> None:
@@ -152,7 +153,7 @@ class Configuration(ABC):
         self.out.line("")
 
     def write_server(self) -> None:
-        """Write what the world sees."""
+        """Write the contents of the public server."""
         out = self.out
         for address in self.options.listen or self.default_listen():
             out.line(f"listen {literal(address)};")
@@ -175,17 +176,17 @@ class Configuration(ABC):
         self.write_locations()
         write_static_files(out)
         out.line("")
-        out.comment("Everything else is Django's.")
+        out.comment("Everything else is served by Django.")
         with out.block("location /"):
             out.line(
                 "proxy_pass http://django;",
                 "proxy_set_header Upgrade $http_upgrade;",
                 "proxy_set_header Connection $push_connection;",
-                *self.told(),
+                *self.proxy_headers(),
             )
 
     def write_locations(self) -> None:
-        """Write the locations in their order, in which nginx tries patterns, too."""
+        """Write the locations in their order, in which nginx tries their patterns."""
         for index, location in enumerate(self.conf.locations):
             place = f"PUSH_SERVER['locations'][{index}]"
             self.out.line("")
@@ -193,7 +194,7 @@ class Configuration(ABC):
             try:
                 self.pattern(location)
             except Untranslatable as error:
-                self.out.cannot(f"{place}['url']", f"is left out: {error}.")
+                self.out.warn(f"{place}['url']", f"is left out: {error}.")
             else:
                 self.write_location(place, location)
 
@@ -204,7 +205,7 @@ class Configuration(ABC):
             self.write_subscriber(place, location)
 
     def is_served(self, location: Location) -> bool:
-        """Return whether nginx can have the URLs of a location."""
+        """Return whether nginx can match the URLs of a location."""
         try:
             self.pattern(location)
         except Untranslatable:
@@ -218,21 +219,21 @@ class Configuration(ABC):
             yield
 
     def pattern(self, location: Location, prefix: str = "") -> str:
-        """Return the pattern of a location, quoted, with its one group as ``$1``."""
-        # Clients ask below it, publishers on this machine need not.
+        """Return the quoted pattern of a location, whose one group is ``$1``."""
+        # Clients use URLs below FORCE_SCRIPT_NAME, publishers on this machine need not.
         root = (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
         prefix += f"(?:{re.escape(root)})?" if root else ""
         return quote(f"^{prefix}{translate(location.url.pattern)}$")
 
     def write_access(self, place: str, location: PublisherLocation) -> None:
-        """Let in who may publish."""
+        """Write the addresses that may publish."""
         if location.allow_from is None:
             self.out.comment("'allow_from': 'any'. Everybody may publish here.")
             return
         self.out.comment("'allow_from'")
         for network in location.allow_from:
             if "%" in str(network):
-                self.out.cannot(
+                self.out.warn(
                     f"{place}['allow_from']",
                     f"holds {network}, which is left out: nginx knows no interfaces.",
                 )
@@ -244,7 +245,7 @@ class Configuration(ABC):
         self.out.line("deny all;")
 
     def write_body_limit(self, location: PublisherLocation) -> None:
-        """Take messages as long as the location allows."""
+        """Write the largest size of a message."""
         self.out.comment(
             "'max_message_size'; in memory, not in a file for each message"
         )
@@ -254,40 +255,40 @@ class Configuration(ABC):
             f"client_body_buffer_size {min(max(size, 1024), 1_048_576)};",
         )
 
-    def forwarded(self) -> list[str]:
-        """Return the lines that tell who asked, over a connection that is kept."""
-        return ['proxy_set_header Connection "";', *self.told()]
+    def keepalive_proxy_headers(self) -> list[str]:
+        """Return the proxy headers, for a connection that is kept open."""
+        return ['proxy_set_header Connection "";', *self.proxy_headers()]
 
-    def told(self) -> list[str]:
-        """Return the lines that tell who asked."""
+    def proxy_headers(self) -> list[str]:
+        """Return the directives that pass on the client's host, address and scheme."""
         return [
             "proxy_http_version 1.1;",
             "proxy_set_header Host $http_host;",
             "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
             "proxy_set_header X-Forwarded-Proto $scheme;",
-            # Daphne would believe it of anybody, and take paths for others.
+            # Daphne accepts it from any client, and would change the path by it.
             'proxy_set_header Daphne-Root-Path "";',
         ]
 
-    def wait(self, location: SubscriberLocation) -> str:
-        """Return for how long nginx waits for the answer to a poll."""
+    def read_timeout(self, location: SubscriberLocation) -> str:
+        """Return how long nginx waits for the answer to a poll."""
         return f"{ceil(location.timeout) + MARGIN}s" if location.timeout else FOR_EVER
 
 
-def join(address: str, port: int) -> str:
+def join_host_port(address: str, port: int) -> str:
     """Return ``host:port``, with an IPv6 address in brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def host(address: str) -> str:
-    """Return the address of ``host:port``; nginx takes localhost for 127.0.0.1."""
+def host_of(address: str) -> str:
+    """Return the host of ``host:port``, with 127.0.0.1 for localhost."""
     name = address.rpartition(":")[0].strip("[]") or address
     return "127.0.0.1" if name == "localhost" else name
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether ``host:port`` is on this machine, as far as can be told."""
+    """Return whether ``host:port`` is a loopback address."""
     try:
-        return ip_address(host(address)).is_loopback
+        return ip_address(host_of(address)).is_loopback
     except ValueError:
         return False

@@ -1,27 +1,27 @@
-"""Whether nginx listens at an address, by what its ``listen`` directives say."""
+"""Decide whether nginx listens at an address, by its ``listen`` directives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-#: The port of an address that names none.
+#: The port of an address without one.
 HTTP = "80"
 
 
-def is_listened_at(listens: Iterable[str], address: str) -> bool:
-    """Return whether one of these ``listen`` directives is for an address.
+def is_listening_at(listens: Iterable[str], address: str) -> bool:
+    """Return whether one of several ``listen`` directives covers an address.
 
     Args:
-        listens: What the directives name: a port, an address or both.
-        address: An address of this machine, as a publisher has it: ``host:port``.
+        listens: The values of the directives: a port, an address or both.
+        address: An address of this machine: ``host:port``.
     """
     host, port = _split(address)
     for each in listens:
         if each.startswith("unix:"):
             continue
         at_host, at_port = _split(each)
-        # nginx takes [::] for IPv6 alone.
+        # In nginx, [::] is for IPv6 only.
         everywhere = ("[::]",) if host.startswith("[") else ("*", "0.0.0.0")
         if at_port == port and (at_host in (host, *everywhere) or _is_name(at_host)):
             return True
@@ -38,7 +38,7 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _is_name(host: str) -> bool:
-    """Return whether a host is a name, of which nobody knows here where it leads."""
+    """Return whether a host is a name, whose address is not known here."""
     if host == "*":
         return False
     try:

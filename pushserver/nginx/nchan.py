@@ -1,4 +1,4 @@
-"""nginx with Nchan in place of Daphne."""
+"""The configuration of nginx with Nchan, which replaces the push server."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from pushserver.conf import (
     SubscriberLocation,
 )
 
-from .configuration import Configuration, host, is_loopback, join
-from .listening import is_listened_at
-from .pages import write_page_map, write_page_refusal
+from .configuration import Configuration, host_of, is_loopback, join_host_port
+from .listening import is_listening_at
+from .origins import write_origin_map, write_origin_refusal
 from .writer import Untranslatable, depends_on_text, literal, quote
 
-#: The longest buffer that Nchan takes; 0 would keep nothing.
-MANY_MESSAGES = 2_147_483_647
+#: The most messages that Nchan can keep per channel; 0 would keep none.
+MAX_BUFFER_LENGTH = 2_147_483_647
 
-#: Longer than any channel id, as nginx takes no path so long.
-MANY_CHARACTERS = 65536
+#: Longer than any channel id, because nginx accepts no path of this length.
+MAX_ID_LENGTH = 65536
 
-#: Browsers take the type of an answer as it is given.
+#: Browsers must use the Content-Type as given.
 NOSNIFF = "add_header X-Content-Type-Options nosniff always;"
 
-#: A message that is opened at its URL runs no script in the site's origin.
+#: A message that is opened at its URL must not run scripts in the site's origin.
 SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
-#: The types of which no browser makes a document with scripts: one media type, in which
-#: nothing is said of HTML, XML or parts.
+#: The types in which no browser runs scripts: one media type that is not HTML, XML or
+#: multipart.
 PASSIVE = (
     "~*^(?!multipart/|message/|[^;]*(html|xml|xsl|svg|xul|rdf|unknown))"
     "[0-9a-z._+-]+/[0-9a-z._+-]+ *(;[^,]*)?$"
 )
 
-#: Seconds for which a request waits for Django to hear of it.
-PATIENCE = 5
+#: Seconds for which a request waits for the passthrough view.
+HOOK_TIMEOUT = 5
 
 
 class NchanConfiguration(Configuration):
     """Nchan serves the push locations inside nginx.
 
-    A passthrough needs two servers more that only nginx asks. Nchan's own subscribe and
-    unsubscribe requests never come for long polls, and its authorization request does
-    not for all of them; ``post_action`` in an Nchan location kills the worker. So a
-    plain proxy stands in front of the Nchan location: there ``auth_request`` tells the
-    beginning and ``post_action`` the end, always both. The former would refuse a
-    subscriber wherever Django fails, so one more hop makes the forms and answers 204
-    whatever Django says.
+    A passthrough needs two more servers, to which only nginx sends requests. Nchan
+    never makes its own subscribe and unsubscribe requests for long polls, and makes its
+    authorization request only for some; ``post_action`` in an Nchan location crashes
+    the worker. So a plain proxy location is placed before the Nchan location. There,
+    ``auth_request`` sends the first notification and ``post_action`` the second, always
+    both. ``auth_request`` would refuse a subscriber if Django fails, so another server
+    makes the forms and answers 204 whatever Django answers.
     """
 
     title = "nginx with Nchan in place of the push server."
@@ -62,10 +62,10 @@ class NchanConfiguration(Configuration):
         out.comment("What Nchan does differently from Daphne, whatever the settings:")
         for difference in (
             "PUT is refused (405), because Nchan would publish its body.",
-            "A deleted channel is known for some seconds more.",
-            "An id that cannot be read is 400 or taken for the oldest message.",
-            "A channel id with an encoded slash (%2F) is no match for [^/]+.",
-            "There is no Push-Gap: what was missed is not told.",
+            "A deleted channel still exists for some seconds.",
+            "A malformed id is answered 400, or with the oldest message.",
+            "A channel id with an encoded slash (%2F) does not match [^/]+.",
+            "There is no Push-Gap, so clients do not notice missed messages.",
             "With several workers, channel info may count too few subscribers.",
             "A restart or a reload of nginx ends all polls; a restart loses messages.",
         ):
@@ -78,18 +78,20 @@ class NchanConfiguration(Configuration):
         )
 
     def default_listen(self) -> list[str]:
-        """Listen for the world, and where this machine publishes."""
+        """Return port 80, and the address to which this machine publishes."""
         if is_loopback(self.publishing) and self.publishing != self.options.django:
             return ["80", self.publishing.replace("localhost", DEFAULT_ADDRESS)]
         return ["80"]
 
     @property
     def publishing(self) -> str:
-        """Where ``send_update`` publishes."""
+        """The address to which ``send_update`` publishes."""
         conf = self.conf
         if conf.publisher_host:
             return conf.publisher_host.location
-        return join(conf.address or DEFAULT_ADDRESS, conf.port or DEFAULT_PORT)
+        return join_host_port(
+            conf.address or DEFAULT_ADDRESS, conf.port or DEFAULT_PORT
+        )
 
     def write_upstreams(self) -> None:
         super().write_upstreams()
@@ -102,7 +104,7 @@ class NchanConfiguration(Configuration):
 
     @property
     def passthroughs(self) -> list[SubscriberLocation]:
-        """The locations of which Django wants to hear."""
+        """The locations with a passthrough view."""
         return [
             each
             for each in self.conf.locations
@@ -113,16 +115,16 @@ class NchanConfiguration(Configuration):
 
     def write_settings(self) -> None:
         out, conf = self.out, self.conf
-        out.comment("What all messages together may take.")
+        out.comment("The memory for all messages.")
         out.line("nchan_shared_memory_size 128M;", "")
-        out.comment("Clients that do not see an Etag read it here.")
+        out.comment("Clients that do not receive the Etag read it here.")
         with out.block("map $sent_http_etag $push_cache_control"):
             out.line(
                 'default "no-cache, no-transform, etag=$sent_http_etag";',
                 '"" no-cache;',
             )
         out.line("")
-        out.comment("What a browser would run at its URL, it runs in no origin.")
+        out.comment("Messages that a browser would run at their URL are sandboxed.")
         with out.block("map $sent_http_content_type $push_policy"):
             out.line(f'default "{SANDBOX}";', f'"{PASSIVE}" "";')
         out.line("")
@@ -132,24 +134,24 @@ class NchanConfiguration(Configuration):
                 place = "PUSH_SERVER['store']"
             self.write_store_warnings(place, store)
         if conf.servername:
-            out.cannot("PUSH_SERVER['servername']", "is nginx's own here.")
+            out.warn("PUSH_SERVER['servername']", "is nginx's own here.")
         shared = any(store.shared for store in conf.store.values())
         if conf.publisher == "direct" or (conf.publisher == "auto" and shared):
-            out.cannot(
+            out.warn(
                 "PUSH_SERVER['publisher']",
                 f"is {conf.publisher!r}, which does not reach nginx: set it to 'http'.",
             )
         if self.publishing == self.options.django:
-            out.cannot(
+            out.warn(
                 "PUSH_SERVER['publisher_host']",
                 f"is {self.publishing}, where Django is, not nginx: leave it out, and"
                 f" nginx listens for publishers on {DEFAULT_ADDRESS}:{DEFAULT_PORT},"
                 " or name an address where nginx listens.",
             )
-        elif is_loopback(self.publishing) and not is_listened_at(
+        elif is_loopback(self.publishing) and not is_listening_at(
             self.options.listen or self.default_listen(), self.publishing
         ):
-            out.cannot(
+            out.warn(
                 "PUSH_SERVER['publisher_host']",
                 f"is {self.publishing}{'' if conf.publisher_host else ' by default'},"
                 f" where this nginx does not listen: add --listen {self.publishing}, or"
@@ -157,10 +159,10 @@ class NchanConfiguration(Configuration):
             )
         if self.passthroughs:
             self.write_passthrough_warnings()
-        self.write_page_maps()
+        self.write_origin_maps()
 
-    def write_page_maps(self) -> None:
-        """Write, for each publisher location, whose pages may not publish there."""
+    def write_origin_maps(self) -> None:
+        """Write a map for each publisher location: which pages may not publish."""
         out = self.out
         publishers = [
             each
@@ -168,44 +170,42 @@ class NchanConfiguration(Configuration):
             if isinstance(each, PublisherLocation) and self.is_served(each)
         ]
         for location in publishers:
-            out.comment("Whether it is a page that asks, and may not publish.")
-            write_page_map(out, self.page_variable(location), location)
+            out.comment("Whether the request comes from a page that may not publish.")
+            write_origin_map(out, self.origin_variable(location), location)
             out.line("")
 
-    def page_variable(self, location: PublisherLocation) -> str:
-        """Return the name of the variable that is true where a page may not publish."""
+    def origin_variable(self, location: PublisherLocation) -> str:
+        """Return the name of the variable that is true if a page may not publish."""
         return f"push_page_refused_{self.conf.locations.index(location)}"
 
     def write_store_warnings(self, place: str, store: StoreSettings) -> None:
         out = self.out
         if store.shared:
-            out.cannot(
+            out.warn(
                 f"{place}['type']", f"is {store.type!r}; Nchan keeps its own messages."
             )
         if store.min_messages:
-            out.cannot(f"{place}['min_messages']", "has no counterpart in Nchan.")
+            out.warn(f"{place}['min_messages']", "has no counterpart in Nchan.")
         if not store.max_messages:
-            out.cannot(
+            out.warn(
                 f"{place}['max_messages']",
-                f"cannot be without limit in Nchan; it is {MANY_MESSAGES}.",
+                f"cannot be without limit in Nchan; it is {MAX_BUFFER_LENGTH}.",
             )
         if store.message_timeout != ceil(store.message_timeout):
-            out.cannot(
-                f"{place}['message_timeout']", "is rounded up to a whole second."
-            )
+            out.warn(f"{place}['message_timeout']", "is rounded up to a whole second.")
         if store.channel_timeout != StoreSettings.channel_timeout:
-            out.cannot(
+            out.warn(
                 f"{place}['channel_timeout']",
                 "has no counterpart in Nchan, which forgets a channel within seconds.",
             )
         if store.max_channels:
-            out.cannot(f"{place}['max_channels']", "has no counterpart in Nchan.")
+            out.warn(f"{place}['max_channels']", "has no counterpart in Nchan.")
 
     def write_passthrough_warnings(self) -> None:
         django = self.options.django
-        address = host(django)
+        address = host_of(django)
         if django.startswith("unix:"):
-            self.out.cannot(
+            self.out.warn(
                 "PUSH_SERVER['locations'] with 'passthrough'",
                 "need Django at an address: over a unix socket it cannot see that nginx"
                 " asks, and refuses.",
@@ -213,7 +213,7 @@ class NchanConfiguration(Configuration):
         elif is_loopback(django) and not contains(
             known_networks(settings.INTERNAL_IPS), address
         ):
-            self.out.cannot(
+            self.out.warn(
                 "INTERNAL_IPS",
                 f"does not hold {address}, so the passthrough view refuses nginx.",
             )
@@ -224,11 +224,11 @@ class NchanConfiguration(Configuration):
         out = self.out
         self.write_pattern_warning(place, location.url.pattern)
         if not location.create_on_post:
-            out.cannot(f"{place}['create_on_post']", "is always True in Nchan.")
+            out.warn(f"{place}['create_on_post']", "is always True in Nchan.")
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_access(place, location)
-            write_page_refusal(out, self.page_variable(location))
+            write_origin_refusal(out, self.origin_variable(location))
             self.write_methods("GET, POST, DELETE, OPTIONS")
             self.write_body_limit(location)
             out.line("nchan_publisher http;", NOSNIFF)
@@ -236,7 +236,7 @@ class NchanConfiguration(Configuration):
             self.write_limits(location)
 
     def write_limits(self, location: PublisherLocation) -> None:
-        """Write how many messages are kept, which Nchan reads at the publisher."""
+        """Write the message limits, which Nchan reads at the publisher location."""
         out, store = self.out, self.conf.store[location.store]
         if not location.store_messages:
             out.comment("'store_messages': False")
@@ -244,15 +244,15 @@ class NchanConfiguration(Configuration):
             return
         out.comment("'max_messages', 'message_timeout'")
         out.line(
-            f"nchan_message_buffer_length {store.max_messages or MANY_MESSAGES};",
+            f"nchan_message_buffer_length {store.max_messages or MAX_BUFFER_LENGTH};",
             f"nchan_message_timeout {ceil(store.message_timeout)}s;",
         )
 
     def write_methods(self, allowed: str) -> None:
-        """Refuse other methods before Nchan does, which leaves some unanswered."""
+        """Write what refuses other methods, because Nchan does not answer some."""
         pattern = "|".join(allowed.split(", "))
         self.out.comment(
-            "Nchan would never answer some methods, and refuse others as 403."
+            "Nchan would never answer some methods, and answer others 403."
         )
         with self.out.block(f"if ($request_method !~ ^({pattern})$)"):
             self.out.line(
@@ -262,18 +262,18 @@ class NchanConfiguration(Configuration):
     def write_channel(self, location: PublisherLocation | SubscriberLocation) -> None:
         group = re.sub(r"\W", "_", location.store, flags=re.ASCII)
         if group != location.store:
-            # Names that differ must not become one.
+            # Different names must not become the same group.
             group += f"__{list(self.conf.store).index(location.store)}"
         self.out.line(
             "nchan_channel_id $push_channel;",
             f"nchan_channel_group {group};",
             "nchan_max_channel_id_length"
-            f" {location.max_channel_id_length or MANY_CHARACTERS};",
+            f" {location.max_channel_id_length or MAX_ID_LENGTH};",
         )
 
     def write_pattern_warning(self, place: str, pattern: str) -> None:
         if depends_on_text(pattern):
-            self.out.cannot(
+            self.out.warn(
                 f"{place}['url']",
                 "matches text in Python and bytes in nginx: channel ids that are not"
                 " ASCII may be matched differently.",
@@ -286,34 +286,36 @@ class NchanConfiguration(Configuration):
         self.write_pattern_warning(place, location.url.pattern)
         if location.polling == "long":
             if location.concurrency != "broadcast":
-                out.cannot(
+                out.warn(
                     f"{place}['concurrency']",
                     "is always 'broadcast' in Nchan.",
                 )
             if location.timeout and location.timeout_status != 408:
-                out.cannot(f"{place}['timeout_status']", "is always 408 in Nchan.")
+                out.warn(f"{place}['timeout_status']", "is always 408 in Nchan.")
         if not location.create_on_get:
             out.comment("A channel that does not exist is 403, not 404.")
         if location.passthrough:
-            self.write_front(location)
+            self.write_passthrough_proxy(location)
             return
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_methods("GET, OPTIONS")
             self.write_nchan(location)
 
-    def write_front(self, location: SubscriberLocation) -> None:
-        """Write the plain proxy in front of a location with a passthrough."""
+    def write_passthrough_proxy(self, location: SubscriberLocation) -> None:
+        """Write the plain proxy location before a location with a passthrough."""
         out = self.out
         out.comment(
             "'passthrough': a plain proxy in front of Nchan, because post_action in an"
-            " Nchan location kills the worker, and its own hooks do not tell of polls."
+            " Nchan location crashes the worker, and its own hooks do not report polls."
         )
         with self.location(location):
             self.write_methods("GET, OPTIONS")
-            out.line("proxy_pass http://pushserver_nchan;", *self.forwarded())
+            out.line(
+                "proxy_pass http://pushserver_nchan;", *self.keepalive_proxy_headers()
+            )
             out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")
-            out.line(f"proxy_read_timeout {self.wait(location)};")
+            out.line(f"proxy_read_timeout {self.read_timeout(location)};")
             out.comment("Before the request is held:")
             out.line("auth_request /_pushserver/subscribe;")
             out.comment("After an answer, an error, or when the client has left:")
@@ -351,7 +353,7 @@ class NchanConfiguration(Configuration):
         try:
             origins = literal(" ".join(location.allow_origin))
         except Untranslatable as error:
-            out.cannot("'allow_origin'", f"is left out: {error}.")
+            out.warn("'allow_origin'", f"is left out: {error}.")
             return
         credentials = "on" if location.allow_credentials else "off"
         out.comment("'allow_origin', 'allow_credentials'")
@@ -376,7 +378,7 @@ class NchanConfiguration(Configuration):
         for event in ("subscribe", "unsubscribe") if self.passthroughs else ():
             out.line("")
             with out.block(f"location = /_pushserver/{event}"):
-                # The first letter, encoded: why stands at the server that is asked.
+                # The first letter is percent-encoded; write_hooks_server() says why.
                 path = f"%{ord(event[0]):02x}{event[1:]}"
                 out.line(
                     "internal;",
@@ -405,11 +407,11 @@ class NchanConfiguration(Configuration):
         self.write_hooks_server()
 
     def write_nchan_server(self) -> None:
-        """Write the Nchan locations that a proxy stands in front of."""
+        """Write the server with the Nchan locations behind the plain proxy."""
         out = self.out
         out.line("")
         out.comment(
-            "The Nchan locations with a passthrough; only nginx itself asks here."
+            "The Nchan locations with a passthrough, for requests of nginx itself."
         )
         with out.block("server"):
             out.line(
@@ -424,13 +426,14 @@ class NchanConfiguration(Configuration):
                     self.write_nchan(location)
 
     def write_hooks_server(self) -> None:
-        """Write the hop that makes the forms and does not mind what Django says."""
+        """Write the server that sends the forms, and answers 204 in any case."""
         out = self.out
         out.line("")
         out.comment(
-            "What Django is told. nginx encodes the channel id for the form if the path"
-            " has a percent sign, so the paths that lead here have one. Whatever Django"
-            " answers, it is 204: a passthrough hears, it does not decide."
+            "The notifications of Django. nginx encodes the channel id for the form if"
+            " the path has a percent sign, so the paths that lead here have one."
+            " Whatever Django answers, the answer is 204, because a passthrough view"
+            " cannot refuse a subscriber."
         )
         with out.block("server"):
             out.line(
@@ -466,16 +469,17 @@ class NchanConfiguration(Configuration):
                 "proxy_set_header Host $http_host;",
                 'proxy_set_header Daphne-Root-Path "";',
             )
-            out.comment("nginx asks, from its own address; the view refuses others.")
+            out.comment("The view accepts nginx's own address, without the client's.")
             out.line(
                 *(f'proxy_set_header {name} "";' for name in HOP_HEADERS),
-                # Not the page: it may be of another site, which the view refuses.
+                # Without the page's origin, which may be another site's: the view would
+                # refuse it.
                 'proxy_set_header Origin "";',
                 'proxy_set_header Sec-Fetch-Site "";',
             )
             out.line(
-                f"proxy_connect_timeout {PATIENCE}s;",
-                f"proxy_read_timeout {PATIENCE}s;",
+                f"proxy_connect_timeout {HOOK_TIMEOUT}s;",
+                f"proxy_read_timeout {HOOK_TIMEOUT}s;",
                 "proxy_intercept_errors on;",
                 "error_page 301 302 303 307 308 400 401 403 404 405 408 413 429 500 501"
                 " 502 503 504 =204 /_pushserver/heard;",

@@ -1,15 +1,15 @@
-"""nginx in front of Daphne."""
+"""The configuration of nginx in front of Daphne."""
 
 from __future__ import annotations
 
 from pushserver.addresses import contains
 from pushserver.conf import PublisherLocation, SubscriberLocation
 
-from .configuration import Configuration, host, is_loopback, join
+from .configuration import Configuration, host_of, is_loopback, join_host_port
 
 
 class ProxyConfiguration(Configuration):
-    """nginx passes the push locations on to Daphne, which serves them."""
+    """nginx passes requests to the push locations on to Daphne."""
 
     title = "nginx in front of Daphne, which serves the push locations."
 
@@ -20,14 +20,14 @@ class ProxyConfiguration(Configuration):
 
     @property
     def pushserver(self) -> str:
-        """Where Daphne serves the push locations: told, set, or where the site is."""
+        """The address of the push locations, by option, settings, or as the site's."""
         conf, options = self.conf, self.options
         if options.pushserver:
             return options.pushserver
         if conf.publisher_host and is_loopback(conf.publisher_host.location):
             return conf.publisher_host.location
         if conf.port:
-            return join(conf.address or "127.0.0.1", conf.port)
+            return join_host_port(conf.address or "127.0.0.1", conf.port)
         return options.django
 
     def write_publisher(self, place: str, location: PublisherLocation) -> None:
@@ -38,13 +38,13 @@ class ProxyConfiguration(Configuration):
             self.write_pass()
 
     def write_proxy_warning(self, place: str, location: PublisherLocation) -> None:
-        """Say so if Daphne will refuse what nginx lets in."""
+        """Write a warning if Daphne will refuse publishers that nginx allows."""
         if location.allow_from is None:
             return
-        address = host(self.pushserver)
+        address = host_of(self.pushserver)
         if self.pushserver.startswith("unix:"):
             if not location.allow_from.unix:
-                self.out.cannot(
+                self.out.warn(
                     f"{place}['allow_from']",
                     "does not hold 'unix', so Daphne refuses all that nginx passes on"
                     " to its unix socket.",
@@ -52,7 +52,7 @@ class ProxyConfiguration(Configuration):
         elif is_loopback(self.pushserver) and not contains(
             location.allow_from, address
         ):
-            self.out.cannot(
+            self.out.warn(
                 f"{place}['allow_from']",
                 f"does not hold {address}, so Daphne refuses all that nginx passes on.",
             )
@@ -63,13 +63,13 @@ class ProxyConfiguration(Configuration):
             self.out.comment(
                 "Longer than 'timeout', after which Daphne answers itself."
             )
-            self.out.line(f"proxy_read_timeout {self.wait(location)};")
+            self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")
 
     def write_pass(self) -> None:
         same = self.pushserver == self.options.django
         self.out.line(
             f"proxy_pass http://{'django' if same else 'pushserver'};",
-            *self.forwarded(),
+            *self.keepalive_proxy_headers(),
         )
         self.out.comment("A message goes out at once, and as it is: gzip drops its id.")
         self.out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")

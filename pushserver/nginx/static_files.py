@@ -1,4 +1,4 @@
-"""The site's static files, which nginx reads from the disk."""
+"""The location of the site's static files, which nginx reads from disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from django.conf import settings
 
 from .writer import Untranslatable, Writer, literal
 
-#: The types of files that sites have; nginx would send others, or the lot as text.
+#: The media types of common file name extensions. Without them nginx would send all
+#: files with one type.
 TYPES = {
     "text/html": "html htm",
     "text/css": "css",
@@ -39,7 +40,7 @@ TYPES = {
 
 
 def write_static_files(out: Writer) -> None:
-    """Write the location of ``STATIC_URL``, or why there is none."""
+    """Write the location of ``STATIC_URL``, or a comment why there is none."""
     out.line("")
     if not apps.is_installed("django.contrib.staticfiles") or not settings.STATIC_URL:
         out.comment(
@@ -53,7 +54,7 @@ def write_static_files(out: Writer) -> None:
         out.comment(f"Static files are on another host: {settings.STATIC_URL}")
         return
     if not settings.STATIC_ROOT:
-        out.cannot(
+        out.warn(
             "STATIC_ROOT",
             f"is not set, so nginx asks Django for static files ({path}), such as"
             " updates.js; once DEBUG is off, Django serves them only with WhiteNoise."
@@ -66,7 +67,7 @@ def write_static_files(out: Writer) -> None:
             raise Untranslatable(f"{path!r} is not a folder below the site's root")
         head, alias = f"location {literal(path)}", literal(f"{root}/")
     except Untranslatable as error:
-        out.cannot("STATIC_URL", f"or STATIC_ROOT is left out: {error}.")
+        out.warn("STATIC_URL", f"or STATIC_ROOT is left out: {error}.")
         return
     out.comment("Static files, as 'manage.py collectstatic' puts them into STATIC_ROOT")
     with out.block(head):

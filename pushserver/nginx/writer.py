@@ -1,4 +1,4 @@
-"""The text of an nginx configuration: directives, blocks, comments, and its quoting."""
+"""Write the text of an nginx configuration: directives, blocks, comments, quoting."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 WIDTH = 88
 
-# What Python's patterns have and nginx's (PCRE, without UTF-8) have not, or not so. In
-# a verbose pattern a comment would swallow the end that is put after it.
+# Syntax of Python's patterns that nginx's (PCRE, without UTF-8) lack or read otherwise.
+# The x flag, because a comment in a verbose pattern would include the appended end.
 _UNKNOWN = re.compile(r"\\[uUNZ]|\(\?[a-z]*[aLux]|\(\?\(")
 _NAMED = re.compile(r"(\\.)|\(\?P<\w+>|\(\?P=\w+\)")
 _UNICODE = re.compile(r"\\[dDwWsSbB]|[^\x00-\x7f]")
@@ -21,10 +21,10 @@ class Untranslatable(ValueError):
 
 
 class Writer:
-    """Collects lines, and what has to be warned of.
+    """Collects the lines of a configuration, and warnings.
 
     Attributes:
-        warnings: What a setting could not become, a sentence each.
+        warnings: A sentence for each setting that nginx cannot follow.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Writer:
         return "\n".join(self._lines) + "\n"
 
     def line(self, *directives: str) -> None:
-        """Add directives, each a line; an empty one is an empty line."""
+        """Add lines, each with a directive; an empty text adds an empty line."""
         self._lines += [(self._indent + each).rstrip() for each in directives]
 
     def comment(self, text: str) -> None:
-        """Add a comment, wrapped."""
+        """Add a comment, wrapped into lines."""
         mark = f"{self._indent}# "
         self._lines += textwrap.wrap(
             text,
@@ -51,14 +51,14 @@ class Writer:
             break_on_hyphens=False,
         )
 
-    def cannot(self, place: str, reason: str) -> None:
-        """Say, in the text and as a warning, what a setting does not become."""
+    def warn(self, place: str, reason: str) -> None:
+        """Add a warning, also as a comment, that nginx cannot follow a setting."""
         self.warnings.append(f"{place} {reason}")
         self.comment(f"NOT SERVED AS SET: {place} {reason}")
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
-        """Add a block with what is added inside the ``with``."""
+        """Add a block that holds the lines added inside the ``with``."""
         self.line(head + " {")
         self._indent += "    "
         yield
@@ -67,13 +67,13 @@ class Writer:
 
 
 def quote(text: str) -> str:
-    """Return a text as one word of the configuration.
+    """Return a text as one word of the configuration, quoted if needed.
 
-    Raises :class:`Untranslatable` for control characters, which have no place in it.
+    Raises :class:`Untranslatable` for characters that are not printable.
     """
     if not text.isprintable():
         raise Untranslatable(f"{text!r} holds characters that cannot be printed")
-    # nginx takes a backslash away before these characters, and before no others.
+    # nginx removes a backslash before these characters only.
     escaped = re.sub(r'\\(?=[\\"\'trn]|$)', r"\\\\", text)
     if re.search(r"[\s;{}\"'#]", text) or not text:
         return '"' + escaped.replace('"', r"\"") + '"'
@@ -81,9 +81,9 @@ def quote(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a text as one word in which nginx sees no variable.
+    """Return a text as one word of the configuration, without variables.
 
-    Raises :class:`Untranslatable` where it would: there is no way to write a ``$``.
+    Raises :class:`Untranslatable` if it holds a ``$``, which cannot be escaped.
     """
     if "$" in text:
         raise Untranslatable(f"{text!r} holds a '$', which nginx takes for a variable")
@@ -91,9 +91,9 @@ def literal(text: str) -> str:
 
 
 def translate(pattern: str) -> str:
-    """Return a pattern for whole paths without its anchors, as nginx understands it.
+    """Return a Python pattern for whole paths as nginx's, without anchors.
 
-    Raises :class:`Untranslatable`.
+    Raises :class:`Untranslatable` if nginx's patterns lack some of its syntax.
     """
     unknown = _UNKNOWN.search(pattern)
     if unknown:
@@ -107,9 +107,9 @@ def translate(pattern: str) -> str:
 
 
 def _unnamed(named: re.Match[str]) -> str:
-    """Return a group, or a reference to the only one, without its name.
+    """Return a group, or a reference to the only group, without its name.
 
-    nginx would make a variable of the name, and has some of its own.
+    nginx would make a variable of the name, which might replace one of its own.
     """
     if named[1]:
         return named[1]
@@ -117,5 +117,5 @@ def _unnamed(named: re.Match[str]) -> str:
 
 
 def depends_on_text(pattern: str) -> bool:
-    """Return whether a pattern means other things in bytes, which nginx matches."""
+    """Return whether a pattern may match bytes, as in nginx, otherwise than text."""
     return bool(_UNICODE.search(pattern))

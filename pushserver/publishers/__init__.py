@@ -1,4 +1,4 @@
-"""Ways for a message to reach the push server from Python."""
+"""Publishers, which send messages to the push server from Python code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "get_publisher",
 ]
 
-#: Named, not imported: a site whose push server is nginx installs this app alone.
+#: Not imported: a site with nginx as its push server installs only this app.
 DIRECT_PUBLISHER = "pushserver_channels.publishers.DirectPublisher"
 
 
@@ -32,11 +32,11 @@ def _http_publisher() -> HTTPPublisher:
 
 
 def get_publisher() -> Publisher:
-    """Return the publisher that ``PUSH_SERVER['publisher']`` chooses.
+    """Return the publisher that is selected by ``PUSH_SERVER['publisher']``.
 
-    ``auto`` is direct where the store is shared between processes or where the push
-    server runs in this process, else HTTP. Raises ``ImproperlyConfigured`` for
-    ``direct`` where the server is not installed.
+    With ``auto`` it publishes directly if processes share the store or if the push
+    server runs in this process, and otherwise over HTTP. Raises
+    ``ImproperlyConfigured`` for ``direct`` if the server is not installed.
     """
     choice = get_settings().publisher
     if choice != "http":

@@ -1,4 +1,4 @@
-"""What all ways to publish share: a receipt, an error and the contract."""
+"""What all publishers share: their interface, the receipt and the error."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Receipt:
     """What happened to a published message.
 
     Attributes:
-        status: 201 if it was sent to somebody who waited, 202 if not (200 from servers
-            that do not tell).
+        status: 201 if it was sent to a waiting subscriber, 202 if not (200 from servers
+            that do not distinguish).
         info: The channel info after it: ``messages``, ``requested`` (seconds),
-            ``subscribers`` and ``last_message_id``; None if the server told none.
+            ``subscribers`` and ``last_message_id``; None if the server sent none.
     """
 
     status: int
@@ -32,13 +32,13 @@ class Receipt:
 
 
 class PublishError(OSError):
-    """A message that was not published; its text says where to and what to do.
+    """A message could not be published. The text says where, why and what to do.
 
     Attributes:
-        url: The publisher URL, whether or not it was asked; None if there is none.
+        url: The publisher URL, even if it was not used; None if there is none.
         reason: Why it was not published.
-        status: The status that the push server answered, None if it did not answer.
-        place: What was really asked: the URL, or where a store keeps its messages.
+        status: The status of the push server's answer, None if it did not answer.
+        place: Where the message was sent: the URL, or a description of the store.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class PublishError(OSError):
         place: str | None = None,
     ) -> None:
         super().__init__(url, reason)
-        self.errno = None  # Which OSError would take the URL for.
+        self.errno = None  # OSError sets it to its first argument, the URL.
         self.url = url
         self.reason = reason
         self.status = status
@@ -60,7 +60,7 @@ class PublishError(OSError):
 
 
 def why_not_started() -> str:
-    """Return why a message was not even sent within the time limit."""
+    """Return the reason of an error: the message was not sent within the time limit."""
     return (
         "other updates were being published for all of the"
         f" {get_settings().publisher_timeout:g} seconds that it may take"
@@ -69,20 +69,19 @@ def why_not_started() -> str:
 
 
 class Publisher(Protocol):
-    """A way for a message to reach the push server.
+    """Sends messages to the push server.
 
     Both methods publish one message within ``publisher_timeout`` seconds, and raise
     :class:`PublishError` if that fails.
 
     Args:
         update: The message and its channel.
-        request: A POST of it, for who publishes over HTTP: receivers of
-            ``pre_send_update`` may have given it headers of their own. None if there
-            are no receivers.
+        request: The POST request for publishing over HTTP. Receivers of
+            ``pre_send_update`` may have added headers. None if there are no receivers.
     """
 
     def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
-        """Publish a message from sync code, which uses neither threads nor loops."""
+        """Publish a message from sync code, without threads or event loops."""
 
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
         """Publish a message from async code."""

@@ -1,4 +1,4 @@
-"""Connections that are kept for the next publish, bounded in number."""
+"""A limited number of connections, which are kept open for the next publish."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from .deadline import Deadline
 
-#: Connections that are in use at once, for each way to publish. Publishers beyond wait
-#: for one of them.
+#: The most connections of one publisher that are in use at once. When all are in use,
+#: the next publish waits for one of them.
 MAX_CONNECTIONS = 32
 
 
@@ -26,7 +26,7 @@ class Connection(Protocol):
     """A connection that can be kept."""
 
     def is_quiet(self) -> bool:
-        """Return whether it is open and has nothing to read."""
+        """Return whether it is open and nothing can be read from it."""
 
     def close(self) -> None:
         """Close it."""
@@ -38,8 +38,8 @@ Kept = TypeVar("Kept", bound=Connection)
 class Connections(Generic[Kept]):
     """The connections of a process that are in use, and those that are idle.
 
-    Threads and greenlets may share it. A child process begins without any: what it
-    wrote into its parent's connections would be mixed with what the parent writes.
+    Threads and greenlets may share it. A forked child starts without connections,
+    because data that it writes to its parent's would be mixed with the parent's data.
     """
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ class Connections(Generic[Kept]):
         _all.add(self)
 
     def forget(self) -> None:
-        """Begin anew, without a word to the other ends."""
+        """Forget all connections without closing them."""
         self._free = threading.Semaphore(MAX_CONNECTIONS)
-        # The last used ones are on the right, each with the time of its last use.
+        # By place: each connection with the time of its last use, the latest last.
         self._idle: dict[Hashable, deque[tuple[Kept, float]]] = {}
 
     @contextmanager
@@ -74,14 +74,14 @@ class Connections(Generic[Kept]):
         """Return an idle connection that is open, None if there is none.
 
         Args:
-            place: Where it leads.
+            place: The server to which it is connected.
             max_idle: Seconds after which an idle connection is not used again.
         """
         idle = self._idle.get(place)
         while idle:
             try:
                 connection, used_at = idle.pop()
-            except IndexError:  # Another thread was faster.
+            except IndexError:  # Another thread took the last one.
                 break
             if monotonic() - used_at < max_idle and connection.is_quiet():
                 return connection
@@ -117,5 +117,5 @@ def _forget_all() -> None:
         connections.forget()
 
 
-if hasattr(os, "register_at_fork"):  # Windows has none.
+if hasattr(os, "register_at_fork"):  # Windows has no fork().
     os.register_at_fork(after_in_child=_forget_all)

@@ -7,7 +7,7 @@ from time import monotonic
 
 
 class Deadline:
-    """The moment at which an operation of several steps has to be over.
+    """The time by which an operation of several steps must have ended.
 
     Args:
         seconds: The time limit of the whole operation, 0 for none.
@@ -25,10 +25,11 @@ class Deadline:
         return monotonic() >= self._end
 
     def left(self, steps: int = 1) -> float | None:
-        """Return how many seconds the next step may take, None for no limit.
+        """Return the seconds that the next step may take, None for no limit.
 
         Args:
-            steps: How many steps of equal rights are still to do, this one included.
+            steps: The number of remaining steps, including this one. Each gets an equal
+                share of the time.
 
         Raises ``TimeoutError`` if the time limit has passed.
         """

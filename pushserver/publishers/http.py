@@ -26,10 +26,11 @@ from .update import Update
 from .workers import NotStarted, workers
 
 #: Seconds after which an idle connection is not used again. A POST cannot be repeated
-#: safely, so it must not meet a server that is just closing: uvicorn does after 5.
+#: safely, so it must not be sent while the server closes the connection, as uvicorn
+#: does after 5 seconds.
 MAX_IDLE = 4.0
 
-#: Bytes that are read of an answer: channel info is short, and an error page enough.
+#: The most bytes that are read of an answer. Channel info is shorter.
 MAX_ANSWER = 65_536
 
 
@@ -52,15 +53,15 @@ def build_request(update: Update) -> Request:
 class HTTPPublisher:
     """Publishes with a POST over a connection that is kept alive.
 
-    Within ``publisher_timeout`` seconds, in which names are looked up, connections
-    made, and answers read to their end.
+    ``publisher_timeout`` limits the name lookup, the connection and the whole answer
+    together.
     """
 
     def __init__(self) -> None:
         self._connections: Connections[_Connection] = Connections()
 
     def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
-        """Send a POST of a message, or of what a request holds.
+        """Send a message, or the given request, as a POST.
 
         Raises :class:`PublishError`.
         """
@@ -91,7 +92,7 @@ class HTTPPublisher:
     def _exchange(
         self, request: Request, deadline: Deadline
     ) -> tuple[HTTPResponse, bytes]:
-        """Send a request, and return the response with what was read of its body."""
+        """Send a request; return the response and (the beginning of) its body."""
         place = (request.type, request.host)
         connection = None
         sent = False
@@ -111,7 +112,8 @@ class HTTPPublisher:
                 reason = _why_unreachable(error)
             raise PublishError(request.full_url, reason) from error
         except BaseException:
-            # As a greenlet is ended: the answer would be taken for that of the next.
+            # For example a greenlet was killed. The next request on this connection
+            # would get the answer to this one.
             if connection is not None:
                 connection.close()
             raise
@@ -127,7 +129,7 @@ class _Connection:
         scheme: ``http`` or ``https``.
         host: The host, with or without a port.
 
-    Raises ``HTTPException`` if that is no host.
+    Raises ``HTTPException`` if the host is invalid.
     """
 
     def __init__(self, scheme: str, host: str) -> None:
@@ -141,7 +143,7 @@ class _Connection:
         return self._http.sock is not None
 
     def connect(self, deadline: Deadline) -> None:
-        """Connect if that is still to be done. All that follows has the deadline."""
+        """Connect if it is not connected, and set the deadline of all operations."""
         if self._socket is not None:
             self._socket.deadline = deadline
             return
@@ -155,11 +157,11 @@ class _Connection:
             except BaseException:
                 connection.close()
                 raise
-        # What http.client uses of a socket, this one has.
+        # It has the methods of a socket that http.client uses.
         self._socket = self._http.sock = TimedSocket(connection, deadline)
 
     def post(self, request: Request) -> tuple[HTTPResponse, bytes]:
-        """Send a request, and return the response with what was read of its body."""
+        """Send a request; return the response and (the beginning of) its body."""
         self._http.request(
             "POST",
             request.selector,
@@ -183,7 +185,7 @@ class _Connection:
         """Close it."""
         self._http.close()
         if self._socket is not None:
-            # http.client forgets the socket where the server is going to close it.
+            # http.client drops the socket if the server announces to close it.
             self._socket.close()
 
 

@@ -1,4 +1,4 @@
-"""Looking up host names within a time limit, which the system's resolver has not."""
+"""Look up host names within a time limit, which the system's resolver lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Addresses = list[tuple[Any, ...]]
 
 
 class _Lookup:
-    """A question to the resolver, with its answer once there is one."""
+    """The lookup of a host name, and its result when it is done."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
@@ -25,20 +25,20 @@ class _Lookup:
         self.error = ""
 
     def run(self) -> None:
-        """Ask the resolver, however long that takes."""
+        """Ask the resolver, without a time limit."""
         try:
             self.addresses = list(
                 socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             )
-        except Exception as error:  # Also a UnicodeError: not every text is a name.
+        except Exception as error:  # Also a UnicodeError: not every string is a name.
             self.error = str(error) or type(error).__name__
         finally:
             _lookups.pop((self.host, self.port), None)
             self.done.set()
 
 
-# Those that run. Who asks for the same host waits for the same lookup, so that a silent
-# resolver costs one thread for each host.
+# The running lookups. All callers for one host share a lookup, so that a resolver that
+# does not answer blocks one thread per host.
 _lookups: dict[tuple[str, int], _Lookup] = {}
 _lock = threading.Lock()
 
@@ -67,7 +67,7 @@ def _start_lookup(host: str, port: int) -> _Lookup | None:
             lookup = _lookups[host, port] = _Lookup(host, port)
             try:
                 threading.Thread(target=lookup.run, daemon=True).start()
-            except RuntimeError:  # As at the end of a process.
+            except RuntimeError:  # For example because the process is exiting.
                 del _lookups[host, port]
                 return None
     return lookup
@@ -82,11 +82,11 @@ def _is_address(host: str) -> bool:
 
 
 def _forget() -> None:
-    """Forget the lookups of the parent process, whose threads are not here."""
+    """Forget the lookups of the parent process, whose threads the child lacks."""
     global _lock
     _lock = threading.Lock()
     _lookups.clear()
 
 
-if hasattr(os, "register_at_fork"):  # Windows has none.
+if hasattr(os, "register_at_fork"):  # Windows has no fork().
     os.register_at_fork(after_in_child=_forget)

@@ -1,7 +1,7 @@
 """Sockets whose operations all end at one deadline.
 
-A timeout of a socket is for each operation, so that a server which sends a byte now and
-then could hold a publisher for ever.
+The timeout of a socket applies to each operation, so a server that sends single bytes
+could block a publisher for ever.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
         limit = deadline.left(len(addresses) - number)
         try:
             connection = socket.socket(family, kind, protocol)
-        except OSError as error:  # As of IPv6 where the system has none.
+        except OSError as error:  # For example IPv6 on a system without it.
             failure = error
             continue
         try:
@@ -41,18 +41,18 @@ def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
         except BaseException:
             connection.close()
             raise
-    assert failure is not None, "A host that is resolved has an address."
+    assert failure is not None, "resolve() returns at least one address."
     raise failure
 
 
 class TimedSocket:
-    """A connected socket with a deadline for all that is done with it.
+    """A connected socket with one deadline for all operations.
 
-    It has what http.client and redis-py use of a socket.
+    It has the methods of a socket that http.client and redis-py use.
 
     Args:
         connection: The socket, with TLS or without.
-        deadline: The deadline; another one may be set for the next exchange.
+        deadline: The deadline. It may be replaced for the next exchange.
     """
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
@@ -67,21 +67,21 @@ class TimedSocket:
             rest = rest[self._socket.send(rest) :]
 
     def recv(self, size: int) -> bytes:
-        """Return what has come, at most so many bytes; none at the end."""
+        """Return received data, at most ``size`` bytes; empty at the end."""
         self._set_timeout()
         return self._socket.recv(size)
 
     def recv_into(self, buffer: Any) -> int:
-        """Put what has come into a buffer, and return how many bytes it is."""
+        """Read received data into a buffer, and return its size in bytes."""
         self._set_timeout()
         return self._socket.recv_into(buffer)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """Return a file of what comes; the socket is open until it is closed, too."""
+        """Return a file of the received data, which keeps the socket open, too."""
         return io.BufferedReader(_TimedFile(self, self._socket.makefile("rb", 0)))
 
     def is_quiet(self) -> bool:
-        """Return whether there is nothing to read: a closed connection has an end."""
+        """Return False if there is data, or the end of the connection, to read."""
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(self._socket, select.POLLIN)
@@ -89,7 +89,7 @@ class TimedSocket:
         return not select.select([self._socket], [], [], 0)[0]
 
     def settimeout(self, timeout: float | None) -> None:
-        """Do nothing: the deadline counts."""
+        """Do nothing, because the deadline applies."""
 
     def shutdown(self, how: int) -> None:
         self._socket.shutdown(how)
@@ -102,7 +102,7 @@ class TimedSocket:
 
 
 class _TimedFile(io.RawIOBase):
-    """What comes on a socket, read before its deadline."""
+    """A raw file of received data, which is read before the deadline."""
 
     def __init__(self, timed: TimedSocket, file: socket.SocketIO) -> None:
         self._timed = timed

@@ -1,4 +1,4 @@
-"""What is published: the datum that travels from a publisher to the stores."""
+"""The update: a message on its way from a publisher to a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Update(NamedTuple):
-    """A message before it is published, and so without an id.
+    """A message that is not published yet, and so has no id.
 
     Attributes:
         channel_id: The channel.
@@ -14,8 +14,7 @@ class Update(NamedTuple):
         content_type: Its Content-Type, byte for byte; None for none.
         content_encoding: Its Content-Encoding, byte for byte; None for none.
         event: The name of its event, None for none.
-        expires: Seconds after which it is of no use any more, None for the store's
-            limit.
+        expires: Seconds after which it expires, None for the store's limit.
     """
 
     channel_id: str

@@ -1,7 +1,7 @@
-"""Threads in which async code publishes, bounded in number and in order.
+"""A limited number of threads in which async code publishes, in order.
 
-They are not those of ``concurrent.futures``, which takes no more work once the main
-thread has ended, while other threads of the process may still publish.
+``concurrent.futures`` cannot be used: it accepts no work after the main thread has
+ended, and other threads of the process may still publish then.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .deadline import Deadline
 
 Result = TypeVar("Result")
 
-#: Threads at most.
+#: The most threads.
 MAX_THREADS = 16
 
-#: Seconds after which a thread without work ends.
+#: Seconds after which an idle thread ends.
 MAX_IDLE = 5.0
 
 
@@ -40,7 +40,7 @@ class _Job:
         self.is_claimed = False
 
     def do(self) -> None:
-        """Do the work, and hand what came of it to the event loop."""
+        """Do the work, and pass its result or exception to the event loop."""
         result: Any = None
         failure: BaseException | None = None
         try:
@@ -52,7 +52,7 @@ class _Job:
 
     def _settle(self, result: Any, failure: BaseException | None) -> None:
         if self.future.done():
-            return  # Nobody waits any more.
+            return  # The task that waited was cancelled.
         if failure is None:
             self.future.set_result(result)
         else:
@@ -60,38 +60,38 @@ class _Job:
 
 
 class Workers:
-    """Does work in a few threads, that of one key in the order in which it came."""
+    """Runs jobs in a few threads, those of one key in the order of the calls."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: the threads of a parent process are not in its child."""
+        """Start without threads: a forked child lacks those of its parent."""
         self._changed = threading.Condition()
         self._ready: deque[_Job] = deque()
-        # By the key: what has to wait for work of the same key that is ready or runs.
-        self._behind: dict[Hashable, deque[_Job]] = {}
+        # By key: the jobs that wait until a job of the same key has run.
+        self._blocked: dict[Hashable, deque[_Job]] = {}
         self._threads = 0
         self._idle = 0
 
     async def run(
         self, key: Hashable, work: Callable[[], Result], deadline: Deadline
     ) -> Result:
-        """Do work in a thread, and return its result.
+        """Call a function in a thread, and return its result.
 
         Args:
-            key: Work with the same key is done one after the other.
-            work: The work, which has to end at the deadline by itself.
-            deadline: Work that has not begun by then is not done.
+            key: Functions with the same key are called one after the other.
+            work: The function. It has to return by the deadline.
+            deadline: If it has not been called by then, it is not called.
 
-        Raises :class:`NotStarted` at the deadline, and what the work raises.
+        Raises :class:`NotStarted` at the deadline, and what the function raises.
         """
         job = _Job(key, work)
         timer = None
         if deadline.is_over:
-            raise NotStarted  # The event loop was busy with others all the time.
+            raise NotStarted  # The event loop was busy with other tasks.
         if not self._add(job):
-            job.do()  # Better to hold up the event loop than to publish nothing.
+            job.do()  # It blocks the event loop, but otherwise nothing is published.
         elif deadline.seconds:
             timer = job.loop.call_later(deadline.seconds, self._expire, job)
         try:
@@ -100,31 +100,31 @@ class Workers:
         finally:
             if timer is not None:
                 timer.cancel()
-            self._claim(job)  # Who was cancelled wants it no more.
+            self._claim(job)  # If this task was cancelled, the job is not run.
 
     def _add(self, job: _Job) -> bool:
-        """Take a job; return whether there is a thread that will come to it."""
+        """Queue a job; return False if there is no thread that could run it."""
         with self._changed:
-            behind = self._behind.get(job.key)
-            if behind is not None:
-                behind.append(job)
+            blocked = self._blocked.get(job.key)
+            if blocked is not None:
+                blocked.append(job)
                 return True
             if self._idle <= len(self._ready) and self._threads < MAX_THREADS:
                 try:
                     threading.Thread(target=self._work, daemon=True).start()
-                except RuntimeError:  # As at the end of a process.
+                except RuntimeError:  # For example because the process is exiting.
                     if not self._threads:
                         job.is_claimed = True
                         return False
                 else:
                     self._threads += 1
-            self._behind[job.key] = deque()
+            self._blocked[job.key] = deque()
             self._ready.append(job)
             self._changed.notify()
             return True
 
     def _claim(self, job: _Job) -> bool:
-        """Return whether nobody has begun with a job or given it up, and claim it."""
+        """Claim a job; return False if it was started or given up already."""
         with self._changed:
             if job.is_claimed:
                 return False
@@ -136,7 +136,7 @@ class Workers:
             job.future.set_exception(NotStarted())
 
     def _work(self) -> None:
-        """Do one job after the other until there is none for some time."""
+        """Run jobs until there has been none for :data:`MAX_IDLE` seconds."""
         while True:
             with self._changed:
                 while not self._ready:
@@ -150,17 +150,17 @@ class Workers:
             if self._claim(job):
                 job.do()
             with self._changed:
-                behind = self._behind[job.key]
-                if behind:
-                    # First come, first served: it takes its turn behind other keys.
-                    self._ready.append(behind.popleft())
+                blocked = self._blocked[job.key]
+                if blocked:
+                    # At the end of the queue, so that no key delays the others.
+                    self._ready.append(blocked.popleft())
                 else:
-                    del self._behind[job.key]
-            del job, behind  # A thread that waits holds nothing of the last publish.
+                    del self._blocked[job.key]
+            del job, blocked  # So that an idle thread keeps no objects alive.
 
 
-#: Those of this process.
+#: The threads of this process.
 workers = Workers()
 
-if hasattr(os, "register_at_fork"):  # Windows has none.
+if hasattr(os, "register_at_fork"):  # Windows has no fork().
     os.register_at_fork(after_in_child=workers.forget)

@@ -1,7 +1,6 @@
-"""Keeps the imports of django-pushserver 0.3 working.
+"""Keep the imports of django-pushserver 0.3 working.
 
-``from pushserver.utils import updates`` and ``from pushserver.utils.updates import
-send_update`` are :mod:`pushserver.updates`.
+``pushserver.utils.updates`` is :mod:`pushserver.updates`.
 """
 
 from __future__ import annotations

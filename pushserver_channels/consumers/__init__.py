@@ -1,4 +1,4 @@
-"""The consumers of publisher and subscriber locations."""
+"""The consumers that answer requests to publisher and subscriber locations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all locations share: one request, told from top to bottom."""
+"""The base class of the consumers: the handling of a request, from start to end."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from pushserver_channels.protocol import (
     check_headers,
     fold_headers,
 )
-from pushserver_channels.remember import LONGEST
 from pushserver_channels.sandbox import NOSNIFF
-from pushserver_channels.types import Message, Receive, Scope, Send
+from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .bodies import BodyConsumer
 
 logger = logging.getLogger(__name__)
 
 ChooseHeaders = Callable[[bytes | None], Headers]
-#: The two events of an answer: how it begins, and its body.
-Answer = tuple[Message, Message]
+#: The two ASGI messages of an answer: its start and its body.
+Answer = tuple[ASGIMessage, ASGIMessage]
 
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
-#: Browsers would keep a 404 or a 410 for a while.
+#: Without this, browsers may cache a 404 or a 410 for a while.
 NO_CACHE = (b"cache-control", b"no-cache")
 CLOSE = (b"connection", b"close")
 
+#: Characters of a path that a log line or an error repeats.
+MAX_SHOWN_PATH = 512
 
-#: Makes a consumer of a location, given a channel id and why it cannot be one.
+#: Makes a consumer, given a channel id and why the id is invalid (None if it is valid).
 MakeConsumer = Callable[[str, str | None], "PushConsumer"]
 
 
@@ -52,9 +53,9 @@ class Site:
     """What the consumers of all locations share.
 
     Attributes:
-        settings: ``PUSH_SERVER``.
+        settings: The settings in ``PUSH_SERVER``.
         headers: The headers of every answer.
-        observe: Returns who looks on who waits at a location.
+        observe: Returns the observers of a subscriber location.
     """
 
     settings: PushServerSettings
@@ -62,10 +63,10 @@ class Site:
     observe: Callable[[SubscriberLocation], Sequence[Observer]]
 
 
-def tells_that_client_left(error: BaseException) -> bool:
-    """Return whether a server says by an error of ``send`` that nobody is left.
+def is_disconnect(error: BaseException) -> bool:
+    """Return whether an error of ``send`` means that the client has disconnected.
 
-    ASGI's word for that is an ``OSError``. uvloop, below uvicorn, has another one.
+    By ASGI it is an ``OSError``. uvloop, under uvicorn, raises a ``RuntimeError``.
     """
     return isinstance(error, OSError) or (
         isinstance(error, RuntimeError) and "the handler is closed" in str(error)
@@ -73,38 +74,38 @@ def tells_that_client_left(error: BaseException) -> bool:
 
 
 class Handler(Protocol):
-    """Answers one request in the steps that :func:`answer_request` takes."""
+    """Answers one request, in the steps of :func:`answer_request`."""
 
     responding: bool
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the request."""
+        """Store the request."""
 
     def answer(self) -> Awaitable[Answer | None]:
-        """Return what gives the answer, or None where :meth:`answer_held` gives it."""
+        """Return an awaitable of the answer, or of None for :meth:`answer_held`."""
 
     async def answer_held(self) -> Answer | None:
         """Return the answer to a held request, None if it was sent already."""
 
     async def fail(self, error: BaseException) -> None:
-        """Deal with what was raised."""
+        """Handle an exception that was raised in another step."""
 
 
 class Finder(Protocol):
-    """Knows who answers a request."""
+    """An application that finds the handler of each request."""
 
     def find(self, scope: Scope) -> Handler:
-        """Return who answers a request."""
+        """Return the handler of a request."""
 
 
 async def answer_request(
     self: Finder, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer a request, from begin to end.
+    """Answer a request, from start to end.
 
-    This is what consumers and the applications around them are called by, each itself:
-    one that awaited another would cost each held request a coroutine, and a delivery
-    to it some 4 % of its time.
+    This is the ``__call__`` of consumers and of the applications around them. If one
+    awaited another, each held request would need one more coroutine, and a delivery to
+    it would take about 4 % longer.
     """
     handler = self.find(scope)
     handler.begin(scope, receive, send)
@@ -124,17 +125,19 @@ async def answer_request(
 class PushConsumer(BodyConsumer):
     """Answers one request to a location.
 
-    The stock consumer reads nothing while it handles a request, so that it never hears
-    that a client left, and hops to a thread for database connections, of which there
-    are none here. This one keeps ``receive`` and tells the request in one coroutine.
+    Channels' own consumer does not call ``receive`` while it handles a request, so it
+    does not notice that a client disconnects; and it switches to a thread to close
+    database connections, which are not used here. This one handles the whole request in
+    one coroutine.
 
     Attributes:
         location: The location, from ``PUSH_SERVER['locations']``.
         channel_id: The channel id in the URL.
-        fault: Why it cannot be one, None if it can.
-        choose_headers: Returns the headers of every answer, given an ``Origin``.
-        common_headers: Those of every answer to it.
-        responding: Whether an answer is on its way, after which there can be no other.
+        fault: Why the channel id is invalid, None if it is valid.
+        choose_headers: Returns the headers of every answer, given the request's
+            ``Origin``.
+        common_headers: The headers of every answer to this request.
+        responding: Whether an answer has been started, so that no other can be sent.
     """
 
     location: Location
@@ -143,30 +146,31 @@ class PushConsumer(BodyConsumer):
     choose_headers: ChooseHeaders
     common_headers: Headers
 
-    #: No client has a channel of its own on the layer: the hub knows who waits.
+    #: Consumers have no channel on the channel layer, because the hub delivers
+    #: messages.
     channel_layer_alias = None
 
-    #: Whether a request that the server cancels is told to come back. It is not where
-    #: it may have done its work.
-    told_to_come_back: ClassVar[bool] = False
+    #: Whether a request that the server cancels is answered with 503. False where the
+    #: request may already have taken effect.
+    answers_cancellation: ClassVar[bool] = False
 
-    #: The methods of the location, and the names of what handles them.
+    #: The HTTP methods of the location, with the names of their handlers.
     methods: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def accepts(cls, scope: Scope) -> bool:
-        """Return whether a request for the location is one for this consumer.
+        """Return whether this consumer answers a request to the location.
 
-        The consumers of a location are asked in turn, the polls last.
+        The consumers of a location are tried in turn, the polls last.
         """
         return True
 
     @classmethod
     @abstractmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        """Return what makes the consumers of a location.
+        """Return a function that makes the consumers of a location.
 
-        What its requests share is made here, once.
+        Whatever the location's requests share is built here, once.
         """
 
     __call__ = answer_request
@@ -176,20 +180,21 @@ class PushConsumer(BodyConsumer):
         return self
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the request."""
+        """Store the parts of the request."""
         self.scope = scope
         self.receive = receive
         self.base_send = send
         raw = scope["headers"]
-        # Too many are not looked at.
+        # If there are too many, they are not read at all.
         self.headers = dict(raw) if len(raw) <= MAX_HEADER_LINES else {}
         self.common_headers = self.choose_headers(self.headers.get(b"origin"))
         self.responding = False
 
     def answer(self) -> Awaitable[Answer | None]:
-        """Return what gives the answer, or None where :meth:`answer_held` gives it.
+        """Check the request; return an awaitable of the answer.
 
-        It is no coroutine around another: a request may be held in it.
+        It gives None if :meth:`answer_held` returns the answer. This is not a coroutine
+        function, to save a coroutine around the one in which a request is held.
         """
         scope = self.scope
         raw = scope["headers"]
@@ -212,41 +217,41 @@ class PushConsumer(BodyConsumer):
     async def answer_held(self) -> Answer | None:
         """Return the answer to a held request, None if it was sent already.
 
-        Asked where a handler returned None.
+        Called if the handler returned None.
         """
         return None
 
     def check_client(self) -> None:
-        """Raise :class:`PushError` if the client may not ask here at all."""
+        """Raise :class:`PushError` if the client may not use the location."""
 
     async def refuse(self, error: PushError) -> Answer:
-        """Raise an error, with the request's body read unless that ends the connection.
+        """Read the request's body unless the connection is closed, then raise an error.
 
-        The body may be what is wrong with the request, which is then told instead.
+        If the body is invalid, the error about the body is raised instead.
         """
         if not error.closes:
             await self.discard_body()
         raise error
 
     async def fail(self, error: BaseException) -> None:
-        """Answer what a handler raised, or raise again what is not to be answered."""
+        """Answer an exception of the handler, or raise it again if it has no answer."""
         if isinstance(error, PushError):
             await self.send_error(error)
         elif isinstance(error, ClientDisconnected) or (
-            self.responding and tells_that_client_left(error)
+            self.responding and is_disconnect(error)
         ):
-            pass  # Nobody is left to answer.
+            pass  # There is no client to answer.
         elif isinstance(error, asyncio.CancelledError):
-            if self.responding or not self.told_to_come_back:
+            if self.responding or not self.answers_cancellation:
                 raise error
-            # This is how Daphne says that it stops; an answer sent now still gets out.
+            # Daphne cancels its applications when it stops; it still sends this answer.
             await self.send_error(ServerStopping())
         elif isinstance(error, Exception):
             scope = self.scope
             logger.error(
                 "Cannot answer %s %s",
                 scope["method"],
-                scope["path"][:LONGEST],
+                scope["path"][:MAX_SHOWN_PATH],
                 exc_info=error,
             )
             if not self.responding:
@@ -259,7 +264,7 @@ class PushConsumer(BodyConsumer):
         return hubs.get(self.location.store, self.scope.get("server"))
 
     def build_answer(self, status: int, headers: Headers, body: bytes = b"") -> Answer:
-        """Return an answer with the headers that every answer here has."""
+        """Return an answer, with the common headers added."""
         return (
             {
                 "type": "http.response.start",
@@ -270,7 +275,7 @@ class PushConsumer(BodyConsumer):
         )
 
     async def send_error(self, error: PushError) -> None:
-        """Answer with the status of an error and its sentence."""
+        """Answer with the status and the text of an error."""
         body = f"{error}\n".encode(errors="replace")
         headers: Headers = [
             TEXT,
@@ -282,10 +287,10 @@ class PushConsumer(BodyConsumer):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
-        if error.closes and self.can_be_told_to_close():
+        if error.closes and self.can_send_connection_close():
             headers.append(CLOSE)
         if error.closes and self.more_body:
-            await self.read_what_flows()
+            await self.read_until_pause()
         answer = self.build_answer(error.status, headers, body)
         try:
             if error.closes and self.more_body:
@@ -293,19 +298,19 @@ class PushConsumer(BodyConsumer):
             else:
                 await self.send_answer(answer)
         except (OSError, RuntimeError) as failure:
-            if not tells_that_client_left(failure):
+            if not is_disconnect(failure):
                 raise
 
-    def can_be_told_to_close(self) -> bool:
-        """Return whether an answer may say that the connection ends with it.
+    def can_send_connection_close(self) -> bool:
+        """Return whether the answer may have ``Connection: close``.
 
-        HTTP/2 has no such header, and a server that was asked to close adds its own.
+        HTTP/2 has no such header, and a server adds its own if the client sent one.
         """
         asked = self.headers.get(b"connection", b"").lower()
         return self.scope["http_version"].startswith("1") and asked != b"close"
 
     async def send_and_linger(self, answer: Answer) -> None:
-        """Send an answer, and end it a moment later, as the connection ends with it."""
+        """Send an answer that closes the connection, and read on before ending it."""
         self.responding = True
         start, body = answer
         await self.base_send(start)
@@ -321,6 +326,6 @@ class PushConsumer(BodyConsumer):
         await self.base_send(body)
 
     async def options(self) -> Answer:
-        """Answer which methods there are."""
+        """Answer with the supported methods."""
         await self.discard_body()
         return self.build_answer(204, [(b"allow", ", ".join(self.methods).encode())])

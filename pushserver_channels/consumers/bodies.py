@@ -1,4 +1,4 @@
-"""The body of a request: read, or read past, but never without end."""
+"""Read or discard the body of a request, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -19,73 +19,73 @@ from pushserver_channels.exceptions import (
     RequestTimeout,
     UnknownEncoding,
 )
-from pushserver_channels.types import Message, Receive
+from pushserver_channels.types import ASGIMessage, Receive
 
-#: Bytes of a body that are read though nobody wants them, so that the connection can
-#: go on. As long as a message may be where nothing else is set: who is refused shall be
-#: told why.
+#: The most bytes of a body that is read and discarded, so that the connection can be
+#: used again. It is the default of max_message_size, so that a refused publisher gets
+#: an answer.
 MAX_IGNORED_BODY = 1_048_576
 
-#: Seconds that such a body may take.
+#: Seconds within which such a body must arrive.
 IGNORED_BODY_TIMEOUT = 30.0
 
-#: Bytes and seconds for which a connection that ends with the answer is read on. A
-#: client that is still sending would otherwise be reset before it has read the answer.
+#: The most bytes and seconds for which a connection is read on before it is closed.
+#: Otherwise it could be reset before a client that is still sending reads the answer.
 MAX_LINGER = 8_388_608
 LINGER_TIMEOUT = 1.0
 
-#: Seconds without a part of a body after which its client is taken to wait.
+#: Seconds without a part of a body after which the client is assumed to have paused.
 PAUSE = 0.05
 
 
-#: What a ``Content-Length`` promises that cannot be read: no body is so long.
-UNREADABLE = -1
+#: Stands for a ``Content-Length`` that is not a number; no body has this length.
+INVALID_LENGTH = -1
 
 
 def parse_content_length(headers: Mapping[bytes, bytes]) -> int | None:
-    """Return the bytes that ``Content-Length`` promises, None without one."""
+    """Return the bytes that ``Content-Length`` declares, None without the header."""
     value = headers.get(b"content-length")
     if value is None:
         return None
     value = value.strip(b" \t")
-    if not value.isdigit():  # (int() would also take +5 and 1_000.)
-        return UNREADABLE
-    # (And it refuses thousands of digits. No body has as many bytes in any case.)
+    if not value.isdigit():  # int() would also accept +5 and 1_000.
+        return INVALID_LENGTH
+    # int() refuses thousands of digits. No body has that many bytes anyway.
     return int(value) if len(value) <= 18 else sys.maxsize
 
 
 def check_body(size: int, headers: Mapping[bytes, bytes]) -> None:
-    """Raise :class:`BadRequest` unless the body is the one that the headers promise.
+    """Raise :class:`BadRequest` unless the body is as long as its headers declare.
 
-    uvicorn with httptools hands on an empty body where a request asks for an upgrade,
-    as Java's HttpClient does for HTTP/2. In chunks it has no length to compare with, so
-    of an empty one it cannot be known whether it was.
+    uvicorn with httptools passes on an empty body if a request asks for an upgrade, as
+    Java's HttpClient does for HTTP/2. A chunked body declares no length, so an empty
+    one with an ``Upgrade`` header is taken for lost.
 
     Args:
-        size: Bytes that arrived.
-        headers: The request's.
+        size: The bytes that arrived.
+        headers: The headers of the request, by name.
     """
-    promised = parse_content_length(headers)
+    declared = parse_content_length(headers)
     encoding = headers.get(b"transfer-encoding")
-    if size == promised or (promised is None and encoding is None):
+    if size == declared or (declared is None and encoding is None):
         return
-    if promised == UNREADABLE:
+    if declared == INVALID_LENGTH:
         raise InvalidContentLength(headers[b"content-length"].decode("latin-1"))
     if encoding is not None and encoding.strip(b" \t").lower() != b"chunked":
-        # Some servers undo the chunks and leave the rest.
+        # Some servers decode chunked, and leave other encodings in the body.
         raise UnknownEncoding(encoding.decode("latin-1"))
     if not size and b"upgrade" in headers:
-        raise LostBody(size, promised)
-    if promised is not None:
-        raise IncompleteBody(size, promised)
+        raise LostBody(size, declared)
+    if declared is not None:
+        raise IncompleteBody(size, declared)
 
 
 class BodyConsumer(AsyncHttpConsumer):
     """Reads the body of one request.
 
     Attributes:
-        receive: Returns the next event of the request.
-        headers: The request's, by name.
+        receive: Returns the next ASGI message of the request.
+        headers: The headers of the request, by name.
         more_body: Whether the body has not been read to its end.
     """
 
@@ -94,41 +94,41 @@ class BodyConsumer(AsyncHttpConsumer):
     more_body = True
 
     def may_have_body(self) -> bool:
-        """Return whether the headers speak of a body (RFC 9112, section 6)."""
+        """Return whether the headers announce a body (RFC 9112, section 6)."""
         return b"content-length" in self.headers or b"transfer-encoding" in self.headers
 
     async def read_body(self, max_size: int) -> bytes:
         """Return the body.
 
         Args:
-            max_size: Bytes, 0 for no limit.
+            max_size: The most bytes, 0 for no limit.
 
-        Raises :class:`MessageTooLarge` once it is sure to be,
+        Raises :class:`MessageTooLarge` as soon as the body is known to be longer,
         :class:`IncompleteBody`, or as :func:`check_body` does.
         """
-        promised = parse_content_length(self.headers)
+        declared = parse_content_length(self.headers)
         limit = max_size or inf
-        if promised is not None and promised > limit:
+        if declared is not None and declared > limit:
             raise MessageTooLarge(max_size)
-        body = self.take_part(await self.receive(), 0)
+        body = self.read_part(await self.receive(), 0)
         if self.more_body:
             parts, size = [body], len(body)
             while self.more_body and size <= limit:
-                part = self.take_part(await self.receive(), size)
+                part = self.read_part(await self.receive(), size)
                 parts.append(part)
                 size += len(part)
             body = b"".join(parts)
         size = len(body)
         if size > limit:
             raise MessageTooLarge(max_size)
-        if size != promised:
+        if size != declared:
             check_body(size, self.headers)
         return body
 
     async def discard_body(self) -> None:
-        """Read the body to its end, keeping nothing.
+        """Read the body to its end and discard it.
 
-        Otherwise it would be taken for the connection's next request.
+        Otherwise it would be read as the connection's next request.
 
         Raises :class:`BodyTooLarge`, :class:`RequestTimeout`, :class:`IncompleteBody`,
         or as :func:`check_body` does.
@@ -136,11 +136,11 @@ class BodyConsumer(AsyncHttpConsumer):
         if self.scope["method"] == "GET" and not self.may_have_body():
             return
         limit = self.max_ignored_body()
-        promised = parse_content_length(self.headers)
-        if promised is not None and promised > limit:
+        declared = parse_content_length(self.headers)
+        if declared is not None and declared > limit:
             raise BodyTooLarge(limit)
         try:
-            size = await asyncio.wait_for(self._read_past(limit), IGNORED_BODY_TIMEOUT)
+            size = await asyncio.wait_for(self._skip_body(limit), IGNORED_BODY_TIMEOUT)
         except asyncio.TimeoutError:
             raise RequestTimeout(IGNORED_BODY_TIMEOUT) from None
         if size > limit:
@@ -148,14 +148,15 @@ class BodyConsumer(AsyncHttpConsumer):
         check_body(size, self.headers)
 
     def max_ignored_body(self) -> int:
-        """Return how many bytes of a body are read though nobody wants them."""
+        """Return the most bytes of a body that is read and discarded."""
         return MAX_IGNORED_BODY
 
-    async def read_what_flows(self) -> None:
-        """Read on while the client is sending, which is answered when it has done so.
+    async def read_until_pause(self) -> None:
+        """Read on while the client is still sending, before it is answered.
 
-        granian closes a connection as soon as the answer is complete, and a client
-        that only sends would not read it. Who waits to be told to go on is not.
+        granian closes a connection as soon as the answer is complete, and a client that
+        is still sending would not read it. A client with ``Expect`` has not sent its
+        body yet, so there is nothing to read.
         """
         if b"expect" in self.headers:
             return
@@ -164,29 +165,29 @@ class BodyConsumer(AsyncHttpConsumer):
         with suppress(asyncio.TimeoutError, IncompleteBody):
             while self.more_body and size <= MAX_LINGER and loop.time() < deadline:
                 message = await asyncio.wait_for(self.receive(), PAUSE)
-                size += len(self.take_part(message, size))
+                size += len(self.read_part(message, size))
 
     async def linger(self) -> None:
-        """Read on for a moment, so that a client that still sends gets its answer."""
+        """Read on for a moment, so that a client that still sends gets the answer."""
         with suppress(asyncio.TimeoutError, IncompleteBody):
-            await asyncio.wait_for(self._read_past(MAX_LINGER), LINGER_TIMEOUT)
+            await asyncio.wait_for(self._skip_body(MAX_LINGER), LINGER_TIMEOUT)
 
-    async def _read_past(self, limit: float) -> int:
-        """Read until the body ends or has more bytes than a limit; return how many."""
+    async def _skip_body(self, limit: float) -> int:
+        """Read until the body ends or exceeds a limit; return the bytes read."""
         size = 0
         while self.more_body and size <= limit:
-            size += len(self.take_part(await self.receive(), size))
+            size += len(self.read_part(await self.receive(), size))
         return size
 
-    def take_part(self, message: Message, size: int) -> bytes:
+    def read_part(self, message: ASGIMessage, size: int) -> bytes:
         """Return a part of the body, and note whether more follows.
 
         Args:
-            message: The event that holds it.
-            size: Bytes that have arrived before.
+            message: The ASGI message that holds the part.
+            size: The bytes that arrived before.
 
-        Raises :class:`IncompleteBody` if the client breaks off: it may only have ended
-        what it sends, and be waiting for an answer.
+        Raises :class:`IncompleteBody` if the client stops sending. It may still be
+        reading, and wait for an answer.
         """
         if message["type"] == "http.disconnect":
             self.more_body = False

@@ -1,4 +1,4 @@
-"""Interval polling: a request that is answered at once."""
+"""Interval polling: requests that are answered at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .subscriber import SubscriberConsumer
 
 
 class IntervalPollConsumer(SubscriberConsumer):
-    """Answers at once: 304 if there is no message yet."""
+    """Answers at once, with 304 if there is no message yet."""
 
     async def get(self) -> Answer:
         """Return an answer with the next message, or 304."""

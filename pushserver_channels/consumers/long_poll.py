@@ -1,13 +1,14 @@
-"""Long polling: a request that is held until there is a message.
+"""Long polling: requests that are held until there is a message.
 
-A held request is its consumer and a future, nothing more: each further object is looked
-after by the garbage collector and paid for with every message to every client. So the
-consumer is the cursor, too, and what it needs to be fast is told here and nowhere else:
+A held request is its consumer and a future, nothing more, because every further object
+costs time for each message to each client. So the consumer is also the cursor. Two
+optimizations are used here and nowhere else:
 
-* Nothing watches whether the client leaves for the first :data:`WATCH_AFTER` seconds,
-  in which most are answered where much is published. The request waits for a future.
-* From then on it waits in ``receive()``, which says when the client leaves, and what
-  ends the wait cancels that. A task beside it would cost more than all the rest.
+* For the first :data:`WATCH_AFTER` seconds a disconnect of the client is not noticed.
+  The request waits for a future. On a busy channel most are answered in that time.
+* After that the request waits in ``receive()``, which returns when the client
+  disconnects. Ending the wait cancels that call. A second task that watches the client
+  would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -28,45 +29,46 @@ from pushserver_channels.protocol import parse_message_id
 from .base import Answer, MakeConsumer, Site
 from .subscriber import SubscriberConsumer
 
-#: Seconds for which a request is held before its client is watched.
+#: Seconds after which a held request notices that its client disconnects.
 WATCH_AFTER = 1.0
 
-#: Seconds for which a request is held where ``timeout`` is 0. A client that vanished
-#: without a word is never noticed where the server does not watch its connections, nor
-#: one behind a proxy; and one that is there asks again.
+#: Seconds for which a request is held if ``timeout`` is 0. Without a limit, a client
+#: that vanished without closing its connection might never be noticed, for example
+#: behind a proxy. A client that is there asks again.
 LONGEST_WAIT = 3600.0
 
-#: What is kept of a request's headers while it is held: its answer needs none, and a
-#: dict takes room and the collector's time.
+#: Replaces the headers of a held request. Its answer does not need them, and they take
+#: memory and time of the garbage collector.
 NO_HEADERS: dict[bytes, bytes] = {}
 
-# Looked up once: an enumeration's members are slow to find for each delivery.
+# Looked up once, because access to the members of an Enum is slow.
 _NOT_MINE, _LEAVES = Heard.NOT_MINE, Heard.TAKEN_AND_LEAVES
 
 
 class LongPollConsumer(SubscriberConsumer, Cursor):
     """Holds the request until there is a message.
 
-    It enters the hub, then asks the store, then waits: what is published in between is
-    handed to it, so nothing is lost.
+    It enters the hub, then asks the store, then waits. So a message published after the
+    store was asked is delivered by the hub, and none is lost.
 
     Attributes:
-        hub: Hands it what is published; not there before it has entered.
-        outcome: What ended the wait: a message, an error, or None when its time was up.
+        hub: Delivers the messages. Set when the cursor enters the hub.
+        outcome: What ended the wait: a message, an error, or None if the time was up.
         ended: Whether the wait has ended.
-        asked_after: The id after which the store is being asked, None if it is not.
-        set_aside: The first message that was published meanwhile with a lower id.
+        queried_after: The id after which the store is being asked for a message, None
+            if it is not being asked.
+        deferred: The first message delivered meanwhile whose id is not higher.
     """
 
     __slots__ = (
         "_held",
         "_time_limit",
         "_watches",
-        "asked_after",
+        "queried_after",
         "ended",
         "hub",
         "outcome",
-        "set_aside",
+        "deferred",
     )
 
     hub: Hub
@@ -79,16 +81,16 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         watched = (
             bool(observers)
             or 0 < location.timeout <= WATCH_AFTER
-            or _matters_who_left(site.settings.locations)
+            or _must_notice_disconnects(site.settings.locations)
         )
         return partial(cls, location, headers, observers, watched)
 
-    def begin_to_wait(self, hub: Hub) -> None:
-        """Enter the hub."""
+    def enter_hub(self, hub: Hub) -> None:
+        """Enter the hub, which delivers messages to this cursor from now on."""
         self.hub = hub
         self.task = None
-        self.asked_after: MessageId | None = None
-        self.set_aside: Message | None = None
+        self.queried_after: MessageId | None = None
+        self.deferred: Message | None = None
         self.outcome: Message | Exception | None = None
         self.ended = False
         self._held: asyncio.Future[None] | None = None
@@ -99,24 +101,25 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
     # The request
 
     def get(self) -> Awaitable[Answer | None]:
-        """Return what gives an answer with the next message, or None once it is held.
-
-        Most clients have all that there is, and the store often knows that at once.
-        """
+        """Return an awaitable of the answer, or of None once the request is held."""
         if self.may_have_body():
-            return self.read_and_ask()
+            return self.read_body_and_ask()
         return self.ask()
 
-    async def read_and_ask(self) -> Answer | None:
-        """Read the request's body, then do as :meth:`ask` does."""
+    async def read_body_and_ask(self) -> Answer | None:
+        """Read the request's body, then enter the hub and ask as :meth:`ask` does."""
         await self.discard_body()
         return await self.ask()
 
     def ask(self) -> Awaitable[Answer | None]:
-        """Enter the hub; return what asks the store, or what holds the request."""
+        """Enter the hub; return an awaitable that asks the store or holds the request.
+
+        Most clients have all messages. If the store knows that without a query, the
+        request is held without a coroutine.
+        """
         self.seen = seen = parse_message_id(self.headers)
         hub = self.find_hub()
-        self.begin_to_wait(hub)
+        self.enter_hub(hub)
         if (
             hub.stopping
             or self.watched
@@ -127,14 +130,14 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         return self.hold()
 
     async def ask_store(self) -> Answer | None:
-        """Return an answer with what the store has, or None once the request is held.
+        """Answer with a message of the store, or return None once the request is held.
 
-        Meanwhile a message up to the client's id is set aside: it may be one that the
-        client was sent by another process, and is only on its way to this one.
+        While the store is asked, a message with an id up to the client's is deferred.
+        The client may have got it from another process already.
         """
         hub, location = self.hub, self.location
         self.task = current_task()
-        self.asked_after = self.seen
+        self.queried_after = self.seen
         message = await hub.store.next(
             self.channel_id, self.seen, create=location.create_on_get
         )
@@ -143,9 +146,9 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             return self.build_next(message)
         if not self.ended:
             hub.admit(self, location.concurrency)
-        if self.set_aside is not None:
-            await self.reconsider(self.set_aside)
-        self.asked_after = None
+        if self.deferred is not None:
+            await self.check_deferred(self.deferred)
+        self.queried_after = None
         if self.watched:
             await self.wait(location.timeout or LONGEST_WAIT)
             return self.build_outcome()
@@ -153,10 +156,10 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         await self.hold()
         return None
 
-    async def reconsider(self, message: Message) -> None:
-        """Take a message that was set aside, if the client's id is from the future.
+    async def check_deferred(self, message: Message) -> None:
+        """Send a deferred message, if the channel has not reached the client's id.
 
-        Where the channel has not come to the client's id, it waits for any message.
+        In that case the client waits for the next message, whatever its id.
         """
         if not self.ended:
             info = await self.hub.info(self.channel_id)
@@ -164,7 +167,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
                 self.finish(message)
 
     async def answer_held(self) -> Answer:
-        """Return the answer to a request that was held, waiting for it if need be."""
+        """Wait until the wait has ended, and return the answer."""
         if not self.ended:
             await self.wait()
         else:
@@ -176,12 +179,12 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         return self.build_message(message, self.seen, self.location.timeout_status)
 
     def build_outcome(self) -> Answer:
-        """Return the answer that the outcome gives, or raise the error that it is."""
+        """Return the answer for the outcome of the wait, or raise it if an error."""
         outcome = self.outcome
         if not isinstance(outcome, Exception):
             return self.build_next(outcome)
-        # An error knows the frames it was raised through, and so all that is here: kept
-        # here or there, it would be left to the garbage collector with the request.
+        # A raised error refers to the frames, and so to this object. A reference back
+        # would make a cycle, which only the garbage collector frees.
         self.outcome = None
         try:
             raise outcome
@@ -193,19 +196,19 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             self.leave()
             cancelled = isinstance(error, asyncio.CancelledError)
             if cancelled and self.ended and not self.responding:
-                # A publisher may have been told that the message was sent.
+                # The publisher may have been answered that the message was delivered.
                 _uncancel()
                 try:
                     await self.send_answer(self.build_outcome())
                     return
-                except BaseException as outcome:  # It may be what ended the wait.
+                except BaseException as outcome:  # The outcome may be an error.
                     error = outcome
         await super().fail(error)
 
     # The wait
 
     def hold(self) -> asyncio.Future[None]:
-        """Return a future that is done when the wait has ended or is to be watched."""
+        """Return a future that is done when the wait ends, or after WATCH_AFTER."""
         self._held = held = self.hub.loop.create_future()
         if self.ended:
             held.set_result(None)
@@ -214,16 +217,16 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         return held
 
     def watch(self) -> None:
-        """Let the request go on to where its client is watched: see :meth:`wait`."""
+        """Finish the future, so that the request goes on to wait in :meth:`wait`."""
         self.expire_in((self.location.timeout or LONGEST_WAIT) - WATCH_AFTER)
         if self._held is not None and not self._held.done():
             self._held.set_result(None)
 
     async def wait(self, timeout: float = 0) -> None:
-        """Wait for the outcome, or until the client leaves.
+        """Wait for the outcome, or until the client disconnects.
 
         Args:
-            timeout: Seconds after which the wait ends, 0 for no limit.
+            timeout: Seconds after which the wait ends, 0 if that is limited already.
         """
         if timeout:
             self.expire_in(timeout)
@@ -232,7 +235,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             self._watches = True
             try:
                 while (await self.receive())["type"] != "http.disconnect":
-                    pass  # The rest of a body is nothing to us.
+                    pass  # The rest of a body is ignored.
             except asyncio.CancelledError:
                 if not self.ended:
                     raise
@@ -243,19 +246,19 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         self.leave()
 
     def expire_in(self, seconds: float) -> None:
-        """End the wait after some seconds."""
+        """End the wait after a number of seconds."""
         self._time_limit = self.hub.deadlines(seconds, LongPollConsumer.finish)
         self._time_limit.add(self)
 
     def leave(self) -> None:
-        """Hear nothing more; twice does no harm."""
+        """Leave the hub and stop the time limit. Calling it again does nothing."""
         self._time_limit.discard(self)
         self.hub.leave(self)
 
     def hear(self, message: Message) -> Heard:
-        if self.asked_after is not None and self.asked_after >= message.id:
-            if self.set_aside is None:  # What follows it can still be asked for.
-                self.set_aside = message
+        if self.queried_after is not None and self.queried_after >= message.id:
+            if self.deferred is None:  # Later ones can be read from the store.
+                self.deferred = message
             return _NOT_MINE
         return _LEAVES if self.finish(message) else _NOT_MINE
 
@@ -263,7 +266,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         self.finish(error)
 
     def finish(self, outcome: Message | Exception | None = None) -> bool:
-        """End the wait, and return whether this is what ended it."""
+        """End the wait with an outcome; return False if it had ended before."""
         if self.ended:
             return False
         self.ended = True
@@ -271,27 +274,29 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         held = self._held
         if self._watches and self.task is not None:
             self.task.cancel()
-        elif held is not None and not held.done():  # The server may have cancelled it.
+        elif held is not None and not held.done():  # The server may have cancelled.
             held.set_result(None)
         return True
 
 
 def _uncancel() -> None:
-    """Let the running task go on, which was cancelled only because its wait ended.
+    """Undo the cancellation of the running task, because its wait has ended.
 
-    Or in the same moment; a publisher may have been told that the message was sent.
+    The server may have cancelled it at the same moment. It is answered all the same,
+    because the publisher may have been answered that the message was delivered.
     """
     if sys.version_info >= (3, 11):
         task = current_task()
-        assert task is not None, "It runs."
+        assert task is not None, "There is a running task."
         task.uncancel()
 
 
-def _matters_who_left(locations: Iterable[Location]) -> bool:
-    """Return whether a client that has left unnoticed would take something away.
+def _must_notice_disconnects(locations: Iterable[Location]) -> bool:
+    """Return whether disconnects must be noticed from the start of a wait.
 
-    It takes nobody's place, and misses nothing that is kept, so for a moment it does no
-    harm if that is not known. But channels belong to all locations.
+    They must if a client that has left could keep another one out (``concurrency``), or
+    could be the only receiver of a message that is not kept (``store_messages``). A
+    channel belongs to all locations, so one such location is enough.
     """
     return any(
         not each.store_messages

@@ -1,4 +1,8 @@
-"""Publisher locations: POST publishes, PUT creates, DELETE drops, GET tells."""
+"""The consumer of publisher locations.
+
+POST publishes a message, PUT creates a channel, DELETE deletes it, GET returns its
+info.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +35,11 @@ class PublisherConsumer(PushConsumer):
 
     Args:
         location: The location.
-        choose_headers: Returns the headers of every answer.
-        access: Who may publish.
+        choose_headers: Returns the headers of every answer, given the request's
+            ``Origin``.
+        access: Decides who may publish.
         channel_id: The channel id in the URL.
-        fault: Why it cannot be one, None if it can.
+        fault: Why the channel id is invalid, None if it is valid.
     """
 
     location: PublisherLocation
@@ -63,7 +68,7 @@ class PublisherConsumer(PushConsumer):
         channel_id: str,
         fault: str | None,
     ) -> None:
-        # (Channels' own __init__ makes a list for the body, which is read otherwise.)
+        # Channels' own __init__, which makes a list for the body, is not needed.
         self.location = location
         self.choose_headers = choose_headers
         self.access = access
@@ -74,21 +79,21 @@ class PublisherConsumer(PushConsumer):
         self.access.check(self.scope, self.headers)
 
     def max_ignored_body(self) -> int:
-        """Return as much as a message may have: who is refused shall be told why."""
+        """Return at least ``max_message_size``, so that a refused POST is answered."""
         return max(self.location.max_message_size, super().max_ignored_body())
 
     async def get(self) -> Answer:
-        """Tell the channel info."""
+        """Answer with the channel info."""
         await self.discard_body()
         return self.build_info(200, await self.find_hub().info(self.channel_id))
 
     async def put(self) -> Answer:
-        """Create the channel if there is none; a body is no message."""
+        """Create the channel if it does not exist; the body is discarded."""
         await self.discard_body()
         return self.build_info(200, await self.find_hub().create(self.channel_id))
 
     async def post(self) -> Answer:
-        """Publish the body: 201 if somebody waited and was sent it, else 202."""
+        """Publish the body: 201 if a waiting subscriber was sent it, else 202."""
         content_type = self.headers.get(b"content-type") or None
         content_encoding = self.headers.get(b"content-encoding") or None
         try:
@@ -106,12 +111,12 @@ class PublisherConsumer(PushConsumer):
         return self.build_info(201 if delivered else 202, info)
 
     async def delete(self) -> Answer:
-        """End the held requests and drop the channel; tell what it was."""
+        """Delete the channel, end its held requests, and answer with its last info."""
         await self.discard_body()
         return self.build_info(200, await self.find_hub().delete(self.channel_id))
 
     def build_info(self, status: int, info: ChannelInfo) -> Answer:
-        """Return an answer with channel info in the form that ``Accept`` asks for."""
+        """Return an answer with channel info, in the format that ``Accept`` names."""
         media_type = choose_info_type(self.headers.get(b"accept", b""))
         body = build_channel_info(info, media_type)
         headers = [
@@ -119,5 +124,5 @@ class PublisherConsumer(PushConsumer):
             (b"content-length", b"%d" % len(body)),
         ]
         if self.scope["method"] in ("GET", "HEAD"):
-            headers.append(NO_CACHE)  # Nothing keeps the answers to other methods.
+            headers.append(NO_CACHE)  # Answers to other methods are not cached.
         return self.build_answer(status, headers, body)

@@ -1,4 +1,4 @@
-"""What all subscriber locations share: an answer with a message, or without one."""
+"""The base class of the consumers that answer subscribers."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ class SubscriberConsumer(PushConsumer):
 
     Args:
         location: The location.
-        choose_headers: Returns the headers of every answer, given an ``Origin``.
-        observers: Told who waits and who leaves.
-        watched: Whether it matters at once that a client has left.
+        choose_headers: Returns the headers of every answer, given the request's
+            ``Origin``.
+        observers: Notified of the subscribers that start and stop waiting.
+        watched: Whether a disconnect must be noticed from the start of the wait.
         channel_id: The channel id in the URL.
-        fault: Why it cannot be one, None if it can.
+        fault: Why the channel id is invalid, None if it is valid.
     """
 
     location: SubscriberLocation
     observers: Sequence[Observer]
     methods = {"GET": "get", "OPTIONS": "options"}
-    told_to_come_back = True
+    answers_cancellation = True
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
@@ -64,12 +65,13 @@ class SubscriberConsumer(PushConsumer):
     def build_message(
         self, message: Message | None, seen: MessageId, otherwise: int
     ) -> Answer:
-        """Return an answer with a message.
+        """Return an answer with a message, or without one.
 
         Args:
             message: The message, None if there is none.
-            seen: The id that the client named; without a message it stays.
-            otherwise: The status if there is none.
+            seen: The id that the client sent, which an answer without a message
+                repeats.
+            otherwise: The status of an answer without a message.
         """
         if message is None:
             return self.build_answer(otherwise, [NO_CACHE, *build_message_id(seen)])
@@ -90,6 +92,6 @@ class SubscriberConsumer(PushConsumer):
     async def send_error(self, error: PushError) -> None:
         await super().send_error(error)
         if isinstance(error, ServerStopping):
-            # The process ends with the last request, and who was here has left by then.
+            # The process may exit once the last request has ended.
             for observer in self.observers:
-                await observer.wait_to_stop()
+                await observer.drain_before_exit()

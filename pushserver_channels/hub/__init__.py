@@ -1,4 +1,4 @@
-"""Who waits in this process, and how messages reach them."""
+"""The subscribers waiting in this process, and the delivery of messages to them."""
 
 from __future__ import annotations
 

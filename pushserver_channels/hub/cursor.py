@@ -1,4 +1,4 @@
-"""One subscriber's place on one channel: the contract between hub and consumers."""
+"""A subscriber's position on a channel: the interface between hub and consumers."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pushserver_channels.types import Scope
 
 
 class Heard(Enum):
-    """What a cursor did with a message that was handed to it."""
+    """What a cursor did with a message that the hub delivered."""
 
-    #: It was sent, or will be; the cursor waits for the next message.
+    #: It sends the message, and waits for the next one.
     TAKEN = auto()
-    #: It was sent, or will be; the cursor waits no more.
+    #: It sends the message, and stops waiting.
     TAKEN_AND_LEAVES = auto()
-    #: The cursor did not take it, and stays where it is.
+    #: It does not send the message, and goes on waiting.
     NOT_MINE = auto()
 
 
 class Cursor:
-    """One subscriber's place on one channel.
+    """A subscriber's position on a channel.
 
-    A connection that hears several channels has a cursor on each of them. The
+    A connection that subscribes to several channels has a cursor for each. The
     attributes are slots, because thousands of cursors may wait at once.
 
     Attributes:
         channel_id: The channel.
         seen: The id of the last message that the subscriber has.
         scope: The ASGI scope of the subscriber's request.
-        observers: Told when the cursor is admitted and when it has left.
-        task: The task that answers the subscriber, None if that is woken by a future
-            and answers at once.
+        observers: Notified when the cursor is admitted and when it leaves.
+        task: The task that answers the subscriber, None if a callback of a future
+            answers it.
     """
 
     __slots__ = ("channel_id", "observers", "scope", "seen", "task")
@@ -49,28 +49,28 @@ class Cursor:
 
     @abstractmethod
     def hear(self, message: Message) -> Heard:
-        """Take the next message of the channel, or leave it.
+        """Handle a message of the channel, and return what was done with it.
 
-        Called by the hub for each message, in the order of their ids. It does not wait
-        and does not raise.
+        The hub calls it for each message, in the order of their ids. It must not block
+        and must not raise.
         """
 
     @abstractmethod
     def end(self, error: PushError | None) -> None:
-        """End the wait, because of an error or because its time is over.
+        """End the wait with an error, or without one because its time is up.
 
-        It does not wait and does not raise.
+        It must not block and must not raise.
         """
 
 
 class Observer(Protocol):
-    """Looks on who waits and who leaves."""
+    """Notified of the subscribers that start and stop waiting."""
 
     def join(self, cursor: Cursor) -> Callable[[], None]:
-        """Note that a subscriber waits: it was not answered at once.
+        """Note that a subscriber waits, because there was no message for it yet.
 
-        Returns what is called once when it waits no more.
+        Return a function that the hub calls once, when the subscriber stops waiting.
         """
 
-    async def wait_to_stop(self) -> None:
-        """Return when all of it was noted, because the server stops."""
+    async def drain_before_exit(self) -> None:
+        """Finish the pending work, because the server stops."""

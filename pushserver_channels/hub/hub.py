@@ -1,4 +1,4 @@
-"""The subscribers of one store in this process."""
+"""The subscribers of one store that wait in this process."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from pushserver_channels.stores import Store
 
 from .cursor import Cursor, Heard
 
-#: Seconds for which a server that stops waits for its last answers.
+#: Seconds for which a stopping server waits for its last answers to be sent.
 STOP_TIMEOUT = 10.0
 
-# Looked up once: an enumeration's members are slow to find for each delivery.
+# Looked up once, because access to the members of an Enum is slow.
 _NOT_MINE, _LEAVES = Heard.NOT_MINE, Heard.TAKEN_AND_LEAVES
 
 
 class Hub:
-    """Hands the messages of one store to the cursors of this process.
+    """Delivers the messages of one store to the cursors of this process.
 
-    A message is read once and handed to all who wait; no cursor has a queue, because
-    what it missed is in the store.
+    A message is read once and delivered to all waiting cursors. Cursors have no queues,
+    because the store has the messages that they missed.
 
     Args:
-        store: Keeps the messages.
+        store: The store.
         loop: The event loop that serves; all methods are called on it.
-        stopping: Whether the server is stopping already, so that nobody is admitted.
+        stopping: Whether the server is stopping, so that no cursor is admitted.
 
     Attributes:
-        waiting: The cursors on each channel, in the order in which they entered.
+        waiting: The cursors of each channel, in the order in which they entered.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Hub:
         self.loop = loop
         self.stopping = stopping
         self.waiting: dict[str, dict[Cursor, None]] = {}
-        # What tells the observers of a cursor that it has left.
+        # The functions that notify the observers of a cursor that it has left.
         self._observed: dict[Cursor, list[Callable[[], None]]] = {}
         self._deadlines: dict[
             tuple[float, Callable[[Any], object]], Deadlines[Any]
@@ -56,9 +56,10 @@ class Hub:
     async def publish(
         self, update: Update, *, keep: bool = True, create: bool = True
     ) -> tuple[bool, ChannelInfo]:
-        """Publish a message; return whether a subscriber was sent it, and the channel.
+        """Publish a message; return whether a subscriber took it, and channel info.
 
-        The info counts those who waited before. Raises as :meth:`Store.append` does.
+        The info counts the subscribers that waited before. Raises as
+        :meth:`Store.append` does.
         """
         waiting = self._count(update.channel_id)
         appended = await self.store.append(update, keep=keep, create=create)
@@ -67,35 +68,35 @@ class Hub:
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
-        """Return the next kept message after an id: :meth:`Store.next`."""
+        """Return the next kept message after an id, as :meth:`Store.next` does."""
         return await self.store.next(channel_id, after, create=create)
 
     async def info(self, channel_id: str) -> ChannelInfo:
-        """Return what is known of a channel: :meth:`Store.info`."""
+        """Return the channel info, as :meth:`Store.info` does."""
         info = await self.store.info(channel_id)
         return _with_subscribers(info, self._count(channel_id))
 
     async def create(self, channel_id: str) -> ChannelInfo:
-        """Create a channel if there is none: :meth:`Store.create`."""
+        """Create a channel if it does not exist, as :meth:`Store.create` does."""
         info = await self.store.create(channel_id)
         return _with_subscribers(info, self._count(channel_id))
 
     async def delete(self, channel_id: str) -> ChannelInfo:
-        """Drop a channel, and return what was known of it: :meth:`Store.delete`."""
+        """Delete a channel and return its info, as :meth:`Store.delete` does."""
         waiting = self._count(channel_id)
         info = await self.store.delete(channel_id)
         return _with_subscribers(info, waiting)
 
-    # What the store says
+    # Called by the store
 
     def deliver(self, channel_id: str, message: Message) -> bool:
-        """Hand a message to all who wait on its channel; return whether one took it."""
+        """Deliver a message to the waiting cursors; return whether one took it."""
         waiting = self.waiting.get(channel_id)
         if waiting is None:
             return False
         taken = False
         leaving = []
-        for cursor in tuple(waiting):  # A cursor may leave while it hears.
+        for cursor in tuple(waiting):  # hear() may make a cursor leave.
             heard = cursor.hear(message)
             if heard is _LEAVES:
                 leaving.append(cursor)
@@ -108,22 +109,22 @@ class Hub:
             for cursor in leaving:
                 waiting.pop(cursor, None)
         if not waiting and self.waiting.get(channel_id) is waiting:
-            self._forget(channel_id)
+            self._remove_channel(channel_id)
         if self._observed:
             for cursor in leaving:
-                self._tell_left(cursor)
+                self._notify_left(cursor)
         return taken
 
     def drop(self, channel_id: str) -> None:
         """End all waits on a channel that was deleted."""
-        # To each an error of its own: one raised in many tasks piles up tracebacks.
-        for cursor in self._take_all(channel_id):
+        # An error for each, because one raised in many tasks collects their tracebacks.
+        for cursor in self._remove_all(channel_id):
             cursor.end(ChannelGone())
 
-    # Who waits
+    # Subscribers
 
     def enter(self, cursor: Cursor) -> None:
-        """Hand to a cursor what is published on its channel from now on."""
+        """Deliver the channel's messages to a cursor from now on."""
         waiting = self.waiting.get(cursor.channel_id)
         if waiting is None:
             waiting = self.waiting[cursor.channel_id] = {}
@@ -131,14 +132,15 @@ class Hub:
         waiting[cursor] = None
 
     def admit(self, cursor: Cursor, concurrency: str) -> None:
-        """Let a cursor that entered wait beside others, or instead of them.
+        """Apply the location's ``concurrency`` to a cursor that has entered.
 
         Args:
-            cursor: The newcomer.
-            concurrency: ``broadcast``, ``last`` or ``first``: the location's setting.
+            cursor: The new cursor.
+            concurrency: ``broadcast`` to wait beside the others, ``last`` to end the
+                others, or ``first`` to be refused if there are others.
 
-        Raises :class:`~pushserver_channels.exceptions.Conflict` where an older cursor
-        has precedence, and :class:`~pushserver_channels.exceptions.ServerStopping`.
+        Raises :class:`~pushserver_channels.exceptions.Conflict` if it is refused, and
+        :class:`~pushserver_channels.exceptions.ServerStopping`.
         """
         if self.stopping:
             raise ServerStopping
@@ -154,49 +156,49 @@ class Hub:
             self._observed[cursor] = [each.join(cursor) for each in cursor.observers]
 
     def leave(self, cursor: Cursor) -> None:
-        """Hand nothing more to a cursor; twice does no harm."""
+        """Stop delivering to a cursor. Calling it again does nothing."""
         waiting = self.waiting.get(cursor.channel_id)
         if waiting is not None and cursor in waiting:
             del waiting[cursor]
             if not waiting:
-                self._forget(cursor.channel_id)
+                self._remove_channel(cursor.channel_id)
         if self._observed:
-            self._tell_left(cursor)
+            self._notify_left(cursor)
 
     def deadlines(
         self, seconds: float, expire: Callable[[Any], object]
     ) -> Deadlines[Any]:
-        """Return the time limits of a length in seconds that call ``expire``."""
+        """Return the shared time limits of a number of seconds that call ``expire``."""
         deadlines = self._deadlines.get((seconds, expire))
         if deadlines is None:
             deadlines = self._deadlines[seconds, expire] = Deadlines(seconds, expire)
         return deadlines
 
     async def stop(self) -> None:
-        """End all waits with 503, and return when they have been answered."""
+        """End all waits with 503, and wait until they were answered."""
         self.stopping = True
         tasks = []
         for channel_id in list(self.waiting):
-            for cursor in self._take_all(channel_id):
+            for cursor in self._remove_all(channel_id):
                 cursor.end(ServerStopping())
                 if cursor.task is not None:
                     tasks.append(cursor.task)
-        await asyncio.sleep(0)  # Who waits for a future alone answers now.
+        await asyncio.sleep(0)  # Callbacks of futures send their answers now.
         await wait_for_end(tasks, STOP_TIMEOUT)
 
-    def _take_all(self, channel_id: str) -> list[Cursor]:
-        """Return who waits on a channel, and hand them nothing more."""
+    def _remove_all(self, channel_id: str) -> list[Cursor]:
+        """Remove all cursors of a channel, and return them."""
         cursors = list(self.waiting.get(channel_id, ()))
         for cursor in cursors:
             self.leave(cursor)
         return cursors
 
-    def _forget(self, channel_id: str) -> None:
-        """Let go of a channel on which nobody waits any more."""
+    def _remove_channel(self, channel_id: str) -> None:
+        """Remove a channel without cursors, and stop listening to it."""
         del self.waiting[channel_id]
         self.store.unlisten(channel_id)
 
-    def _tell_left(self, cursor: Cursor) -> None:
+    def _notify_left(self, cursor: Cursor) -> None:
         for left in self._observed.pop(cursor, ()):
             left()
 
@@ -205,7 +207,7 @@ class Hub:
 
 
 def _with_subscribers(info: ChannelInfo, waiting: int) -> ChannelInfo:
-    """Return channel info that also counts who waits in this process."""
+    """Return channel info with the subscribers of this process added."""
     if not waiting:
         return info
     return info._replace(subscribers=info.subscribers + waiting)

@@ -1,4 +1,4 @@
-"""The hubs of this process, which live on the event loop that serves."""
+"""The hubs of this process, which belong to the event loop that serves."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 from django.core.signals import setting_changed
 
 from pushserver.conf import Host, get_settings
+from pushserver_channels.address_claims import AddressClaims
 from pushserver_channels.shutdown import call_before_shutdown
-from pushserver_channels.siblings import Siblings
 from pushserver_channels.stores import make_store
 
 from .hub import Hub
 
 
 class HubRegistry:
-    """The hubs of this process, by the name of their store, made when first asked for.
+    """The hubs of this process by the name of their store, created on first use.
 
-    They live on the event loop that serves. A second server in the same process, on a
-    loop of its own, would not hear the first one's messages, so it is refused; when a
-    loop has stopped, the next one starts with empty stores.
+    They belong to the event loop that serves. A second server in the process, on
+    another event loop, would not get the first one's messages, so it is refused. When
+    the event loop has stopped, the next one starts with empty stores.
     """
 
     def __init__(self) -> None:
@@ -32,9 +32,9 @@ class HubRegistry:
         self._hubs: dict[str, Hub] = {}
         self._hubs_of_parent: dict[str, Hub] = {}
         self._stopping: asyncio.AbstractEventLoop | None = None
-        self._address: Sequence[Any] | None = None  # The last one.
+        self._address: Sequence[Any] | None = None  # The last one added.
         self._addresses: set[tuple[Any, ...]] = set()
-        self._siblings = Siblings()
+        self._claims = AddressClaims()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -44,10 +44,11 @@ class HubRegistry:
         return None
 
     def serve(self, address: Sequence[Any] | None = None) -> None:
-        """Take the running event loop for the one that serves, if there is none yet.
+        """Make the running event loop the one that serves, if there is none yet.
 
         Args:
-            address: The host and the port where it was asked, if the server tells.
+            address: The server's host and port, from the ASGI scope of a request, or
+                None if unknown.
         """
         running = asyncio.get_running_loop()
         if self._loop is not running and self.loop is None:
@@ -56,15 +57,15 @@ class HubRegistry:
             self._address = None
             self._addresses = set()
             call_before_shutdown(self.stop)
-            self._siblings.watch()
+            self._claims.watch()
         if address != self._address and address is not None:
             self._address = address
             self._addresses.add(tuple(address))
 
     def serves_at(self, host: Host) -> bool:
-        """Return whether it is the server of this process that is at a host.
+        """Return whether the server of this process listens at a host.
 
-        Only what it was asked at is sure, so this may be False at first.
+        An address is known after the first request to it; until then this is False.
         """
         url = urlsplit(host.url)
         port = url.port or (443 if host.secure else 80)
@@ -74,13 +75,13 @@ class HubRegistry:
         )
 
     def get(self, store: str, address: Sequence[Any] | None = None) -> Hub:
-        """Return the hub of a named store, on the running event loop, which serves.
+        """Return the hub of a store, for the running event loop.
 
         Args:
-            store: Its name.
-            address: As :meth:`serve` takes it.
+            store: The name of the store.
+            address: As in :meth:`serve`.
 
-        Raises ``RuntimeError`` if another loop of this process serves.
+        Raises ``RuntimeError`` if another event loop of this process serves.
         """
         hub = self._hubs.get(store)
         running = get_running_loop()
@@ -91,8 +92,8 @@ class HubRegistry:
             return hub
         if self._loop is not running:
             raise RuntimeError(
-                "A push server runs in this process already, on another event loop."
-                " Run each server in a process of its own."
+                "Another push server runs in this process already, on another event"
+                " loop. Run each server in a process of its own."
             )
         hub = Hub(
             make_store(get_settings().store[store]),
@@ -103,36 +104,36 @@ class HubRegistry:
         return hub
 
     def start(self) -> None:
-        """Hear that the server starts, on the running event loop."""
-        self._siblings.watch(starting=True)
+        """Prepare for a server that starts on the running event loop."""
+        self._claims.watch(starting=True)
 
     async def stop(self) -> None:
-        """End all held requests, because the server stops, and hold no more."""
+        """End all held requests and accept no new ones, because the server stops."""
         self._stopping = asyncio.get_running_loop()
-        self._siblings.release()
+        self._claims.release()
         await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
 
     def reset(self) -> None:
-        """Forget all hubs and what their stores hold."""
+        """Close all stores in this process, and forget the hubs."""
         for hub in self._hubs.values():
             if not hub.loop.is_closed():
                 hub.store.close()
         self._hubs = {}
 
-    def leave_to_parent(self) -> None:
-        """Hear that this is a child process, where nobody runs its parent's loop.
+    def reset_in_child(self) -> None:
+        """Set the parent's hubs aside in a forked child, which runs another event loop.
 
-        The parent's hubs are kept as they are: to let go of them could take the
-        parent's connections out of what both wait with.
+        They are kept, because collecting them would close the parent's connections in
+        the selector (such as epoll) that both processes share.
         """
         self._hubs_of_parent, self._hubs = self._hubs, {}
         self._loop = None
-        self._siblings.leave_to_parent()
+        self._claims.reset_in_child()
 
 
 hubs = HubRegistry()
-if hasattr(os, "register_at_fork"):  # Windows has none.
-    os.register_at_fork(after_in_child=hubs.leave_to_parent)
+if hasattr(os, "register_at_fork"):  # Not on Windows.
+    os.register_at_fork(after_in_child=hubs.reset_in_child)
 
 
 def _reset(**change: Any) -> None:

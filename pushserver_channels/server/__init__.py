@@ -1,1 +1,1 @@
-"""What ``manage.py runpushserver`` runs: its Daphne, and the applications around."""
+"""The server that ``manage.py runpushserver`` runs, based on Daphne."""

@@ -12,23 +12,24 @@ _TARGET = re.compile(
     rb"([A-Za-z][A-Za-z0-9+.-]*://[^/]*(?=/|$)|(?=/))(?P<path>/.*)?", re.DOTALL
 )
 
-#: Characters of a path or a query that stay as they are: what is percent-encoded is.
+#: The characters of a path or a query that are not percent-encoded. % is one of them,
+#: because the text may be encoded already.
 _SAFE = "/%:@!$&'()*+,;=-._~?"
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 404, where the push locations are served alone."""
+    """Answer 404, for paths outside the push locations if they are served alone."""
     if scope["type"] != "http":
         raise ValueError(f"Only HTTP is served here, not {scope['type']}.")
     await _respond(send, 404, [], b"No push location matches this path.\n")
 
 
 class ForceHost:
-    """Sends clients that came by another host name to the one that is wanted.
+    """Redirects requests for other hosts to one host.
 
     Args:
-        application: Answers those who came by it.
-        host: The host, with a port if it is not the usual one.
+        application: Answers the requests for this host.
+        host: The host, with a port unless it is the default one.
     """
 
     def __init__(self, application: Application, host: str) -> None:
@@ -54,10 +55,10 @@ class ForceHost:
 
 
 def _read_path(target: bytes) -> str | None:
-    """Return the path of a request target, to stand behind a host; None without one.
+    """Return the path of a request target, to append to a host; None without a path.
 
-    A target may be an absolute URL (RFC 9112, section 3.2.2), or nonsense: behind a
-    host, ``@evil.example/`` would make the host a user name.
+    A target may be an absolute URL (RFC 9112, section 3.2.2), or malicious: appended to
+    a host, ``@evil.example/`` would turn the host into a user name.
     """
     match = _TARGET.fullmatch(target.partition(b"?")[0])
     if match is None:
@@ -68,7 +69,7 @@ def _read_path(target: bytes) -> str | None:
 def _host_name(host: str) -> str:
     """Return a host in lower case, without its port."""
     name, _, port = host.lower().rpartition(":")
-    # The last colon of an IPv6 address in brackets is no port's.
+    # The last colon may be inside an IPv6 address in brackets.
     return name if name and not port.endswith("]") else host.lower()
 
 

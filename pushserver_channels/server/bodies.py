@@ -1,6 +1,7 @@
-"""How long a request's body may be, decided when its headers have come.
+"""Limit the length of a request's body as soon as its headers have arrived.
 
-Daphne reads a body to its end, into memory and a file, before the application is asked.
+Daphne itself reads the whole body, into memory and a file, before it calls the
+application.
 """
 
 from __future__ import annotations
@@ -11,27 +12,26 @@ from pushserver.conf import Location, PublisherLocation
 from pushserver_channels.exceptions import BodyTooLarge, MessageTooLarge
 from pushserver_channels.types import Scope
 
-#: Bytes that are read whatever the application makes of them. It answers better than
-#: the server can, and the connection is kept.
+#: A body up to this many bytes is always read, so that the application can answer and
+#: the connection is kept.
 SMALL_BODY = 65_536
 
-#: Returns the error that a body is answered with which is longer than its ``max_size``,
-#: None where there is no limit. Asked for bodies that may be larger than SMALL_BODY.
+#: Returns the error for a body that is longer than the error's ``max_size``, or None if
+#: there is no limit. Called for bodies that may be longer than SMALL_BODY.
 FindLimit = Callable[[Scope], MessageTooLarge | None]
 
 
 def find_no_limit(scope: Scope) -> None:
-    """Let each body be as long as it is."""
+    """Return None: bodies have no limit."""
     return None
 
 
 class BodyLimits:
-    """The limits of a server: those of the push locations, and of other paths.
+    """The limits of the push locations and of other paths.
 
     Args:
-        find_location: Returns the push location of a scope, None where none matches.
-        others: Whether paths that are no push location are served, with bodies as long
-            as the site allows.
+        find_location: Returns the push location of a scope, None if none matches.
+        others: Whether other paths are served, too. Their bodies have no limit here.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Python's garbage collector, set for a process that holds thousands of requests.
+"""Tune Python's garbage collector for a process that holds thousands of requests.
 
-A held request is a few dozen objects, and a full collection walks those of all of them
-to find nothing. This setting leaves most walks out. It counts for the whole process, so
-a site asks for it, at the end of its ``asgi.py``::
+A held request is a few dozen objects. A full collection examines the objects of all
+held requests and finds nothing to free. This setting makes collections rare. It affects
+the whole process, so a site enables it itself, at the end of its ``asgi.py``::
 
     from pushserver_channels.collector import tune_collector
 
@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import gc
 
-#: New objects after which the youngest are looked at, and how many such looks are
-#: followed by one at the older ones. Python's own: 700, 10, 10.
+#: The thresholds of gc.set_threshold(). Python's defaults are 700, 10, 10.
 THRESHOLDS = (50_000, 5, 100)
 
 
 def tune_collector() -> None:
-    """Look for garbage less often, and never again among what there is by now.
+    """Collect garbage less often, and exclude all objects that exist now.
 
-    What a site has loaded, its modules and classes, stays until the process ends.
+    These are mostly modules and classes, which live until the process ends.
     """
     gc.collect()
     gc.freeze()

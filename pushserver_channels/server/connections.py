@@ -1,7 +1,7 @@
-"""The connections of ``runpushserver``: what Twisted reads HTTP with, made smaller.
+"""The HTTP connections of ``runpushserver``, based on Twisted's.
 
-And bounded: a client that sends a body that is too long, more than is asked for, or
-does not read what it asked for, takes no more of the server than any other.
+They do less work for a held request, and limit what one client can use: a client that
+sends too long a body, or more requests while one is held, or does not read its answers.
 """
 
 from __future__ import annotations
@@ -30,45 +30,47 @@ from pushserver_channels.protocol import MAX_HEADER_LINES
 from .bodies import SMALL_BODY
 from .requests import Request
 
-#: Bytes that may wait behind a request that is not answered yet. While no more do, the
-#: connection is read, so that its end is noticed.
-MAX_BEHIND = 16_384
+#: The most bytes that are buffered behind a request that is not answered yet (HTTP
+#: pipelining). Up to this limit the connection is read, so that a disconnect is
+#: noticed.
+MAX_PIPELINED = 16_384
 
-#: Seconds after which a connection is closed on which more than that waits. A request
-#: that is held may be answered long after its client has left.
-BEHIND_TIMEOUT = 5.0
+#: Seconds after which a connection that exceeds this limit is closed. Otherwise a held
+#: request might stay long after its client has disconnected.
+PIPELINE_TIMEOUT = 5.0
 
-#: After a body was refused, the client is given time to read the answer, as closing a
-#: connection on which more arrives may take the answer from it: so many seconds, and so
-#: many bytes, which are read and thrown away.
+#: The most seconds and bytes for which a connection is read on after a body was
+#: refused. Closing it while the client is sending could reset it before the client has
+#: read the answer.
 LINGER_TIMEOUT = 5.0
 LINGER_SIZE = 16 * 2**20
 
 
 class Connection(HTTPChannel):
-    """A connection that sends at once what a request has written, and takes turns.
+    """A connection that writes each answer at once, and limits what is buffered.
 
-    Twisted sends a head and a body when the event loop tells that the client reads, for
-    which it has to be asked and told to stop: that takes longer than to send. And it
-    begins the next request when the last answer is ready, not when it has been read: a
-    client that reads nothing could ask for any number of them.
+    Twisted writes when the event loop reports that the socket is writable. To register
+    and unregister for that takes longer than the write itself. Twisted also starts the
+    next request when the last answer is ready, even if the client has not read it. A
+    client that reads nothing could make any number of requests.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._written: list[bytes] = []
-        #: The request whose answer has to be read before the next one begins.
-        self._unread: Any = None
+        #: The request whose answer the client must read before the next one starts.
+        self._unread_request: Any = None
         self._is_blocked = False
-        #: Bytes that may come yet when a body was refused, None before.
-        self._discards: int | None = None
+        #: The bytes that are still read and discarded after a body was refused; None if
+        #: none was refused.
+        self._discard_budget: int | None = None
 
-    # What comes
+    # Reading
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        if self._discards is not None:
-            self._discards -= len(data)
-            if self._discards < 0:
+        if self._discard_budget is not None:
+            self._discard_budget -= len(data)
+            if self._discard_budget < 0:
                 self.abort()
             return
         try:
@@ -92,7 +94,7 @@ class Connection(HTTPChannel):
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
 
     def refuse_body(self, error: MessageTooLarge) -> None:
-        """Answer that a body is too long, and close the connection behind it."""
+        """Answer that a body is too long, and close the connection afterwards."""
         self.discard()
         request = self.requests[-1]
         request.method, request.uri = self._command, self._path
@@ -100,13 +102,13 @@ class Connection(HTTPChannel):
         request.refuse(error)
 
     def discard(self) -> None:
-        """Read nothing more of what comes, and let the next answer be the last."""
+        """Discard everything that arrives, and close after the next answer."""
         self.clearLineBuffer()  # type: ignore[no-untyped-call]
         self.persistent = False
-        self._discards = LINGER_SIZE
+        self._discard_budget = LINGER_SIZE
 
-    # What Twisted cannot read, which it closes the connection for, mostly without a
-    # word. The names are its own.
+    # Requests that Twisted cannot parse: it closes the connection, mostly without an
+    # answer. These methods override Twisted's.
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
         if self._receivedHeaderSize:
@@ -124,9 +126,9 @@ class Connection(HTTPChannel):
             self.refuse_head(BadRequest("The request cannot be read as HTTP/1.1."))
 
     def refuse_head(self, error: PushError) -> None:
-        """Answer an error to what is no whole request, and close the connection."""
-        if self._discards is not None:
-            return  # That has been said.
+        """Answer a request that cannot be parsed, and close the connection."""
+        if self._discard_budget is not None:
+            return  # It has been answered.
         self.discard()
         body = f"{error}\n".encode()
         head = (
@@ -144,14 +146,14 @@ class Connection(HTTPChannel):
             super().rawDataReceived(data)
             return
         self._dataBuffer = [b"".join((*self._dataBuffer, data))]
-        if len(self._dataBuffer[0]) > MAX_BEHIND:
+        if len(self._dataBuffer[0]) > MAX_PIPELINED:
             transport: Any = self._networkProducer
             transport.pauseProducing()
-            if self._unread is None and not self._is_blocked:
+            if self._unread_request is None and not self._is_blocked:
                 self._is_blocked = True
                 self.factory.blocked.add(self)
 
-    # What goes
+    # Writing
 
     def writeHeaders(  # noqa: N802
         self, version: bytes, code: bytes, reason: bytes, headers: Any
@@ -169,7 +171,7 @@ class Connection(HTTPChannel):
         self._written += iovec
 
     def flush(self) -> None:
-        """Send what was written, behind what the client has not read yet."""
+        """Send what was written, to the socket at once if nothing else is buffered."""
         if not self._written:
             return
         transport: Any = self.transport
@@ -177,30 +179,30 @@ class Connection(HTTPChannel):
         self._written.clear()
         sent = transport.writeSomeData(data) if is_drained(transport) else 0
         if not isinstance(sent, int):
-            sent = 0  # The connection is lost, as Twisted will find out.
+            sent = 0  # The connection is lost, which Twisted will notice.
         if sent < len(data):
             transport.write(data[sent:])
 
     def requestDone(self, request: Any) -> None:  # noqa: N802
-        # Twisted may answer the next request, or a broken one, before it returns.
+        # Twisted may answer the next request before the following call returns.
         self.flush()
         self.unblock()
         if self._waitingForTransport and self.persistent:
-            self._unread = request
+            self._unread_request = request
             self.setTimeout(self._savedTimeOut)  # type: ignore[no-untyped-call]
             return
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
     def resumeProducing(self) -> None:  # noqa: N802
         super().resumeProducing()  # type: ignore[no-untyped-call]
-        request, self._unread = self._unread, None
+        request, self._unread_request = self._unread_request, None
         if request is not None:
             super().requestDone(request)  # type: ignore[no-untyped-call]
 
-    # How it ends
+    # Closing
 
     def loseConnection(self) -> None:  # noqa: N802
-        if self._discards is None:
+        if self._discard_budget is None:
             super().loseConnection()  # type: ignore[no-untyped-call]
             return
         self._networkProducer.unregisterProducer()
@@ -209,25 +211,25 @@ class Connection(HTTPChannel):
         self.factory.lingering.add(self)
 
     def abort(self) -> None:
-        """Close the connection at once, whatever is on its way."""
+        """Close the connection at once, without sending what is buffered."""
         transport: Any = self.transport
         transport.abortConnection()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
         self.unblock()
-        if self._discards is not None:
+        if self._discard_budget is not None:
             self.factory.lingering.discard(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def unblock(self) -> None:
-        """Let what waits behind a request wait no more."""
+        """Stop the time limit for data behind a held request."""
         if self._is_blocked:
             self._is_blocked = False
             self.factory.blocked.discard(self)
 
 
 def is_drained(transport: Any) -> bool:
-    """Return whether nothing waits to be sent on a plain TCP connection."""
+    """Return whether this is a plain TCP connection with an empty write buffer."""
     return (
         isinstance(transport, tcp.Server)
         and bool(transport.connected)
@@ -238,9 +240,9 @@ def is_drained(transport: Any) -> bool:
 
 
 class IdleTimer:
-    """The time limit of a connection, where Twisted would have a timer of the reactor.
+    """The idle time limit of a connection, without a timer of its own.
 
-    Twisted cancels it when a request comes and makes another one when it is answered.
+    Twisted's own cancels a reactor timer at each request and starts one after it.
     """
 
     __slots__ = ("_deadlines", "expire")
@@ -266,12 +268,12 @@ class Factory(HTTPFactory):
 
     @cached_property
     def blocked(self) -> Deadlines[Connection]:
-        """The connections on which more waits than is let wait."""
-        return Deadlines(BEHIND_TIMEOUT, Connection.abort)
+        """The connections with more than MAX_PIPELINED bytes behind a held request."""
+        return Deadlines(PIPELINE_TIMEOUT, Connection.abort)
 
     @cached_property
     def lingering(self) -> Deadlines[Connection]:
-        """The connections on which a body was refused."""
+        """The connections that are read on because a body was refused."""
         return Deadlines(LINGER_TIMEOUT, Connection.abort)
 
     @cached_property
@@ -286,13 +288,10 @@ class Factory(HTTPFactory):
         return connection
 
     def call_later(self, seconds: float, expire: Callable[[], object]) -> Any:
-        """Return a delayed call, one of ours where it is for the idle time limit."""
+        """Return a delayed call; for the idle time limit it is an IdleTimer."""
         if seconds == self.timeOut:
             return IdleTimer(self.idle, expire)
         return asyncio.get_running_loop().call_later(seconds, expire)
 
     def log(self, request: Any) -> None:
-        """Format no line for Twisted's access log, which nobody reads.
-
-        Daphne has one of its own.
-        """
+        """Do nothing: Twisted's access log is not used. Daphne has its own."""

@@ -1,12 +1,11 @@
-"""The Daphne of ``runpushserver``, set for thousands of held requests.
+"""The server of ``runpushserver``: Daphne, tuned for thousands of held requests.
 
-The server is Daphne's and what reads HTTP is Twisted's. These small subclasses leave
-out what they do for each request that a held one does not need, and bound what one
-client can take of the server; else a client sees no change. What each of them gains
-stands in docs/performance.rst; a test for each tells when a new Daphne or Twisted
-changes beneath it.
+These small subclasses of Daphne's and Twisted's classes leave out work that a held
+request does not need, and limit what one client can use. Clients see no other change.
+docs/performance.rst has the gain of each measure, and a test for each fails if a new
+Daphne or Twisted no longer fits.
 
-Importing this installs Twisted's reactor, as importing Daphne's server does.
+Importing this module installs Twisted's reactor, as importing Daphne's server does.
 """
 
 from __future__ import annotations
@@ -31,20 +30,22 @@ from .keepalive import keep_alive
 
 logger = logging.getLogger(__name__)
 
-#: Connections that may wait to be accepted. Thousands of clients come back at once when
-#: a message reaches them all; what does not fit waits a second for its next try.
+#: The most connections that wait to be accepted. After a message to all, thousands of
+#: clients come back at once; a connection beyond the limit is tried again a second
+#: later.
 BACKLOG = 4096
 
 
 class Server(daphne.server.Server):
-    """A server that looks after who needs it, and does not go round all who wait.
+    """A Daphne server that does not iterate over all held requests.
 
-    Daphne's goes through all requests each second, to forget those that are finished
-    and to end the applications that do not; and each other second for their timeouts.
+    Daphne's own checks all requests every second for finished and abandoned ones, and
+    every two seconds for timeouts.
 
     Args:
-        find_limit: Tells how long a body may be.
-        options: Those of Daphne's.
+        find_limit: Returns the limit of a request's body.
+        args: The arguments of Daphne's server.
+        options: The keyword arguments of Daphne's server.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class Server(daphne.server.Server):
         self.find_limit = find_limit
 
     def run(self) -> None:
-        #: Applications whose client has left, oldest first.
-        self.left_alone: dict[Any, asyncio.Task[None]] = {}
+        #: The applications whose client has disconnected, the oldest first.
+        self.disconnected: dict[Any, asyncio.Task[None]] = {}
         self.websockets: set[Any] = set()
         super().run()
 
@@ -65,7 +66,7 @@ class Server(daphne.server.Server):
 
     @http_factory.setter
     def http_factory(self, factory: HTTPFactory) -> None:
-        # Daphne makes its own in the middle of run().
+        # Daphne assigns its own factory in run(); this one replaces it.
         self._http_factory = Factory(self)
 
     def listen_success(self, port: Any) -> None:
@@ -86,11 +87,11 @@ class Server(daphne.server.Server):
         if application is None:
             del self.connections[protocol]
         else:
-            self.left_alone[protocol] = application
+            self.disconnected[protocol] = application
 
     def create_application(self, protocol: Any, scope: Scope) -> Inbox | None:
         if protocol not in self.connections:
-            return None  # Its client has left already.
+            return None  # The client has disconnected already.
         inbox = Inbox()
         scope.setdefault("asgi", {"version": "3.0"})
         send = partial(self.handle_reply, protocol)
@@ -102,10 +103,10 @@ class Server(daphne.server.Server):
         return inbox
 
     def application_done(self, protocol: Any, application: asyncio.Task[None]) -> None:
-        """Forget an application at once, and its request if that is finished, too."""
+        """Forget an application that has ended, and its request if that has ended."""
         details = self.connections[protocol]
         del details["application_instance"]
-        self.left_alone.pop(protocol, None)
+        self.disconnected.pop(protocol, None)
         has_left = "disconnected" in details
         if has_left:
             del self.connections[protocol]
@@ -117,22 +118,24 @@ class Server(daphne.server.Server):
             try:
                 protocol.handle_exception(error)
             except ValueError:
-                # The answer has begun. Cut off, it is not taken for a whole one.
+                # The answer has started. Closing the connection marks it as incomplete.
                 protocol.loseConnection()
 
     def application_checker(self) -> None:
-        """End the applications whose client left long ago."""
+        """Cancel the applications whose client disconnected long ago."""
         long_ago = time.time() - self.application_close_timeout
-        for protocol, application in list(self.left_alone.items()):
+        for protocol, application in list(self.disconnected.items()):
             if self.connections[protocol]["disconnected"] > long_ago:
                 break
-            logger.warning("Cancelled, as its client left long ago: %r", application)
-            del self.left_alone[protocol]
+            logger.warning(
+                "Cancelled, because its client disconnected long ago: %r", application
+            )
+            del self.disconnected[protocol]
             application.cancel()
         asyncio.get_running_loop().call_later(1, self.application_checker)
 
     def timeout_checker(self) -> None:
-        """Look after the timeouts of WebSockets; plain requests have none here."""
+        """Check the timeouts of WebSockets; HTTP requests have none here."""
         for protocol in list(self.websockets):
             protocol.check_timeouts()
         asyncio.get_running_loop().call_later(2, self.timeout_checker)
@@ -140,8 +143,8 @@ class Server(daphne.server.Server):
     def kill_all_applications(self) -> Deferred[None]:
         """Cancel all applications, and wait until they have ended.
 
-        Daphne's fails, and cancels none, where a client has sent half a request; and
-        when the first has ended it waits for the others no more.
+        Daphne's own fails and cancels none if a client has sent half a request, and it
+        stops waiting when the first application has ended.
         """
         applications = [
             details["application_instance"]

@@ -1,31 +1,32 @@
-"""TCP keep-alive: noticing that a client has vanished without a word.
+"""TCP keep-alive, to notice clients that vanish without closing their connection.
 
-A machine that loses its power or its network says nothing, and who only waits for it to
-leave waits for ever.
+A machine that loses its power or its network closes nothing, so its held request would
+never end.
 """
 
 from __future__ import annotations
 
 import socket
 
-#: After a minute without a word a client is asked, and is gone after four questions
-#: without an answer: in two minutes. By the names that platforms have for it, in s.
+#: After a minute of silence a probe is sent; after four probes without an answer, 15
+#: seconds apart, the connection is closed. In seconds, by the names of the socket
+#: options on different platforms.
 INTERVALS = {
     "TCP_KEEPIDLE": 60,
-    "TCP_KEEPALIVE": 60,  # The same on macOS.
+    "TCP_KEEPALIVE": 60,  # TCP_KEEPIDLE on macOS.
     "TCP_KEEPINTVL": 15,
     "TCP_KEEPCNT": 4,
 }
 
-#: Milliseconds for which a client may leave what it was sent without an answer, or not
-#: read on. (Linux; elsewhere it is noticed after about a quarter of an hour.)
+#: Milliseconds for which sent data may stay unacknowledged before the connection is
+#: closed (on Linux; elsewhere it takes about a quarter of an hour).
 UNANSWERED = 120_000
 
 
 def keep_alive(listener: socket.socket) -> None:
-    """Let the connections that a socket accepts be watched.
+    """Enable keep-alive for the connections that a socket accepts.
 
-    They inherit it, so that it costs nothing for each.
+    They inherit the options, so it costs nothing for each connection.
     """
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return

@@ -10,23 +10,24 @@ from daphne.http_protocol import WebRequest
 from twisted.web.http import Request as TwistedRequest
 
 from pushserver_channels.exceptions import MessageTooLarge
-from pushserver_channels.types import Message, Scope
+from pushserver_channels.types import ASGIMessage, Scope
 
-#: With this an answer is the connection's last.
+#: The header by which an answer closes the connection.
 CLOSE = (b"connection", b"close")
 
-#: Twisted would read a form in the body, and the Content-Type of each POST to find one,
-#: for nobody: applications read their bodies themselves. Older versions always do.
+#: Without this option Twisted parses the forms in bodies of POST requests, in vain:
+#: applications parse the bodies themselves. Older versions do not have the option.
 REQUEST_OPTIONS = {"parsePOSTFormSubmission": False}
 if not REQUEST_OPTIONS.keys() <= signature(TwistedRequest).parameters.keys():
     REQUEST_OPTIONS = {}
 
 
 class Request(WebRequest):
-    """A request whose body is left alone, and whose answer leaves in one piece.
+    """A request whose body has a limit and is not parsed, answered in one write.
 
     Attributes:
-        too_large: What it is answered if its body is longer, None if there is no limit.
+        too_large: The error for a body longer than its ``max_size``, None if there is
+            no limit.
     """
 
     too_large: MessageTooLarge | None = None
@@ -36,7 +37,7 @@ class Request(WebRequest):
         super().__init__(*args, **REQUEST_OPTIONS)
 
     def scope(self, method: bytes, uri: bytes) -> Scope:
-        """Return what of its scope tells where it goes, before its body has come."""
+        """Return the part of the ASGI scope that is needed to route the request."""
         raw_path = uri.partition(b"?")[0]
         roots = self.requestHeaders.getRawHeaders(b"daphne-root-path")
         root_path = unquote(roots[-1].decode("latin-1")) if roots else None
@@ -50,7 +51,7 @@ class Request(WebRequest):
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         if length is None and self.too_large is not None:
-            # Twisted would make a file, as it does for long ones.
+            # Without a length, Twisted would buffer the body in a file.
             length = self.too_large.max_size
         super().gotLength(length)
 
@@ -61,7 +62,7 @@ class Request(WebRequest):
         super().handleContentChunk(data)
 
     def refuse(self, error: MessageTooLarge) -> None:
-        """Answer with an error before its body has come, and with it its connection."""
+        """Answer an error before the body has arrived, and close the connection."""
         client = self.client
         if hasattr(client, "host") and hasattr(client, "port"):
             self.client_addr = [str(client.host), client.port]  # For the access log.
@@ -81,16 +82,16 @@ class Request(WebRequest):
         )
         self.handle_reply({"type": "http.response.body", "body": body})
 
-    def handle_reply(self, message: Message) -> None:
+    def handle_reply(self, message: ASGIMessage) -> None:
         channel = None if self.finished else self.channel
         if channel is None:
-            return  # The client has left.
+            return  # The client has disconnected.
         if message.get("status", 200) >= 400 and CLOSE in message["headers"]:
-            channel.persistent = False  # Twisted asks the request's headers only.
+            channel.persistent = False  # Twisted only checks the request.
         try:
             super().handle_reply(message)
             channel.flush()
         except TypeError:
-            # A body that is no bytes leaves an answer that never comes to its end.
+            # The body is not bytes, so the answer would never end.
             channel.loseConnection()
             raise

@@ -1,4 +1,4 @@
-"""Where messages are kept."""
+"""Stores, which keep the messages of channels."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Audience", "Store", "check_store", "make_store"]
 
 
 def find_store(settings: StoreSettings) -> type[Store]:
-    """Return the class of the store that some settings are for."""
+    """Return the class of the store that has these settings."""
     store: type[Store] = import_string(STORE_TYPES[settings.type].store)
     return store
 
 
 def check_store(settings: StoreSettings) -> None:
-    """Load what a store needs, so that the first request does not wait for that.
+    """Check the settings of a store and import its packages before the first request.
 
-    Raises ``ImproperlyConfigured`` if a package is not installed, or a URL names
-    options that there are not.
+    Raises ``ImproperlyConfigured`` if a package is not installed, or if a URL has
+    unknown options.
     """
     find_store(settings).check(settings)
 

@@ -1,4 +1,4 @@
-"""The contract of a store."""
+"""The base class of stores."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
 
 class Audience(Protocol):
-    """Who waits in this process, as a store sees it."""
+    """The subscribers waiting in this process, as a store sees them."""
 
     def deliver(self, channel_id: str, message: Message) -> bool:
-        """Hand a message to all who wait on its channel; return whether one did.
+        """Deliver a message to all waiting subscribers; return whether there were any.
 
-        A store calls it once for each message of a channel that is listened to, in the
-        order of their ids.
+        A store calls this once for each message of a channel that it listens to, in the
+        order of the ids.
         """
 
     def drop(self, channel_id: str) -> None:
-        """Tell all who wait on a channel that it was deleted, so that none waits."""
+        """End the wait of all subscribers of a channel, because it was deleted."""
 
 
 class Appended(NamedTuple):
-    """What became of a message.
+    """The result of appending a message.
 
     Attributes:
         message: The message with its id.
-        info: What is known of the channel after it.
-        delivered: Whether somebody, in whatever process, waited and was handed it.
+        info: The channel info after it.
+        delivered: Whether it was delivered to a waiting subscriber in any process.
     """
 
     message: Message
@@ -40,16 +40,17 @@ class Appended(NamedTuple):
 class Store(ABC):
     """Keeps the messages of channels and gives them their ids.
 
-    Ids of a channel only grow: when the clock steps back, after a deletion, and over
-    all processes that share the store. A channel whose messages are all gone still
-    exists; it is forgotten when it had no message, no listener and no request for
-    ``channel_timeout`` seconds.
+    The ids of a channel only increase, also if the clock is set back, after a deletion,
+    and over all processes that share the store. A channel whose messages are all gone
+    still exists; it is removed when it has had no message, no subscriber and no request
+    for ``channel_timeout`` seconds.
 
     Each method may raise :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
-    where it creates a channel :class:`~pushserver_channels.exceptions.TooManyChannels`.
+    if it creates a channel :class:`~pushserver_channels.exceptions.TooManyChannels`.
 
-    It is made with its settings, of the dataclass that the table of store types names.
-    The ``subscribers`` of its channel info are those of other processes.
+    The argument of a store is its settings, an instance of the dataclass in the table
+    of store types. The ``subscribers`` in its channel info are those of other processes
+    only.
     """
 
     @classmethod  # noqa: B027 (most stores need nothing)
@@ -58,17 +59,17 @@ class Store(ABC):
 
     @abstractmethod
     def attach(self, audience: Audience) -> None:
-        """Hear who waits in this process; called once, before anything else."""
+        """Set the audience to which messages are delivered. Called once, first."""
 
     @abstractmethod
     async def append(
         self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
-        """Give a message its id, keep it and hand it to all who wait.
+        """Give a message its id, keep it and deliver it to all waiting subscribers.
 
         Args:
             update: The message and its channel.
-            keep: Whether it can be asked for later; if not it has an id all the same.
+            keep: Whether subscribers can get it later. It has an id in any case.
             create: Whether to create the channel if there is none; if not,
                 :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
         """
@@ -79,9 +80,9 @@ class Store(ABC):
     ) -> Message | None:
         """Return the oldest kept message newer than an id, None if there is none yet.
 
-        If there is none and the channel is listened to, what is published from the look
-        on is handed to the audience, also before this returns. It counts as a
-        subscriber's request. Raises
+        If there is none and the store listens to the channel, messages published after
+        the lookup are delivered to the audience, perhaps before this returns. The call
+        counts as a subscriber's request. Raises
         :class:`~pushserver_channels.exceptions.ChannelNotFound` if there is no such
         channel and ``create`` is false.
         """
@@ -89,10 +90,10 @@ class Store(ABC):
     async def page(
         self, channel_id: str, after: MessageId, limit: int
     ) -> list[Message]:
-        """Return the oldest kept messages newer than an id, at most so many.
+        """Return the oldest kept messages newer than an id, at most ``limit``.
 
-        For who has fallen behind. As :meth:`next`, which a store may do better than
-        one message at a time.
+        This is for subscribers that have fallen behind. It calls :meth:`next` for each
+        message; a store may have a faster implementation.
         """
         messages: list[Message] = []
         while len(messages) < limit:
@@ -104,44 +105,44 @@ class Store(ABC):
         return messages
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
-        """Return whether :meth:`next` would return None, if that is known at once.
+        """Return True if :meth:`next` is known to return None, without a lookup.
 
-        If so it counts as a subscriber's request. Where it is not known, it is to be
-        looked up.
+        Then the call counts as a subscriber's request. False means that the caller has
+        to use :meth:`next`.
         """
         return False
 
     @abstractmethod
     async def info(self, channel_id: str) -> ChannelInfo:
-        """Return what is known of a channel.
+        """Return the channel info.
 
         Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`.
         """
 
     @abstractmethod
     async def create(self, channel_id: str) -> ChannelInfo:
-        """Create a channel if there is none, and return what is known of it."""
+        """Create a channel if there is none, and return its channel info."""
 
     @abstractmethod
     async def delete(self, channel_id: str) -> ChannelInfo:
-        """Drop a channel with its messages, and return what was known of it.
+        """Delete a channel with its messages, and return its last channel info.
 
-        All who wait on it are told. Raises
+        The wait of its subscribers ends. Raises
         :class:`~pushserver_channels.exceptions.ChannelNotFound`.
         """
 
     @abstractmethod
     def listen(self, channel_id: str) -> None:
-        """Hear that this process now has somebody waiting on a channel."""
+        """Listen to a channel, because a subscriber now waits on it in this process."""
 
     @abstractmethod
     def unlisten(self, channel_id: str) -> None:
-        """Hear that this process has nobody waiting on a channel any more."""
+        """Stop listening to a channel, on which no subscriber here waits any more."""
 
     @abstractmethod
     def close(self) -> None:
         """Stop background work; the store is not used again."""
 
     async def aclose(self) -> None:
-        """Close the store, and return when that is done."""
+        """Close the store, and return when it is closed."""
         self.close()

@@ -1,8 +1,8 @@
-"""The optional fields of a message, as stores that processes share write them.
+"""The optional fields of a message, in the format of stores that processes share.
 
-Processes of several releases may share a store, so what is written has to be read by
-the release before and the one after: a field that a release does not know is left out
-when it reads, and what was written in the first release is written there still.
+Processes of several releases may share a store, so each release must be able to read
+what the previous and the next release write. A release ignores the fields that it does
+not know, and the fields of the first release keep their places.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from pushserver.publishers.update import Update
 
-#: Counts the changes after which an older release would misread what is written.
+#: The version of the format. It increases when older releases would misread it.
 VERSION = 1
 
 

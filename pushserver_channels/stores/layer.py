@@ -27,56 +27,58 @@ from .memory import MemoryStore, _Channel
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a process joins its group again, which a layer may forget, and
-#: shows the others that it is there.
-STAY = 5.0
+#: Seconds after which a process joins its group again, because a layer may drop
+#: members, and sends an event, so that others notice events that they missed.
+JOIN_INTERVAL = 5.0
 
 #: Seconds before a layer that failed is tried again.
 RETRY_AFTER = 1.0
 
-#: Seconds for which a message may be under way from one process to another.
-UNDER_WAY = 0.25
+#: Seconds that a message may take from one process to another.
+TRANSIT_TIME = 0.25
 
-#: Seconds after which a process hands on a message of its own that has not come back.
-COME_BACK = 1.0
+#: Seconds after which a process delivers its own message that the layer has not
+#: returned to it.
+ECHO_TIMEOUT = 1.0
 
-#: How many processes get a number of their own, with luck.
+#: The number of different process numbers in ids. Each process has a random one.
 PROCESSES = 10_000
 
 
 class ChannelLayerStore(MemoryStore):
-    """Keeps messages in each process, and passes them on by any Channels layer.
+    """Keeps messages in each process, and sends them to the others by a Channels layer.
 
-    All processes are in one group of the layer, in which each message is sent, and each
-    keeps what arrives. That works wherever a layer does, and is no more than a layer
-    is. What it cannot promise, and a store in Redis can:
+    All processes are members of one group of the layer. Each message is sent to this
+    group, and each process keeps the messages that it receives. This works with any
+    layer, and has the limits of layers, which a store in Redis does not have:
 
-    * A layer delivers at most once. What it drops, because a process is too slow or the
-      layer was away, that process does not have.
-    * The history of a process begins with its first request. Its channels, too: of one
-      that nobody has used since, it says that there is none.
-    * What processes publish on one channel at the same moment has one order for all:
-      that of their clocks. A message that comes to a process after a younger one is too
-      late for those who have that already.
-    * A client that moves to a process which gets the message it has only later than in
-      :data:`UNDER_WAY` seconds is sent it twice.
-    * 201 tells of subscribers of the publisher's process only, and so does the channel
-      info. A process without a push server publishes blindly, and does not number what
-      it sends: if that does not come to a process, nothing is told there until a
-      process with one publishes on that channel too.
+    * A layer delivers at most once. If it drops a message, because a process is too
+      slow or the layer is unavailable, that process does not have the message.
+    * A process has no messages and no channels from before its first request. It
+      answers that a channel does not exist if the channel has not been used since.
+    * Messages that processes publish on one channel at the same time are ordered by
+      the clocks of the processes. If a process receives a message after a newer one,
+      subscribers that have the newer one do not get it.
+    * If a client moves to another process, and its last message arrives there more than
+      :data:`TRANSIT_TIME` seconds later, it gets this message twice.
+    * 201 and the channel info consider subscribers of the publisher's process only. A
+      process without a push server does not know whether its messages are delivered,
+      and does not number its events: a process that misses one of them reports no gap
+      until a process with a push server publishes on that channel.
 
-    Loss is not silent, though it may be told late: each message says which one was
-    before it, and what a process sends is numbered, so that a process to which
-    something did not come says ``Push-Gap`` with its next message. So does one that has
-    started, or that got a message late, unless the publisher's process knows better.
+    Loss is not silent, but may be reported late. Each message has the id of the
+    previous one, and each process numbers its events, so a process that missed an event
+    sends ``Push-Gap`` with its next message. So does a process that has just started or
+    that received a message late, unless the publisher's process knows the previous id.
 
-    The tags of ids do not count: they are microseconds of the publisher's clock, and
-    then a number of its process, so that no two processes give the same id.
+    The tags of ids are not consecutive. They consist of microseconds of the publisher's
+    clock and of a number of its process, so that no two processes give the same id.
 
     Args:
         settings: The layer, and the limits.
-        clock: Returns seconds of Unix time; it may step.
-        is_late: Whether others may have published before it, as is so but in tests.
+        clock: Returns seconds of Unix time; it may be set back.
+        is_late: Whether other processes may have published before this one started.
+            False in tests only.
     """
 
     def __init__(
@@ -87,22 +89,22 @@ class ChannelLayerStore(MemoryStore):
     ) -> None:
         super().__init__(settings, clock)
         self._layer: Any = get_channel_layer(settings.alias)
-        # Names of groups are short, and ASCII.
+        # Hashed, because names of groups must be short and ASCII.
         self._group = f"push.{sha256(settings.group.encode()).hexdigest()[:32]}"
-        #: Whether channels may have had messages before this process was there.
+        #: Whether channels may have had messages that this process never received.
         self._is_late = is_late
-        #: Channels of which messages did not come here, or too late for those who wait.
-        self._spoilt: set[str] = set()
-        self._me = secrets.token_hex(8)
+        #: Channels of which this process missed a message, or received it too late.
+        self._incomplete: set[str] = set()
+        self._sender_id = secrets.token_hex(8)
         self._number = 1 + secrets.randbelow(PROCESSES - 1)
         # The ids of the last messages that this process has sent on each channel, and
-        # what becomes of those that are still to come back.
+        # futures for those that the layer has not returned yet.
         self._sent: dict[str, MessageId] = {}
         self._echoes: dict[tuple[str, MessageId], asyncio.Future[Appended]] = {}
-        # Rung by what arrives, as long as somebody waits for it.
+        # By channel: an event that is set when a message arrives, if a task waits.
         self._arrivals: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._channel = ""
-        # Events are numbered, so that those who miss one know when the next one comes.
+        # Events are numbered, so that other processes notice that they missed one.
         self._count = count()
         self._counts: dict[str, int] = {}
         self._is_attached = False
@@ -124,7 +126,7 @@ class ChannelLayerStore(MemoryStore):
             await self._join()
         loop = asyncio.get_running_loop()
         echo: asyncio.Future[Appended] = loop.create_future()
-        # One after the other, or they would arrive in another order than that of ids.
+        # One at a time, so that they arrive in the order of their ids.
         async with self._sending:
             now = self._clock()
             channel = None
@@ -149,14 +151,18 @@ class ChannelLayerStore(MemoryStore):
                 self._echoes.pop((channel_id, message.id), None)
                 raise
             finally:
-                # Also if its publisher leaves meanwhile, as it may have been sent.
+                # Also if the publisher is cancelled: the message may have been sent.
                 if self._is_attached:
                     loop.call_later(
-                        COME_BACK, self._take_lost, channel_id, message, keep
+                        ECHO_TIMEOUT,
+                        self._deliver_unreturned,
+                        channel_id,
+                        message,
+                        keep,
                     )
         if not self._is_attached:
             return Appended(message, ChannelInfo(0, -1, MessageId(0, 0)), False)
-        # It is taken when it comes back, after what others have sent before it.
+        # It is delivered when the layer returns it, after earlier events of others.
         return await echo
 
     async def next(
@@ -165,7 +171,7 @@ class ChannelLayerStore(MemoryStore):
         await self._join()
         if create and channel_id not in self._channels:
             self._find(channel_id, self._clock(), create=True)
-            await self._tell("creation", channel_id)
+            await self._send_event("creation", channel_id)
         await self._wait_for(channel_id, after)
         return await super().next(channel_id, after, create=create)
 
@@ -177,7 +183,7 @@ class ChannelLayerStore(MemoryStore):
         return await super().page(channel_id, after, limit)
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
-        return False  # Others may have sent what is on its way.
+        return False  # A message of another process may be in transit.
 
     async def info(self, channel_id: str) -> ChannelInfo:
         await self._join()
@@ -186,13 +192,13 @@ class ChannelLayerStore(MemoryStore):
     async def create(self, channel_id: str) -> ChannelInfo:
         await self._join()
         self._find(channel_id, self._clock(), create=True)
-        await self._tell("creation", channel_id)
+        await self._send_event("creation", channel_id)
         return await super().create(channel_id)
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         await self._join()
-        # Also if this process does not know it: others may.
-        await self._tell("deletion", channel_id)
+        # Even if this process does not know the channel, because others may.
+        await self._send_event("deletion", channel_id)
         return await super().delete(channel_id)
 
     def listen(self, channel_id: str) -> None:
@@ -211,7 +217,7 @@ class ChannelLayerStore(MemoryStore):
         self._is_closed = True
         if self._loop_task is not None:
             with suppress(Exception):
-                # A layer may take long to be interrupted.
+                # Cancelling a layer's receive() may take long.
                 await self._layer.send(self._channel, {"type": "push.end"})
         self.close()
         if self._loop_task is not None:
@@ -220,7 +226,7 @@ class ChannelLayerStore(MemoryStore):
     # Messages
 
     def _next_id(self, channel_id: str, now: float) -> MessageId:
-        """Return an id that no other process gives, newer than all that are known."""
+        """Return an id that no other process gives, newer than all known ids."""
         second = self._tick(now)
         tag = int(now % 1 * 1_000_000) if second == int(now) else 0
         newest = max(
@@ -233,48 +239,50 @@ class ChannelLayerStore(MemoryStore):
         return MessageId(second, tag * PROCESSES + self._number)
 
     def _newest(self, channel_id: str) -> MessageId:
-        """Return the id of the newest message of a channel that came here."""
+        """Return the id of the newest message of a channel that was received."""
         channel = self._channels.get(channel_id)
         return (channel and channel.last_id) or START
 
-    def _take_own(self, channel_id: str, message: Message, keep: bool) -> None:
-        """Take a message that this process has sent, if it has not done so."""
+    def _deliver_own(self, channel_id: str, message: Message, keep: bool) -> None:
+        """Deliver a message of this process, unless that was done already."""
         echo = self._echoes.pop((channel_id, message.id), None)
         if echo is None:
             return
         try:
-            appended = self._take(channel_id, message, keep)
+            appended = self._deliver(channel_id, message, keep)
         except TooManyChannels as error:
             appended, failure = None, error
         if echo.done():
-            return  # Its publisher has left.
+            return  # The publisher's task was cancelled.
         if appended is None:
             echo.set_exception(failure)
         else:
             echo.set_result(appended)
 
-    def _take_lost(self, channel_id: str, message: Message, keep: bool) -> None:
-        """Take a message of this process that should have come back by now."""
+    def _deliver_unreturned(
+        self, channel_id: str, message: Message, keep: bool
+    ) -> None:
+        """Deliver a message of this process that the layer has not returned in time."""
         if (channel_id, message.id) in self._echoes:
-            # Perhaps the layer has forgotten who is there.
-            self._miss()
-            self._rejoining = asyncio.get_running_loop().create_task(self._show())
-            self._take_own(channel_id, message, keep)
+            # Perhaps the layer has dropped this process from the group.
+            self._note_loss()
+            self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+            self._deliver_own(channel_id, message, keep)
 
-    def _take(self, channel_id: str, message: Message, keep: bool) -> Appended:
-        """Keep a message and hand it on, with the one before it as far as is known."""
+    def _deliver(self, channel_id: str, message: Message, keep: bool) -> Appended:
+        """Keep a message and deliver it, with the previous id as far as it is known."""
         now = self._clock()
         channel = self._find(channel_id, now, create=True)
         channel.used_at = now
         message = message._replace(previous=self._previous(channel, message))
         if message.id <= self._newest(channel_id):
-            # Who has seen a younger one already would go back by it.
-            self._spoilt.add(channel_id)
+            # It is not delivered to subscribers that already have a newer one.
+            self._incomplete.add(channel_id)
             if keep:
                 self._insert(channel, message)
             delivered = False
         else:
-            self._spoilt.discard(channel_id)
+            self._incomplete.discard(channel_id)
             channel.last_id = message.id
             if keep:
                 self._keep(channel, message)
@@ -286,11 +294,11 @@ class ChannelLayerStore(MemoryStore):
         return Appended(message, self._describe(channel, now), delivered)
 
     def _previous(self, channel: _Channel | None, message: Message) -> MessageId | None:
-        """Return the id before a message's, of messages that came here or did not."""
+        """Return the previous id, or one just before the message's if in doubt."""
         if channel is None:
             return None
         just_before = MessageId(message.id.time, message.id.tag - 1)
-        if channel.id in self._spoilt and message.id > self._newest(channel.id):
+        if channel.id in self._incomplete and message.id > self._newest(channel.id):
             return just_before
         before = (channel.last_id, message.previous)
         known = [each for each in before if each is not None and each < message.id]
@@ -309,21 +317,21 @@ class ChannelLayerStore(MemoryStore):
             messages.clear()
             for each in kept:
                 if messages and each.id > message.id:
-                    # Now it has another one before it.
+                    # It follows another message now.
                     previous = max(each.previous or START, messages[-1].id)
                     each = each._replace(previous=previous)
                 messages.append(each)
 
-    def _forget(self, channel: _Channel) -> None:
-        super()._forget(channel)
+    def _remove(self, channel: _Channel) -> None:
+        super()._remove(channel)
         self._sent.pop(channel.id, None)
-        self._spoilt.discard(channel.id)
+        self._incomplete.discard(channel.id)
 
     async def _wait_for(self, channel_id: str, message_id: MessageId) -> None:
-        """Wait for a message that is only on its way here, but not for long."""
+        """Wait up to :data:`TRANSIT_TIME` seconds for a message that is in transit."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + UNDER_WAY
-        # An older one has arrived, or never will.
+        deadline = loop.time() + TRANSIT_TIME
+        # An older message has arrived by now, or will never arrive.
         is_young = 0 <= self._clock() - message_id.time < 10
         while is_young and self._newest(channel_id) < message_id:
             arrival = self._arrivals.setdefault(channel_id, asyncio.Event())
@@ -334,14 +342,18 @@ class ChannelLayerStore(MemoryStore):
 
     # The layer
 
-    async def _tell(self, what: str, channel_id: str = "") -> None:
-        """Send an event in its turn."""
+    async def _send_event(self, what: str, channel_id: str = "") -> None:
+        """Send an event after those that are being sent."""
         async with self._sending:
             await self._send(what, channel_id)
 
     async def _send(self, what: str, channel_id: str, **event: Any) -> None:
         """Send an event to all processes. Raises :class:`StoreUnavailable`."""
-        event |= {"type": f"push.{what}", "channel_id": channel_id, "sender": self._me}
+        event |= {
+            "type": f"push.{what}",
+            "channel_id": channel_id,
+            "sender": self._sender_id,
+        }
         if self._is_attached:
             event["count"] = next(self._count)
         try:
@@ -351,7 +363,7 @@ class ChannelLayerStore(MemoryStore):
             raise StoreUnavailable from error
 
     async def _join(self) -> None:
-        """Return when what others send comes here, or raise StoreUnavailable."""
+        """Return when this process has joined the group, or raise StoreUnavailable."""
         if self._is_closed:
             raise StoreUnavailable
         await asyncio.shield(self._start())
@@ -365,94 +377,94 @@ class ChannelLayerStore(MemoryStore):
         return self._joined
 
     async def _receive_all(self) -> None:
-        """Take what arrives, for as long as the store is used."""
-        # Cancelling is not enough: a layer may take it for its own.
+        """Receive events until the store is closed."""
+        # Cancelling is not enough, because a layer may catch CancelledError.
         while not self._is_closed:
             try:
                 self._channel = await self._layer.new_channel("push")
                 await self._layer.group_add(self._group, self._channel)
-                self._begin()
-                await self._receive_some()
+                self._set_joined()
+                await self._receive_until_error()
             except Exception as error:
                 logger.error("The channel layer has failed: %r", error)
                 self._fail()
                 await asyncio.sleep(RETRY_AFTER)
 
-    async def _receive_some(self) -> None:
+    async def _receive_until_error(self) -> None:
         loop = asyncio.get_running_loop()
-        stay = loop.create_task(self._stay())
+        rejoining = loop.create_task(self._rejoin_regularly())
         try:
             while not self._is_closed:
                 event = await self._layer.receive(self._channel)
                 if event["type"] != "push.end":
-                    self._hear(event)
+                    self._handle_event(event)
         finally:
-            stay.cancel()
+            rejoining.cancel()
             await self._layer.group_discard(self._group, self._channel)
 
-    async def _stay(self) -> None:
-        """Join again and again, and show that this process is there."""
+    async def _rejoin_regularly(self) -> None:
+        """Join the group again at regular intervals, and send a presence event."""
         while True:
-            await asyncio.sleep(STAY)
-            await self._show()
+            await asyncio.sleep(JOIN_INTERVAL)
+            await self._rejoin()
 
-    async def _show(self) -> None:
+    async def _rejoin(self) -> None:
         with suppress(Exception):
             await self._layer.group_add(self._group, self._channel)
-            await self._tell("presence")
+            await self._send_event("presence")
 
-    def _begin(self) -> None:
-        """Let those go on who wait until what is sent comes here."""
+    def _set_joined(self) -> None:
+        """Wake the tasks that wait until this process has joined the group."""
         if self._joined is None:
             self._joined = asyncio.get_running_loop().create_future()
         if not self._joined.done():
             self._joined.set_result(None)
 
     def _fail(self) -> None:
-        """Let those who wait for the layer wait no more; note what may be missed."""
-        self._miss()
+        """End the wait for the layer with an error; messages may have been missed."""
+        self._note_loss()
         if self._joined is not None and not self._joined.done():
             self._joined.set_exception(StoreUnavailable())
             self._joined.exception()
         self._joined = None
 
-    def _miss(self) -> None:
-        """Note that something did not come here, of whatever channel."""
+    def _note_loss(self) -> None:
+        """Note that a message of any channel may have been missed."""
         self._is_late = True
-        self._spoilt.update(self._channels)
+        self._incomplete.update(self._channels)
 
-    def _hear(self, event: dict[str, Any]) -> None:
-        """Take what a process sent, this one too."""
+    def _handle_event(self, event: dict[str, Any]) -> None:
+        """Process an event of any process, including this one."""
         sender, channel_id = event["sender"], event["channel_id"]
-        is_own = sender == self._me
+        is_own = sender == self._sender_id
         if "count" in event:
             last = self._counts.get(sender, event["count"] - 1)
             if event["count"] == last:
-                return  # A layer that was away may have sent it again.
+                return  # A layer that was unavailable may send an event again.
             if event["count"] > last + 1:
-                self._miss()
+                self._note_loss()
             self._counts[sender] = max(event["count"], last)
         try:
             if event["type"] == "push.message":
-                take = self._take_own if is_own else self._take
-                take(channel_id, _read_message(event), event["keep"])
+                deliver = self._deliver_own if is_own else self._deliver
+                deliver(channel_id, _read_message(event), event["keep"])
             elif is_own or event["type"] == "push.presence":
-                pass  # What this process did, it has done.
+                pass  # This process has done it already, or there is nothing to do.
             elif event["type"] == "push.creation":
                 self._find(channel_id, self._clock(), create=True)
             elif channel_id in self._channels:
                 self._tick(self._clock())
-                self._forget(self._channels[channel_id])
+                self._remove(self._channels[channel_id])
                 self._audience.drop(channel_id)
         except TooManyChannels:
-            pass  # As if it had not come.
+            pass  # The event is ignored.
 
 
 def _read_message(event: Mapping[str, Any]) -> Message:
-    """Return a message as it comes from a layer, which knows plain lists only.
+    """Return the message of an event, in which layers allow only plain types.
 
-    The release before this one reads a list of exactly four, so what came later stands
-    beside it.
+    The previous release expects a list of exactly four items, so newer fields are
+    outside of this list.
     """
     message_id, body, content_type, previous, *_ = event["message"]
     return Message(

@@ -18,15 +18,15 @@ from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience, Store
 
-#: Seconds between two looks at what is due. A message is delivered until the end of a
-#: whole second, so looking more often frees nothing earlier.
+#: Seconds between two sweeps. A message expires at the end of a whole second, so more
+#: frequent sweeps would free nothing earlier.
 SWEEP_INTERVAL = 1.0
 
-#: How many channels are visited before requests get their turn again.
+#: The most channels that are checked before the event loop runs other tasks.
 SWEEP_BATCH = 1000
 
-#: When this process started: a second, and as its tag the microseconds in it. A process
-#: before it that was killed in the same second has given lower ids.
+#: The start of this process as an id, with the microseconds as its tag. An earlier
+#: process that was killed in the same second has given lower ids.
 STARTED = MessageId(*divmod(time.time_ns() // 1000, 1_000_000))
 
 NO_MESSAGE = MessageId(0, 0)
@@ -40,8 +40,8 @@ class _Channel:
     Args:
         channel_id: Its id.
         now: When it is created, in seconds of Unix time.
-        floor: What stands for the id before its first message, None for nothing. Its
-            own ids are newer.
+        floor: The id that counts as the one before its first message, None for none.
+            Its own ids are newer.
 
     Attributes:
         messages: The kept messages, oldest first, None if there is none.
@@ -81,19 +81,19 @@ class _Channel:
 class MemoryStore(Store):
     """Keeps messages in a deque per channel.
 
-    A heap has what is due: messages that expire, and channels to be forgotten. Each
-    channel has two entries in it at most, so the cost does not grow with the number of
-    channels, and memory is freed without anybody asking for the channel.
+    A heap has the times at which messages expire and channels may be removed. Each
+    channel has at most two entries in it, so the cost does not grow with the number of
+    channels, and memory is freed without a request for the channel.
 
-    Of the channels that were forgotten or deleted, the store keeps one id for all: the
-    newest that any of them had, at first the start of this process. A channel that is
-    created begins after this id, so a client that was there before is told of a gap,
-    also where only another channel's messages came in between.
+    For all channels that were removed or deleted, the store keeps one id: the newest
+    that any of them had, at first the start of this process. A channel that is created
+    begins after this id, so a client of an earlier channel with the same name is told
+    of a gap, even if only other channels had messages in between.
 
     Args:
         settings: Its limits.
-        clock: Returns seconds of Unix time, for tests; it may step. With it, no process
-            was there before this one.
+        clock: Returns seconds of Unix time, for tests; it may be set back. With it, it
+            is assumed that there was no process before this one.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class MemoryStore(Store):
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         info = await self.info(channel_id)
-        self._forget(self._channels[channel_id])
+        self._remove(self._channels[channel_id])
         self._audience.drop(channel_id)
         return info
 
@@ -200,29 +200,29 @@ class MemoryStore(Store):
         channel = self._channels[channel_id] = _Channel(channel_id, now, self._floor)
         if self._settings.channel_timeout:
             self._schedule(
-                now + self._settings.channel_timeout, self._visit_idle, channel
+                now + self._settings.channel_timeout, self._check_idle, channel
             )
         return channel
 
     def _look(self, channel_id: str, *, create: bool) -> deque[Message] | None:
-        """Return what a subscriber finds, None if there is nothing."""
+        """Record a subscriber's request; return the kept messages, None if none."""
         now = self._clock()
         channel = self._find(channel_id, now, create=create)
         channel.used_at = channel.requested_at = now
         self._expire(channel, now)
         return channel.messages
 
-    def _forget(self, channel: _Channel) -> None:
+    def _remove(self, channel: _Channel) -> None:
         del self._channels[channel.id]
         channel.messages = None
         if channel.last_id is not None:
             self._floor = max(self._floor or channel.last_id, channel.last_id)
-        # What was due for forgotten channels goes when it outweighs the rest.
+        # Entries of removed channels are dropped when they are the majority.
         if len(self._due) > 4 * len(self._channels) + SWEEP_BATCH:
-            self._due = [entry for entry in self._due if self._is_known(entry[3])]
+            self._due = [entry for entry in self._due if self._exists(entry[3])]
             heapify(self._due)
 
-    def _is_known(self, channel: _Channel) -> bool:
+    def _exists(self, channel: _Channel) -> bool:
         return self._channels.get(channel.id) is channel
 
     def _describe(self, channel: _Channel, now: float) -> ChannelInfo:
@@ -234,10 +234,10 @@ class MemoryStore(Store):
         )
 
     def _tick(self, now: float) -> int:
-        """Return the second for new ids: the clock's, but never an earlier one.
+        """Return the second for new ids: that of the clock, but never an earlier one.
 
-        All channels share it, so the ids of one that is created are never older than
-        those of one that was deleted.
+        All channels share it, so the ids of a new channel are never older than those of
+        a deleted one.
         """
         self._second = max(self._second, int(now))
         return self._second
@@ -254,7 +254,7 @@ class MemoryStore(Store):
         self._schedule_expiry(channel)
 
     def _expire(self, channel: _Channel, now: float) -> None:
-        """Drop the messages that are too old, but for the newest min_messages."""
+        """Drop expired messages, except for the newest min_messages."""
         messages, timeout = channel.messages, self._settings.message_timeout
         if messages is None or not timeout:
             return
@@ -267,7 +267,7 @@ class MemoryStore(Store):
                 channel.messages = None
                 break
 
-    # What is due
+    # Expiry
 
     def _schedule_expiry(self, channel: _Channel) -> None:
         messages, timeout = channel.messages, self._settings.message_timeout
@@ -275,24 +275,24 @@ class MemoryStore(Store):
             return
         if len(messages) > self._settings.min_messages:
             channel.expiry_due = True
-            # It is delivered until the end of the second in which it expires.
+            # It can be delivered until the end of the second in which it expires.
             due = int(messages[0].id.time + timeout) + 1
-            self._schedule(due, self._visit_expired, channel)
+            self._schedule(due, self._check_expired, channel)
 
-    def _visit_expired(self, channel: _Channel, now: float) -> None:
+    def _check_expired(self, channel: _Channel, now: float) -> None:
         channel.expiry_due = False
         self._expire(channel, now)
         self._schedule_expiry(channel)
         if self._is_idle(channel, now):
-            self._forget(channel)
+            self._remove(channel)
 
-    def _visit_idle(self, channel: _Channel, now: float) -> None:
+    def _check_idle(self, channel: _Channel, now: float) -> None:
         if self._is_idle(channel, now):
-            self._forget(channel)
+            self._remove(channel)
             return
         timeout = self._settings.channel_timeout
         due = channel.used_at + timeout
-        self._schedule(due if due > now else now + timeout, self._visit_idle, channel)
+        self._schedule(due if due > now else now + timeout, self._check_idle, channel)
 
     def _is_idle(self, channel: _Channel, now: float) -> bool:
         timeout = self._settings.channel_timeout
@@ -303,9 +303,9 @@ class MemoryStore(Store):
         )
 
     def _schedule(
-        self, due: float, visit: Callable[[_Channel, float], None], channel: _Channel
+        self, due: float, check: Callable[[_Channel, float], None], channel: _Channel
     ) -> None:
-        heappush(self._due, (due, next(self._order), visit, channel))
+        heappush(self._due, (due, next(self._order), check, channel))
         if self._timer is None:
             self._sweep_in(SWEEP_INTERVAL)
 
@@ -313,15 +313,15 @@ class MemoryStore(Store):
         self._timer = asyncio.get_running_loop().call_later(delay, self.sweep)
 
     def sweep(self) -> None:
-        """Free what is due by now, and come back as long as anything will be."""
+        """Free what has expired, and schedule the next sweep if anything is left."""
         now = self._clock()
         delay = SWEEP_INTERVAL
         for _ in range(SWEEP_BATCH):
             if not self._due or self._due[0][0] > now:
                 break
-            _, _, visit, channel = heappop(self._due)
-            if self._is_known(channel):
-                visit(channel, now)
+            _, _, check, channel = heappop(self._due)
+            if self._exists(channel):
+                check(channel, now)
         else:
             delay = 0
         if self._timer is not None:

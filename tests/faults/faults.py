@@ -182,14 +182,14 @@ FAULTS = (
         "Daphne is stopped (SIGTERM) and started again",
         with_some_behind(stop_server),
         ALL,
-        may_leave_open="It listens no more.",
+        may_leave_open="It does not listen any more.",
     ),
     Fault(
         "rolling-restart",
         "All Daphne processes are restarted, one after the other",
         with_some_behind(restart_servers),
         ALL,
-        may_leave_open="One of them listens no more.",
+        may_leave_open="One of them does not listen any more.",
     ),
     Fault(
         "half-a-body",

@@ -179,7 +179,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
-    connections.BEHIND_TIMEOUT = settings.get("behind", connections.BEHIND_TIMEOUT)
+    connections.PIPELINE_TIMEOUT = settings.get("behind", connections.PIPELINE_TIMEOUT)
     connections.Connection.abortTimeout = settings.get("abort", 15)
     for cls, name in (
         (tcp.Server, "startWriting"),

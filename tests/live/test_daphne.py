@@ -191,7 +191,7 @@ async def test_an_application_that_does_not_end() -> None:
                 await wire.send(request("GET", "/lonely"))
                 assert not await server.has(0)
         await until(lambda: server.has(0))
-        assert server.log().count("Cancelled, as its client left long ago") == 3
+        assert server.log().count("because its client disconnected long ago") == 3
         ends_well(server)
 
 

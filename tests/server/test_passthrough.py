@@ -24,7 +24,7 @@ from pushserver_channels.passthrough import (
     CONCURRENCY,
     Dispatcher,
     Passthrough,
-    Presence,
+    Subscription,
 )
 from pushserver_channels.routing import get_application
 from pushserver_channels.types import Receive, Scope, Send
@@ -121,7 +121,7 @@ def serve() -> Iterator[Serve]:
 # The dispatcher
 
 
-def subscribe(dispatcher: Dispatcher, number: int, who: object) -> Presence:
+def subscribe(dispatcher: Dispatcher, number: int, who: object) -> Subscription:
     """Tell the view of a subscriber, which has a number to be known by."""
     headers = [(b"cookie", b"id=%s" % str(who).encode()), (b"x-number", b"%d" % number)]
     scope = http_scope("GET", "/updates/a", headers)
@@ -136,10 +136,10 @@ def numbers(scopes: list[Scope]) -> list[int]:
 async def test_a_request_is_made(view: View) -> None:
     """A subscriber is told to the application as a request, and so is its end."""
     dispatcher = Dispatcher(view)
-    presence = subscribe(dispatcher, 1, "me")
+    subscription = subscribe(dispatcher, 1, "me")
     await dispatcher.drain()
     assert view.heard == ["subscribe a"]
-    presence.unsubscribe()
+    subscription.unsubscribe()
     await dispatcher.drain()
     assert view.heard == ["subscribe a", "unsubscribe a"]
 
@@ -194,15 +194,17 @@ async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
     """When all was told, or taken back, nothing is left."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
-    presences = [subscribe(dispatcher, number, number % queues) for number in range(99)]
+    subscriptions = [
+        subscribe(dispatcher, number, number % queues) for number in range(99)
+    ]
     await until(lambda: view.running)
-    for presence in presences[::2]:
-        presence.unsubscribe()
+    for subscription in subscriptions[::2]:
+        subscription.unsubscribe()
     view.gate.set()
     await dispatcher.drain()
-    for presence in presences:
-        presence.unsubscribe()
-        presence.unsubscribe()
+    for subscription in subscriptions:
+        subscription.unsubscribe()
+        subscription.unsubscribe()
     await dispatcher.drain()
     assert Counter(view.heard).total() % 2 == 0
     await until(lambda: not dispatcher._workers)
@@ -232,8 +234,8 @@ async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
         subscribe(dispatcher, number, number % (2 * CONCURRENCY)).unsubscribe()
         assert dispatcher.waiting == 0
     last = subscribe(dispatcher, 5000, 0)
-    for presence in first:
-        presence.unsubscribe()
+    for subscription in first:
+        subscription.unsubscribe()
     assert dispatcher.waiting == CONCURRENCY + 1
     view.gate.set()
     await dispatcher.drain()
@@ -290,14 +292,14 @@ async def test_there_is_a_bound_on_what_waits(
     others = [subscribe(dispatcher, number, number) for number in range(100, 200)]
     waiting = dispatcher.waiting
     assert 5 <= waiting <= 20
-    for presence in known:
-        presence.unsubscribe()
+    for subscription in known:
+        subscription.unsubscribe()
     assert dispatcher.waiting == waiting + CONCURRENCY
     assert "is slower than subscribers come and go" in caplog.text
     view.gate.set()
     await dispatcher.drain()
-    for presence in others:
-        presence.unsubscribe()
+    for subscription in others:
+        subscription.unsubscribe()
     await dispatcher.drain()
     told = Counter(numbers(view.scopes))
     assert set(told.values()) == {2}
@@ -543,7 +545,7 @@ async def test_a_blocking_view_that_never_answers(
 def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
     """A dispatcher goes on where another event loop runs than before."""
     views = []
-    left: list[Presence] = []
+    left: list[Subscription] = []
 
     async def subscribe_and_leave() -> None:
         view = View()
@@ -572,10 +574,10 @@ def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
 async def one_notice(view: View, channel_id: str = "a", **scope: Any) -> Scope:
     scope = {**http_scope("GET", "/updates/a?query=1"), **scope}
     told = Passthrough(Dispatcher(view), VIEW)
-    presence = told.subscribe(scope, channel_id)
-    await told.wait_to_stop()
-    presence.unsubscribe()
-    await told.wait_to_stop()
+    subscription = told.subscribe(scope, channel_id)
+    await told.drain_before_exit()
+    subscription.unsubscribe()
+    await told.drain_before_exit()
     assert len(view.scopes) == 2
     return view.scopes[0]
 
@@ -662,7 +664,7 @@ async def test_the_subscribers_scope_is_left_alone(view: View) -> None:
     before = {**scope, "headers": list(scope["headers"])}
     told = Passthrough(Dispatcher(view), VIEW)
     told.subscribe(scope, "a")
-    await told.wait_to_stop()
+    await told.drain_before_exit()
     assert scope == before
 
 

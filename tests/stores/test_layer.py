@@ -305,8 +305,8 @@ async def test_a_layer_that_drops_the_last_message(
     get_channel_layer().deaf = there._channel
     await append(here, b"2")
     get_channel_layer().deaf = ""
-    await here._tell("presence")
-    await until(lambda: "a" in there._spoilt)
+    await here._send_event("presence")
+    await until(lambda: "a" in there._incomplete)
     own = await append(there, b"3")
     assert own.gap_after(seen.id) is not None
 
@@ -315,7 +315,7 @@ async def test_a_layer_that_forgets_a_process(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who does not get back what it sent hands it on, and makes itself known again."""
-    monkeypatch.setattr(layer_store, "COME_BACK", 0.05)
+    monkeypatch.setattr(layer_store, "ECHO_TIMEOUT", 0.05)
     here, there = make(), make()
     await join(here, there)
     seen = await append(here, b"1")
@@ -428,7 +428,7 @@ async def test_it_stays_in_its_group(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process joins again before the layer forgets it, and leaves when it closes."""
-    monkeypatch.setattr(layer_store, "STAY", 0)
+    monkeypatch.setattr(layer_store, "JOIN_INTERVAL", 0)
     store = make()
     await join(store)
     groups = get_channel_layer().groups
@@ -500,7 +500,7 @@ class LayerStoreMachine(StoreMachine):
 
 @pytest.fixture
 def layer_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(layer_store, "UNDER_WAY", 0)  # Nobody else publishes.
+    monkeypatch.setattr(layer_store, "TRANSIT_TIME", 0)  # Nobody else publishes.
     with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
         yield
 

@@ -1,11 +1,11 @@
-// The live page: posts, who is here, the connection, and what goes over the wire.
+// The page: posts, visitors, the connection, and the last HTTP exchange.
 
 (function () {
     "use strict";
 
     const MAX_POSTS = 50;
 
-    /** Headers that are the protocol's, which the page points out. */
+    /** The headers of the protocol, which the page highlights. */
     const OURS = ["If-Modified-Since", "If-None-Match", "Last-Modified", "Etag", "Push-Gap"];
 
     /** What an answer means. */
@@ -81,7 +81,7 @@
         byId("text").focus();
     }
 
-    // Who is here
+    // Visitors
 
     function showHere(here) {
         const visitors = Object.entries(here).sort();
@@ -121,7 +121,7 @@
         }
     }
 
-    // The wire
+    // The last exchange
 
     let heldSince = null;
 
@@ -146,7 +146,7 @@
 
     function showHeaders(list, headers) {
         const entries = Object.entries(headers).map(([name, value]) => [
-            // The browser tells them in lower case.
+            // The browser gives their names in lower case.
             name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase()),
             value,
         ]);
@@ -173,27 +173,27 @@
             ` until there is something: ${seconds}\u00a0s so far.`;
     }
 
-    // All of it
+    // The page
 
     function showBoard({ posts, here }) {
         byId("posts").replaceChildren();
         byId("nothing").hidden = false;
         posts.forEach(addPost);
-        // A site whose push server is another process does not know who is here.
+        // If the push server is another process, the site does not know its visitors.
         if (Object.keys(here).length > 0) {
             showHere(here);
         }
     }
 
-    /** Show what the site has, because messages were missed. */
+    /** Load the state from the site, because messages were missed. */
     async function reload() {
-        await null; // The message that came with the gap is given first.
+        await null; // The message with the gap is delivered first.
         let state, before;
         do {
             before = given;
             const response = await fetch(document.body.dataset.stateUrl);
             state = await response.json();
-        } while (given !== before); // Else what came meanwhile would be lost.
+        } while (given !== before); // Otherwise messages that arrived meanwhile would be lost.
         showBoard(state);
     }
 

@@ -1,4 +1,4 @@
-"""``manage.py pushserver_doctor URL``: what is wrong between the site and browsers."""
+"""``manage.py pushserver_doctor URL``: find faults between the site and browsers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from pushserver.doctor.examination import check_url
 
 
 class Command(BaseCommand):
-    """Publishes and subscribes through the public URL; exits 0 only if all is well."""
+    """Runs the checks, and exits with status 0 only if all is well."""
 
     help = (
-        "Publishes and subscribes through the public URL of the site, and says what is"
-        " wrong on the way. Takes a little longer than a poll is held."
+        "Publishes and subscribes through the public URL of the site, and reports"
+        " faults. Takes a little longer than 'timeout', for which a poll is held."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("url", help="The site as browsers have it.")
+        parser.add_argument("url", help="The public URL of the site.")
         parser.add_argument(
             "--json", action="store_true", help="Print the findings as JSON."
         )
@@ -33,14 +33,17 @@ class Command(BaseCommand):
             type=float,
             default=5.0,
             metavar="SECONDS",
-            help="How long an answer may take (%(default)s).",
+            help="Time limit for an answer. Defaults to %(default)s.",
         )
         parser.add_argument(
             "--delay",
             type=float,
             default=2.0,
             metavar="SECONDS",
-            help="How long a message may take to who waits (%(default)s).",
+            help=(
+                "Time limit for a message to a waiting subscriber. Defaults to"
+                " %(default)s."
+            ),
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,20 +56,22 @@ class Command(BaseCommand):
             for finding in examination.run():
                 findings.append(finding)
                 if not options["json"]:
-                    self.tell(finding)
+                    self.print_finding(finding)
         except (ImproperlyConfigured, ValueError) as error:
             raise CommandError(str(error)) from error
-        is_well = all(each.ok is not False and not each.is_open for each in findings)
+        is_well = all(
+            each.ok is not False and not each.is_inconclusive for each in findings
+        )
         if options["json"]:
-            told = [asdict(finding) for finding in findings]
-            report = {"url": options["url"], "ok": is_well, "findings": told}
+            found = [asdict(finding) for finding in findings]
+            report = {"url": options["url"], "ok": is_well, "findings": found}
             self.stdout.write(json.dumps(report, indent=2))
         else:
             self.stdout.write(f"\n{summarize(findings)}")
         if not is_well:
             sys.exit(1)
 
-    def tell(self, finding: Finding) -> None:
+    def print_finding(self, finding: Finding) -> None:
         mark, style = {
             True: ("ok", self.style.SUCCESS),
             False: ("WRONG", self.style.ERROR),
@@ -81,7 +86,7 @@ class Command(BaseCommand):
 def summarize(findings: list[Finding]) -> str:
     """Return the last lines of the report."""
     wrong = sum(finding.ok is False for finding in findings)
-    not_made = [finding.check for finding in findings if finding.is_open]
+    not_made = [finding.check for finding in findings if finding.is_inconclusive]
     useless = [finding.check for finding in findings if not finding.applies]
     lines = []
     if useless:

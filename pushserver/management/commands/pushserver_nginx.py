@@ -1,4 +1,4 @@
-"""``manage.py pushserver_nginx``: an nginx configuration from ``PUSH_SERVER``."""
+"""``manage.py pushserver_nginx``: print an nginx configuration for ``PUSH_SERVER``."""
 
 from __future__ import annotations
 
@@ -14,55 +14,64 @@ from pushserver.nginx.writer import Untranslatable
 
 
 class Command(BaseCommand):
-    """Prints the configuration; what it cannot do goes to stderr."""
+    """Prints the configuration, and warnings about it to stderr."""
 
     help = (
-        "Prints an nginx configuration for the push locations: served by Nchan, or,"
-        " with --proxy, passed on to Daphne."
+        "Prints an nginx configuration in which Nchan serves the push locations or,"
+        " with --proxy, nginx passes them on to Daphne."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--proxy",
             action="store_true",
-            help="nginx in front of Daphne, instead of nginx with Nchan.",
+            help="Configure nginx in front of Daphne instead of nginx with Nchan.",
         )
         parser.add_argument(
             "--listen",
             action="append",
             metavar="ADDRESS",
-            help="Where nginx listens (80; with Nchan also where updates are sent to).",
+            help=(
+                "Where nginx listens. Defaults to 80 and, with Nchan, also to where"
+                " updates are sent on this machine."
+            ),
         )
         parser.add_argument(
             "--django",
             default=Options.django,
             metavar="ADDRESS",
-            help="Where the site is served (%(default)s).",
+            help="Where the site is served. Defaults to %(default)s.",
         )
         parser.add_argument(
             "--pushserver",
             metavar="ADDRESS",
-            help="With --proxy, where the push locations are served, if not there.",
+            help=(
+                "With --proxy, where the push locations are served. Defaults to the"
+                " address in the settings, or to --django."
+            ),
         )
         parser.add_argument(
             "--user",
             default=Options.user,
-            help="Whom nginx's workers run as (%(default)s).",
+            help="The user that nginx's workers run as. Defaults to %(default)s.",
         )
         parser.add_argument(
             "--workers",
             default=Options.workers,
-            help="How many workers nginx has (%(default)s).",
+            help="The number of nginx's workers. Defaults to %(default)s.",
         )
         parser.add_argument(
             "--run-dir",
             default=Options.run_dir,
-            help="Where nginx has its process id and sockets (%(default)s).",
+            help=(
+                "The directory of nginx's process id and sockets. Defaults to"
+                " %(default)s."
+            ),
         )
         parser.add_argument(
             "--log-dir",
             default=Options.log_dir,
-            help="Where nginx writes its logs (%(default)s).",
+            help="The directory of nginx's logs. Defaults to %(default)s.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

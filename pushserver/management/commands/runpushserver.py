@@ -1,4 +1,4 @@
-"""``manage.py runpushserver``: the push locations on Daphne, alone or with the site."""
+"""``manage.py runpushserver``: serve the push locations or the site on Daphne."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Command(BaseCommand):
 
 
 def _get_push_application(allrequests: bool) -> PushApplication:
-    """Return what is served: the push locations, and the site if it is wanted."""
+    """Return the application to serve: the push locations, with or without the site."""
     django_application: Application = get_asgi_application()
     if not allrequests:
         return PushApplication(django_application, otherwise=not_found)
@@ -107,7 +107,7 @@ def _get_push_application(allrequests: bool) -> PushApplication:
 def _get_address(
     *, addrport: str, ipv6: bool, allrequests: bool, **options: Any
 ) -> tuple[str, int]:
-    """Return where to listen: the argument, else the settings, else the default."""
+    """Return the address and port from the argument, the settings, or the defaults."""
     conf = get_settings()
     address = conf.address or ""
     port = conf.port or (DEFAULT_PORT_OF_SITE if allrequests else DEFAULT_PORT)

@@ -1,20 +1,21 @@
-/** Undoes the call that returned it; calling it twice does no harm. */
+/** Undoes the call that returned it. Calling it again does nothing. */
 export type Undo = () => void;
 
-/** A channel that is not just its URL. */
+/** A channel with options besides its URL. */
 export interface Channel {
-    /** Where to ask; a falsy one is skipped. */
+    /** The subscriber URL. If it is falsy, the channel is skipped. */
     url: string | URL | null | undefined | false;
     /**
-     * The id, `"<time>:<tag>"` as in channel info, of the last message that the page has,
-     * so that it hears what came after. Without it a page starts with the oldest message
-     * that is kept. To start from now, give the second before the page was rendered, by
-     * the server's clock: `"1795350764:0"`.
+     * The id, `"<time>:<tag>"` as in channel info, of the last message that the page has.
+     * The page gets the messages after it. Without it a page starts with the oldest
+     * message that is kept. To start from now, give the second before the page was
+     * rendered, by the server's clock: `"1795350764:0"`.
      */
     after?: string | null;
     /**
-     * `"include"` (the default) sends cookies to other origins, too. Use `"same-origin"`
-     * with a push server whose `allow_origin` is `*`, which browsers do not let have both.
+     * `"include"` sends cookies to other origins, too. Use `"same-origin"` with a push
+     * server whose `allow_origin` is `*`, because browsers do not allow both. Defaults to
+     * `"include"`.
      */
     credentials?: RequestCredentials;
 }
@@ -24,9 +25,9 @@ export interface Message {
     name: string;
     /** `"<time>:<tag>"`. */
     id: string;
-    /** What the publisher said, null if it said nothing. */
+    /** The publisher's Content-Type, null if there is none. */
     contentType: string | null;
-    /** Decoded JSON; of a message that is no JSON its text. */
+    /** Decoded JSON, or the text of a message that is not JSON. */
     data: unknown;
     /** The body, read in the charset of its content type or, without one, as UTF-8. */
     text: string;
@@ -34,9 +35,9 @@ export interface Message {
 }
 
 /**
- * - `connecting`: asking, and not sure yet whether anybody listens there.
- * - `live`: the server answers, or holds the request since more than a second.
- * - `waiting`: something failed; the detail says what, and when it is tried again.
+ * - `connecting`: a request was sent, and it is not known yet whether a server answers.
+ * - `live`: the server answers, or has held the request for more than a second.
+ * - `waiting`: a request failed; the detail says why, and when the next one is sent.
  * - `gone`: the channel was deleted (410, with a sentence) and the subscription has ended.
  */
 export type State = "connecting" | "live" | "waiting" | "gone";
@@ -44,13 +45,13 @@ export type State = "connecting" | "live" | "waiting" | "gone";
 export interface StateDetail {
     /** The status of the answer, if there was one. */
     status?: number;
-    /** What the server or the browser said of it. */
+    /** The reason that the server or the browser gave. */
     reason?: string;
-    /** Milliseconds until the next try. */
+    /** Milliseconds until the next request. */
     retryIn?: number;
 }
 
-/** A request, told when it is made and, with what was answered, when it ends. */
+/** A request, reported when it is sent and, with the answer, when it ends. */
 export interface Exchange {
     name: string;
     url: string;
@@ -58,7 +59,7 @@ export interface Exchange {
     request: Record<string, string>;
     status?: number;
     statusText?: string;
-    /** The headers that the browser lets the page see, with names in lower case. */
+    /** The headers that the browser lets the page read, with names in lower case. */
     response?: Record<string, string>;
     /** The body. */
     text?: string;
@@ -66,25 +67,25 @@ export interface Exchange {
 
 export interface Updates {
     /**
-     * Listens to channels, by name. A channel whose URL is falsy is skipped, and so is a
-     * name that is subscribed already. Asking starts when the document is parsed, so that
-     * processors registered by its scripts miss nothing, and not before a page that was
-     * prerendered is shown.
+     * Subscribes to channels, by name. A channel whose URL is falsy is skipped, and so is
+     * a name that is subscribed already. The first request is sent when the document has
+     * been parsed, so that processors registered by its scripts miss no message, and when
+     * a page that was prerendered is shown.
      */
     subscribe(
         channels: Record<string, Channel | Channel["url"]> | null | undefined,
     ): Undo;
 
-    /** Stops listening to a channel. The undo goes on after the last message given. */
+    /** Ends a subscription. The undo continues it after the last message. */
     unsubscribe(name: string): Undo;
 
-    /** Stops listening to all channels. The undo goes on with them. */
+    /** Ends all subscriptions. The undo continues them. */
     close(): Undo;
 
     /**
      * Calls a function with the data of each message that is JSON and has this `type`.
      * Processors and the functions of `on` are called in the order in which they were
-     * registered, be that before subscribing or after; they outlast a subscription.
+     * registered, before or after subscribing. They remain when a subscription ends.
      */
     registerProcessor<Data = any>(
         name: string,
@@ -96,8 +97,8 @@ export interface Updates {
     on(name: string, listener: (message: Message) => void): Undo;
 
     /**
-     * Calls a function when messages were lost, before it is given the next one. `missed`
-     * is the id of the newest one lost, as far as that is known.
+     * Calls a function when messages were lost, before the next message is delivered.
+     * `missed` is the id of the newest lost message, as far as it is known.
      */
     onGap(name: string, listener: (missed: string, name: string) => void): Undo;
 
@@ -106,18 +107,18 @@ export interface Updates {
         listener: (state: State, name: string, detail: StateDetail) => void,
     ): Undo;
 
-    /** Calls a function with each request made, to show or to debug the protocol. */
+    /** Calls a function with each request, to show or to debug the protocol. */
     onExchange(listener: (exchange: Exchange) => void): Undo;
 }
 
 /**
- * For bundlers, which can tell that this is exported. A browser that imports the file
- * itself finds `window.updates`; or it imports this name from `updates.module.js`.
+ * For bundlers, which recognize this export. A page that imports this file in a browser
+ * uses `window.updates`, or imports this name from `updates.module.js`.
  */
 export declare const updates: Updates;
 
 declare global {
-    // `var`, because only that declares a property of window.
+    // Only `var` declares a property of window.
     var updates: Updates;
 
     interface JQueryStatic {

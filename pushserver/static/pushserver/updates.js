@@ -3,41 +3,41 @@
  *     updates.subscribe({news: "/updates/news"});
  *     updates.registerProcessor("news", "story", (story) => show(story));
  *
- * Receives what is published on channels, by long polling: in order, each message once,
- * and tells what was missed. updates.d.ts beside this documents each call.
+ * Receives the messages of channels by long polling: in order, each message once, and
+ * reports missed ones. updates.d.ts in this folder documents each call.
  *
- * A classic script that also runs as a module. It sets window.updates and, where there
- * is jQuery, $.updates; exports are in updates.module.js. For browsers since 2020.
+ * A classic script that also runs as a module. It sets window.updates and, if there is
+ * jQuery, $.updates; exports are in updates.module.js. For browsers since 2020.
  */
 (function () {
     "use strict";
 
-    /** Milliseconds of the first wait after an error, at most; each is twice as long. */
+    /** The most milliseconds to wait after a first error; doubled for each further one. */
     const FIRST_DELAY = 1000;
-    /** Milliseconds of the longest wait, unless the server asks for more. */
+    /** The most milliseconds to wait, unless the server asks for more. */
     const MAX_DELAY = 30 * 1000;
-    /** The longest Retry-After. */
+    /** The most milliseconds of a Retry-After that are accepted. */
     const MAX_RETRY_AFTER = 60 * 60 * 1000;
-    /** A request that is not answered for so long is being held. */
+    /** Milliseconds after which a request without an answer is regarded as held. */
     const HELD_AFTER = 1000;
-    /** A held request is made anew then: its connection may be dead. */
+    /** Milliseconds after which a held request is repeated: its connection may be dead. */
     const MAX_HELD = 120 * 1000;
-    /** "Nothing new" that comes sooner: the location holds no requests. */
+    /** If a 304 arrives within these milliseconds, the location holds no requests. */
     const QUICK = 500;
-    /** After so many of these in a row, ask once a second. */
+    /** The most of these in a row before there is only one request a second. */
     const MAX_QUICK = 5;
-    /** How often to look whether the computer has slept. */
+    /** Milliseconds between two checks whether the computer was asleep. */
     const TICK = 2 * 1000;
-    /** Late by so much, it has slept; hidden pages tick once a minute. */
+    /** Delay of a check that means it was asleep; hidden pages check once a minute. */
     const SLEPT = { visible: 10 * 1000, hidden: 90 * 1000 };
-    /** How many ids of each channel are remembered. */
+    /** The most ids of each channel that are remembered. */
     const MAX_SEEN = 256;
 
     const IS_FIREFOX = "mozInnerScreenX" in globalThis;
 
-    // What is on the wire
+    // Headers and bodies
 
-    /** Return the number of an Etag as text, null if it cannot be told. */
+    /** Return the number of an Etag as text, null if it cannot be read. */
     function readTag(etag, cacheControl) {
         // Proxies quote an Etag, weaken it, mark it (3-gzip), drop it or replace it by
         // their own; Cache-Control has the server's, too.
@@ -59,7 +59,7 @@
         return { date, tag, text: `${time}:${tag}` };
     }
 
-    /** Return the id that a text such as "1795350764:1" names. */
+    /** Return the id in a text such as "1795350764:1". */
     function parseId(text) {
         const match = /^(\d{1,11}):(\d+)$/.exec(text);
         if (match === null) {
@@ -78,7 +78,7 @@
         return Number.isNaN(delay) ? null : Math.min(Math.max(delay, 0), MAX_RETRY_AFTER);
     }
 
-    /** Return a random wait after so many failures. */
+    /** Return a random delay in milliseconds, after a number of failures. */
     function fullJitter(failures) {
         return Math.random() * Math.min(MAX_DELAY, FIRST_DELAY * 2 ** failures);
     }
@@ -89,11 +89,11 @@
         try {
             return new TextDecoder(match?.[1]).decode(bytes);
         } catch {
-            return new TextDecoder().decode(bytes); // Nobody knows this charset.
+            return new TextDecoder().decode(bytes); // The charset is unknown.
         }
     }
 
-    /** Return what a body holds: decoded JSON, or else its text. */
+    /** Return the data in a body: decoded JSON, or otherwise its text. */
     function decode(text, contentType) {
         const json = /^(?:application|text)\/json\b|\+json\b/i.test(contentType ?? "");
         // It may be JSON under another type; a number alone may be a text.
@@ -112,7 +112,7 @@
 
     // Time and the page
 
-    /** Wait, or less long if a signal aborts it. */
+    /** Wait a number of milliseconds, or until a signal is aborted. */
     function sleep(delay, signal) {
         return new Promise((resolve) => {
             const done = () => {
@@ -128,7 +128,7 @@
     const whenAborted = (signal) =>
         new Promise((resolve) => signal.addEventListener("abort", () => resolve(0)));
 
-    /** Wait until the page's scripts have had the chance to register processors. */
+    /** Wait until the page's scripts have been able to register processors. */
     function whenParsed() {
         return new Promise((resolve) => {
             const soon = () => setTimeout(resolve);
@@ -161,7 +161,7 @@
         );
     }
 
-    /** Call a function of the page; report what it throws. */
+    /** Call a function of the page; report an exception. */
     function callSafely(fn, ...args) {
         try {
             fn(...args);
@@ -170,7 +170,7 @@
         }
     }
 
-    /** Add an entry to a list, and return what removes it. */
+    /** Add an entry to a list, and return a function that removes it. */
     function addTo(list, entry) {
         list.push(entry);
         return () => {
@@ -193,7 +193,7 @@
         }
     }
 
-    /** Asks for the messages of one channel, each after the last one. */
+    /** Requests the messages of one channel, each after the last one. */
     class Subscription {
         constructor(name, { url, after, credentials = "include" }, tell) {
             this.name = name;
@@ -212,7 +212,7 @@
             this.bound = false;
             this.warning = null;
             this.quoted = false; // Whether to send tags as "3", not as 3.
-            this.swallowed = null; // The id of a message that a proxy kept back.
+            this.swallowed = null; // The id of a message that a proxy replaced by a 304.
         }
 
         start() {
@@ -224,14 +224,14 @@
             }
         }
 
-        /** Stop listening, without telling a state. */
+        /** Stop listening, without reporting a state. */
         stop() {
             this.wanted = false;
             this.state = null;
             this.turn?.abort();
         }
 
-        /** Ask at once, on a new connection. */
+        /** Send a request at once, on a new connection. */
         hurry() {
             if (!this.bound) {
                 this.state = null;
@@ -239,7 +239,7 @@
             }
         }
 
-        /** Ask anew if the request is held for long. */
+        /** Repeat a request that has been held for long. */
         check(now) {
             if (this.askedAt !== null && now - this.askedAt > MAX_HELD) {
                 this.turn.abort();
@@ -262,7 +262,7 @@
             this.listening = false;
         }
 
-        /** Ask once, and return how long to wait before asking again. */
+        /** Send a request; return the milliseconds to wait before the next one. */
         async ask(signal) {
             this.askedAt = Date.now();
             if (this.state !== "live") {
@@ -281,8 +281,8 @@
                 const response = await fetch(this.url, {
                     headers,
                     credentials: this.credentials,
-                    // Or a browser answers from its cache, and lets pages that ask for
-                    // the same URL wait for each other.
+                    // Otherwise a browser answers from its cache, and makes requests
+                    // for the same URL wait for each other.
                     cache: "no-store",
                     // Other requests keep a page out of Firefox's back-forward cache.
                     keepalive: IS_FIREFOX && !this.failures,
@@ -291,7 +291,7 @@
                 const bytes = new Uint8Array(await response.arrayBuffer());
                 const text = readText(bytes, response.headers.get("Content-Type"));
                 if (signal.aborted) {
-                    return 0; // It is asked for again later.
+                    return 0; // It is requested again later.
                 }
                 this.tell.exchange({
                     ...exchange,
@@ -318,8 +318,8 @@
             }
             const plain = (headers.get("Content-Type") ?? "").startsWith("text/plain");
             const detail = { status, reason: plain ? text.trim().slice(0, 200) : "" };
-            // In a sentence: the channel was deleted. nginx with Nchan answers an empty
-            // 410 to all when it is reloaded or stopped.
+            // With a sentence it means that the channel was deleted. nginx with Nchan
+            // answers all requests an empty 410 when it is reloaded or stopped.
             if (status === 410 && detail.reason) {
                 this.tell.gone(); // First: the page may subscribe again at once.
                 this.setState("gone", detail);
@@ -338,7 +338,7 @@
         receive(headers, bytes, text) {
             const id = readId(headers);
             if (id === null) {
-                // The next one could not be asked for.
+                // The next message could not be requested.
                 const reason = "The answer has no readable Last-Modified and Etag.";
                 return this.retrySlowly({ status: 200, reason });
             }
@@ -370,8 +370,8 @@
         }
 
         receiveNothing(status, headers) {
-            // Varnish answers 304 in place of a message with the tag that was sent, even
-            // where it passes requests on; not if the tag was sent quoted.
+            // Varnish replaces a message with the tag that was sent by a 304, even if it
+            // passes requests on. It does not if the tag was sent in quotes.
             const time = Date.parse(headers.get("Last-Modified")) / 1000;
             const other = `${time}:${this.position.tag}`;
             if (status === 304 && time >= 0 && other !== this.position.text) {
@@ -398,12 +398,12 @@
         /** Wait after an error of the network or the server. */
         retry(detail) {
             if (Date.now() - this.askedAt > MAX_DELAY) {
-                this.failures = 0; // It went well for a while.
+                this.failures = 0; // There was no error for a while.
             }
             return this.wait(fullJitter(this.failures++), detail);
         }
 
-        /** Wait long: the server refuses, and will again. */
+        /** Wait long, because the server will probably refuse again. */
         retrySlowly(detail) {
             this.warn(detail);
             return this.wait(MAX_DELAY / 2 + (Math.random() * MAX_DELAY) / 2, detail);
@@ -539,7 +539,7 @@
                 return;
             }
             if (IS_FIREFOX) {
-                // Or a closed tab leaves its requests behind. But the page may stay.
+                // Otherwise the requests of a closed tab remain. But the page may stay.
                 addEventListener("beforeunload", () => {
                     leave();
                     setTimeout(comeBack, QUICK);

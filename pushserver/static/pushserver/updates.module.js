@@ -1,5 +1,5 @@
-// The same as updates.js, for those who like to name what they import: this file exports
-// "updates". (It has no example, because collectstatic would take that for an import.)
+// The same as updates.js, as a module that exports "updates". (There is no example here,
+// because collectstatic would read it as an import.)
 import "./updates.js";
 
 export const updates = globalThis.updates;

@@ -1,7 +1,7 @@
 """Connections to Redis for sync code, which waits for each answer.
 
-redis-py makes them, as it does those of the store itself. Each has a deadline for all
-that is done with it, from looking up a name to the end of an answer.
+redis-py makes them, as it makes those of the store itself. A deadline limits each
+operation as a whole, from the name lookup to the end of the answer.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ class BlockingConnection:
 
     Args:
         connection: A connection of redis-py.
-        keeps: Whether a server with an append-only file has all that was accepted.
+        durable: Whether a server with an append-only file loses nothing.
 
     Raises errors of redis-py, as its methods do.
 
     Attributes:
-        address: Where it leads, empty if there is only one server.
-        run_id: The run of Redis, as scripts are told it.
+        address: The address of the server, empty if there is only one.
+        run_id: The run of Redis. Another run may have lost messages that this one
+            accepted. ``-`` if a restart loses nothing, or the run is not known.
     """
 
     address: Address = ()
 
-    def __init__(self, connection: Any, keeps: bool) -> None:
+    def __init__(self, connection: Any, durable: bool) -> None:
         self._connection = connection
         self._clock_offset = 0.0
         self.run_id = "-"
@@ -50,29 +51,29 @@ class BlockingConnection:
             connection.connect()
             seconds, microseconds = self.ask("TIME")
             self.set_clock(int(seconds) + int(microseconds) / 1_000_000)
-            self._ask_for_run(keeps)
+            self._read_run_id(durable)
         except BaseException:
             self.close()
             raise
 
-    def _ask_for_run(self, keeps: bool) -> None:
+    def _read_run_id(self, durable: bool) -> None:
         try:
             facts = self.ask("INFO", "server") + self.ask("INFO", "persistence")
         except load("redis.exceptions").ResponseError:
-            return  # As where a user may not ask.
+            return  # For example because the user may not use INFO.
         try:
-            self.run_id = read_run_id(facts, durable=keeps)
+            self.run_id = read_run_id(facts, durable=durable)
         except ConnectionLost as error:
-            # As long as Redis loads its data.
+            # Redis is loading its data.
             raise load("redis.exceptions").ConnectionError(str(error)) from error
 
     @property
     def clock(self) -> float:
-        """The server's clock, as far as is known here."""
+        """The server's clock, as far as this process knows it."""
         return time.monotonic() + self._clock_offset
 
     def set_clock(self, now: float) -> None:
-        """Take note of the server's clock."""
+        """Set what is known of the server's clock, in seconds of Unix time."""
         self._clock_offset = now - time.monotonic()
 
     def ask(self, *command: str | bytes | int) -> Any:
@@ -81,11 +82,11 @@ class BlockingConnection:
         return self._connection.read_response(disable_decoding=True)
 
     def set_deadline(self, deadline: Deadline) -> None:
-        """Give all that follows another deadline."""
+        """Set the deadline of the following operations."""
         self._connection.timed.deadline = deadline
 
     def is_quiet(self) -> bool:
-        """Return whether it is open and has nothing to read."""
+        """Return whether it is open and nothing can be read from it."""
         return bool(self._connection.timed.is_quiet())
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class BlockingConnection:
 
 @cache
 def _timed_class(name: str) -> Any:
-    """Return a class of redis-py's connections, with a deadline."""
+    """Return a connection class of redis-py, extended by a deadline."""
     kind: Any = getattr(load("redis.connection"), name)
 
     class TimedConnection(kind):
@@ -106,7 +107,7 @@ def _timed_class(name: str) -> Any:
             super().__init__(**options)
 
         def _connect(self) -> TimedSocket:
-            # What redis-py does has a limit for each address of a host.
+            # redis-py's own limit applies to each address of a host.
             if name == "UnixDomainSocketConnection":
                 connection = super()._connect()
             else:
@@ -127,10 +128,10 @@ def _timed_class(name: str) -> Any:
 
 
 class BlockingServers(Servers):
-    """Where the channels of a store are, for sync code."""
+    """The servers on which the channels of a store are, for sync code."""
 
     def locate(self, key: str, deadline: Deadline) -> Address:
-        """Return where the server of a key listens, if there are several.
+        """Return the address of the server of a key, empty if there is only one.
 
         Raises errors of redis-py.
         """
@@ -143,18 +144,18 @@ class BlockingServers(Servers):
         options = {
             **self._options,
             "socket_connect_timeout": limit,
-            "protocol": 2,  # It hears no pushes.
-            # Who retries must not publish twice, which redis-py does not know.
+            "protocol": 2,  # It receives no pushes.
+            # redis-py's own retries could publish a message twice.
             "retry": load("redis.retry").Retry(load("redis.backoff").NoBackoff(), 0),
         }
         if address:
             options["host"], options["port"] = address
         kind = _timed_class(self._class.__name__)
-        # There are several servers if each has an address: others may lag behind.
-        return BlockingConnection(kind(deadline, **options), keeps=not address)
+        # Servers with addresses have replicas, which may lag behind.
+        return BlockingConnection(kind(deadline, **options), durable=not address)
 
     def _step(self, deadline: Deadline, steps: int) -> float:
-        """Return the seconds for one of several hosts that are asked in turn."""
+        """Return the time limit in seconds for one of several steps."""
         left = deadline.left(steps)
         return CONNECT_TIMEOUT if left is None else min(CONNECT_TIMEOUT, left)
 
@@ -197,7 +198,7 @@ class BlockingClusterServers(BlockingServers, ClusterServers):
         return (node.host, node.port)
 
     def _discover(self, deadline: Deadline) -> Any:
-        """Return a client that has asked the cluster where what is."""
+        """Return a client that has asked the cluster which node has which keys."""
         redis = load("redis.cluster")
         limit = self._step(deadline, 2 * len(self._hosts))
         options = {**self._options, "protocol": 2}
@@ -208,7 +209,7 @@ class BlockingClusterServers(BlockingServers, ClusterServers):
             options["ssl"] = True
         nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
         cluster = redis.RedisCluster(startup_nodes=nodes, **options)
-        cluster.close()  # What it knows by now, it goes on to know.
+        cluster.close()  # Its nodes remain known.
         known = [(node.host, node.port) for node in cluster.get_nodes()]
         self._hosts = list(dict.fromkeys([*self._hosts, *known]))
         return cluster

@@ -1,4 +1,4 @@
-"""What a process knows of channels: their keys, their shards and who listens."""
+"""The keys, shards and listeners of channels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pushserver_channels.messages import Message, MessageId
 from .connection import Connection
 from .resp import pack
 
-#: How many channels' keys are remembered. Building them takes as long as sending them.
-REMEMBERED = 1024
+#: The most channels whose keys are cached. Building them takes as long as sending them.
+MAX_CACHED = 1024
 
 
 class Shard:
     """The channels that are on one server, and the connection to it.
 
     Attributes:
-        prefix: Begins the keys of its channels.
+        prefix: The prefix of the keys of its channels.
         mark: A key of the shard itself: see :mod:`.scripts`.
         connection: The connection, None if there is none.
-        connecting: The attempt to connect that is under way.
-        restoring: The task that reconnects as long as there are listeners.
+        connecting: The attempt to connect that is running, None if there is none.
+        restoring: The task that reconnects while there are listeners, None if there is
+            none.
         failures: How many attempts to connect in a row have failed.
         down_until: When the next attempt is made, as of ``time.monotonic()``.
         listeners: Its channels that this process listens to.
@@ -53,8 +54,8 @@ class ChannelKeys:
         shard: Its shard.
         keys: The keys of its messages, of its hash, and of its shard's mark.
         topic: The name under which its messages are published.
-        packed: What every script gets first: the number of keys, the keys, the topic.
-        packed_count: How many words that is.
+        packed: The first words of each script: the number of keys, the keys, the topic.
+        packed_count: The number of these words.
     """
 
     id: str
@@ -74,19 +75,20 @@ class KeyFinder:
     """Returns the names of channels.
 
     Args:
-        shards: Among which the channels are distributed.
+        shards: The shards among which the channels are distributed.
         database: The number of the database. Topics are shared by all databases.
     """
 
     def __init__(self, shards: list[Shard], database: int) -> None:
         self._shards = shards
         self._database = database
-        self.find = lru_cache(REMEMBERED)(self._build)
+        self.find = lru_cache(MAX_CACHED)(self._build)
 
     def _build(self, channel_id: str) -> ChannelKeys:
         shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
         prefix = shard.prefix
         keys = (f"{prefix}:messages:{channel_id}", f"{prefix}:channel:{channel_id}")
+        # Releases that share a Redis use this name, so it cannot change.
         topic = f"{prefix}:bell:{self._database}:{channel_id}".encode()
         return ChannelKeys(channel_id, shard, (*keys, shard.mark), topic)
 
@@ -110,18 +112,18 @@ class Listener:
 
     Attributes:
         channel: The channel.
-        is_wanted: Whether somebody in this process waits. If not, it is kept for a
-            moment, because whoever was answered comes back.
-        is_live: Whether everything published from now on is received and handed on.
+        is_wanted: Whether a subscriber in this process waits. If not, it is kept for a
+            moment, because subscribers that were answered ask again.
+        is_live: Whether every message published from now on is received and delivered.
         live: A future that is done when it is live, and fails if the connection ends.
-        is_catching_up: Whether messages that were missed are being handed on.
+        is_catching_up: Whether messages that were missed are being delivered.
         newest: The id of the last message that was received or looked up, None if
             nothing was yet.
         received: Counts the messages received.
         requested_at: When a subscriber's request was last recorded in Redis.
         used_at: When use of the channel was last recorded in Redis.
-        lookups: Lookups under way, by the id after which they look, and by whether they
-            create the channel.
+        lookups: The running lookups, by the id after which they look and by whether
+            they create the channel.
     """
 
     def __init__(self, channel: ChannelKeys) -> None:
@@ -145,10 +147,10 @@ class Listener:
         self.is_live = False
         if not self.live.done():
             self.live.set_exception(StoreUnavailable())
-            self.live.exception()  # Marks it as read: perhaps nobody waits for it.
+            self.live.exception()  # So that asyncio logs nothing if no task waits.
         self.live = asyncio.get_running_loop().create_future()
 
     def release(self) -> None:
-        """End the wait of all that wait until it is live."""
+        """End the wait of the tasks that wait until it is live."""
         if not self.live.done():
             self.live.set_result(None)

@@ -31,7 +31,7 @@ class Commands:
 
     Attributes:
         network: The connections.
-        find: Returns the names of a channel.
+        find: A function that returns the keys of a channel.
         listeners: The channels that this process listens to, by topic.
         subscribe, unsubscribe: The names of these commands.
     """
@@ -50,11 +50,11 @@ class Commands:
         self._refusal = ""
 
     def now(self) -> float:
-        """Return the time to measure intervals by, in seconds."""
+        """Return a time in seconds, to measure intervals."""
         return self._clock() if self._clock else time.monotonic()
 
     def server_time(self, connection: Connection) -> float:
-        """Return the time that a script has, as far as this process knows it."""
+        """Return the time that scripts use, as far as this process knows it."""
         return self._clock() if self._clock else connection.clock
 
     async def ask(
@@ -70,8 +70,8 @@ class Commands:
             script: Its name.
             channel: Its channel.
             words: Its own words.
-            on_reply: Called with the reply before anything that Redis sent after it is
-                taken.
+            on_reply: Called with the reply before anything else that Redis sent is
+                processed.
 
         Raises :class:`ChannelNotFound` and :class:`StoreUnavailable`.
         """
@@ -118,7 +118,7 @@ class Commands:
             try:
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
             except UnknownScript:
-                # Now the connection sends it in full.
+                # The connection sends it in full now.
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
         except Refused as error:
             if str(error) != self._refusal:
@@ -137,8 +137,8 @@ class Commands:
     def _build_words(
         self, connection: Connection, listener: Listener | None, words: str
     ) -> bytes:
-        """Return the words of a script that is sent now: the common and its own."""
-        # A listener that never looked, or that nobody needs, keeps no channel alive.
+        """Return the words of a script that is sent now: common ones and its own."""
+        # A listener without a lookup or without subscribers keeps no channel alive.
         uncounted = listener is not None and (
             listener.newest is None or not listener.is_wanted
         )

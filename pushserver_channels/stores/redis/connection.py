@@ -1,9 +1,8 @@
 """One connection to Redis that all tasks of a process share.
 
-redis-py makes the connection and reads what comes. Commands are sent here, because a
-store needs what redis-py's pools and pub/sub objects cannot give: answers and published
-messages in the one order in which they happened. Both come over one connection in
-RESP3.
+redis-py makes the connection and reads from it. Commands are sent here, because a store
+needs answers and published messages in one common order, which redis-py's pools and
+pub/sub objects do not provide. Both are received on one connection, in RESP3.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from .errors import (
 from .resp import pack
 from .scripts import Script
 
-#: What was published, as RESP3 has it: a kind, a topic and bytes.
+#: A published message in RESP3: its kind, its topic and its bytes.
 Push = list[Any]
 
-#: Seconds for which an answer is waited for.
+#: Seconds after which a missing answer is an error.
 ANSWER_TIMEOUT = 5
 
-#: Seconds of silence after which a server is asked whether it is there.
+#: Seconds without data after which the connection is tested by a PING.
 SILENCE = 10
 
 _MESSAGES = {b"message", b"smessage"}
@@ -43,7 +42,7 @@ _CONFIRMATIONS = {b"subscribe", b"unsubscribe", b"ssubscribe", b"sunsubscribe"}
 
 
 class RedisPyConnection(Protocol):
-    """What is used of a connection of redis-py."""
+    """The methods of a redis-py connection that are used here."""
 
     async def connect(self) -> None: ...
 
@@ -64,8 +63,8 @@ class PendingCommand:
     Attributes:
         answer: The future of its answer.
         answered_by_push: Whether a push answers it, as it does SUBSCRIBE.
-        convert: Called with the answer as it is read, before anything after it is;
-            returns what the future gets. None to leave the answer as it is.
+        convert: Called with the answer before anything else is read; returns the
+            result of the future. None if that is the answer itself.
         sent_at: The tick of the connection in which it was sent.
     """
 
@@ -87,13 +86,13 @@ class PendingCommand:
 class Connection:
     """One connection, from when it is open until it ends.
 
-    Commands are sent in the order in which they are given, those of one turn of the
-    event loop in one write. Answers and published messages are handed on in the order
-    in which Redis sent them.
+    Commands are sent in the order of the calls, those of one iteration of the event
+    loop in one write. Answers and published messages are processed in the order in
+    which Redis sent them.
 
     Args:
         connection: A connection of redis-py that is open.
-        on_push: Called with what was published.
+        on_push: Called with each published message.
         on_end: Called once, with this connection and the error that ended it.
 
     Attributes:
@@ -120,8 +119,8 @@ class Connection:
         self._sender: asyncio.Task[None] | None = None
         self._reader = self._loop.create_task(self._read())
         self._closing: asyncio.Task[None] | None = None
-        # Time is counted in ticks of a timer. An event loop that was blocked for long
-        # has not read the answers that came, and that is no reason to disconnect.
+        # Time is counted in ticks of a timer. If the event loop was blocked, answers
+        # may have arrived that it has not read, which is no reason to disconnect.
         self._tick = self._read_at = 0
         self._timer = self._loop.call_later(1.0, self._check_answers)
         self._clock_offset = 0.0
@@ -203,7 +202,7 @@ class Connection:
         Args:
             script: The script.
             keys: The number of keys and the keys, packed, and perhaps first arguments.
-            key_count: How many words that is.
+            key_count: The number of these words.
             arguments: The other arguments.
             convert: Called with the answer as it is read; returns the future's result.
         """
@@ -226,7 +225,7 @@ class Connection:
             self._sender.cancel()
         while self._pending:
             _fail(self._pending.popleft().answer, error.copy())
-        # On a loop that is closed, as after each test of a site, nothing can be run.
+        # A closed event loop, as after each test of a site, runs nothing more.
         if not self._loop.is_closed():
             disconnecting = self._connection.disconnect(nowait=True)
             self._closing = self._loop.create_task(disconnecting)
@@ -280,7 +279,7 @@ class Connection:
             self.close(ConnectionLost(describe(error)))
 
     def _take(self, answer: Any) -> None:
-        """Hand on what was read: a published message, or the answer to a command."""
+        """Process what was read: a published message, or the answer to a command."""
         kind = answer[0] if type(answer) is list and answer else None
         if kind in _MESSAGES:
             self._on_push(answer)
@@ -288,7 +287,7 @@ class Connection:
         if kind in _CONFIRMATIONS and not (
             self._pending and self._pending[0].answered_by_push
         ):
-            # A cluster unsubscribes whoever listens to a topic that it moves.
+            # A cluster unsubscribes all clients from a topic that it moves.
             self.close(Moved("The channel has moved to another server."))
             return
         command = self._pending.popleft()
@@ -301,9 +300,9 @@ class Connection:
         command = self._pending.popleft()
         _fail(command.answer, error)
         if isinstance(error, UnknownScript):
-            # Somebody has emptied the script cache of Redis.
+            # The script cache of Redis was emptied.
             self._known_scripts.clear()
-        # Where SUBSCRIBE fails, messages would be missed and nobody would know.
+        # If SUBSCRIBE failed, messages would be missed without notice.
         if isinstance(error, Moved) or command.answered_by_push:
             self.close(error)
 
@@ -323,14 +322,14 @@ class Connection:
 def read_run_id(info: bytes, *, durable: bool) -> str:
     """Return the run of Redis from its answer to ``INFO server persistence``.
 
-    It is ``-`` if a restart loses nothing, or the run is not told.
+    It is ``-`` if a restart loses nothing, or if Redis does not report the run.
 
     Args:
         info: The answer.
         durable: Whether a server with an append-only file loses nothing.
 
-    Raises :class:`ConnectionLost` as long as Redis loads its data. It then runs no
-    script, and says that it has no append-only file, whether it has one or not.
+    Raises :class:`ConnectionLost` while Redis loads its data. Until then it runs no
+    script, and always reports that it has no append-only file.
     """
     lines = info.decode("utf-8", "replace").split("\r\n")
     fields: Mapping[str, str] = dict(line.partition(":")[::2] for line in lines)
@@ -344,4 +343,4 @@ def read_run_id(info: bytes, *, durable: bool) -> str:
 def _fail(answer: asyncio.Future[Any], error: CommandError) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # Marks it as read: not every sender awaits the answer.
+        answer.exception()  # So that asyncio logs nothing if no task awaits it.

@@ -3,10 +3,10 @@
 ::
 
     CommandError
-    ├── ConnectionLost          it was run or not
+    ├── ConnectionLost          it is unknown whether Redis ran the command
     │   └── AnswerTimeout
-    ├── Moved                   it was not run
-    └── Refused                 it was not run
+    ├── Moved                   Redis did not run the command
+    └── Refused                 Redis did not run the command
         └── UnknownScript
 """
 
@@ -32,11 +32,11 @@ class CommandError(Exception):
 
 
 class ConnectionLost(CommandError):
-    """The connection ended before the answer: the command was run or not."""
+    """The connection ended before the answer: the command may have been run."""
 
 
 class AnswerTimeout(ConnectionLost):
-    """There was no answer in time: the command was run or not."""
+    """There was no answer in time: the command may have been run."""
 
 
 class Moved(CommandError):
@@ -52,7 +52,7 @@ class UnknownScript(Refused):
 
 
 class Unanswered(StoreUnavailable):
-    """Nobody knows whether Redis ran a command. It will not run later."""
+    """It is unknown whether Redis ran a command. It will not run it later."""
 
     def __str__(self) -> str:
         return "The message store did not answer; it may have done what it was asked."
@@ -75,7 +75,7 @@ def describe(error: Exception) -> str:
 
 
 def explain(error: Exception) -> CommandError:
-    """Return the error of ours for one that redis-py read as an answer."""
+    """Return our error for an error of redis-py that was the answer."""
     exceptions = load("redis.exceptions")
     if isinstance(error, exceptions.NoScriptError):
         return UnknownScript(describe(error))

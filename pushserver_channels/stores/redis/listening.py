@@ -1,4 +1,4 @@
-"""Listens to the channels on which somebody in this process waits."""
+"""Listens to the channels on which subscribers in this process wait."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ from .scripts import GRACE
 #: Older than all messages in Redis.
 NOTHING = MessageId(0, 0)
 
-#: Seconds for which a channel is listened to after nobody waits on it. Whoever was
-#: answered comes back, and is spared the commands to subscribe and to look.
+#: Seconds for which a process listens to a channel after its last subscriber has left.
+#: Subscribers that were answered ask again, which then needs no commands to subscribe
+#: and to look up messages.
 LINGER = 1.5
 
-#: Use of a channel, and subscribers' requests, are recorded once in so many seconds.
+#: Seconds between two records of the use of a channel, and of subscribers' requests.
 RECORD_INTERVAL = 1.0
 
-#: Use of a channel with subscribers is recorded at least once in so many seconds, or it
-#: would be forgotten.
+#: The most seconds between two records of the use of a channel with subscribers.
+#: Otherwise the channel would be removed.
 USE_INTERVAL = GRACE / 2
 
 
 class Listening:
-    """Subscribes to topics, and hands on what is published there.
+    """Subscribes to topics, and delivers the messages that are published there.
 
-    A process subscribes when somebody begins to wait on a channel. It unsubscribes
-    :data:`LINGER` seconds after nobody waits any more. When a connection is made again,
-    it subscribes again and hands on what was published meanwhile.
+    A process subscribes when the first subscriber waits on a channel. It unsubscribes
+    :data:`LINGER` seconds after the last one has left. When a connection is restored,
+    it subscribes again and delivers the messages that were published meanwhile.
 
     Args:
         commands: The commands of the store.
 
     Attributes:
-        audience: Is handed what is published.
+        audience: Receives the messages.
     """
 
     audience: Audience
@@ -55,12 +56,12 @@ class Listening:
         self._network.receiver = self
         self._listeners = commands.listeners
         self._unwanted: Deadlines[Listener] | None = None
-        # Whether somebody here was handed what this process publishes, by its token.
+        # By token: whether a message of this process was delivered in this process.
         self._echoes: dict[bytes, asyncio.Future[bool]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def listen(self, channel: ChannelKeys) -> None:
-        """Listen to a channel, because somebody begins to wait on it."""
+        """Listen to a channel, because a subscriber waits on it."""
         listener = self._listeners.get(channel.topic)
         if listener is not None:
             listener.is_wanted = True
@@ -79,7 +80,7 @@ class Listening:
             self._timer = loop.call_later(USE_INTERVAL, self._record_all)
 
     def unlisten(self, channel: ChannelKeys) -> None:
-        """Listen to a channel only for a moment more, because nobody waits on it."""
+        """Stop listening after :data:`LINGER` seconds: no subscriber waits any more."""
         listener = self._listeners.get(channel.topic)
         if listener is None or not listener.is_wanted:
             return
@@ -104,13 +105,13 @@ class Listening:
     def expect_echo(
         self, channel: ChannelKeys, token: bytes
     ) -> Iterator[asyncio.Future[bool] | None]:
-        """Provide a future of whether somebody here is handed what is published.
+        """Provide a future that says whether a message is delivered in this process.
 
         It is None if this process does not listen to the channel.
 
         Args:
             channel: The channel.
-            token: The token with which it is published.
+            token: The token with which the message is published.
         """
         if channel.topic not in self._listeners:
             yield None
@@ -122,7 +123,7 @@ class Listening:
         finally:
             del self._echoes[token]
 
-    # What the network tells
+    # Callbacks of the network
 
     def subscribe_all(self, shard: Shard, connection: Connection) -> None:
         """Subscribe to the topics of a shard on its new connection."""
@@ -130,19 +131,19 @@ class Listening:
             self._subscribe(listener, connection)
 
     def lose_connection(self) -> None:
-        """End the wait for echoes, which do not come any more."""
+        """End the wait for echoes, which will not arrive any more."""
         for echo in self._echoes.values():
             if not echo.done():
                 echo.set_result(False)
 
     def receive(self, push: Push) -> None:
-        """Hand on what was published on a topic."""
+        """Deliver a message that was published on a topic."""
         _, topic, content = push
         end = content.find(b"\n")
         event, token, *more = content[: end if end >= 0 else None].split(b" ")
         listener = self._listeners.get(topic)
         delivered = False
-        # (A later release may publish other events, and more words.)
+        # (Later releases may publish other events, and more words.)
         if listener is not None and event == b"deletion":
             listener.newest = None
             listener.received += 1
@@ -169,7 +170,7 @@ class Listening:
     # Subscriptions
 
     def _subscribe(self, listener: Listener, connection: Connection) -> None:
-        """Subscribe to a topic, and begin to hand on what was missed."""
+        """Subscribe to a topic, and start to deliver the messages that were missed."""
 
         def confirm(answer: object) -> None:
             if listener.newest is None:
@@ -192,7 +193,7 @@ class Listening:
             connection.send(*command, answered_by_push=True)
 
     async def _catch_up(self, listener: Listener) -> None:
-        """Hand on what was published while the connection was lost."""
+        """Deliver the messages that were published while there was no connection."""
         channel = listener.channel
 
         def take(reply: Reply) -> None:
@@ -209,8 +210,8 @@ class Listening:
                     reply = await self._commands.ask("next", channel, words, take)
                 except StoreUnavailable:
                     if channel.shard.connection is None:
-                        break  # The next connection begins anew.
-                    # Redis refuses for now, as it does while it is busy.
+                        break  # The next connection starts this again.
+                    # Redis refuses the command for now, for example while it is busy.
                     await asyncio.sleep(RETRY_AFTER[1])
                     continue
                 if reply.entries:
@@ -219,7 +220,7 @@ class Listening:
                     listener.received += 1
                     self.audience.deliver(channel.id, message)
                 elif not listener.is_live:
-                    # Redis lost its data. All ids since then follow its mark.
+                    # Redis lost its data. All new ids follow its mark.
                     listener.newest = read_id(reply.previous)
         finally:
             listener.is_catching_up = False
@@ -233,7 +234,7 @@ class Listening:
             self._commands.touch(listener.channel, connection)
 
     def _record_all(self) -> None:
-        """Record use of the channels on which somebody has waited for long."""
+        """Record the use of channels whose subscribers have waited for long."""
         self._timer = None
         for listener in self._listeners.values():
             if self._commands.now() - listener.used_at > USE_INTERVAL:

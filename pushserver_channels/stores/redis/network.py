@@ -26,28 +26,29 @@ RETRY_AFTER = (0.1, 1.0)
 
 
 class Receiver(Protocol):
-    """What a network tells of its connections."""
+    """The callbacks for what happens on the connections of a network."""
 
     def receive(self, push: Push) -> None:
-        """Take what was published."""
+        """Process a published message."""
 
     def subscribe_all(self, shard: Shard, connection: Connection) -> None:
         """Subscribe to the topics of a shard on its new connection."""
 
     def lose_connection(self) -> None:
-        """Note that a connection has ended: what comes on it is not received."""
+        """Note that a connection has ended: messages on it are not received."""
 
 
 class Network:
-    """Makes one connection to each server, and makes it again when it ends.
+    """Makes one connection to each server, and reconnects when it ends.
 
     Args:
         servers: The servers.
-        prefix: Begins all keys.
+        prefix: The prefix of all keys.
 
     Attributes:
-        shards: Among which the channels are distributed.
-        receiver: Told what happens on the connections; set before the first use.
+        shards: The shards among which the channels are distributed.
+        receiver: Is called for what happens on the connections. Set before the first
+            use.
     """
 
     receiver: Receiver
@@ -71,14 +72,14 @@ class Network:
         return await asyncio.shield(shard.connecting)
 
     def restore(self, shard: Shard) -> None:
-        """Try to connect to a shard again and again, as long as it has listeners."""
+        """Try to connect to a shard repeatedly, while it has listeners."""
         if shard.restoring is None:
             shard.restoring = self.start_task(self._restore(shard))
 
     def start_task(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Start a task that is cancelled when the store is closed."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)  # The loop itself keeps no task alive.
+        self._tasks.add(task)  # The event loop keeps only weak references.
         task.add_done_callback(self._finish_task)
         return task
 
@@ -112,7 +113,7 @@ class Network:
             if shard.failures == 1:
                 logger.error("Redis cannot be reached: %s", reason)
             # Not from the error itself: its traceback has frames of redis-py, which
-            # hold the password.
+            # contain the password.
             raise StoreUnavailable from ConnectionLost(reason)
         finally:
             shard.connecting = None
@@ -124,7 +125,7 @@ class Network:
         return connection
 
     async def _reach(self, shard: Shard) -> Connection:
-        """Return the connection to the server of a shard, perhaps another shard's."""
+        """Return the connection to the server of a shard, which shards may share."""
         address = await self._servers.find(shard.mark)
         connection = self._connections.get(address)
         if connection is None:
@@ -185,4 +186,4 @@ class Network:
     def _finish_task(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # Marks it as read: perhaps nobody awaits the task.
+            task.exception()  # So that asyncio logs nothing if it is not awaited.

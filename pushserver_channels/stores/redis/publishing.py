@@ -1,7 +1,7 @@
 """Publishing into Redis from a process that serves no subscribers.
 
-A worker of WSGI or of Celery, a shell or a script only appends: it runs the same script
-as the store, by its name, in one round trip over a connection that is kept.
+A WSGI or Celery worker, a shell or a script only appends messages. It runs the same Lua
+script as the store, by its digest, in one round trip on a connection that is kept open.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .scripts import make_scripts
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which an idle connection is not used again: something on the way may
-#: have forgotten it.
+#: Seconds after which an idle connection is not used again, because a firewall or NAT
+#: on the way may have dropped it.
 MAX_IDLE = 60.0
 
 
 class _NotSent(Exception):
-    """Redis cannot be reached; the text says why."""
+    """Redis could not be reached; the text says why."""
 
 
 class _Lost(Exception):
-    """The connection ended before the answer: Redis has the message or not.
+    """The connection ended before the answer: Redis may have the message.
 
     Attributes:
-        clock: When, by the clock of Redis.
+        clock: The time when it ended, by the clock of Redis.
     """
 
     def __init__(self, reason: str, clock: float) -> None:
@@ -56,33 +56,33 @@ class _Refused(Exception):
 
 
 class _Moved(Exception):
-    """This server is not the one to ask, and did nothing."""
+    """Another server has the key; this one did nothing."""
 
 
 class _Channel(NamedTuple):
-    """What Redis calls a channel.
+    """The names of a channel in Redis.
 
     Attributes:
-        shard: Where it is.
-        keys: Those of its messages, of what else is known of it, and of its shard.
-        notices: The name under which its messages are published.
+        shard: Its shard.
+        keys: The keys of its messages, of its hash, and of its shard's mark.
+        topic: The name under which its messages are published.
     """
 
     shard: Shard
     keys: tuple[str, str, str]
-    notices: str
+    topic: str
 
 
 class RedisPublishing:
     """Appends messages to the streams of a store, from any thread or greenlet.
 
-    As in a ``RedisStore``, a message is accepted when Redis has said so. If a
+    As in a ``RedisStore``, a message is accepted when Redis has answered. If the
     connection ends before, the message is sent once more, with a token by which Redis
-    knows whether it has it already. If there is no answer in time, Redis publishes
-    nothing when it comes to its turn later.
+    knows whether it has it already. If no answer comes in time, Redis does not publish
+    the message if it runs the script later.
 
     Args:
-        settings: Where Redis is, and the limits.
+        settings: The address of Redis, and the limits of the store.
 
     Raises ``ImproperlyConfigured``.
     """
@@ -95,17 +95,17 @@ class RedisPublishing:
             Shard(settings.key_prefix, number) for number in range(self._servers.shards)
         ]
         self._connections: Connections[BlockingConnection] = Connections()
-        self._complaint = ""
+        self._logged_fault = ""
 
     def append(
         self, update: Update, deadline: Deadline, *, keep: bool, create: bool
     ) -> tuple[bool, ChannelInfo]:
-        """Append a message; return whether somebody was sent it, and the channel.
+        """Append a message; return whether it was delivered, and the channel info.
 
         Args:
             update: The message and its channel.
-            deadline: When to give up; in any case after :data:`ANSWER_TIMEOUT` seconds.
-            keep: Whether it can be asked for later.
+            deadline: The deadline, at most :data:`ANSWER_TIMEOUT` seconds from now.
+            keep: Whether subscribers can get it later.
             create: Whether to create the channel if there is none.
 
         Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`,
@@ -131,12 +131,12 @@ class RedisPublishing:
     def _append(
         self, update: Update, deadline: Deadline, *, keep: bool, create: bool
     ) -> Reply:
-        """Append a message and return what Redis answers, ``ok`` or ``none``."""
+        """Append a message and return the reply, whose status is ``ok`` or ``none``."""
         channel = self._find(update.channel_id)
         written = add_fields(secrets.token_hex(8), update)
         kind = b"" if update.content_type is None else b"=" + update.content_type
         attempts = 0
-        since = 0  # Redis may have it already, from this second on; 0 if not.
+        since = 0  # Redis may have the message, from this second on; 0 if not.
         while True:
             attempts += 1
             try:
@@ -148,7 +148,7 @@ class RedisPublishing:
                 )
                 reply = self._run(connection, channel, words, kind, update.body)
             except _Lost as error:
-                # One that is not kept cannot be told from one that never came.
+                # Redis cannot know whether it had a message that is not kept.
                 if not keep or deadline.is_over:
                     raise Unanswered from error
                 since = since or int(error.clock) - ANSWER_TIMEOUT - 1
@@ -159,21 +159,23 @@ class RedisPublishing:
             else:
                 if reply.status != b"late":
                     return reply
-                # It came too late, unless the clock of Redis was set, as is known now.
+                # It came too late. Perhaps the clock of Redis was set; if so, this
+                # process knows it now.
                 if attempts > 1:
                     raise Unanswered if since else StoreUnavailable
             if deadline.is_over:
                 raise Unanswered if since else StoreUnavailable
             if attempts > 1:
-                # Redis knows what became of it, as soon as it can be asked.
+                # Redis knows whether it has the message, as soon as it answers.
                 time.sleep(RETRY_AFTER[0])
 
     def _find(self, channel_id: str) -> _Channel:
         shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
         messages = f"{shard.prefix}:messages:{channel_id}"
-        known = f"{shard.prefix}:channel:{channel_id}"
-        notices = f"{shard.prefix}:bell:{self._servers.database}:{channel_id}"
-        return _Channel(shard, (messages, known, shard.mark), notices)
+        state = f"{shard.prefix}:channel:{channel_id}"
+        # Releases that share a Redis use this name, so it cannot change.
+        topic = f"{shard.prefix}:bell:{self._servers.database}:{channel_id}"
+        return _Channel(shard, (messages, state, shard.mark), topic)
 
     def _connect(self, shard: Shard, deadline: Deadline) -> BlockingConnection:
         """Return a connection to a shard. Raises :class:`_NotSent`."""
@@ -186,9 +188,9 @@ class RedisPublishing:
         except Exception as error:
             self._servers.forget()
             reason = mask(str(error) or repr(error))
-            self._complain("Redis cannot be reached: %s", reason)
-            # Not from the error itself: frames of redis-py, which its traceback has,
-            # hold the password.
+            self._log_fault("Redis cannot be reached: %s", reason)
+            # Not from the error itself: its traceback has frames of redis-py, which
+            # contain the password.
             raise _NotSent(reason) from None
         connection.set_deadline(deadline)
         return connection
@@ -207,13 +209,13 @@ class RedisPublishing:
         errors = load("redis.exceptions")
         keys = (len(channel.keys), *channel.keys)
         call: tuple[str | bytes | int, ...]
-        call = (*keys, channel.notices, words, *arguments)
+        call = (*keys, channel.topic, words, *arguments)
         try:
             try:
                 answer = connection.ask("EVALSHA", self._script.digest, *call)
             except errors.NoScriptError:
                 answer = connection.ask("EVAL", self._script.text, *call)
-            clock: Any = connection  # It is told the time, as a line of the store is.
+            clock: Any = connection  # Its clock is set, like a connection of the store.
             reply = read_reply(clock, answer, listens=False)
         except (
             errors.AskError,
@@ -225,27 +227,28 @@ class RedisPublishing:
             raise _Moved(str(error)) from None
         except errors.ResponseError as error:
             self._connections.keep(connection.address, connection, MAX_IDLE)
-            self._complain("Redis refuses what it is asked: %s", str(error))
+            self._log_fault("Redis refuses what it is asked: %s", str(error))
             raise _Refused(str(error)) from None
         except (errors.RedisError, OSError) as error:
             self._give_up(connection)
             raise _Lost(str(error), connection.clock) from None
         except BaseException:
-            # As a greenlet is ended: the answer would be taken for that of the next.
+            # For example a greenlet was killed. The next command on this connection
+            # would get the answer to this one.
             connection.close()
             raise
         self._connections.keep(connection.address, connection, MAX_IDLE)
-        self._complaint = ""
+        self._logged_fault = ""
         return reply
 
     def _give_up(self, connection: BlockingConnection) -> None:
-        """Close a connection, and others that lead where it led."""
+        """Close a connection, and all idle ones."""
         connection.close()
         self._connections.close()
         self._servers.forget()
 
-    def _complain(self, sentence: str, reason: str) -> None:
-        """Log what is wrong with Redis, once until that changes."""
-        if reason != self._complaint:
-            self._complaint = reason
+    def _log_fault(self, sentence: str, reason: str) -> None:
+        """Log a fault of Redis, once until it changes."""
+        if reason != self._logged_fault:
+            self._logged_fault = reason
             logger.error(sentence, reason)

@@ -11,7 +11,7 @@ from pushserver_channels.stores.fields import pack_fields, unpack_fields
 
 from .connection import Connection
 
-#: Of a channel that is not there.
+#: The info of a channel that does not exist.
 NO_INFO = ChannelInfo(0, -1, MessageId(0, 0))
 
 
@@ -20,7 +20,7 @@ class Reply(NamedTuple):
 
     Attributes:
         status: ``ok``; ``none`` if there is no such channel; ``late`` if the script ran
-            after the deadline of its message, or so late that nobody knows whether the
+            after the deadline of its message, or so late that it is unknown whether the
             message was appended before.
         info: The channel info.
         previous: The id before that of an appended message. If a lookup found nothing,
@@ -43,7 +43,7 @@ def read_id(text: bytes) -> MessageId | None:
 
 
 def read_entry(entry: list[Any]) -> Message:
-    """Return the message that an entry of a stream has."""
+    """Return the message in an entry of a stream."""
     name, pairs = entry
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     kind, token = fields[b"type"], fields[b"token"]
@@ -61,8 +61,8 @@ def read_entry(entry: list[Any]) -> Message:
 def add_fields(token: str, update: Update) -> str:
     """Return a token followed by the optional fields of a message.
 
-    The release before this one accepts no other place for them: it takes the whole for
-    a token, and expects four fields in an entry and four words in what is published.
+    The previous release accepts no other place for them: it reads the whole as a token,
+    and expects four fields in an entry and four words in a published message.
     """
     fields = pack_fields(update)
     return f"{token};{fields}" if fields else token
@@ -82,7 +82,7 @@ def read_reply(
     Args:
         connection: The connection on which it came.
         answer: The answer.
-        listens: Whether this process listened to the channel, and so was counted.
+        listens: Whether this process listens to the channel, and so was counted.
     """
     parts: list[Any] = answer if isinstance(answer, list) else [answer]
     head, *entries = parts

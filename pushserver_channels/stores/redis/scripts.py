@@ -4,19 +4,19 @@ A channel is a stream of its messages, whose ids are exactly those of the protoc
 a hash with these fields:
 
 ``made``
-    1 if the channel exists; missing after it was deleted or forgotten.
+    1 if the channel exists; missing after it was deleted or removed.
 ``used``, ``asked``
     When it was last used, and when a subscriber last requested it.
 ``time``, ``tag``
     The id of its last message, kept or not.
 ``past_time``, ``past_tag``
-    The last id it had before it was deleted or forgotten: ids continue from there.
+    The last id it had before it was deleted or removed: ids continue from there.
 
 The hash outlives the channel by :data:`GRACE` seconds. Until then a channel that is
-created again continues from its last id: the ids grow also if the clock was set back,
-and a client that was there before is told of a gap. Of a channel without a hash nothing
-is known but that its messages, if it had any, are older than GRACE: so its first
-message says that one of that age was before it.
+created again continues from its last id: the ids increase even if the clock was set
+back, and a client from before is told of a gap. Of a channel without a hash it is only
+known that its messages, if it had any, are older than GRACE. So the previous id of its
+first message is an id of that age.
 
 A store that is new, was emptied or may have lost its newest messages writes a mark, an
 id that no message has. All ids that it gave before are older, and all that it gives
@@ -36,7 +36,7 @@ from pushserver.conf import RedisStoreSettings
 
 from .resp import pack
 
-#: Seconds for which the last id of a channel is kept after it was forgotten.
+#: Seconds for which the last id of a channel is kept after the channel was removed.
 GRACE = 3600
 
 # A Redis that is full runs no script without this flag. These scripts free memory
@@ -44,8 +44,8 @@ GRACE = 3600
 _ALLOWED_WHEN_FULL = "#!lua flags=allow-oom\n"
 
 # Each script gets the keys of a channel, its topic, and words: the time (or "now" for
-# the server's clock), how many of its listeners do not keep it alive, the run of Redis
-# ("-" if it is not known or does not matter), and the script's own.
+# the server's clock), the number of its listeners that do not keep it alive, the run of
+# Redis ("-" if it is not known or does not matter), and the words of this script.
 _BEGIN = """
 local messages, channel, mark, topic = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local words = {}

@@ -20,10 +20,10 @@ from pushserver.passwords import SecretText
 from .connection import RedisPyConnection
 from .errors import ConnectionLost, load
 
-#: Where a server listens; empty if there is only one.
+#: The address of a server, empty if there is only one.
 Address = tuple[Any, ...]
 
-#: Seconds to reach a server.
+#: The time limit in seconds for connecting to a server.
 CONNECT_TIMEOUT = 2.0
 
 # A URL of several hosts. urlsplit() of some Pythons refuses one with an IPv6 address
@@ -76,8 +76,8 @@ class Servers(ABC):
         url: A URL that redis-py reads.
 
     Attributes:
-        shards: Among how many shards the channels are distributed. Each shard is on one
-            server.
+        shards: The number of shards among which the channels are distributed. Each
+            shard is on one server.
         sharded: Whether a topic is published on the server of its shard only.
         database: The number of the database. Topics are shared by all databases.
 
@@ -95,7 +95,7 @@ class Servers(ABC):
                 # A unix socket has no such option.
                 **({} if url.startswith("unix:") else {"socket_keepalive": True}),
                 **redis.parse_url(url),
-                "socket_timeout": None,  # The connection of ours has a limit itself.
+                "socket_timeout": None,  # Our own connection has a time limit.
                 "protocol": 3,
             }
             self._class = self._options.pop("connection_class", redis.Connection)
@@ -126,10 +126,10 @@ class Servers(ABC):
 
     @abstractmethod
     async def find(self, key: str) -> Address:
-        """Return where the server of a key listens."""
+        """Return the address of the server of a key, empty if there is only one."""
 
     def forget(self) -> None:  # noqa: B027
-        """Forget which server has which key: that may have changed."""
+        """Forget which server has which key, because that may have changed."""
 
     def connection(self, address: Address) -> RedisPyConnection:
         """Return a connection to a server, not open yet."""

@@ -27,17 +27,17 @@ from .servers import find_servers
 class RedisStore(Store):
     """Keeps each channel in a stream, and publishes new messages on a topic.
 
-    A process sends all commands of a server over one connection, so they run in one
-    order: it subscribes to a channel's topic when somebody begins to wait there, then
-    looks for messages, then waits. A message that was published before the lookup is
-    found by it, and one that is published later is received after its answer. Each
-    process receives a message once, however many wait there.
+    A process sends all commands for a server over one connection, so they run in order:
+    it subscribes to a channel's topic when a subscriber begins to wait, then looks for
+    messages, then waits. A message that was published before the lookup is found by it,
+    and one that is published later is received after its answer. Each process receives
+    a message once, however many subscribers wait there.
 
-    Subscribers go on waiting while Redis is away, and are then handed what they missed.
-    A message is accepted when Redis has answered. If the connection ends before, the
-    message is sent once more, with a token by which Redis knows whether it has it. If
-    no answer comes in time, the publisher is told, and Redis does not publish the
-    message if it runs the script later.
+    Subscribers go on waiting while Redis is unavailable, and then get the messages that
+    they missed. A message is accepted when Redis has answered. If the connection ends
+    before, the message is sent once more, with a token by which Redis knows whether it
+    has it. If no answer comes in time, the publisher gets an error, and Redis does not
+    publish the message if it runs the script later.
 
     Channel info counts each other process that listens to a channel as one subscriber,
     and a message as delivered that such a process received. A process listens until
@@ -87,7 +87,7 @@ class RedisStore(Store):
                 if appended is not None:
                     return appended
             except ConnectionLost as error:
-                # Nobody could tell whether Redis had one that is not kept.
+                # Redis cannot know whether it had a message that is not kept.
                 if not keep or isinstance(error, AnswerTimeout):
                     raise Unanswered from error
                 now = int(self._commands.server_time(connection))
@@ -128,12 +128,12 @@ class RedisStore(Store):
             ):
                 return lookup.message
             if not listener.is_live:
-                # While the others catch up, this client may name a message that they
-                # are still handed.
+                # While other subscribers catch up, this client may already have a
+                # message that is still to be delivered to them.
                 await asyncio.shield(listener.live)
             elif lookup.received == listener.received:
                 return None
-            # A message was received since. It is next also for an id of the future.
+            # A message was received since. It is the next one even for a future id.
             after = min(after, lookup.newest)
 
     async def page(
@@ -243,14 +243,14 @@ class RedisStore(Store):
     # Lookups
 
     async def _record_request(self, listener: Listener, newest: MessageId) -> None:
-        """Record a subscriber's request for a channel of which nothing is looked up."""
+        """Record a subscriber's request that needed no lookup."""
         try:
             await self._look_up(listener.channel, newest, False, listener)
         except ChannelNotFound:
             # Redis was emptied. The next subscriber may create it.
             listener.newest = None
         except StoreUnavailable:
-            pass  # Whoever waits goes on waiting.
+            pass  # Subscribers go on waiting.
 
     async def _look_up(
         self,
@@ -279,7 +279,7 @@ class RedisStore(Store):
     async def _share_lookup(
         self, listener: Listener, after: MessageId, create: bool
     ) -> Lookup:
-        """Look for a message, or wait for a lookup under way that finds the same."""
+        """Look for a message, or wait for a running lookup that finds the same."""
         lookup = listener.lookups.get((after, create))
         if lookup is not None:
             try:
@@ -296,5 +296,5 @@ class RedisStore(Store):
         try:
             return await self._look_up(listener.channel, after, create, listener)
         finally:
-            # Before anybody goes on who may have to look again.
+            # Before the waiting tasks go on, which may have to look again.
             listener.lookups.pop((after, create), None)

@@ -10,7 +10,7 @@ from pushserver.conf import read_settings
 from pushserver.publishers import PublishError
 from pushserver.updates import asend_update
 from pushserver_channels.hub import hubs
-from pushserver_channels.places import describe_store, without_password
+from pushserver_channels.store_descriptions import describe_store, without_password
 from tests.servers import free_port
 
 LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -72,7 +72,7 @@ async def test_a_redis_that_is_away_is_named(serving: bool) -> None:
         with pytest.raises(PublishError) as caught:
             await asend_update("a", 1)
         hubs.reset()
-        hubs.leave_to_parent()
+        hubs.reset_in_child()
     told = str(caught.value)
     assert told.startswith(f"Could not publish to Redis at redis://127.0.0.1:{port}/0:")
     assert "PUSH_SERVER['store']" in told
@@ -100,7 +100,7 @@ async def test_the_own_process_is_named() -> None:
 def test_a_server_that_does_not_run_here_is_named(settings: Any) -> None:
     """Direct publishing without a server names no URL either."""
     settings.PUSH_SERVER = {"publisher": "direct"}
-    hubs.leave_to_parent()
+    hubs.reset_in_child()
     with pytest.raises(PublishError) as caught:
         asyncio.run(asend_update("a", 1))
     assert "8001" not in str(caught.value)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from pushserver_channels import siblings
-from pushserver_channels.siblings import Siblings
+from pushserver_channels import address_claims
+from pushserver_channels.address_claims import AddressClaims
 
 from .exchanges import until
 
@@ -25,16 +25,16 @@ Logged = pytest.LogCaptureFixture
 def address(monkeypatch: pytest.MonkeyPatch) -> str:
     """Where all processes of a test seem to listen; they wait for no long grace."""
     address = f"test-{uuid.uuid4().hex}"
-    monkeypatch.setattr(siblings, "_listening", lambda: iter([address]))
-    monkeypatch.setattr(siblings, "GRACE", 0.01)
-    monkeypatch.setattr(siblings, "START", 0.0)
+    monkeypatch.setattr(address_claims, "_listening_addresses", lambda: iter([address]))
+    monkeypatch.setattr(address_claims, "GRACE_PERIOD", 0.01)
+    monkeypatch.setattr(address_claims, "START_DELAY", 0.0)
     return address
 
 
 @pytest.fixture
-def processes(address: str) -> Iterator[list[Siblings]]:
+def processes(address: str) -> Iterator[list[AddressClaims]]:
     """Four processes, as far as claims go."""
-    processes = [Siblings() for _ in range(4)]
+    processes = [AddressClaims() for _ in range(4)]
     yield processes
     for each in processes:
         each.release()
@@ -44,17 +44,17 @@ def told(caplog: Logged) -> list[str]:
     return [
         each.getMessage()
         for each in caplog.records
-        if each.name == siblings.__name__ and each.levelno == logging.ERROR
+        if each.name == address_claims.__name__ and each.levelno == logging.ERROR
     ]
 
 
-async def until_looked(*processes: Siblings) -> None:
+async def until_looked(*processes: AddressClaims) -> None:
     await until(lambda: all(each._timer is None for each in processes))
 
 
 @pytest.mark.parametrize("starting", [True, False])
 async def test_several_processes_tell_it_once(
-    starting: bool, address: str, processes: list[Siblings], caplog: Logged
+    starting: bool, address: str, processes: list[AddressClaims], caplog: Logged
 ) -> None:
     """One line, of one of them, names the address, the store and the remedy."""
     for each in processes:
@@ -69,7 +69,7 @@ async def test_several_processes_tell_it_once(
 
 @pytest.mark.parametrize("end", ["stops", "ends"])
 async def test_a_process_takes_the_place_of_another(
-    end: str, address: str, processes: list[Siblings], caplog: Logged
+    end: str, address: str, processes: list[AddressClaims], caplog: Logged
 ) -> None:
     """While an old process ends, the new one waits for its claim and says nothing."""
     old, new, newer, _ = processes
@@ -88,7 +88,7 @@ async def test_a_process_takes_the_place_of_another(
 
 
 async def test_a_process_alone_says_nothing(
-    processes: list[Siblings], caplog: Logged
+    processes: list[AddressClaims], caplog: Logged
 ) -> None:
     """Nor does it find itself, on another event loop."""
     one = processes[0]
@@ -99,7 +99,7 @@ async def test_a_process_alone_says_nothing(
     assert told(caplog) == []
 
 
-async def watch(process: Siblings) -> None:
+async def watch(process: AddressClaims) -> None:
     process.watch()
 
 
@@ -115,7 +115,7 @@ async def watch(process: Siblings) -> None:
 )
 async def test_a_store_that_is_shared_needs_no_claim(
     conf: dict[str, Any],
-    processes: list[Siblings],
+    processes: list[AddressClaims],
     caplog: Logged,
     settings: LazySettings,
 ) -> None:
@@ -128,7 +128,7 @@ async def test_a_store_that_is_shared_needs_no_claim(
 
 
 async def test_another_site_is_no_sibling(
-    processes: list[Siblings], caplog: Logged, settings: LazySettings
+    processes: list[AddressClaims], caplog: Logged, settings: LazySettings
 ) -> None:
     """A process may have inherited the socket of another site's server."""
     for number, each in enumerate(processes):
@@ -139,7 +139,7 @@ async def test_another_site_is_no_sibling(
 
 
 async def test_a_layer_in_memory_is_the_same(
-    processes: list[Siblings], caplog: Logged, settings: LazySettings
+    processes: list[AddressClaims], caplog: Logged, settings: LazySettings
 ) -> None:
     """A channel layer that reaches no other process is no shared store."""
     backend = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -162,7 +162,7 @@ def test_addresses_at_which_this_process_listens() -> None:
         local.bind(path)
         local.listen()
         bound.bind(("127.0.0.1", 0))
-        found = list(siblings._listening())
+        found = list(address_claims._listening_addresses())
         assert f"127.0.0.1:{listener.getsockname()[1]}" in found
         assert path in found
         for other in (bound, client):
@@ -174,9 +174,9 @@ def test_a_lock_where_sockets_have_no_names(
 ) -> None:
     """On other systems than Linux a locked file is the claim."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    descriptor = siblings._take_file("a")
+    descriptor = address_claims._lock_file("a")
     with pytest.raises(BlockingIOError):
-        siblings._take_file("a")
-    os.close(siblings._take_file("b"))
+        address_claims._lock_file("a")
+    os.close(address_claims._lock_file("b"))
     os.close(descriptor)
-    os.close(siblings._take_file("a"))
+    os.close(address_claims._lock_file("a"))

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from pushserver_channels.remember import LONGEST, remember
+from pushserver_channels.memoize import MAX_ARGUMENT_LENGTH, memoize
 
 
 def test_a_call_is_made_once() -> None:
     """What a function returned is returned again for the same arguments."""
     calls = []
 
-    @remember(most=2)
+    @memoize(max_size=2)
     def double(text: str, times: int | None) -> str:
         calls.append(text)
         return text * (times or 2)
@@ -25,14 +25,14 @@ def test_long_arguments_are_not_remembered() -> None:
     """What a function returned for long arguments is not kept."""
     calls = []
 
-    @remember(most=100)
+    @memoize(max_size=100)
     def measure(*parts: bytes | str | None) -> int:
         calls.append(parts)
         return len(parts)
 
     for _ in range(2):
-        measure(b"x" * LONGEST, None)
-        measure(b"x" * (LONGEST - 1), "yy")
+        measure(b"x" * MAX_ARGUMENT_LENGTH, None)
+        measure(b"x" * (MAX_ARGUMENT_LENGTH - 1), "yy")
     assert len(calls) == 3
 
 
@@ -40,7 +40,7 @@ def test_errors_are_not_remembered() -> None:
     """A function that raised is called again."""
     calls = []
 
-    @remember(most=100)
+    @memoize(max_size=100)
     def fail(text: str) -> None:
         calls.append(text)
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""Publishing into a shared store from a process that serves no subscribers."""
+"""Publish into a shared store from sync code, in a process without a push server."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pushserver.publishers.workers import NotStarted
 if TYPE_CHECKING:
     from .stores.redis.publishing import RedisPublishing
 
-#: Named, not imported: it needs redis-py.
+#: Not imported, because it needs redis-py.
 REDIS_PUBLISHING = "pushserver_channels.stores.redis.publishing.RedisPublishing"
 
 Result = TypeVar("Result")
 
 
 def find_publishing(location: PublisherLocation) -> RedisPublishing | None:
-    """Return what publishes for sync code into the store of a location.
+    """Return the object that publishes into the store of a location from sync code.
 
-    None where only the store itself can do that, which is async. Raises
+    Return None if only the store itself, which is async, can do it. Raises
     ``ImproperlyConfigured`` if a package is missing.
     """
     store = get_settings().store[location.store]
@@ -42,7 +42,7 @@ def find_publishing(location: PublisherLocation) -> RedisPublishing | None:
 
 @lru_cache
 def _make_publishing(settings: StoreSettings) -> RedisPublishing:
-    """Return one for each store of this process."""
+    """Return the object for a store, which is made once per process."""
     publishing: RedisPublishing = import_string(REDIS_PUBLISHING)(settings)
     return publishing
 
@@ -50,11 +50,10 @@ def _make_publishing(settings: StoreSettings) -> RedisPublishing:
 def run_coroutine(coroutine: Coroutine[Any, Any, Result], deadline: Deadline) -> Result:
     """Run a coroutine in sync code, and return its result.
 
-    Greenlets of gevent and eventlet share a thread, in which only one of them could run
-    an event loop, and to the others it would look as if they ran in it. So there it is
-    run in a thread of its own.
+    Greenlets of gevent and eventlet share a thread, in which only one of them can run
+    an event loop. So with them the coroutine runs in a thread of its own.
 
-    Raises ``NotStarted`` if there was no thread for it until the deadline.
+    Raises ``NotStarted`` if no thread was free by the deadline.
     """
 
     async def limit() -> Result:
@@ -66,7 +65,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Result], deadline: Deadline) ->
         except RuntimeError:
             if not deadline.is_over:
                 return asyncio.run(limit())
-        # Others had the threads all the time, or have this one.
+        # No thread was free in time, or this one already runs an event loop.
         coroutine.close()
         raise NotStarted
 

@@ -1,4 +1,4 @@
-"""The way from this process to subscribers, and how it is tried."""
+"""Publish and subscribe as the checks need it, and keep what they found out."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from pushserver.publishers import PublishError, Receipt
 from pushserver.updates import publisher_url, send_update
 
 from .echo import make_channel_id
-from .findings import Failure, NotTried
-from .visits import Answer, Visit
+from .findings import Failure, NotChecked
+from .requests import Response, SentRequest
 
-#: Makes the answers long enough for a proxy to think of compressing them.
+#: The data of a message, long enough for a proxy to compress it.
 PADDING = "All of this is here to be compressed. " * 60
 
-#: What a publisher is answered whose message was taken.
-TAKEN = (201, 202)
+#: The statuses of an accepted message.
+ACCEPTED = (201, 202)
 
 EPOCH = {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT", "If-None-Match": "0"}
 
 
-class Way:
-    """Asks and publishes, and knows what is known so far.
+class Probe:
+    """Makes the requests of the checks, and keeps what was found out so far.
 
     Args:
         url: The public URL of the site.
-        publisher: Where this process publishes.
-        subscriber: Where that can be received.
-        store: The store of both.
-        patience: Seconds in which an answer has to come that is not held.
-        delay: Seconds that a message may take to a waiting subscriber.
+        publisher: The location at which this process publishes.
+        subscriber: The location at which these messages are received.
+        store: The settings of the store of both.
+        patience: Seconds within which a request that is not held must be answered.
+        delay: Seconds within which a message must reach a waiting subscriber.
 
     Attributes:
-        channel: The channel of a message that was received,
-        first: and the answer that held it.
-        sends_elsewhere: Whether what this process sends does not arrive.
-        cannot_send: Whether this process cannot publish by send_update().
-        is_split: Whether several processes answer that do not share their messages.
+        channel: The channel of the first message that was received.
+        first_response: The response with that message, None if there was none.
+        sends_elsewhere: Whether send_update() reaches another push server.
+        cannot_send: Whether send_update() of this process fails.
+        is_split: Whether several processes answer without sharing their messages.
     """
 
     def __init__(
@@ -64,17 +64,20 @@ class Way:
         self.patience = patience
         self.delay = delay
         self.channel = ""
-        self.first: Answer | None = None
+        self.first_response: Response | None = None
         self.sends_elsewhere = False
         self.cannot_send = False
         self.is_split = False
         self._channels: list[str] = []
 
     def new_channel(self, channel_id: str | None = None) -> str:
+        """Return a channel id that is used only here; create the channel if needed."""
         channel_id = channel_id or make_channel_id()
         self._channels.append(channel_id)
         if not self.publisher.create_on_post:
-            Visit(publisher_url(channel_id), "PUT", patience=self.patience).answer()
+            SentRequest(
+                publisher_url(channel_id), "PUT", patience=self.patience
+            ).response()
         return channel_id
 
     def ask(
@@ -84,9 +87,9 @@ class Way:
         *,
         method: str = "GET",
         patience: float | None = None,
-    ) -> Visit:
-        """Ask the subscriber location, for the oldest message if nothing is said."""
-        return Visit(
+    ) -> SentRequest:
+        """Send a subscriber's request, by default for the oldest message."""
+        return SentRequest(
             self.base + build_path(self.subscriber.url, channel_id),
             method,
             {**EPOCH, **(headers or {})},
@@ -95,13 +98,13 @@ class Way:
 
     def post(
         self, channel_id: str, source: str | None = None, *, body: bytes | None = None
-    ) -> Visit:
-        """Publish as the world might."""
+    ) -> SentRequest:
+        """Publish at the public URL, as any client might."""
         url = self.base + build_path(self.publisher.url, channel_id)
         if not self.publisher.create_on_post:
-            # Or a 404 would not tell whether publishing is refused.
-            Visit(url, "PUT", patience=self.patience, source=source).answer()
-        return Visit(
+            # Otherwise a 404 would hide whether publishing is refused.
+            SentRequest(url, "PUT", patience=self.patience, source=source).response()
+        return SentRequest(
             url,
             "POST",
             {"Content-Type": "application/json"},
@@ -111,7 +114,7 @@ class Way:
         )
 
     def send(self, channel_id: str, data: Any = PADDING, **options: Any) -> Receipt:
-        """Publish as the site does."""
+        """Publish by send_update(), as the site does."""
         receipt = send_update(channel_id, data, **options)
         if receipt is None:
             raise Failure(
@@ -121,54 +124,54 @@ class Way:
         return receipt
 
     def publish(self, channel_id: str) -> None:
-        """Publish in any way that arrives, so that more can be found out."""
+        """Publish by send_update() or at the public URL, whichever works."""
         if not (self.cannot_send or self.sends_elsewhere):
             with suppress(PublishError, Failure):
                 self.send(channel_id)
                 return
-        if self.post(channel_id).answer().status not in TAKEN:
-            raise NotTried(
+        if self.post(channel_id).response().status not in ACCEPTED:
+            raise NotChecked(
                 "Nothing can be published: not by send_update() of this process, and"
                 " not at the public URL."
             )
 
-    def check_same_messages(self) -> None:
-        """Raise ``NotTried`` if not each request finds the same messages."""
+    def require_shared_messages(self) -> None:
+        """Raise ``NotChecked`` if processes do not share their messages."""
         if self.is_split:
-            raise NotTried("It depends on which process answers.")
+            raise NotChecked("It depends on which process answers.")
 
-    def received(self) -> Answer:
-        """Return the answer to a subscriber for whom there was a message."""
-        self.check_same_messages()
-        if self.first is None:
-            raise NotTried("No message is received at the public URL.")
-        return self.first
+    def require_response(self) -> Response:
+        """Return the first response with a message, or raise ``NotChecked``."""
+        self.require_shared_messages()
+        if self.first_response is None:
+            raise NotChecked("No message is received at the public URL.")
+        return self.first_response
 
-    def name(self, answer: Answer) -> dict[str, str]:
-        """Return the headers that name an answer's message.
+    def message_id_headers(self, response: Response) -> dict[str, str]:
+        """Return the request headers that name the message of a response.
 
         Raises:
-            NotTried: The id does not arrive as it was sent, so it names another message
-                or none.
+            NotChecked: The id does not arrive as it was sent, so it names another
+                message or none.
         """
-        date, tag = answer.headers["Last-Modified"], answer.headers["Etag"]
+        date, tag = response.headers["Last-Modified"], response.headers["Etag"]
         if date is None or tag is None or not tag.isdigit():
-            raise NotTried("The id of a message does not arrive as it was sent.")
+            raise NotChecked("The id of a message does not arrive as it was sent.")
         return {"If-Modified-Since": date, "If-None-Match": tag}
 
     def clean_up(self) -> None:
-        """Delete the channels that were made."""
+        """Delete the channels that were used."""
         for channel_id in self._channels:
             url = publisher_url(channel_id)
-            if not Visit(url, "DELETE", patience=self.patience).answer().status:
-                break  # They are forgotten in time.
+            if not SentRequest(url, "DELETE", patience=self.patience).response().status:
+                break  # The server removes them after channel_timeout.
 
 
-def is_message(answer: Answer) -> bool:
-    """Return whether an answer is the message that is published here."""
-    if answer.status != 200:
+def is_message(response: Response) -> bool:
+    """Return whether a response holds a message of the probe."""
+    if response.status != 200:
         return False
     try:
-        return bool(json.loads(answer.body) == PADDING)
+        return bool(json.loads(response.body) == PADDING)
     except ValueError:
         return False

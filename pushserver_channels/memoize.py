@@ -1,4 +1,4 @@
-"""Remembering what a pure function returned, within a bound that no client can pass."""
+"""Cache the results of a pure function, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Bytes and characters of all arguments together: a client could fill the memory with
-#: longer ones.
-LONGEST = 512
+#: The most bytes and characters in all arguments of a cached call. Longer ones are not
+#: cached, because a client could fill the memory with them.
+MAX_ARGUMENT_LENGTH = 512
 
 
-def remember(most: int) -> Callable[[Function], Function]:
-    """Return a decorator for a function of bytes and texts that many calls share.
+def memoize(max_size: int) -> Callable[[Function], Function]:
+    """Return a decorator that caches the results of a function of bytes and strings.
 
-    What it raises is not remembered, nor what it returns for long arguments.
+    Exceptions are not cached, nor are results for long arguments.
 
     Args:
-        most: For how many calls it is remembered; then it begins anew.
+        max_size: The most results kept. When it is reached, the cache is emptied.
     """
 
     def decorate(function: Function) -> Function:
@@ -32,8 +32,8 @@ def remember(most: int) -> Callable[[Function], Function]:
             except KeyError:
                 result = function(*arguments)
             lengths = (len(each) for each in arguments if isinstance(each, bytes | str))
-            if sum(lengths) <= LONGEST:
-                if len(results) >= most:
+            if sum(lengths) <= MAX_ARGUMENT_LENGTH:
+                if len(results) >= max_size:
                     results.clear()
                 results[arguments] = result
             return result

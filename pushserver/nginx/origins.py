@@ -1,4 +1,4 @@
-"""Which web pages may publish at nginx: the rule of ``pushserver.origins`` as a map."""
+"""The rule of ``pushserver.origins``, which pages may publish, as an nginx map."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pushserver.origins import named_hosts, normalize_origin
 
 from .writer import Writer, quote
 
-#: What the rule looks at: the browser's two headers, and nginx's own origin. Without
-#: the first two it ends in two spaces before the third.
+#: The input of the rule: the browser's two headers and the site's own origin. If both
+#: headers are missing, it begins with two spaces.
 _KEY = '"$http_sec_fetch_site $http_origin $scheme://$http_host"'
 
 
-def write_page_map(out: Writer, variable: str, location: PublisherLocation) -> None:
-    """Write a map that makes a variable true where a page may not publish.
+def write_origin_map(out: Writer, variable: str, location: PublisherLocation) -> None:
+    """Write a map that makes a variable true if a page may not publish.
 
     Args:
         out: The configuration.
-        variable: Its name, without the dollar sign.
+        variable: The name of the variable, without the dollar sign.
         location: The publisher location.
     """
     with out.block(f"map {_KEY} ${variable}"):
@@ -31,8 +31,8 @@ def write_page_map(out: Writer, variable: str, location: PublisherLocation) -> N
             out.line(f'{quote("~*^" + pattern)} "";')
 
 
-def write_page_refusal(out: Writer, variable: str) -> None:
-    """Write what refuses a page that may not publish."""
+def write_origin_refusal(out: Writer, variable: str) -> None:
+    """Write the directive that refuses a page that may not publish."""
     out.comment("Pages of other sites, in a browser at an allowed address.")
     with out.block(f"if (${variable})"):
         out.line(
@@ -44,8 +44,8 @@ def write_page_refusal(out: Writer, variable: str) -> None:
 
 
 def _allowed(location: PublisherLocation) -> Iterator[str]:
-    """Yield patterns of the requests that are let in."""
-    # Programs, and pages that are not of another site.
+    """Yield patterns of the requests that are allowed."""
+    # Requests without an Origin that do not come from another site's page.
     yield r"(?!cross-site)\S*  \S+$"
     hosts = "|".join(map(_host_pattern, named_hosts()))
     if hosts:
@@ -60,7 +60,7 @@ def _allowed(location: PublisherLocation) -> Iterator[str]:
 
 
 def _host_pattern(host: str) -> str:
-    """Return a pattern for a host of ``ALLOWED_HOSTS``, and its subdomains if meant."""
+    """Return a pattern for an entry of ``ALLOWED_HOSTS``, which may mean subdomains."""
     subdomains = r"(?:[^ /:]+\.)?" if host.startswith(".") else ""
     return subdomains + re.escape(host.lstrip("."))
 

@@ -1,4 +1,4 @@
-"""Requests as the world makes them, through the public URL."""
+"""HTTP requests to the public URL."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ NO_ANSWER = "no answer in time"
 CLOSED = "the connection was closed"
 NO_CONNECTION = "no connection in time"
 
-#: Bytes of the longest answer that is read; whoever sends more is no push server.
+#: The most bytes of an answer that are read; no push server sends more.
 MAX_ANSWER = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back.
+class Response:
+    """The response to a request, or the reason why there is none.
 
     Attributes:
-        status: The status, 0 if the connection was closed or failed.
+        status: The status, 0 if there is no response.
         headers: The headers.
-        body: The body, as it was before a proxy compressed it.
-        error: Why there is no status.
-        seconds: How long it took, from when the request was sent.
+        body: The body, decompressed if a proxy compressed it.
+        error: Why there is no response.
+        seconds: Seconds from sending the request to the end of the response.
     """
 
     status: int
@@ -47,20 +47,23 @@ class Answer:
         return 200 <= self.status < 300
 
     def all(self, header: str) -> list[str]:
-        """Return the values of a header, one for each line of it."""
+        """Return the values of a header, one for each line."""
         return [str(value) for value in self.headers.get_all(header, [])]
 
 
-class Visit:
-    """One request, sent at once and answered later.
+class SentRequest:
+    """A request that is sent when it is created, and whose response is read later.
 
     Args:
-        url: Where to.
-        method: What to do there.
-        headers: With what headers.
-        body: With what body.
-        patience: Seconds to wait for a connection, and then for the whole answer.
-        source: The address of this machine to come from, None for any.
+        url: The URL.
+        method: The method.
+        headers: The headers.
+        body: The body.
+        patience: Seconds to wait for a connection, and then for the whole response.
+        source: The local address to connect from, None for any.
+
+    Attributes:
+        local_address: The local address of the connection, None if there is none.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Visit:
         )
         self._patience = patience
         self._error = ""
-        self.came_from: str | None = None
+        self.local_address: str | None = None
         self._started = monotonic()
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
@@ -91,10 +94,10 @@ class Visit:
         except (OSError, HTTPException) as error:
             self._fail(error)
             if isinstance(error, TimeoutError):
-                self._error = NO_CONNECTION  # Nobody has taken the request to hold it.
+                self._error = NO_CONNECTION  # Not NO_ANSWER: the request was not sent.
             return
         try:
-            self.came_from = self._connection.sock.getsockname()[0]
+            self.local_address = self._connection.sock.getsockname()[0]
             self._started = monotonic()
             self._connection.request(method, path, body, headers or {})
         except (OSError, HTTPException) as error:
@@ -112,9 +115,9 @@ class Visit:
 
     @contextmanager
     def _hanging_up_in_time(self) -> Iterator[None]:
-        """End what is read meanwhile when time is up, however often a byte comes.
+        """Raise ``TimeoutError`` if reading in the block takes too long in all.
 
-        The connection's own timeout is for each of them.
+        The connection's own timeout applies to each read.
         """
         connected = self._connection.sock
         is_late = False
@@ -122,8 +125,9 @@ class Visit:
         def hang_up() -> None:
             nonlocal is_late
             is_late = True
-            with suppress(OSError):  # It has been closed.
-                # That of TLS would forget what is still being read.
+            with suppress(OSError):  # The connection may be closed already.
+                # Not the shutdown() of a TLS socket, which would break the pending
+                # read.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
         timer = Timer(self._patience, hang_up)
@@ -138,8 +142,8 @@ class Visit:
         if is_late:
             raise TimeoutError
 
-    def answer(self) -> Answer:
-        """Wait for the answer and hang up."""
+    def response(self) -> Response:
+        """Wait for the response, and close the connection."""
         status, headers, body = 0, Message(), b""
         if not self._error:
             try:
@@ -151,28 +155,28 @@ class Visit:
                 self._fail(error)
         seconds = monotonic() - self._started
         self._connection.close()
-        return Answer(status, headers, body, self._error, seconds)
+        return Response(status, headers, body, self._error, seconds)
 
 
 def _read(response: HTTPResponse) -> bytes:
-    """Return the whole body, no longer than anybody needs it."""
+    """Return the whole body; raise ``HTTPException`` if it is too long or cut."""
     body = response.read(MAX_ANSWER + 1)
     if len(body) > MAX_ANSWER:
         raise HTTPException("too long")
     if response.length:
         raise HTTPException("cut")
     if response.headers["Content-Encoding"] == "gzip":
-        with suppress(OSError, EOFError):  # What is not what it says stays as it is.
+        with suppress(OSError, EOFError):  # If it is not gzip, it stays as it is.
             return gzip.decompress(body)
     return body
 
 
-def outside_addresses() -> list[str]:
-    """Return addresses of this machine that are not the usual one of loopback."""
+def source_addresses() -> list[str]:
+    """Return addresses of this machine other than 127.0.0.1."""
     addresses = ["127.0.0.2"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # Nothing is sent; it makes the system choose the address it would use.
+            # Nothing is sent; the system only chooses the address that it would use.
             probe.connect(("192.0.2.1", 9))
             addresses.insert(0, probe.getsockname()[0])
         except OSError:

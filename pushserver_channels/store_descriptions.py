@@ -1,4 +1,4 @@
-"""Where messages are kept, in words for errors: without passwords."""
+"""Describe a store in an error message, without passwords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pushserver.conf import (
 
 
 def describe_store(settings: StoreSettings) -> str:
-    """Return where a store keeps its messages, as an error names it."""
+    """Return a description of where a store keeps its messages."""
     if isinstance(settings, RedisStoreSettings):
         return f"Redis at {without_password(settings.address)}"
     if isinstance(settings, ChannelLayerStoreSettings):
@@ -21,10 +21,10 @@ def describe_store(settings: StoreSettings) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return the URL of a Redis without its user, password and options."""
+    """Return a Redis URL without user, password and options."""
     scheme, separator, rest = url.partition("://")
     place, *options = re.split(r"[?#]", rest, maxsplit=1)
     if "@" not in place and any("@" in each for each in options):
-        # Either an option holds it, or a password that is not encoded goes on there.
+        # An option holds an @, or the password holds a ? or # that is not encoded.
         return f"{scheme}{separator}…"
     return f"{scheme}{separator}{place.rpartition('@')[2]}"
