@@ -194,6 +194,7 @@ def test_server_is_gone() -> None:
     """A server that ends while it is measured has failed."""
     with uvicorn(BARE, {}) as server, Load(server, "fanout", clients=2) as load:
         server.process.kill()
+        server.process.wait()
         with pytest.raises(LoadFailed, match="connect: Connection refused"):
             load.take_slice(1)
 

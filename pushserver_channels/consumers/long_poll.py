@@ -195,7 +195,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         if hasattr(self, "hub"):
             self.leave()
             cancelled = isinstance(error, asyncio.CancelledError)
-            if cancelled and self.ended and not self.responding:
+            if cancelled and self.has_outcome() and not self.responding:
                 # The publisher may have been answered that the message was delivered.
                 _uncancel()
                 try:
@@ -204,6 +204,20 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
                 except BaseException as outcome:  # The outcome may be an error.
                     error = outcome
         await super().fail(error)
+
+    def has_outcome(self) -> bool:
+        """Return whether the wait has ended with what the client should be sent.
+
+        While the store is being asked, a message that the hub has delivered need not be
+        the client's next one: the store may have older ones, which would be skipped.
+        """
+        outcome = self.outcome
+        is_next = (
+            self.queried_after is None
+            or not isinstance(outcome, Message)
+            or outcome.previous == self.seen
+        )
+        return self.ended and is_next
 
     # The wait
 

@@ -103,7 +103,8 @@ async def test_timers(server: Inside) -> None:
     for wire in wires:
         assert (await wire.ask("GET", "/small")).status == 200
     timers = (await server.look())["timers"] - before
-    assert timers == (50 if server.kind == "stock" else 0)
+    # The server has other timers, of which one may end meanwhile.
+    assert 0 <= (50 if server.kind == "stock" else 0) - timers <= 1
 
 
 @all_kinds

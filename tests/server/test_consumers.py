@@ -1513,6 +1513,23 @@ async def test_stopped_while_looking(serve: Serve, slow_store: type[SlowStore]) 
     assert answer["retry-after"]
 
 
+async def test_stopped_while_older_messages_are_looked_up(
+    serve: Serve, slow_store: type[SlowStore]
+) -> None:
+    """A request that is cancelled then is not answered with a later message.
+
+    The client would skip the older ones, or be told that it has missed them.
+    """
+    site = serve()
+    await site.post("a", b"1")
+    await site.post("a", b"2")
+    exchange = site.exchange("GET", "/updates/a").start()
+    await slow_store.looking.wait()
+    assert (await site.post("a", b"3")).status == 201
+    exchange.future.cancel()
+    assert (await exchange.answer()).status == 503
+
+
 @pytest.mark.parametrize("path", ["/updates/a", "/interval/a", "/send-update/a"])
 async def test_an_answer_that_cannot_be_sent(
     serve: Serve, caplog: pytest.LogCaptureFixture, path: str
