@@ -78,16 +78,18 @@ def _missing_packages(conf: PushServerSettings) -> Iterator[CheckMessage]:
         return
     for name, store in conf.store.items():
         if isinstance(store, RedisStoreSettings):
-            package, install = "redis", "pip install django-pushserver[redis]"
+            packages = ["redis", "hiredis"]
+            install = "pip install django-pushserver[redis]"
         elif isinstance(store, ChannelLayerStoreSettings):
             backend = settings.CHANNEL_LAYERS[store.alias]["BACKEND"]
-            package = backend.partition(".")[0]
-            install = f"pip install {package}"
+            packages = [backend.partition(".")[0]]
+            install = f"pip install {packages[0]}"
         else:
             continue
-        if not _is_installed(package):
+        missing = [each for each in packages if not _is_installed(each)]
+        if missing:
             yield Error(
-                f"The store {name!r} needs the package {package!r}, which is not"
+                f"The store {name!r} needs the package {missing[0]!r}, which is not"
                 " installed.",
                 f"{install}, or choose another type of store.",
                 id="pushserver.E002",

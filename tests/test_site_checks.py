@@ -331,6 +331,7 @@ def test_a_site_without_static_files_in_production(
     ("store", "package"),
     [
         ({"type": "redis"}, "redis"),
+        ({"type": "redis"}, "hiredis"),
         ({"type": "channel_layer"}, "channels_redis"),
     ],
 )
@@ -346,7 +347,9 @@ def test_the_package_of_a_store_is_missing(
     }
     conf = {"store": {**store, "max_messages": 1}}
     assert run(settings, debug=False, **conf) == []
-    monkeypatch.setattr(site_checks, "find_spec", lambda name: None)
+    monkeypatch.setattr(
+        site_checks, "find_spec", lambda name: None if name == package else name
+    )
     (message,) = say(settings, debug=False, **conf)
     assert message.id == "pushserver.E002"
     assert message.is_serious()

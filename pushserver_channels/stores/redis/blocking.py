@@ -13,8 +13,8 @@ from typing import Any
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.sockets import TimedSocket, open_socket
 
-from .connection import read_run_id
 from .errors import ConnectionLost, load
+from .runs import read_run_id
 from .servers import (
     CONNECT_TIMEOUT,
     Address,

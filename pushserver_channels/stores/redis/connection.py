@@ -1,8 +1,10 @@
 """One connection to Redis that all tasks of a process share.
 
-redis-py makes the connection and reads from it. Commands are sent here, because a store
-needs answers and published messages in one common order, which redis-py's pools and
-pub/sub objects do not provide. Both are received on one connection, in RESP3.
+redis-py opens the connection, with TLS, passwords and the database. From then on this
+module writes to it and reads from it, because a store needs answers and published
+messages in one common order, which redis-py's pools and pub/sub objects do not provide.
+Both are received on one connection, in RESP3, parsed by hiredis and processed without a
+task that waits for them.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -21,11 +23,10 @@ from .errors import (
     Moved,
     Refused,
     UnknownScript,
-    describe,
-    explain,
-    load,
 )
-from .resp import pack
+from .pending import PendingCommand
+from .resp import AnswerProtocol, pack
+from .runs import read_run_id
 from .scripts import Script
 
 #: A published message in RESP3: its kind, its topic and its bytes.
@@ -48,47 +49,17 @@ class RedisPyConnection(Protocol):
 
     async def disconnect(self, nowait: bool) -> None: ...
 
-    async def send_packed_command(
-        self, command: Iterable[bytes], check_health: bool
-    ) -> None: ...
-
-    async def read_response(
-        self, disable_decoding: bool, *, push_request: bool
-    ) -> Any: ...
-
-
-class PendingCommand:
-    """A command that was sent and has no answer yet.
-
-    Attributes:
-        answer: The future of its answer.
-        answered_by_push: Whether a push answers it, as it does SUBSCRIBE.
-        convert: Called with the answer before anything else is read; returns the
-            result of the future. None if that is the answer itself.
-        sent_at: The tick of the connection in which it was sent.
-    """
-
-    __slots__ = ("answer", "answered_by_push", "convert", "sent_at")
-
-    def __init__(
-        self,
-        answer: asyncio.Future[Any],
-        answered_by_push: bool,
-        convert: Callable[[Any], Any] | None,
-        sent_at: int,
-    ) -> None:
-        self.answer = answer
-        self.answered_by_push = answered_by_push
-        self.convert = convert
-        self.sent_at = sent_at
+    # redis-py has no public name for it, and has it in all releases.
+    _writer: asyncio.StreamWriter
 
 
 class Connection:
     """One connection, from when it is open until it ends.
 
-    Commands are sent in the order of the calls, those of one iteration of the event
-    loop in one write. Answers and published messages are processed in the order in
-    which Redis sent them.
+    Commands are sent in the order of the calls: the first of one iteration of the event
+    loop at once, the others of that iteration in one write. Answers and published
+    messages are processed in the order in which Redis sent them; pushes of other kinds
+    are ignored.
 
     Args:
         connection: A connection of redis-py that is open.
@@ -116,8 +87,11 @@ class Connection:
         self._known_scripts: set[Script] = set()
         self._pending: deque[PendingCommand] = deque()
         self._outgoing: list[bytes] = []
-        self._sender: asyncio.Task[None] | None = None
-        self._reader = self._loop.create_task(self._read())
+        self._is_sending = False
+        self._transport = connection._writer.transport
+        # Redis has sent nothing after its last answer to redis-py.
+        protocol = AnswerProtocol(self._take_answer, self._take_push, self.close)
+        self._transport.set_protocol(protocol)
         self._closing: asyncio.Task[None] | None = None
         # Time is counted in ticks of a timer. If the event loop was blocked, answers
         # may have arrived that it has not read, which is no reason to disconnect.
@@ -220,11 +194,8 @@ class Connection:
             return
         self.error = error
         self._timer.cancel()
-        self._reader.cancel()
-        if self._sender is not None:
-            self._sender.cancel()
         while self._pending:
-            _fail(self._pending.popleft().answer, error.copy())
+            self._pending.popleft().fail(error.copy())
         # A closed event loop, as after each test of a site, runs nothing more.
         if not self._loop.is_closed():
             disconnecting = self._connection.disconnect(nowait=True)
@@ -242,68 +213,66 @@ class Connection:
         answered_by_push: bool,
         convert: Callable[[Any], Any] | None,
     ) -> asyncio.Future[Any]:
-        answer = self._loop.create_future()
-        if self.error is not None:
-            _fail(answer, self.error.copy())
-            return answer
+        answer: asyncio.Future[Any] = self._loop.create_future()
         command = PendingCommand(answer, answered_by_push, convert, self._tick)
+        if self.error is not None:
+            command.fail(self.error.copy())
+            return answer
         self._pending.append(command)
-        self._outgoing.append(packed)
-        if self._sender is None:
-            self._sender = self._loop.create_task(self._send_outgoing())
+        if self._is_sending:
+            self._outgoing.append(packed)
+        else:
+            # Redis can run it while this iteration of the event loop goes on.
+            self._is_sending = True
+            self._loop.call_soon(self._send_outgoing)
+            self._transport.write(packed)
         return answer
 
-    async def _send_outgoing(self) -> None:
-        try:
-            while self._outgoing:
-                outgoing, self._outgoing = self._outgoing, []
-                await self._connection.send_packed_command(outgoing, check_health=False)
-        except Exception as error:
-            self.close(ConnectionLost(describe(error)))
-        finally:
-            self._sender = None
+    def _send_outgoing(self) -> None:
+        """Send the other commands of the last iteration of the event loop.
 
-    async def _read(self) -> None:
-        response_error = load("redis.exceptions").ResponseError
-        read = self._connection.read_response
-        try:
-            while True:
-                try:
-                    answer = await read(disable_decoding=True, push_request=True)
-                except response_error as error:
-                    self._take_error(error)
-                else:
-                    self._take(answer)
-                self._read_at = self._tick
-        except Exception as error:
-            self.close(ConnectionLost(describe(error)))
+        The writes are not limited: a Redis that reads nothing sends no answers either,
+        and is disconnected after :data:`ANSWER_TIMEOUT`.
+        """
+        self._is_sending = False
+        outgoing, self._outgoing = self._outgoing, []
+        if outgoing and self.error is None:
+            self._transport.write(b"".join(outgoing))
 
-    def _take(self, answer: Any) -> None:
-        """Process what was read: a published message, or the answer to a command."""
-        kind = answer[0] if type(answer) is list and answer else None
+    def _take_push(self, push: Push) -> None:
+        """Process a published message, or the answer to a command such as SUBSCRIBE."""
+        if self.error is not None:
+            return
+        kind = push[0]
         if kind in _MESSAGES:
-            self._on_push(answer)
-            return
-        if kind in _CONFIRMATIONS and not (
-            self._pending and self._pending[0].answered_by_push
-        ):
-            # A cluster unsubscribes all clients from a topic that it moves.
-            self.close(Moved("The channel has moved to another server."))
-            return
-        command = self._pending.popleft()
-        if not command.answer.done():
-            convert = command.convert
-            command.answer.set_result(answer if convert is None else convert(answer))
+            self._read_at = self._tick
+            self._on_push(push)
+        elif kind in _CONFIRMATIONS:
+            if self._pending and self._pending[0].answered_by_push:
+                self._take_answer(push)
+            else:
+                # A cluster unsubscribes all clients from a topic that it moves.
+                self.close(Moved("The channel has moved to another server."))
 
-    def _take_error(self, answer: Exception) -> None:
-        error = explain(answer)
-        command = self._pending.popleft()
-        _fail(command.answer, error)
+    def _take_answer(self, answer: Any) -> None:
+        """Process the answer to the first pending command."""
+        if self.error is not None:
+            return
+        self._read_at = self._tick
+        if isinstance(answer, CommandError):
+            self._take_error(self._pending.popleft(), answer)
+            return
+        # If it cannot be converted, all pending commands fail, and the connection ends.
+        self._pending[0].succeed(answer)
+        self._pending.popleft()
+
+    def _take_error(self, command: PendingCommand, error: CommandError) -> None:
+        command.fail(error)
         if isinstance(error, UnknownScript):
             # The script cache of Redis was emptied.
             self._known_scripts.clear()
         # If SUBSCRIBE failed, messages would be missed without notice.
-        if isinstance(error, Moved) or command.answered_by_push:
+        if not isinstance(error, Refused) or command.answered_by_push:
             self.close(error)
 
     def _check_answers(self) -> None:
@@ -317,30 +286,3 @@ class Connection:
         elif self._tick - self._read_at >= SILENCE:
             self.send("PING")
         self._timer = self._loop.call_later(1.0, self._check_answers)
-
-
-def read_run_id(info: bytes, *, durable: bool) -> str:
-    """Return the run of Redis from its answer to ``INFO server persistence``.
-
-    It is ``-`` if a restart loses nothing, or if Redis does not report the run.
-
-    Args:
-        info: The answer.
-        durable: Whether a server with an append-only file loses nothing.
-
-    Raises :class:`ConnectionLost` while Redis loads its data. Until then it runs no
-    script, and always reports that it has no append-only file.
-    """
-    lines = info.decode("utf-8", "replace").split("\r\n")
-    fields: Mapping[str, str] = dict(line.partition(":")[::2] for line in lines)
-    if fields.get("loading", "0") != "0":
-        raise ConnectionLost("Redis is loading its data.")
-    if durable and fields.get("aof_enabled") == "1":
-        return "-"
-    return fields.get("run_id") or "-"
-
-
-def _fail(answer: asyncio.Future[Any], error: CommandError) -> None:
-    if not answer.done():
-        answer.set_exception(error)
-        answer.exception()  # So that asyncio logs nothing if no task awaits it.

@@ -59,13 +59,13 @@ class Unanswered(StoreUnavailable):
 
 
 def load(module: str) -> Any:
-    """Return a module of redis-py. Raises ``ImproperlyConfigured``."""
+    """Return a module of redis-py or hiredis. Raises ``ImproperlyConfigured``."""
     try:
         return import_module(module)
     except ImportError as error:
         raise ImproperlyConfigured(
-            "A store of the type 'redis' needs the package redis. Install it with:"
-            " pip install django-pushserver[redis]"
+            "A store of the type 'redis' needs the packages redis and hiredis. Install"
+            " them with: pip install django-pushserver[redis]"
         ) from error
 
 
@@ -74,18 +74,18 @@ def describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def explain(error: Exception) -> CommandError:
-    """Return our error for an error of redis-py that was the answer."""
-    exceptions = load("redis.exceptions")
-    if isinstance(error, exceptions.NoScriptError):
-        return UnknownScript(describe(error))
-    if isinstance(
-        error,
-        exceptions.AskError
-        | exceptions.ClusterDownError
-        | exceptions.MovedError
-        | exceptions.ReadOnlyError
-        | exceptions.TryAgainError,
-    ):
-        return Moved(describe(error))
-    return Refused(describe(error))
+def explain(text: str) -> CommandError:
+    """Return our error for the text of an error that Redis answered."""
+    return _ERRORS.get(text.partition(" ")[0], Refused)(text)
+
+
+_ERRORS: dict[str, type[CommandError]] = {
+    "ASK": Moved,
+    "CLUSTERDOWN": Moved,
+    "LOADING": ConnectionLost,
+    "MASTERDOWN": Moved,
+    "MOVED": Moved,
+    "NOSCRIPT": UnknownScript,
+    "READONLY": Moved,
+    "TRYAGAIN": Moved,
+}

@@ -81,7 +81,8 @@ class Servers(ABC):
         sharded: Whether a topic is published on the server of its shard only.
         database: The number of the database. Topics are shared by all databases.
 
-    Raises ``ImproperlyConfigured`` if redis-py is missing or cannot use the URL.
+    Raises ``ImproperlyConfigured`` if redis-py or hiredis is missing, or if redis-py
+    cannot use the URL.
     """
 
     shards = 1
@@ -89,6 +90,7 @@ class Servers(ABC):
 
     def __init__(self, url: str) -> None:
         redis = load("redis.asyncio.connection")
+        load("hiredis")  # Now, and not when the first connection is open.
         try:
             self._options: dict[str, Any] = {
                 "socket_connect_timeout": CONNECT_TIMEOUT,

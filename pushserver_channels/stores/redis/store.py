@@ -219,19 +219,20 @@ class RedisStore(Store):
             since: The second from which on Redis may have the message already, 0 if it
                 cannot have it.
         """
-        content_type = update.content_type
-        kind = b"" if content_type is None else b"=" + content_type
+        kind = b"" if update.content_type is None else b"=" + update.content_type
         deadline = self._commands.server_time(connection) + ANSWER_TIMEOUT
-        written = add_fields(token, update)
-        words = f"{deadline:.6f} {create:d} {keep:d} {written} {since}"
+        fields = add_fields(token, update)
+        words = f"{deadline:.6f} {create:d} {keep:d} {fields} {since}"
         here = False
-        with self._listening.expect_echo(channel, token.encode()) as echo:
-            reply = await self._commands.run(
-                connection, "append", channel, words, kind, update.body
-            )
-            # What Redis had already is not published a second time.
-            if reply.status == b"ok" and echo is not None and not since:
-                here = await echo
+        arguments = (connection, "append", channel, words, kind, update.body)
+        if since or channel.topic not in self._listeners:
+            # What Redis has already is not published a second time.
+            reply = await self._commands.run(*arguments)
+        else:
+            with self._listening.expect_echo(channel, token.encode()) as echo:
+                reply = await self._commands.run(*arguments)
+                if reply.status == b"ok" and echo is not None:
+                    here = await echo
         if reply.status == b"none":
             raise ChannelNotFound
         if reply.status != b"ok":
