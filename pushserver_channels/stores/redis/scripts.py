@@ -48,11 +48,8 @@ _ALLOWED_WHEN_FULL = "#!lua flags=allow-oom\n"
 # Redis ("-" if it is not known or does not matter), and the words of this script.
 _BEGIN = """
 local messages, channel, mark, topic = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-local words = {}
-for word in string.gmatch(ARGV[2], '%S+') do
-  table.insert(words, word)
-end
-local now, uncounted, run = tonumber(words[1]), tonumber(words[2]), words[3]
+local now, uncounted, run, words = string.match(ARGV[2], '^(%S+) (%S+) (%S+) ?(.*)$')
+now, uncounted = tonumber(now), tonumber(uncounted)
 if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
@@ -60,11 +57,14 @@ end
 local second = math.floor(now)
 local clock = string.format('%.6f', now)
 
-local fields = {'made', 'used', 'asked', 'time', 'tag', 'past_time', 'past_tag'}
-local state = {}
-for i, value in ipairs(redis.call('HMGET', channel, unpack(fields))) do
-  state[fields[i]] = tonumber(value)
-end
+local made, used, asked, last_time, last_tag, past_time, past_tag = unpack(redis.call(
+  'HMGET', channel, 'made', 'used', 'asked', 'time', 'tag', 'past_time', 'past_tag'
+))
+local state = {
+  made = tonumber(made), used = tonumber(used), asked = tonumber(asked),
+  time = tonumber(last_time), tag = tonumber(last_tag),
+  past_time = tonumber(past_time), past_tag = tonumber(past_tag)
+}
 
 local function listeners()
   return redis.call('PUBSUB', NUMSUB, topic)[2]
@@ -148,10 +148,13 @@ local function find(create)
   return create
 end
 
--- Records that the channel is used, and sets how long its hash is kept.
-local function touch(...)
+-- Records that the channel is used, and sets how long its hash is kept. Gets the time
+-- that its messages have left: in milliseconds, -1 for ever, nil if it is not known.
+local function touch(left, ...)
   redis.call('HSET', channel, 'made', 1, 'used', clock, ...)
-  local left = redis.call('PTTL', messages)
+  if CHANNEL_TIMEOUT > 0 and not left then
+    left = redis.call('PTTL', messages)
+  end
   if CHANNEL_TIMEOUT == 0 or left == -1 then
     redis.call('PERSIST', channel)
   else
@@ -160,21 +163,22 @@ local function touch(...)
   end
 end
 
--- Returns the channel info, and more words.
-local function describe(listener_count, ...)
-  local asked = -1
+-- Returns the channel info, and one more word if there is one.
+local function describe(listener_count, word)
+  local ago = -1
   if state.asked then
-    asked = math.max(math.floor(now - state.asked), 0)
+    ago = math.max(math.floor(now - state.asked), 0)
   end
   local count = redis.call('XLEN', messages)
-  local known =
-    {'ok', clock, listener_count, count, asked, state.time or 0, state.tag or 0}
-  return table.concat({table.concat(known, ' '), ...}, ' ')
+  return 'ok ' .. clock .. ' ' .. listener_count .. ' ' .. count .. ' ' .. ago
+    .. ' ' .. (state.time or 0) .. ' ' .. (state.tag or 0)
+    .. (word and ' ' .. word or '')
 end
 """
 
 _APPEND = """
-local deadline, create, keep, token, since = unpack(words, 4)
+local deadline, create, keep, token, since =
+  string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+)')
 local kind, body = ARGV[3], ARGV[4]
 if now > tonumber(deadline) then
   return 'late ' .. clock
@@ -200,7 +204,7 @@ if since ~= '0' then
     return 'late ' .. clock
   end
 end
-local last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
+last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
 if not last_time then
   last_time, last_tag = math.max(second - GRACE, 0), 0
 end
@@ -214,6 +218,7 @@ else
   state.time, state.tag = second, 0
 end
 local id = state.time .. '-' .. state.tag
+local left
 if keep == '1' then
   local entry = {id, 'token', token, 'previous', previous, 'type', kind, 'body', body}
   if MAX_MESSAGES == 0 then
@@ -222,27 +227,29 @@ if keep == '1' then
     redis.call('XADD', messages, 'MAXLEN', '=', MAX_MESSAGES, unpack(entry))
   end
   if MESSAGE_TIMEOUT > 0 and MIN_MESSAGES == 0 then
-    local until_second = state.time + math.floor(MESSAGE_TIMEOUT) + 1
-    redis.call('EXPIRE', messages, until_second - second)
+    left = state.time + math.floor(MESSAGE_TIMEOUT) + 1 - second
+    redis.call('EXPIRE', messages, left)
+    left = left * 1000
   else
     redis.call('PERSIST', messages)
+    left = -1
     expire()  -- Now an old message may no longer be among the newest MIN_MESSAGES.
   end
 end
-touch('time', state.time, 'tag', state.tag)
-local head = table.concat({'message', token, id, previous, #kind}, ' ')
+touch(left, 'time', state.time, 'tag', state.tag)
+local head = 'message ' .. token .. ' ' .. id .. ' ' .. previous .. ' ' .. #kind
 local listener_count = redis.call(PUBLISH, topic, head .. '\\n' .. kind .. body)
 return describe(listener_count, previous)
 """
 
 _NEXT = """
 expire()
-local create, start, limit = unpack(words, 4)
+local create, start, limit = string.match(words, '^(%S+) (%S+) (%S+)')
 if not find(create == '1') then
   return 'none ' .. clock
 end
 state.asked = now
-touch('asked', clock)
+touch(nil, 'asked', clock)
 local entries = redis.call('XRANGE', messages, start, '+', 'COUNT', limit)
 if #entries > 0 then
   return {describe(0), unpack(entries)}
@@ -272,7 +279,7 @@ expire()
 if not find(false) then
   return 'none ' .. clock
 end
-local known = describe(redis.call(PUBLISH, topic, 'deletion ' .. words[4]))
+local known = describe(redis.call(PUBLISH, topic, 'deletion ' .. words))
 forget()
 return known
 """
