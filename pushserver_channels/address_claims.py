@@ -18,15 +18,15 @@ import errno
 import logging
 import os
 import socket
-import stat
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 
 from django.utils.crypto import salted_hmac
 
 from pushserver.conf import get_settings
+
+from .listeners import find_listeners
 
 try:
     import fcntl
@@ -106,9 +106,7 @@ class AddressClaims:
         """Claim this process's addresses; return those that another has claimed."""
         if not _unshared_stores():
             return []
-        return [
-            address for address in _listening_addresses() if not self._claim(address)
-        ]
+        return [address for _, address in find_listeners() if not self._claim(address)]
 
     def _claim(self, name: str) -> bool:
         """Take a name; return False if another process has it."""
@@ -134,33 +132,6 @@ def _unshared_stores() -> list[str]:
         for name, store in settings.store.items()
         if name in used and not store.shared
     ]
-
-
-def _listening_addresses() -> Iterator[str]:
-    """Yield the addresses at which this process listens."""
-    try:
-        descriptors = os.listdir("/dev/fd")
-    except OSError:
-        return
-    for each in descriptors:
-        with suppress(OSError):
-            address = _read_address(int(each))
-            if address is not None:
-                yield address
-
-
-def _read_address(descriptor: int) -> str | None:
-    """Return the address at which a file descriptor listens, None if it does not."""
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-        return None
-    with socket.socket(fileno=os.dup(descriptor)) as copy:
-        if not copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return None
-        name = copy.getsockname()
-    if isinstance(name, tuple):
-        host, port, *_ = name
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return os.fsdecode(name) or None
 
 
 def _acquire(name: str) -> int:

@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 
 from pushserver.conf import Host, get_settings
 from pushserver_channels.address_claims import AddressClaims
+from pushserver_channels.listeners import ListenerWatch
 from pushserver_channels.shutdown import call_before_shutdown
 from pushserver_channels.stores import make_store
 
@@ -35,6 +36,7 @@ class HubRegistry:
         self._address: Sequence[Any] | None = None  # The last one added.
         self._addresses: set[tuple[Any, ...]] = set()
         self._claims = AddressClaims()
+        self._listeners = ListenerWatch(self.stop)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -58,9 +60,12 @@ class HubRegistry:
             self._addresses = set()
             call_before_shutdown(self.stop)
             self._claims.watch()
+            self._listeners.forget()
         if address != self._address and address is not None:
             self._address = address
-            self._addresses.add(tuple(address))
+            if tuple(address) not in self._addresses:
+                self._addresses.add(tuple(address))
+                self._listeners.add(address)
 
     def serves_at(self, host: Host) -> bool:
         """Return whether the server of this process listens at a host.
@@ -111,6 +116,7 @@ class HubRegistry:
         """End all held requests and accept no new ones, because the server stops."""
         self._stopping = asyncio.get_running_loop()
         self._claims.release()
+        self._listeners.forget()
         await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
 
     def reset(self) -> None:
@@ -129,6 +135,8 @@ class HubRegistry:
         self._hubs_of_parent, self._hubs = self._hubs, {}
         self._loop = None
         self._claims.reset_in_child()
+        # The timer of the old one belongs to the parent's event loop.
+        self._listeners = ListenerWatch(self.stop)
 
 
 hubs = HubRegistry()

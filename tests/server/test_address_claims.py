@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ Logged = pytest.LogCaptureFixture
 def address(monkeypatch: pytest.MonkeyPatch) -> str:
     """Where all processes of a test seem to listen; they wait for no long grace."""
     address = f"test-{uuid.uuid4().hex}"
-    monkeypatch.setattr(address_claims, "_listening_addresses", lambda: iter([address]))
+    monkeypatch.setattr(address_claims, "find_listeners", lambda: iter([(0, address)]))
     monkeypatch.setattr(address_claims, "GRACE_PERIOD", 0.01)
     monkeypatch.setattr(address_claims, "START_DELAY", 0.0)
     return address
@@ -148,25 +147,6 @@ async def test_a_layer_in_memory_is_the_same(
     for each in processes:
         each.watch()
     await until(lambda: told(caplog))
-
-
-def test_addresses_at_which_this_process_listens() -> None:
-    """Sockets that listen are found, connected ones and others are not."""
-    path = os.path.join(tempfile.mkdtemp(), "socket")
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.socket(socket.AF_UNIX) as local,
-        socket.socket() as bound,
-        socket.create_connection(listener.getsockname()) as client,
-    ):
-        local.bind(path)
-        local.listen()
-        bound.bind(("127.0.0.1", 0))
-        found = list(address_claims._listening_addresses())
-        assert f"127.0.0.1:{listener.getsockname()[1]}" in found
-        assert path in found
-        for other in (bound, client):
-            assert f"127.0.0.1:{other.getsockname()[1]}" not in found
 
 
 def test_a_lock_where_sockets_have_no_names(

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushserver_channels import listeners
+from pushserver_channels.listeners import ListenerWatch, find_listeners, read_address
+
+from .exchanges import until
+
+pytestmark = pytest.mark.skipif(
+    not os.path.isdir("/dev/fd"), reason="this system does not list descriptors"
+)
+
+
+@pytest.fixture(autouse=True)
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "CHECK_INTERVAL", 0.01)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A socket that listens at any port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+class Watched:
+    """A watch, and how often it had the server stopped."""
+
+    def __init__(self, *addresses: tuple[str, int | None]) -> None:
+        self.stops = 0
+        self.watch = ListenerWatch(self.stop)
+        for address in addresses:
+            self.watch.add(address)
+
+    async def stop(self) -> None:
+        self.stops += 1
+
+
+async def until_checked(watched: Watched) -> None:
+    """Wait until the watch has checked twice from now on, or has stopped watching."""
+    for _ in range(2):
+        before = watched.watch._timer
+        await until(
+            lambda before=before: before is None or watched.watch._timer is not before
+        )
+
+
+def test_what_listens(listener: socket.socket, tmp_path: Path) -> None:
+    """Sockets that listen are found, and stay open; connected ones are not found."""
+    path = str(tmp_path / "socket")
+    with (
+        socket.socket(socket.AF_UNIX) as local,
+        socket.socket() as bound,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        local.bind(path)
+        local.listen()
+        bound.bind(("127.0.0.1", 0))
+        found = dict(find_listeners())
+        host, port = listener.getsockname()
+        assert found[listener.fileno()] == f"{host}:{port}"
+        assert found[local.fileno()] == path
+        for other in (bound, client):
+            assert other.fileno() not in found
+        accepted, _ = listener.accept()
+        with accepted:
+            assert client.send(b"still open") == 10
+
+
+def test_what_is_no_socket(tmp_path: Path) -> None:
+    """A file and a descriptor that is closed do not listen."""
+    with (tmp_path / "file").open("wb") as file:
+        descriptor = file.fileno()
+        assert read_address(descriptor) is None
+    assert read_address(descriptor) is None
+
+
+async def test_a_server_closes_its_socket(listener: socket.socket) -> None:
+    """Whoever was reached there is stopped, once; as long as it listens, it is not."""
+    watched = Watched(listener.getsockname())
+    await until_checked(watched)
+    assert watched.stops == 0
+    listener.close()
+    await until(lambda: watched.stops)
+    await until_checked(watched)
+    assert watched.stops == 1
+
+
+async def test_a_descriptor_that_is_used_again(listener: socket.socket) -> None:
+    """Another socket that listens in its place is not the server's."""
+    watched = Watched(listener.getsockname())
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        os.dup2(other.fileno(), listener.fileno())
+        await until(lambda: watched.stops)
+
+
+async def test_a_server_with_two_sockets(listener: socket.socket) -> None:
+    """It goes on as long as it listens on one of them."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        watched = Watched(listener.getsockname(), other.getsockname())
+        other.close()
+        await until_checked(watched)
+        assert watched.stops == 0
+        listener.close()
+        await until(lambda: watched.stops)
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    """It is known by its path."""
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        watched = Watched((path, None))
+        listener.close()
+        await until(lambda: watched.stops)
+
+
+async def test_other_sockets_do_not_matter(listener: socket.socket) -> None:
+    """A process may listen for other reasons, and a test's server has no socket."""
+    watched = Watched(("testserver", 80), ("testserver", None))
+    listener.close()
+    assert watched.watch._timer is None
+    assert watched.stops == 0
+
+
+async def test_a_watch_that_is_forgotten(listener: socket.socket) -> None:
+    """A server that stops otherwise is not stopped a second time."""
+    watched = Watched(listener.getsockname())
+    watched.watch.forget()
+    listener.close()
+    await asyncio.sleep(0)
+    assert watched.watch._timer is None
+    assert watched.stops == 0
