@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-fast lint bench docs clean
 
-# How many tests run at a time: as many as there are cores, unless told otherwise.
-JOBS ?= auto
+# How many tests run at a time, unless told otherwise: one more than there are cores,
+# because tests that use servers often wait.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST = $(BIN)/python -m pytest -n $(JOBS)
 
 help:

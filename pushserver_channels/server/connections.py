@@ -82,7 +82,7 @@ class Connection(HTTPChannel):
                 raise
             # Such as a Content-Length of so many digits that int() refuses it.
             self._respondToBadRequestAndDisconnect()
-        # Complete lines have been removed. Twisted would wait for the CR LF of this one.
+        # Complete lines were removed. Twisted would wait for the CR LF of this one.
         if b"\n" in self._buffer and self.line_mode and not self.paused:
             self.refuse_head(BadRequest("A line of the head ends without CR."))
 
