@@ -121,7 +121,10 @@ class Server:
     def pids(self) -> list[int]:
         """The working processes: the children, if there are any."""
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except FileNotFoundError:
+            return []  # The server has ended.
         return [int(child) for child in children] or [pid]
 
     @property
