@@ -13,7 +13,7 @@ from django.core.management.base import SystemCheckError
 from pushserver import checks as setting_checks
 from pushserver import site_checks
 
-from .test_conf import OLD_BLOCK
+from .blocks import OLD_BLOCK
 
 #: A store that W005 does not complain of.
 STORE = {"type": "memory", "max_messages": 100}

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ServerProcess, runpushserver
+from tests.waiting import until
 
 from .conftest import COMPLAINTS
 from .test_daphne import Inside, ends_well
-from .wire import Wire, chunked, subscribers, until, until_held
+from .wire import Wire, chunked, subscribers, until_held
 from .wire import request as build
 
 MAX_SIZE = 1_048_576

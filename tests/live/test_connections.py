@@ -6,16 +6,9 @@ import time
 import pytest
 
 from tests.servers import daphne
+from tests.waiting import until
 
-from .wire import (
-    Wire,
-    chunked,
-    publish,
-    request,
-    subscribers,
-    until,
-    until_held,
-)
+from .wire import Wire, chunked, publish, request, subscribers, until_held
 
 pytestmark = pytest.mark.usefixtures("port")
 

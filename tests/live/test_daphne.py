@@ -23,9 +23,10 @@ from typing import Any
 import pytest
 
 from tests.servers import ROOT, ServerProcess
+from tests.waiting import until
 
 from .conftest import COMPLAINTS
-from .wire import Wire, chunked, request, until
+from .wire import Wire, chunked, request
 
 KINDS = ("stock", "tuned")
 TUNED = ("tuned",)

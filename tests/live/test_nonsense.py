@@ -5,7 +5,9 @@ import random
 
 import pytest
 
-from .wire import Wire, chunked, publish, request, subscribers, until
+from tests.waiting import until
+
+from .wire import Wire, chunked, publish, request, subscribers
 
 pytestmark = pytest.mark.usefixtures("port")
 

@@ -11,8 +11,9 @@ import pytest
 from pushserver_channels.passthrough import CONCURRENCY
 from tests.conformance import servers
 from tests.servers import LOCATIONS, ServerProcess, daphne
+from tests.waiting import until
 
-from .wire import Answer, Wire, publish, request, until, until_held
+from .wire import Answer, Wire, publish, request, until_held
 
 CONF = {"locations": LOCATIONS}
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ServerProcess, daphne
+from tests.waiting import until
 
 from .conftest import COMPLAINTS
-from .wire import Answer, Wire, publish, request, until, until_held
+from .wire import Answer, Wire, publish, request, until_held
 
 
 @pytest.fixture

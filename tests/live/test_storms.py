@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ServerProcess
+from tests.waiting import until
 
-from .wire import request, subscribers, until
+from .wire import request, subscribers
 
 #: A reset in the place of a proper end.
 LINGER = struct.pack("ii", 1, 0)

@@ -3,12 +3,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from pushserver_channels.hub import hubs
+from pushserver_channels.routing import get_application
 
-from .exchanges import until_idle
+from .exchanges import Serve, Site, django, until_idle
+from .passthrough_view import View
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +35,40 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     complaints = [each for each in caplog.records if each.name == "asyncio"]
     assert [each.getMessage() for each in complaints] == []
     assert logging.getLogger("asyncio").isEnabledFor(logging.ERROR)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Serve the three kinds of locations, with options of each."""
+    changes = ExitStack()
+
+    def serve(
+        publisher: dict[str, Any] | None = None,
+        subscriber: dict[str, Any] | None = None,
+        store: dict[str, Any] | None = None,
+        **others: Any,
+    ) -> Site:
+        subscriber = {"type": "subscriber", "create_on_get": True, **(subscriber or {})}
+        conf = {
+            "store": {"type": "memory", **(store or {})},
+            "locations": [
+                {
+                    "type": "publisher",
+                    "url": "/send-update/([^/]*)",
+                    **(publisher or {}),
+                },
+                {"url": "/updates/([^/]*)", **subscriber},
+                {"url": "/interval/([^/]*)", "polling": "interval", **subscriber},
+            ],
+            **others,
+        }
+        changes.enter_context(override_settings(PUSH_SERVER=conf))
+        return Site(get_application(django))
+
+    with changes:
+        yield serve
+
+
+@pytest.fixture
+async def view() -> View:
+    return View()

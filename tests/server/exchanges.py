@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from asgiref.testing import ApplicationCommunicator
 
+from pushserver_channels.consumers import LongPollConsumer, long_poll
+from pushserver_channels.deadlines import Deadlines
 from pushserver_channels.hub import hubs
 from pushserver_channels.types import Application, Receive, Scope, Send
 from tests.waiting import until
@@ -18,6 +20,12 @@ from tests.waiting import until
 Headers = Sequence[tuple[bytes, bytes]]
 
 EPOCH = b"Thu, 01 Jan 1970 00:00:00 GMT"
+JSON = [(b"accept", b"application/json")]
+FUTURE = [
+    (b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT"),
+    (b"if-none-match", b"7"),
+]
+PAGE = b"http://127.0.0.1:8000"
 
 
 async def django(scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,3 +207,13 @@ def id_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     assert date is not None
     assert tag is not None
     return [(b"if-modified-since", date.encode()), (b"if-none-match", tag.encode())]
+
+
+#: Serves the three kinds of locations, with options of each.
+Serve = Callable[..., Site]
+
+
+def unwatched() -> Deadlines[LongPollConsumer]:
+    """Return the held requests whose clients are not watched yet."""
+    hub = hubs.get("default")
+    return hub.deadlines(long_poll.WATCH_AFTER, LongPollConsumer.watch)

@@ -14,8 +14,7 @@ from django.conf import LazySettings
 
 from pushserver_channels import address_claims
 from pushserver_channels.address_claims import AddressClaims
-
-from .exchanges import until
+from tests.waiting import until
 
 Logged = pytest.LogCaptureFixture
 

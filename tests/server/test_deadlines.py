@@ -3,8 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from pushserver_channels.deadlines import Deadlines
-
-from .exchanges import until
+from tests.waiting import until
 
 
 async def test_order() -> None:

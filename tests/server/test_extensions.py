@@ -22,8 +22,9 @@ from pushserver_channels.routing import get_application
 from pushserver_channels.stores import Store
 from pushserver_channels.stores.base import Appended, Audience
 from pushserver_channels.types import Scope
+from tests.waiting import until
 
-from .exchanges import Exchange, Site, django, id_headers, until, until_held
+from .exchanges import Exchange, Site, django, id_headers, until_held
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

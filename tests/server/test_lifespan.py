@@ -15,8 +15,9 @@ from django.urls import re_path
 
 from pushserver_channels.routing import get_application
 from pushserver_channels.types import Application, Receive, Scope, Send
+from tests.waiting import until
 
-from .exchanges import Answer, Exchange, Site, django, until
+from .exchanges import Answer, Exchange, Site, django
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -8,35 +8,16 @@ import pytest
 from pushserver.conf import MemoryStoreSettings
 from pushserver.publishers import Update
 from pushserver_channels.hub import Hub
-from pushserver_channels.messages import ChannelInfo, Message, MessageId
-from pushserver_channels.stores.memory import MemoryStore
+from pushserver_channels.messages import ChannelInfo
 from tests.subscribers import LongPoll, subscribe
+from tests.waiting import until
 
-from .exchanges import Answer, Exchange, until
+from .exchanges import Answer, Exchange
+from .gated_store import GatedStore
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 FUTURE = [(b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT")]
-
-
-class GatedStore(MemoryStore):
-    """A store far away: what it found arrives when the gate opens."""
-
-    def __init__(self) -> None:
-        super().__init__(MemoryStoreSettings(type="memory"))
-        self.gate = asyncio.Event()
-        self.looked = asyncio.Event()
-
-    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
-        return False
-
-    async def next(
-        self, channel_id: str, after: MessageId, *, create: bool = True
-    ) -> Message | None:
-        found = await super().next(channel_id, after, create=create)
-        self.looked.set()
-        await self.gate.wait()
-        return found
 
 
 class SlowToTell(GatedStore):
@@ -50,7 +31,7 @@ class SlowToTell(GatedStore):
 
 @pytest.fixture(params=[GatedStore])
 async def hub(request: pytest.FixtureRequest) -> AsyncIterator[Hub]:
-    store = request.param()
+    store = request.param(MemoryStoreSettings(type="memory"))
     yield Hub(store, asyncio.get_running_loop())
     store.close()
 

@@ -17,8 +17,9 @@ from django.urls import URLPattern, path, re_path
 from pushserver_channels.routing import PushLocations, get_application
 from pushserver_channels.types import Application, Scope
 from tests.servers import ROOT
+from tests.waiting import until
 
-from .exchanges import Answer, Exchange, django, http_scope, until, until_held
+from .exchanges import Answer, Exchange, django, http_scope, until_held
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from django.test import override_settings
 
-from pushserver.conf import Host, MemoryStoreSettings
+from pushserver.conf import MemoryStoreSettings
 from pushserver.publishers import Update
 from pushserver_channels.exceptions import (
     ChannelGone,
@@ -15,12 +13,13 @@ from pushserver_channels.exceptions import (
     Conflict,
     ServerStopping,
 )
-from pushserver_channels.hub import Hub, HubRegistry, hubs
+from pushserver_channels.hub import Hub
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.stores.memory import MemoryStore
 from tests.subscribers import OneMessage, subscribe
+from tests.waiting import until
 
-from .exchanges import until
+from .gated_store import GatedStore
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -41,24 +40,8 @@ class RecordingStore(MemoryStore):
         super().unlisten(channel_id)
 
 
-class GatedStore(RecordingStore):
-    """A store far away: what it found arrives when the gate opens."""
-
-    def __init__(self, settings: MemoryStoreSettings) -> None:
-        super().__init__(settings)
-        self.gate = asyncio.Event()
-        self.looked = asyncio.Event()
-
-    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
-        return False
-
-    async def next(
-        self, channel_id: str, after: MessageId, *, create: bool = True
-    ) -> Message | None:
-        found = await super().next(channel_id, after, create=create)
-        self.looked.set()
-        await self.gate.wait()
-        return found
+class GatedRecordingStore(RecordingStore, GatedStore):
+    """A store that does both."""
 
 
 SETTINGS = MemoryStoreSettings(type="memory")
@@ -73,7 +56,7 @@ async def hub() -> AsyncIterator[Hub]:
 
 @pytest.fixture
 async def gated() -> AsyncIterator[Hub]:
-    store = GatedStore(SETTINGS)
+    store = GatedRecordingStore(SETTINGS)
     yield Hub(store, asyncio.get_running_loop())
     store.close()
 
@@ -161,7 +144,7 @@ async def test_nothing_between_two_messages_is_lost(hub: Hub) -> None:
 
 async def test_published_while_looking(gated: Hub) -> None:
     """What is published after the store looked and before it answered is not lost."""
-    assert isinstance(gated.store, GatedStore)
+    assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
     await gated.store.looked.wait()
     delivered, _ = await gated.publish(Update("a", b"news"))
@@ -174,7 +157,7 @@ async def test_published_while_looking(gated: Hub) -> None:
 
 async def test_deleted_while_looking(gated: Hub) -> None:
     """A channel deleted after the store looked and before it answered is gone."""
-    assert isinstance(gated.store, GatedStore)
+    assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
     await gated.store.looked.wait()
     await gated.delete("a")
@@ -186,7 +169,7 @@ async def test_deleted_while_looking(gated: Hub) -> None:
 @pytest.mark.parametrize("concurrency", ["broadcast", "last", "first"])
 async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) -> None:
     """With each concurrency, who is still looking gets what is published meanwhile."""
-    assert isinstance(gated.store, GatedStore)
+    assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a", START, concurrency))
     await gated.store.looked.wait()
     await gated.publish(Update("a", b"news"))
@@ -202,7 +185,7 @@ async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) ->
 
 async def test_cancelled_while_looking(gated: Hub) -> None:
     """A subscriber that is cancelled while the store looks leaves nothing."""
-    assert isinstance(gated.store, GatedStore)
+    assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
     await gated.store.looked.wait()
     waiting.cancel()
@@ -390,49 +373,6 @@ async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
     assert looks <= 2 * len(cursors)
 
 
-async def test_one_hub_for_each_store() -> None:
-    """The hub of a store is made when first asked for and stays the same."""
-    stores = {"default": {"type": "memory"}, "other": {"type": "memory"}}
-    with override_settings(PUSH_SERVER={"store": stores}):
-        assert hubs.get("default") is hubs.get("default")
-        assert hubs.get("default") is not hubs.get("other")
-        await hubs.get("default").publish(Update("a", b"news"))
-        with pytest.raises(ChannelNotFound):
-            await hubs.get("other").info("a")
-
-
-async def test_the_loop_that_serves() -> None:
-    """The registry knows the event loop that serves, from the first request on."""
-    registry = HubRegistry()
-    assert registry.loop is None
-    registry.serve()
-    assert registry.loop is asyncio.get_running_loop()
-    registry.serve()
-
-
-@pytest.mark.parametrize(
-    ("location", "here"),
-    [
-        ("127.0.0.1:8000", True),
-        ("localhost:8000", True),
-        ("[::1]:80", True),
-        ("[::1]", True),
-        ("127.0.0.1:8001", False),
-        ("127.0.0.1", False),
-        ("push.example.com:8000", False),
-    ],
-)
-async def test_where_it_serves(location: str, here: bool) -> None:
-    """A server is at the hosts where it was asked, and at no other."""
-    registry = HubRegistry()
-    assert not registry.serves_at(Host(location))
-    registry.serve()
-    assert not registry.serves_at(Host(location))
-    registry.serve(["127.0.0.1", 8000])
-    registry.serve(["::1", 80])
-    assert registry.serves_at(Host(location)) == here
-
-
 async def test_the_end_of_the_server(hub: Hub) -> None:
     """A server that stops tells all who wait, and waits until they have answered."""
     answered = []
@@ -461,59 +401,3 @@ async def test_cancelled_while_waiting(hub: Hub) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not hub.waiting
-
-
-async def test_changed_settings() -> None:
-    """A change of the settings starts with new stores, which have the new limits."""
-    with override_settings(
-        PUSH_SERVER={"store": {"type": "memory", "max_messages": 2}}
-    ):
-        before = hubs.get("default")
-        for _ in range(3):
-            _, info = await before.publish(Update("a", b"news"))
-        assert info.messages == 2
-    after = hubs.get("default")
-    assert after is not before
-    with pytest.raises(ChannelNotFound):
-        await after.info("a")
-    for _ in range(3):
-        _, info = await after.publish(Update("a", b"news"))
-    assert info.messages == 3
-
-
-async def test_a_second_loop_is_refused() -> None:
-    """A second server in this process would lose messages, so it serves nobody."""
-    registry = HubRegistry()
-    first = registry.get("default")
-    errors: list[Exception] = []
-
-    async def serve() -> None:
-        registry.serve()
-        try:
-            registry.get("default")
-        except RuntimeError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    thread.join()
-    assert ["another event loop" in str(error) for error in errors] == [True]
-    assert registry.get("default") is first
-
-
-def test_a_stopped_loop_makes_room() -> None:
-    """When a loop has stopped, the next one starts with empty stores."""
-    registry = HubRegistry()
-
-    async def publish() -> tuple[Hub, int]:
-        hub = registry.get("default")
-        _, info = await hub.publish(Update("a", b"news"))
-        return hub, info.messages
-
-    first, messages = asyncio.run(publish())
-    assert messages == 1
-    assert registry.loop is None
-    second, messages = asyncio.run(publish())
-    assert messages == 1
-    assert first is not second
-    registry.reset()

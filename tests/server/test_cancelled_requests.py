@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.hub import hubs
+from tests.waiting import until
+
+from .exchanges import Serve, Site, id_headers, unwatched
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_a_cancelled_request(serve: Serve) -> None:
+    """A held request that is cancelled, as Daphne does when it stops, is 503."""
+    site = serve()
+    held = [await site.hold("/updates/a") for _ in range(10)]
+    for each in held:
+        each.future.cancel()
+    for each in held:
+        answer = await each.answer()
+        assert answer.status == 503
+        assert answer["retry-after"] in ("1", "2", "3", "4", "5")
+        assert answer.body == b"The server is shutting down.\n"
+    assert (await site.post("a")).status == 202
+
+
+async def test_a_request_that_is_cancelled_just_after_a_message(serve: Serve) -> None:
+    """A message that was sent with 201 gets out, though the server stops just then."""
+    site = serve(publisher={"store_messages": False})
+    held = await site.hold("/updates/a")
+    assert (await site.post("a")).status == 201
+    held.future.cancel()
+    answer = await held.answer()
+    assert (answer.status, answer.body) == (200, b"news")
+
+
+async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
+    """A server that stops waits also for those whose first second is just over."""
+    site = serve()
+    await site.post("a")
+    seen = id_headers(await site.ask("GET", "/updates/a"))
+    held = [await site.hold("/updates/a", seen) for _ in range(3)]
+    hub = hubs.get("default")
+    unwatched().expire_all()
+    await hub.stop()
+    assert [each.future.done() for each in held] == [True] * 3
+    assert [(await each.answer()).status for each in held] == [503] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/send-update/a", 202),
+        ("GET", "/send-update/a", 404),
+        ("PUT", "/updates/a", 405),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("the connection is closed"),
+        # As uvloop has it.
+        RuntimeError(
+            "unable to perform operation on <TCPTransport closed=True reading=False>;"
+            " the handler is closed"
+        ),
+    ],
+)
+async def test_a_client_that_left_before_its_answer(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    method: str,
+    path: str,
+    status: int,
+) -> None:
+    """An answer that cannot be sent any more is no failure, and not logged."""
+    site = serve()
+    began = []
+
+    async def send(message: dict[str, Any]) -> None:
+        began.append(message["status"])
+        raise error
+
+    async def application(scope: Any, receive: Any, _: Any) -> None:
+        await site.application(scope, receive, send)
+
+    exchange = Site(application).exchange(method, path).start()
+    await exchange.end()
+    assert began == [status]
+    assert [each.getMessage() for each in caplog.records] == []
+
+
+async def test_a_client_that_left_when_its_request_is_cancelled(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that came just before a cancel, and cannot be sent, is no failure."""
+    site = serve()
+
+    async def send(message: dict[str, Any]) -> None:
+        raise OSError("the connection is closed")
+
+    async def application(scope: Any, receive: Any, _: Any) -> None:
+        await site.application(scope, receive, send)
+
+    held = await Site(application).hold("/updates/a")
+    await hubs.get("default").publish(Update("a", b"news"))
+    held.future.cancel()
+    await held.end()
+    assert held.is_silent
+    assert [each.getMessage() for each in caplog.records] == []
+
+
+async def test_a_request_that_is_cancelled_early(serve: Serve) -> None:
+    """A request that is cancelled before it was read leaves nothing."""
+    site = serve()
+    exchange = site.exchange("GET", "/updates/a", body=None).start()
+    await until(lambda: exchange.input_queue._getters)  # type: ignore[attr-defined]
+    exchange.future.cancel()
+    assert (await exchange.answer()).status == 503
+    assert (await site.post("a")).status == 202

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from .exchanges import Serve
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_anybody_may_subscribe(serve: Serve) -> None:
+    """Subscriber locations answer any address."""
+    site = serve(publisher={"allow_from": ["127.0.0.1"]})
+    for client in (["10.0.0.1", 1], None):
+        answer = await site.ask("GET", "/interval/a", client=client)
+        assert answer.status == 304
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/send-update/b"), ("POST", "/send-update/b"), ("GET", "/interval/b")],
+)
+async def test_too_many_channels(serve: Serve, method: str, path: str) -> None:
+    """One channel more than max_channels is 503; those that are there go on."""
+    site = serve(store={"max_channels": 1})
+    assert (await site.post("a")).status == 202
+    answer = await site.ask(method, path)
+    assert answer.status == 503
+    assert answer["retry-after"]
+    assert answer.body == b"There are 1 channels already, which is the limit.\n"
+    assert (await site.post("a")).status == 202
+    await site.ask("DELETE", "/send-update/a")
+    assert (await site.ask(method, path)).status < 400
+
+
+async def test_too_many_channels_to_wait(serve: Serve) -> None:
+    """A long poll that would create one channel too many is 503, and leaves nothing."""
+    site = serve(store={"max_channels": 1})
+    await site.post("a")
+    assert (await site.ask("GET", "/updates/b")).status == 503

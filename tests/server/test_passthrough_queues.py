@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections import Counter
+
+import pytest
+
+from pushserver_channels import passthrough
+from pushserver_channels.passthrough import CONCURRENCY, Dispatcher, Passthrough
+from pushserver_channels.types import Receive, Scope, Send
+from tests.waiting import until
+
+from .exchanges import http_scope
+from .passthrough_view import VIEW, View, numbers, respond, subscribe
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_a_request_is_made(view: View) -> None:
+    """A subscriber is told to the application as a request, and so is its end."""
+    dispatcher = Dispatcher(view)
+    subscription = subscribe(dispatcher, 1, "me")
+    await dispatcher.drain()
+    assert view.heard == ["subscribe a"]
+    subscription.unsubscribe()
+    await dispatcher.drain()
+    assert view.heard == ["subscribe a", "unsubscribe a"]
+
+
+async def test_order_of_a_queue(view: View) -> None:
+    """The requests of one subscriber are made one after the other, in order."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    for number in range(50):
+        subscribe(dispatcher, number, "me")
+    await until(lambda: view.running)
+    assert view.running == 1
+    view.gate.set()
+    await dispatcher.drain()
+    assert numbers(view.scopes) == list(range(50))
+    assert view.most == 1
+
+
+async def test_many_queues(view: View) -> None:
+    """The requests of many are made a few at a time, each one's in order."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    for number in range(1000):
+        subscribe(dispatcher, number, number % 100)
+    await until(lambda: view.running == CONCURRENCY)
+    view.gate.set()
+    await dispatcher.drain()
+    assert view.most == CONCURRENCY
+    told = numbers(view.scopes)
+    assert len(told) == 1000
+    for who in range(100):
+        mine = [number for number in told if number % 100 == who]
+        assert mine == list(range(who, 1000, 100))
+
+
+async def test_queues_take_turns(view: View) -> None:
+    """A subscriber with many requests does not keep others waiting."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    for number in range(1000):
+        subscribe(dispatcher, number, "busy")
+    subscribe(dispatcher, 5000, "other")
+    view.gate.set()
+    await until(lambda: 5000 in numbers(view.scopes), interval=0)
+    assert len(view.heard) < 10
+    await dispatcher.drain()
+    assert len(view.heard) == 1001
+
+
+@pytest.mark.parametrize("queues", [1, 100])
+async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
+    """When all was told, or taken back, nothing is left."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    subscriptions = [
+        subscribe(dispatcher, number, number % queues) for number in range(99)
+    ]
+    await until(lambda: view.running)
+    for subscription in subscriptions[::2]:
+        subscription.unsubscribe()
+    view.gate.set()
+    await dispatcher.drain()
+    for subscription in subscriptions:
+        subscription.unsubscribe()
+        subscription.unsubscribe()
+    await dispatcher.drain()
+    assert Counter(view.heard).total() % 2 == 0
+    await until(lambda: not dispatcher._workers)
+    assert (dispatcher.waiting, dispatcher.waiting_size) == (0, 0)
+    assert not dispatcher._queues
+    assert not dispatcher._ready
+
+
+async def test_a_queue_goes_on_later(view: View) -> None:
+    """A subscriber of whom all was told is told of again."""
+    dispatcher = Dispatcher(view)
+    for number in range(3):
+        subscribe(dispatcher, number, "me")
+        await dispatcher.drain()
+        await until(lambda: not dispatcher._workers)
+    assert numbers(view.scopes) == [0, 1, 2]
+
+
+async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
+    """A subscribe that still waits when the subscriber leaves is taken back."""
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    first = [subscribe(dispatcher, number, number) for number in range(CONCURRENCY)]
+    await until(lambda: view.running == CONCURRENCY)
+    for number in range(CONCURRENCY, 5000):
+        # Half of them wait behind a request that is being made, half in their own turn.
+        subscribe(dispatcher, number, number % (2 * CONCURRENCY)).unsubscribe()
+        assert dispatcher.waiting == 0
+    last = subscribe(dispatcher, 5000, 0)
+    for subscription in first:
+        subscription.unsubscribe()
+    assert dispatcher.waiting == CONCURRENCY + 1
+    view.gate.set()
+    await dispatcher.drain()
+    assert sorted(numbers(view.scopes)) == [*sorted([*range(CONCURRENCY)] * 2), 5000]
+    last.unsubscribe()
+    await dispatcher.drain()
+    assert numbers(view.scopes)[-1] == 5000
+
+
+async def test_what_waits_is_small(view: View) -> None:
+    """A subscriber whose requests wait takes little more than what it sent."""
+    dispatcher = Dispatcher(view)
+    headers = [(b"x-%d" % number, b"v" * 30) for number in range(20)]
+    view.gate.clear()
+
+    def fill() -> None:
+        for number in range(1000):
+            scope = http_scope("GET", "/updates/a", headers, client=("::1", number))
+            scope["something-large"] = bytes(100_000)
+            Passthrough(dispatcher, VIEW).subscribe(scope, f"channel-{number}")
+
+    tracemalloc.start()
+    try:
+        fill()
+        took = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert dispatcher.waiting == 1000
+    assert 800_000 < dispatcher.waiting_size < 2_500_000
+    assert took < dispatcher.waiting_size * 1.5
+    view.gate.set()
+    await dispatcher.drain()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("MAX_WAITING", 10), ("MAX_WAITING_SIZE", 12_000)]
+)
+async def test_there_is_a_bound_on_what_waits(
+    view: View,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: str,
+    value: int,
+) -> None:
+    """Beyond it a view hears neither of a subscriber nor of its end, which is logged.
+
+    Of whom it has heard, it hears the end in any case.
+    """
+    monkeypatch.setattr(passthrough, limit, value)
+    dispatcher = Dispatcher(view)
+    view.gate.clear()
+    known = [subscribe(dispatcher, number, number) for number in range(CONCURRENCY)]
+    await until(lambda: view.running == CONCURRENCY)
+    others = [subscribe(dispatcher, number, number) for number in range(100, 200)]
+    waiting = dispatcher.waiting
+    assert 5 <= waiting <= 20
+    for subscription in known:
+        subscription.unsubscribe()
+    assert dispatcher.waiting == waiting + CONCURRENCY
+    assert "is slower than subscribers come and go" in caplog.text
+    view.gate.set()
+    await dispatcher.drain()
+    for subscription in others:
+        subscription.unsubscribe()
+    await dispatcher.drain()
+    told = Counter(numbers(view.scopes))
+    assert set(told.values()) == {2}
+    assert len(told) == CONCURRENCY + waiting
+    left_out = 100 - waiting
+    assert f"No passthrough view was told of {left_out} subscribers" in caplog.text
+    assert len(caplog.records) == 2
+    # As soon as fewer wait, new ones are told again.
+    subscribe(dispatcher, 1, "new")
+    await dispatcher.drain()
+    assert len(view.scopes) == 2 * len(told) + 1
+
+
+async def test_the_log_tells_now_and_then_how_many_were_left_out(
+    view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is a line in an interval, however many were left out."""
+    monkeypatch.setattr(passthrough, "MAX_WAITING", 0)
+    monkeypatch.setattr(passthrough, "LOG_INTERVAL", 0.01)
+    dispatcher = Dispatcher(view)
+    for number in range(10):
+        subscribe(dispatcher, number, number)
+    assert len(caplog.records) == 1
+    await until(lambda: len(caplog.records) == 2)
+    assert "told of 10 subscribers" in caplog.text
+
+
+async def test_requests_that_last_too_long_are_bounded(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views that hang do not take more and more threads."""
+    monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.001)
+    monkeypatch.setattr(passthrough, "MAX_OVERDUE", 10)
+    view.gate.clear()
+    dispatcher = Dispatcher(view)
+    for number in range(30):
+        subscribe(dispatcher, number, number)
+    await until(lambda: view.running == 10)
+    await until(lambda: dispatcher.waiting + view.running + CONCURRENCY == 30)
+    view.gate.set()
+    await dispatcher.drain()
+    await until(lambda: len(view.heard) == 30)
+    assert view.most == 10
+
+
+async def test_the_second_receive_waits(view: View) -> None:
+    """A view that listens for the client's disconnect hears none before its answer."""
+    order = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        listening = asyncio.create_task(receive())  # type: ignore[arg-type]
+        listening.add_done_callback(lambda task: order.append(task.result()["type"]))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        order.append("answered")
+        await respond(send, 200)
+        await listening
+
+    dispatcher = Dispatcher(application)
+    subscribe(dispatcher, 1, "me")
+    await dispatcher.drain()
+    assert order == ["answered", "http.disconnect"]

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .exchanges import JSON, Serve
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_get_of_no_channel(serve: Serve) -> None:
+    """GET of a channel that is not there is 404, and makes none."""
+    site = serve()
+    for _ in range(2):
+        answer = await site.ask("GET", "/send-update/a")
+        assert answer.status == 404
+        assert answer["content-type"] == "text/plain; charset=utf-8"
+        assert answer.body == b"There is no such channel.\n"
+        assert answer["content-length"] == str(len(answer.body))
+
+
+async def test_put(serve: Serve) -> None:
+    """PUT creates a channel and tells of it; its body is no message."""
+    site = serve()
+    answer = await site.ask("PUT", "/send-update/a", JSON, b"no message")
+    assert answer.status == 200
+    assert json.loads(answer.body) == {
+        "messages": 0,
+        "requested": -1,
+        "subscribers": 0,
+        "last_message_id": "0:0",
+    }
+    assert await site.info("a") == json.loads(answer.body)
+
+
+async def test_put_of_a_channel_that_is_there(serve: Serve) -> None:
+    """PUT of a channel that is there leaves it as it is."""
+    site = serve()
+    await site.post("a")
+    before = await site.info("a")
+    answer = await site.ask("PUT", "/send-update/a", JSON, b"no message")
+    assert answer.status == 200
+    assert json.loads(answer.body) == before
+
+
+async def test_put_answers_nobody(serve: Serve) -> None:
+    """PUT never publishes: who waits goes on waiting."""
+    site = serve()
+    held = await site.hold("/updates/a")
+    answer = await site.ask("PUT", "/send-update/a", JSON, b"no message")
+    assert json.loads(answer.body)["subscribers"] == 1
+    assert held.is_silent
+    await site.post("a")
+    assert (await held.answer()).body == b"news"
+
+
+async def test_post_to_nobody(serve: Serve) -> None:
+    """POST is 202 where nobody waits, with the channel after it."""
+    site = serve()
+    answer = await site.post("a", b"news", JSON)
+    info = json.loads(answer.body)
+    assert answer.status == 202
+    assert (info["messages"], info["subscribers"], info["requested"]) == (1, 0, -1)
+    assert answer["content-type"] == "application/json"
+    assert answer["content-length"] == str(len(answer.body))
+
+
+async def test_post_to_who_waits(serve: Serve) -> None:
+    """POST is 201 where somebody waited; it counts those held before."""
+    site = serve()
+    held = [await site.hold("/updates/a") for _ in range(3)]
+    answer = await site.post("a", b"news", JSON)
+    assert answer.status == 201
+    assert json.loads(answer.body)["subscribers"] == 3
+    assert [(await each.answer()).body for each in held] == [b"news"] * 3
+    info = await site.info("a")
+    assert info is not None
+    assert info["subscribers"] == 0
+    assert info["requested"] in (0, 1)
+
+
+async def test_post_where_it_may_not_create(serve: Serve) -> None:
+    """Without create_on_post, POST to a channel that is not there is 404."""
+    site = serve(publisher={"create_on_post": False})
+    assert (await site.post("a")).status == 404
+    assert await site.info("a") is None
+    await site.ask("PUT", "/send-update/a")
+    assert (await site.post("a")).status == 202
+
+
+async def test_messages_that_are_not_kept(serve: Serve) -> None:
+    """Without store_messages, a message is for who waits now."""
+    site = serve(publisher={"store_messages": False})
+    assert (await site.post("a", b"missed")).status == 202
+    held = await site.hold("/updates/a")
+    assert (await site.post("a", b"now")).status == 201
+    assert (await held.answer()).body == b"now"
+    info = await site.info("a")
+    assert info is not None
+    assert info["messages"] == 0
+    assert (await site.ask("GET", "/interval/a")).status == 304
+
+
+async def test_delete(serve: Serve) -> None:
+    """DELETE drops the channel and tells what it was; then it is not there."""
+    site = serve(subscriber={"create_on_get": False})
+    await site.post("a", b"1")
+    await site.post("a", b"2")
+    before = await site.info("a")
+    answer = await site.ask("DELETE", "/send-update/a", JSON)
+    assert answer.status == 200
+    assert json.loads(answer.body) == before
+    assert (await site.ask("DELETE", "/send-update/a")).status == 404
+    assert (await site.ask("GET", "/send-update/a")).status == 404
+    assert (await site.ask("GET", "/updates/a")).status == 404
+
+
+async def test_delete_ends_who_waits(serve: Serve) -> None:
+    """DELETE answers each held request with 410, and counts them."""
+    site = serve()
+    held = [await site.hold("/updates/a") for _ in range(3)]
+    answer = await site.ask("DELETE", "/send-update/a", JSON)
+    assert json.loads(answer.body)["subscribers"] == 3
+    for each in held:
+        gone = await each.answer()
+        assert gone.status == 410
+        assert gone.body == b"The channel was deleted.\n"
+
+
+async def test_head(serve: Serve) -> None:
+    """HEAD is as GET; the server leaves out the body."""
+    site = serve()
+    assert (await site.ask("HEAD", "/send-update/a")).status == 404
+    await site.post("a")
+    head = await site.ask("HEAD", "/send-update/a", JSON)
+    get = await site.ask("GET", "/send-update/a", JSON)
+    assert (head.status, head.headers) == (get.status, get.headers)
+
+
+async def test_options_of_a_publisher_location(serve: Serve) -> None:
+    """OPTIONS tells the methods, without a body."""
+    answer = await serve().ask("OPTIONS", "/send-update/a")
+    assert answer.status == 204
+    assert answer["allow"] == "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+    assert answer.body == b""
+    assert answer["content-length"] is None
+
+
+@pytest.mark.parametrize("method", ["PATCH", "TRACE", "CONNECT", "post", "X\u00e9", ""])
+async def test_other_methods_of_a_publisher_location(serve: Serve, method: str) -> None:
+    """Another method is 405 with Allow, and does nothing."""
+    site = serve()
+    answer = await site.ask(method, "/send-update/a", body=b"no message")
+    assert answer.status == 405
+    assert answer["allow"] == "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+    assert answer.body.startswith(f"The method {method} is not allowed here".encode())
+    assert await site.info("a") is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "start"),
+    [
+        (None, "text/plain", b"queued messages: 1\r\n"),
+        (b"text/html", "text/plain", b"queued messages: 1\r\n"),
+        (b"text/json", "text/json", b'{"messages": 1, '),
+        (b"text/xml", "text/xml", b'<?xml version="1.0" encoding="UTF-8" ?>\r\n'),
+        (b"application/xml", "application/xml", b"<?xml"),
+        (b"text/yaml", "text/yaml", b"---\r\nmessages: 1\r\n"),
+        (b"application/yaml", "application/yaml", b"---\r\n"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+async def test_accept(
+    serve: Serve, method: str, accept: bytes | None, content_type: str, start: bytes
+) -> None:
+    """Each method answers with channel info of the type that is asked for."""
+    site = serve(store={"max_messages": 1})
+    await site.post("a")
+    headers = [] if accept is None else [(b"accept", accept)]
+    answer = await site.ask(method, "/send-update/a", headers)
+    assert answer["content-type"] == content_type
+    assert answer.body.startswith(start)
+    assert answer["content-length"] == str(len(answer.body))
+
+
+async def test_accept_in_several_lines(serve: Serve) -> None:
+    """Accept given in several lines is one list."""
+    site = serve()
+    await site.post("a")
+    headers = [(b"accept", b"text/xml"), (b"accept", b"text/html")]
+    answer = await site.ask("GET", "/send-update/a", headers)
+    assert answer["content-type"] == "text/xml"

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import weakref
+from typing import Any
+
+import pytest
+
+from pushserver_channels.hub import hubs
+from tests.waiting import until
+
+from .exchanges import FUTURE, JSON, Serve, until_held, until_idle, unwatched
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_a_client_that_vanishes(serve: Serve) -> None:
+    """A held client that vanishes is forgotten: the next POST is 202."""
+    site = serve()
+    held = await site.hold("/updates/a")
+    held.disconnect()
+    await held.end()
+    assert held.is_silent
+    answer = await site.post("a", b"news", JSON)
+    assert answer.status == 202
+    assert json.loads(answer.body)["subscribers"] == 0
+
+
+async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
+    """A POST right after the client left was sent to nobody, if the server knew."""
+    site = serve()
+    held = await site.hold("/updates/a")
+    held.disconnect()
+    await until(held.input_queue.empty)
+    assert (await site.post("a")).status == 202
+    await held.end()
+
+
+@pytest.mark.parametrize("ending", ["disconnect", "delete", "conflict", "message"])
+@pytest.mark.parametrize("passthrough", [None, "/hears/"])
+async def test_nothing_is_left_to_the_collector(
+    serve: Serve, ending: str, passthrough: str | None
+) -> None:
+    """A request that was held is freed when it ends, not when garbage is looked for."""
+    options = {"concurrency": "last"} if ending == "conflict" else {}
+    site = serve(subscriber={"passthrough": passthrough, **options})
+    held = await site.hold("/updates/a")
+    [consumer] = hubs.get("default").waiting["a"]
+    freed = weakref.ref(consumer)
+    del consumer
+    gc.disable()
+    try:
+        if ending == "disconnect":
+            held.disconnect()
+            await held.end()
+        elif ending == "delete":
+            await site.ask("DELETE", "/send-update/a")
+            assert (await held.answer()).status == 410
+        elif ending == "conflict":
+            newer = site.exchange("GET", "/updates/a").start()
+            assert (await held.answer()).status == 409
+            await site.post("a")
+            await newer.answer()
+        else:
+            await site.post("a")
+            assert (await held.answer()).status == 200
+        del held
+        await until_idle()
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"subscriber": {"concurrency": "last"}},
+        {"subscriber": {"concurrency": "first"}},
+        {"subscriber": {"timeout": 0.9}},
+        {"subscriber": {"passthrough": "/hears/"}},
+        {"publisher": {"store_messages": False}},
+    ],
+)
+async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) -> None:
+    """A client is watched at once where somebody hears that it left, or loses by it."""
+    site = serve(**settings)
+    held = await site.hold("/updates/a")
+    await until(held.input_queue.empty)
+    assert not unwatched()
+    held.disconnect()
+    await held.end()
+    assert held.is_silent
+
+
+async def test_who_is_watched_later(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client is watched when it was held for a while; its message comes all the same.
+
+    Its time limit is counted from the start.
+    """
+    monkeypatch.setattr("pushserver_channels.consumers.long_poll.WATCH_AFTER", 0.05)
+    site = serve(subscriber={"timeout": 1.1})
+    held = [await site.hold("/updates/a") for _ in range(3)]
+    hub = hubs.get("default")
+    assert len(unwatched()) == 3
+    await until(lambda: not unwatched())
+    held[0].disconnect()
+    await held[0].end()
+    assert held[0].is_silent
+    await site.post("a")
+    assert [(await each.answer()).body for each in held[1:]] == [b"news"] * 2
+    start = asyncio.get_running_loop().time()
+    late = await site.ask("GET", "/updates/a", FUTURE)
+    assert late.status == 304
+    assert asyncio.get_running_loop().time() - start >= 1.1
+    assert not hub.waiting
+
+
+async def test_one_of_many_vanishes(serve: Serve) -> None:
+    """Of many held clients each one that vanishes is forgotten, and no other."""
+    site = serve()
+    held = [await site.hold("/updates/a") for _ in range(20)]
+    for each in held[::2]:
+        each.disconnect()
+    await until_held("a", 10)
+    answer = await site.post("a", b"news", JSON)
+    assert json.loads(answer.body)["subscribers"] == 10
+    assert [(await each.answer()).body for each in held[1::2]] == [b"news"] * 10
+    for each in held[::2]:
+        await each.end()
+        assert each.is_silent
+
+
+@pytest.mark.parametrize("path", ["/updates/a", "/interval/a", "/send-update/a"])
+async def test_a_client_that_vanishes_before_its_body(serve: Serve, path: str) -> None:
+    """A client that left before its request was read is held for no time."""
+    site = serve()
+    exchange = site.exchange("GET", path, body=None)
+    exchange.disconnect()
+    assert (await exchange.answer()).status == 400
+    assert await site.info("a") is None
+
+
+async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
+    """A client that left right after its request is held for no time."""
+    site = serve()
+    exchange = site.exchange("GET", "/updates/a")
+    exchange.disconnect()
+    await exchange.end()
+    assert exchange.is_silent
+    assert (await site.post("a")).status == 202
+
+
+async def test_the_rest_of_a_body_while_held(serve: Serve) -> None:
+    """What a server still says of the request while it is held ends nothing."""
+    site = serve()
+    held = await site.hold("/updates/a")
+    held.put_body(b"rest", more=True)
+    held.put_body(b"", more=False)
+    await until(held.input_queue.empty)
+    await site.post("a")
+    assert (await held.answer()).status == 200

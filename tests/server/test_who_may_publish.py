@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from pushserver.conf import PublisherLocation, get_settings
+from pushserver_channels.access import PublisherAccess
+from pushserver_channels.exceptions import Forbidden
+
+from .exchanges import Serve
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded_for"),
+    [
+        (["10.0.0.1", 1], []),
+        (["::2", 1], []),
+        (["::ffff:10.0.0.1", 1], []),
+        (None, []),
+        (["", 0], []),
+        (["127.0.0.1", 1], [b"10.0.0.1"]),
+        (["127.0.0.1", 1], [b"127.0.0.1, 10.0.0.1"]),
+        (["127.0.0.1", 1], [b"127.0.0.1", b"10.0.0.1"]),
+        (["127.0.0.1", 1], [b"10.0.0.1", b"127.0.0.1"]),
+        (["127.0.0.1", 1], [b"nonsense"]),
+        (["127.0.0.1", 1], [b"127.0.0.1,"]),
+        (["10.0.0.1", 1], [b"127.0.0.1"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"]
+)
+async def test_who_may_not_publish(
+    serve: Serve, method: str, client: list[Any] | None, forwarded_for: list[bytes]
+) -> None:
+    """Other addresses get 403 for each method, their body is read and does nothing."""
+    site = serve(publisher={"allow_from": ["127.0.0.1", "::1"]})
+    await site.ask("PUT", "/send-update/a")
+    before = await site.info("a")
+    exchange = site.exchange(
+        method,
+        "/send-update/a",
+        [(b"x-forwarded-for", value) for value in forwarded_for],
+        [b"mess", b"age"],
+        client=client,
+    )
+    answer = await exchange.answer()
+    assert answer.status == 403
+    assert answer.body == b"Publishing is not allowed from this address.\n"
+    assert exchange.input_queue.empty()
+    assert await site.info("a") == before
+
+
+@pytest.mark.parametrize(
+    ("allow_from", "client", "forwarded_for"),
+    [
+        ("any", "10.0.0.1", b"nonsense"),
+        (["10.0.0.0/8"], "10.1.2.3", None),
+        (["10.0.0.0/8"], "::ffff:10.1.2.3", None),
+        (["fe80::/10"], "fe80::1%eth0", None),
+        (["127.0.0.1", "10.0.0.0/8"], "127.0.0.1", b"10.1.2.3, 127.0.0.1"),
+        (["127.0.0.1"], "127.0.0.1", b""),
+    ],
+)
+async def test_who_may_publish(
+    serve: Serve, allow_from: object, client: str, forwarded_for: bytes | None
+) -> None:
+    """Addresses in allow_from may publish, over proxies in it too."""
+    site = serve(publisher={"allow_from": allow_from})
+    headers = [] if forwarded_for is None else [(b"x-forwarded-for", forwarded_for)]
+    answer = await site.ask(
+        "POST", "/send-update/a", headers, b"news", client=[client, 1]
+    )
+    assert answer.status == 202
+
+
+@pytest.mark.parametrize("empty", [b"x-forwarded-for", b"x-real-ip"])
+async def test_an_empty_header_of_a_proxy(serve: Serve, empty: bytes) -> None:
+    """A proxy's header without an address tells nothing, beside one that has one."""
+    site = serve(publisher={"allow_from": ["127.0.0.1"]})
+    for address, status in ((b"127.0.0.1", 202), (b"10.0.0.1", 403)):
+        told = {b"x-forwarded-for": address, b"x-real-ip": address, empty: b""}
+        answer = await site.ask("POST", "/send-update/a", [*told.items()], b"news")
+        assert answer.status == status
+
+
+def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
+    """Memory cannot be filled with long X-Forwarded-For headers."""
+    serve(publisher={"allow_from": ["127.0.0.1"]})
+    location = get_settings().locations[0]
+    assert isinstance(location, PublisherLocation)
+    access = PublisherAccess(location)
+    size = 1_000_000
+    tracemalloc.start()
+    try:
+        for i in range(3):
+            headers = {b"x-forwarded-for": b"x" * size + b"%d" % i}
+            with pytest.raises(Forbidden):
+                access.check({"client": ["127.0.0.1", 1]}, headers)
+        del headers
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < size
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"br, gzip", b"x-\xe9"])
+@pytest.mark.parametrize("path", ["/updates/a", "/interval/a"])
+async def test_a_content_encoding(serve: Serve, path: str, encoding: bytes) -> None:
+    """The Content-Encoding of a message is kept, and sent to who asks and who waits."""
+    site = serve()
+    headers = [(b"content-encoding", encoding), (b"content-type", b"text/html")]
+    held = await site.hold("/updates/a")
+    await site.post("a", b"\x1f\x8b", headers)
+    for answer in (await held.answer(), await site.ask("GET", path)):
+        assert (answer.body, answer["content-type"]) == (b"\x1f\x8b", "text/html")
+        assert answer["content-encoding"] == encoding.decode("latin-1")
+    await site.post("b")
+    assert (await site.ask("GET", "/updates/b"))["content-encoding"] is None
+
+
+async def test_a_content_encoding_that_breaks_out(serve: Serve) -> None:
+    """A Content-Encoding with a control character is 400, and nothing is published."""
+    site = serve()
+    answer = await site.post("a", b"news", [(b"content-encoding", b"gzip\x00")])
+    assert answer.status == 400
+    assert b"Content-Encoding" in answer.body
+    assert await site.info("a") is None

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from django.core.management import CommandError
+
+from .conformance.servers import configuration, environment
+from .nginx import SUBSCRIBER
+from .servers import ROOT
+
+# The command
+
+
+def test_the_command_prints_and_warns() -> None:
+    """The configuration goes to stdout, warnings to stderr."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "django", "pushserver_nginx"],
+        env={
+            **environment({"locations": [SUBSCRIBER]}),
+            "PATH": "",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+    assert "nchan_subscriber longpoll;" in ended.stdout
+    assert "Warning: PUSH_SERVER['locations'][0]['timeout_status']" in ended.stderr
+
+
+def test_the_command_tells_wrong_settings() -> None:
+    """A wrong PUSH_SERVER ends the command with a sentence that names the place."""
+    sentence = re.escape("PUSH_SERVER['prot'] is not a known setting")
+    with pytest.raises(CommandError, match=sentence):
+        configuration({"prot": 1})
+
+
+def test_the_command_tells_wrong_options() -> None:
+    """What nginx could not read as a word ends the command with a sentence."""
+    text = configuration({}, "--listen", "80; include secrets")
+    assert 'listen "80; include secrets";' in text
+    with pytest.raises(CommandError, match=re.escape("'$user' holds a '$'")):
+        configuration({}, "--user", "$user")

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.test import override_settings
+
+from pushserver.nginx import Configuration, Options
+
+from .conformance.servers import Nginx, nginx
+from .nginx import KINDS, PUBLISHER, SUBSCRIBER, write
+from .servers import ROOT
+
+# Static files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_static_files_come_from_the_disk(kind: type[Configuration]) -> None:
+    """STATIC_URL is a location that reads STATIC_ROOT, with the types of files."""
+    with override_settings(STATIC_URL="files/", STATIC_ROOT="/srv/a site/files"):
+        text, warnings = write(kind)
+    block = text.partition("location /files/ {")[2]
+    assert 'alias "/srv/a site/files/";' in block
+    assert "text/javascript js mjs;" in block
+    assert not any("STATIC" in each for each in warnings)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("settings", "sentence", "warns"),
+    [
+        ({"STATIC_ROOT": None}, "STATIC_ROOT is not set", True),
+        ({"STATIC_ROOT": ""}, "STATIC_ROOT is not set", True),
+        ({"STATIC_ROOT": "/srv/$x"}, "takes for a variable", True),
+        ({"STATIC_URL": "/"}, "not a folder", True),
+        ({"STATIC_URL": "https://cdn.example/"}, "on another host", False),
+        ({"STATIC_URL": None}, "no STATIC_URL", False),
+        ({"INSTALLED_APPS": ["pushserver"]}, "no 'django.contrib", False),
+    ],
+)
+def test_static_files_that_nginx_cannot_serve(
+    kind: type[Configuration], settings: dict[str, Any], sentence: str, warns: bool
+) -> None:
+    """Why there is no location is a sentence in the file, and mostly a warning."""
+    with override_settings(**settings):
+        text, warnings = write(kind)
+    assert "alias" not in text
+    assert sentence in re.sub(r"\n *# ", " ", text)
+    assert any(sentence in each for each in warnings) is warns
+
+
+@pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["Nchan", "proxy"])
+def test_nginx_serves_static_files(arguments: list[str]) -> None:
+    """Scripts are sent as scripts and whole, nothing from outside of the folder."""
+    with (
+        nginx({}, "--django", "127.0.0.1:9", *arguments) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
+        script = client.get("/static/pushserver/updates.js")
+        assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        file = ROOT / "pushserver/static/pushserver/updates.js"
+        assert script.content == file.read_bytes()
+        assert client.get("/static/pushserver/none.js").status_code == 404
+        assert client.get("/static../apps.py").status_code == 502  # Django's
+
+
+# nginx itself
+
+
+ODD_LOCATIONS: list[list[dict[str, Any]]] = [
+    [{**PUBLISHER, "url": None, "prefix": "/send/"}],
+    [{**SUBSCRIBER, "url": r"/u/([0-9a-f]{4,40})"}],
+    [{**SUBSCRIBER, "url": r"/(?:en|sl)/u/(?P<id>[^/]+)"}],
+    [{**SUBSCRIBER, "url": "/u/(?P<host>[^/]+)", "passthrough": "/heard"}],
+    [{**SUBSCRIBER, "url": r'/with space/"quoted";\#/(.+)', "passthrough": "/p a"}],
+    [
+        {**SUBSCRIBER, "url": f"/{number}/(.+)", "passthrough": "/heard"}
+        for number in range(3)
+    ],
+]
+
+
+@pytest.mark.parametrize("locations", ODD_LOCATIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nginx_accepts_it(
+    kind: type[Configuration], locations: list[dict[str, Any]]
+) -> None:
+    """Whatever the patterns hold, nginx -t finds no fault."""
+
+    def configure(port: int, directory: Path) -> str:
+        options = Options(
+            *((f"127.0.0.1:{port}",), "127.0.0.1:8000", None, "root", "1"),
+            *(str(directory), str(directory)),
+        )
+        return write(kind, options, locations=locations)[0]
+
+    with Nginx(configure):
+        pass

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+
+from pushserver.nginx import Configuration
+from pushserver_channels.sandbox import SANDBOX, is_active
+from tests.server.test_sandbox import ACTIVE, PASSIVE
+
+from .conformance.servers import Nginx, configuration, environment, need, nginx
+from .conformance.sites import Wire
+from .nginx import KINDS, PUBLISHER, SUBSCRIBER, write
+from .servers import ROOT, ServerProcess, daphne, wait_until, wait_until_held
+
+#: The settings that the documentation of 0.3 proposed, but for the ports.
+OLD_SETTINGS: dict[str, Any] = {
+    "port": 8001,
+    "address": "127.0.0.1",
+    "publisher_host": {"location": "127.0.0.1:8001", "secure": False},
+    "subscriber_host": {"location": "127.0.0.1:8001", "secure": False},
+    "store": {
+        "type": "memory",
+        "min_messages": 0,
+        "max_messages": 100,
+        "message_timeout": 10,
+    },
+    "locations": (
+        {
+            "type": "subscriber",
+            "url": r"/updates/([^/]+)",
+            "polling": "long",
+            "create_on_get": True,
+            "allow_origin": "http://127.0.0.1:8000",
+            "allow_credentials": True,
+            "passthrough": "http://127.0.0.1:8000/passthrough",
+        },
+        {"type": "publisher", "url": r"/send-update/([^/]+)"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def old_site() -> Iterator[tuple[ServerProcess, Nginx]]:
+    """nginx with Nchan before a Django that knows nothing of our server."""
+    need(shutil.which("curl"), "curl", "apt install curl")
+    with ExitStack() as stack:
+        django = stack.enter_context(
+            daphne(OLD_SETTINGS, "tests.asgi:django_application")
+        )
+        address = f"127.0.0.1:{django.port}"
+        yield django, stack.enter_context(nginx(OLD_SETTINGS, "--django", address))
+
+
+def curl(*arguments: str) -> tuple[int, dict[str, str], str]:
+    """Return the status, the headers and the body that curl is answered."""
+    done = subprocess.run(
+        ["curl", "-s", "-i", "-m", "20", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
+    status, *fields = head.split("\n")
+    headers = dict(field.split(": ", 1) for field in fields)
+    return int(status.split()[1]), headers, body
+
+
+def test_the_walk_through(old_site: tuple[ServerProcess, Nginx]) -> None:
+    """With curl: publish, receive, wait with the name of what was received, delete."""
+    _, server = old_site
+    publisher, subscriber = f"{server.url}/send-update/a", f"{server.url}/updates/a"
+    status, _, body = curl(publisher, "-d", "hello")
+    assert status == 202
+    assert "queued messages: 1" in body
+    status, headers, body = curl(subscriber)
+    assert (status, body) == (200, "hello")
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert headers["Etag"] == "0"
+    name = [f"If-Modified-Since: {headers['Last-Modified']}", "If-None-Match: 0"]
+    command = ["curl", "-s", "-m", "20", subscriber, "-H", name[0], "-H", name[1]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
+        wait_until_held(publisher)
+        assert curl(publisher, "-d", "news")[0] == 201
+        assert waiting.communicate()[0] == b"news"
+    assert curl(publisher, "-X", "DELETE")[0] == 200
+
+
+def test_passthrough_arrives_in_django(old_site: tuple[ServerProcess, Nginx]) -> None:
+    """The view hears of who came through nginx, from nginx, with their cookies."""
+    django, server = old_site
+    url = f"{server.url}/updates/passthrough"
+
+    def heard() -> list[dict[str, Any]]:
+        answer = httpx.get(f"{django.url}/heard", params={"channel": "passthrough"})
+        events: list[dict[str, Any]] = answer.json()["heard"]
+        return events
+
+    command = ["curl", "-s", "-m", "20", url, "-H", "Cookie: sessionid=me"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
+        wait_until_held(f"{server.url}/send-update/passthrough")
+        (subscribed,) = heard()
+        waiting.terminate()
+    wait_until(lambda: len(heard()) == 2)
+    assert subscribed["cookies"] == {"sessionid": "me"}
+    assert subscribed["address"] == "127.0.0.1"
+    assert [each["event"] for each in heard()] == ["subscribe", "unsubscribe"]
+
+
+def test_send_update_publishes_to_it(old_site: tuple[ServerProcess, Nginx]) -> None:
+    """With nginx as publisher_host, send_update of any process arrives."""
+    _, server = old_site
+    conf = {**OLD_SETTINGS, "publisher_host": f"127.0.0.1:{server.port}"}
+    script = (
+        "import django; django.setup()\n"
+        "from pushserver.updates import send_update\n"
+        "print(send_update('č & co', {'type': 'answer'}).status)"
+    )
+    sent = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment(conf), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert sent.stdout == "202\n", sent.stderr
+    answer = httpx.get(f"{server.url}/updates/%C4%8D%20%26%20co")
+    assert answer.json() == {"type": "answer"}
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+
+
+def test_polls_go_on_without_django() -> None:
+    """Where Django is down, nobody hears of subscribers but they are served."""
+    with nginx(OLD_SETTINGS, "--django", "127.0.0.1:9") as alone:
+        assert httpx.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
+        assert httpx.get(f"{alone.url}/updates/a").content == b"x"
+
+
+def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
+    """Clients that hang up at any time, and bad requests, leave the worker alive."""
+    _, server = old_site
+    path, publisher = "/updates/hang-up", f"{server.url}/send-update/hang-up"
+    for count in (0, 20):
+        wires = [Wire(server.url) for _ in range(20)]
+        for wire in wires:
+            wire.send("GET", path)
+        if count:
+            wait_until_held(publisher, count)
+        for wire in wires:
+            wire.close()
+    wait_until_held(publisher, 0)
+    bad = {"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    assert httpx.get(server.url + path, headers=bad).status_code == 400
+    assert httpx.post(publisher, content=b"x").status_code == 202
+    log = server.file.parent / "error.log"
+    assert "exited on signal" not in log.read_text()
+
+
+def test_no_limit_is_no_limit() -> None:
+    """A limit of 0 is none: of messages, of their age and size, of channel ids."""
+    unlimited = {"max_channel_id_length": 0}
+    conf = {
+        "store": {"type": "memory"},
+        "locations": [
+            {**PUBLISHER, **unlimited, "max_message_size": 0},
+            {**SUBSCRIBER, **unlimited},
+        ],
+    }
+    with nginx(conf) as server, httpx.Client(base_url=server.url) as client:
+        for number in range(30):
+            client.post("/send/a", content=b"%d" % number)
+        info = client.get("/send/a", headers={"Accept": "text/json"})
+        assert json.loads(info.text)["messages"] == 30
+        assert client.get("/updates/a").content == b"0"
+        long = "x" * 2000
+        sent = client.post(f"/send/{long}", content=bytes(2_000_000))
+        assert sent.status_code == 202
+        assert len(client.get(f"/updates/{long}").content) == 2_000_000
+
+
+def test_several_workers_share_messages() -> None:
+    """By default there is a worker for each processor, and all serve all channels."""
+    conf = {
+        "store": {"type": "memory", "max_messages": 100},
+        "locations": [PUBLISHER, {**SUBSCRIBER, "passthrough": "/passthrough"}],
+    }
+    assert "worker_processes auto;" in configuration(conf)
+    # A port at which there is nobody: Django does not matter here.
+    options = ("--workers", "4", "--django", "127.0.0.1:9")
+    with nginx(conf, *options) as server, httpx.Client(base_url=server.url) as client:
+        close = {"Connection": "close"}  # Another worker may take the next one.
+        for number in range(20):
+            sent = client.post(f"/send/{number}", content=b"x", headers=close)
+            assert sent.status_code == 202
+            assert client.get(f"/updates/{number}", headers=close).content == b"x"
+
+
+def test_messages_are_sandboxed() -> None:
+    """nginx adds the headers with which the push server keeps browsers from running."""
+    conf = {
+        "store": {"type": "memory", "max_messages": 100},
+        "locations": [
+            PUBLISHER,
+            {**SUBSCRIBER, "polling": "interval"},
+            {**SUBSCRIBER, "url": "/long/([^/]+)", "timeout": 1},
+            {**SUBSCRIBER, "url": "/inline/([^/]+)", "inline": True},
+            {**SUBSCRIBER, "url": "/hears/([^/]+)", "passthrough": "/passthrough"},
+        ],
+    }
+    sniff, policy = "X-Content-Type-Options", "Content-Security-Policy"
+    options = ("--workers", "1", "--django", "127.0.0.1:9")
+    with nginx(conf, *options) as server, httpx.Client(base_url=server.url) as client:
+        for number, content_type in enumerate([*ACTIVE, *PASSIVE]):
+            if content_type is None or not content_type.strip():
+                headers = {}
+            else:
+                headers = {b"content-type": content_type.strip()}
+            url = f"/send/{number}"
+            assert client.post(url, content=b"x", headers=headers).status_code == 202
+            for location in ("updates", "long", "hears", "inline"):
+                answer = client.get(f"/{location}/{number}")
+                assert answer.status_code == 200
+                assert answer.headers[sniff] == "nosniff"
+                expected = None
+                if is_active(content_type) and location != "inline":
+                    expected = SANDBOX[1].decode()
+                assert answer.headers.get(policy) == expected, content_type
+        for method, url, status in [
+            ("PATCH", "/updates/0", 405),
+            ("GET", "/send/none", 404),
+            ("GET", "/long/none", 408),
+            ("POST", "/send/0", 413),
+        ]:
+            body = bytes(2_000_000) if method == "POST" else b""
+            refused = client.request(method, url, content=body)
+            assert refused.status_code == status
+            assert refused.headers[sniff] == "nosniff"
+
+
+class Keeping(Thread):
+    """A server that answers each request of one connection and never closes it."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.is_closed_by_nginx = False
+        self.start()
+
+    def run(self) -> None:
+        connection, _ = self.listener.accept()
+        with connection, self.listener:
+            while connection.recv(65536):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.is_closed_by_nginx = True
+
+
+@pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["nchan", "proxy"])
+def test_nginx_closes_idle_connections_first(arguments: list[str]) -> None:
+    """A POST never meets a connection that uvicorn or gunicorn is closing."""
+    django = Keeping()
+    conf = {"locations": [PUBLISHER, SUBSCRIBER]}
+    with nginx(conf, *arguments, "--django", f"127.0.0.1:{django.port}") as server:
+        assert httpx.post(f"{server.url}/form").status_code == 200
+        wait_until(lambda: django.is_closed_by_nginx)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_connections_are_kept_shorter_than_by_any_server(
+    kind: type[Configuration],
+) -> None:
+    """Each upstream is left after a second; gunicorn closes after two, uvicorn five."""
+    text, _ = write(kind, **OLD_SETTINGS)
+    assert text.count("keepalive_timeout 1s;") == text.count("upstream ")

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import override_settings
+
+from pushserver.conf import read_settings
+from pushserver.nginx import Configuration, Options, ProxyConfiguration
+
+from .nginx import KINDS, PUBLISHER, SUBSCRIBER, write
+
+
+def lines(text: str) -> list[str]:
+    """Return the directives, without comments and blocks."""
+    return [each.strip() for each in text.splitlines() if each.strip().endswith(";")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "directives"),
+    [
+        ({"timeout": 20}, ["nchan_subscriber_timeout 20;"]),
+        ({"timeout": 0}, ["nchan_subscriber_timeout 0;"]),
+        ({"polling": "interval"}, ["nchan_subscriber intervalpoll;"]),
+        ({"polling": "long"}, ["nchan_subscriber longpoll;"]),
+        ({"create_on_get": False}, ["nchan_subscribe_existing_channels_only on;"]),
+        ({"create_on_get": True}, ["nchan_subscribe_existing_channels_only off;"]),
+        ({"max_channel_id_length": 40}, ["nchan_max_channel_id_length 40;"]),
+        (
+            {"allow_origin": "https://a.example", "allow_credentials": True},
+            [
+                'nchan_access_control_allow_origin "https://a.example";',
+                "nchan_access_control_allow_credentials on;",
+                "add_header Access-Control-Max-Age 864000;",
+            ],
+        ),
+        (
+            {"allow_origin": ["https://a.example", "https://b.example"]},
+            [
+                'nchan_access_control_allow_origin "https://a.example'
+                ' https://b.example";',
+                "nchan_access_control_allow_credentials off;",
+                "add_header Vary Origin;",
+            ],
+        ),
+        (
+            {"allow_origin": "*"},
+            [
+                'nchan_access_control_allow_origin "*";',
+                "nchan_access_control_allow_credentials off;",
+            ],
+        ),
+        (
+            {"passthrough": "/heard"},
+            [
+                "auth_request /_pushserver/subscribe;",
+                "post_action /_pushserver/unsubscribe;",
+                'proxy_set_header X-Forwarded-For "";',
+            ],
+        ),
+    ],
+)
+def test_settings_of_a_subscriber(
+    setting: dict[str, Any], directives: list[str]
+) -> None:
+    """Each setting of a subscriber location becomes Nchan's directive."""
+    text, _ = write(locations=[{**SUBSCRIBER, **setting}])
+    assert set(directives) <= set(lines(text))
+
+
+@pytest.mark.parametrize(
+    ("setting", "directives"),
+    [
+        ({"store_messages": False}, ["nchan_store_messages off;"]),
+        ({"max_message_size": 1000}, ["client_max_body_size 1000;"]),
+        ({"allow_from": ["10.0.0.0/8"]}, ["allow 10.0.0.0/8;", "deny all;"]),
+        ({"allow_from": ["10.0.0.1"]}, ["allow 10.0.0.1;", "deny all;"]),
+        ({"allow_from": ["::1"]}, ["allow ::1;", "deny all;"]),
+        ({"allow_from": []}, ["deny all;"]),
+        ({"allow_from": ["::1", "unix"]}, ["allow ::1;", "allow unix:;", "deny all;"]),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_of_a_publisher(
+    kind: type[Configuration], setting: dict[str, Any], directives: list[str]
+) -> None:
+    """Each setting of a publisher location becomes nginx's directive."""
+    if kind is ProxyConfiguration and "store_messages" in setting:
+        directives = []
+    text, _ = write(kind, locations=[{**PUBLISHER, **setting}])
+    assert set(directives) <= set(lines(text))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_anybody_may_publish_where_anybody_may(kind: type[Configuration]) -> None:
+    """'any' becomes no rule at all, and a comment that says so."""
+    text, _ = write(kind, locations=[{**PUBLISHER, "allow_from": "any"}])
+    assert "deny all;" not in lines(text)
+    assert "# 'allow_from': 'any'. Everybody may publish here." in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_site_below_a_path(kind: type[Configuration]) -> None:
+    """With FORCE_SCRIPT_NAME pages ask below it, and publishers need not."""
+    location = {"type": "subscriber", "url": r"/updates/([^/]+)"}
+    with override_settings(FORCE_SCRIPT_NAME="/my.app/"):
+        text, _ = write(kind, locations=[location])
+    assert r"location ~ ^(?:/my\.app)?/updates/([^/]+)$ {" in text
+
+
+def test_settings_of_a_store() -> None:
+    """Limits stand at the publishers of a store, whose channels are a group."""
+    text, _ = write(
+        store={
+            "news": {"type": "memory", "max_messages": 7, "message_timeout": 90},
+            "default": {"type": "memory", "max_messages": 3},
+        },
+        locations=[{**PUBLISHER, "store": "news"}],
+    )
+    assert "nchan_message_buffer_length 7;" in lines(text)
+    assert "nchan_message_timeout 90s;" in lines(text)
+    assert "nchan_channel_group news;" in lines(text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_believed_that_clients_say_to_daphne(
+    kind: type[Configuration],
+) -> None:
+    """Wherever nginx asks Django or Daphne, it takes Daphne-Root-Path away."""
+    locations = [PUBLISHER, {**SUBSCRIBER, "passthrough": "/passthrough"}]
+    text, _ = write(kind, locations=locations)
+    for block in text.split("location ")[1:]:
+        if re.search("proxy_pass http://(django|pushserver);", block):
+            assert 'proxy_set_header Daphne-Root-Path "";' in block
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_websockets_of_the_site_go_through(kind: type[Configuration]) -> None:
+    """What is not a push location may change its protocol."""
+    text, _ = write(kind)
+    site = text.partition("location / {")[2]
+    assert "proxy_set_header Upgrade $http_upgrade;" in site
+    assert "proxy_set_header Connection $push_connection;" in site
+
+
+def test_stores_stay_apart() -> None:
+    """What nginx does not allow in a name makes no two stores one."""
+    stores = ("a.b", "a-b")
+    text, _ = write(
+        store=dict.fromkeys(("default", *stores), {"type": "memory"}),
+        locations=[{**PUBLISHER, "store": store} for store in stores],
+    )
+    groups = [each for each in lines(text) if each.startswith("nchan_channel_group")]
+    assert len(set(groups)) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interface_lets_nobody_in(kind: type[Configuration]) -> None:
+    """nginx knows no interfaces, and the name of one could be anything."""
+    allow_from = ["::1", "fe80::1%eth0; allow all"]
+    text, _ = write(kind, locations=[{**PUBLISHER, "allow_from": allow_from}])
+    rules = [each for each in lines(text) if each.startswith(("allow", "deny"))]
+    assert rules == ["allow ::1;", "deny all;"]
+
+
+@pytest.mark.parametrize(
+    ("push_server", "place"),
+    [
+        ({"store": {"type": "memory", "min_messages": 2}}, "['min_messages']"),
+        ({"store": {"type": "memory"}}, "['max_messages']"),
+        ({"store": {"type": "memory", "message_timeout": 0.5}}, "['message_timeout']"),
+        ({"store": {"type": "memory", "channel_timeout": 5}}, "['channel_timeout']"),
+        ({"store": {"type": "memory", "max_channels": 5}}, "['max_channels']"),
+        ({"store": {"type": "redis"}}, "['type']"),
+        ({"servername": "mine"}, "['servername']"),
+        ({"publisher": "direct"}, "['publisher']"),
+        ({"publisher_host": "127.0.0.1:8000"}, "['publisher_host']"),
+        ({"locations": [{**SUBSCRIBER, "concurrency": "last"}]}, "['concurrency']"),
+        ({"locations": [SUBSCRIBER]}, "['timeout_status']"),
+        ({"locations": [{**PUBLISHER, "create_on_post": False}]}, "['create_on_post']"),
+        ({"locations": [{**PUBLISHER, "url": r"/p/(\w+)"}]}, "['url']"),
+        ({"locations": [{**PUBLISHER, "url": r"/p/(.+)\Z"}]}, "['url']"),
+        (
+            {"locations": [{**SUBSCRIBER, "url": "/\n(.+)", "passthrough": "/pt"}]},
+            "['url']",
+        ),
+        (
+            {"locations": [{**PUBLISHER, "allow_from": ["fe80::1%eth0; return 200"]}]},
+            "['allow_from']",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_setting_cannot_become(push_server: dict[str, Any], place: str) -> None:
+    """It is a warning that names the setting, and the same in a comment."""
+    text, warnings = write(**push_server)
+    warning = next(each for each in warnings if place in each)
+    assert warning in re.sub(r"\n *# ", " ", text)
+
+
+def test_settings_that_all_become_something() -> None:
+    """Nothing is warned of where Nchan does what the settings say."""
+    _, warnings = write(
+        publisher="http",
+        store={"type": "memory", "max_messages": 100, "message_timeout": 60},
+        locations=[PUBLISHER, {**SUBSCRIBER, "timeout_status": 408}],
+    )
+    assert warnings == []
+
+
+def test_settings_of_a_proxy_all_become_something() -> None:
+    """In front of Daphne all settings are served, so nothing is warned of."""
+    locations = [PUBLISHER, {**SUBSCRIBER, "concurrency": "last"}]
+    _, warnings = write(ProxyConfiguration, locations=locations)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("internal_ips", "django", "warns"),
+    [
+        ([], "127.0.0.1:8000", True),
+        (["127.0.0.1"], "127.0.0.1:8000", False),
+        (["127.0.0.1"], "[::1]:8000", True),
+        ([], "app.internal:8000", False),
+        (["127.0.0.1"], "unix:/run/site.sock", True),
+    ],
+)
+def test_a_passthrough_that_django_would_refuse(
+    internal_ips: list[str], django: str, warns: bool
+) -> None:
+    """It is warned of where the view will not know nginx for what it is."""
+    with override_settings(INTERNAL_IPS=internal_ips):
+        _, warnings = write(
+            options=Options(django=django),
+            publisher="http",
+            store={"type": "memory", "max_messages": 1},
+            locations=[{**SUBSCRIBER, "timeout": 0, "passthrough": "/heard"}],
+        )
+    assert bool(warnings) is warns
+
+
+@pytest.mark.parametrize(
+    ("push_server", "listen"),
+    [
+        ({}, ["80", "127.0.0.1:8001"]),
+        ({"port": 9000}, ["80", "127.0.0.1:9000"]),
+        ({"address": "::1", "port": 9000}, ["80", "[::1]:9000"]),
+        ({"publisher_host": "localhost:9001"}, ["80", "127.0.0.1:9001"]),
+        ({"publisher_host": "push.example"}, ["80"]),
+        ({"publisher_host": "127.0.0.1:8000"}, ["80"]),
+    ],
+)
+def test_nginx_listens_where_updates_are_sent(
+    push_server: dict[str, Any], listen: list[str]
+) -> None:
+    """With Nchan it takes the place of the push server on this machine."""
+    text, _ = write(**push_server)
+    assert re.findall(r"^ +listen (?!unix)(.+);$", text, re.MULTILINE) == listen
+
+
+@pytest.mark.parametrize(
+    ("publisher_host", "listen", "warns"),
+    [
+        (None, "80", True),
+        (None, "127.0.0.1:8001", False),
+        ("127.0.0.1:8001", "8001", False),
+        ("127.0.0.1:8001", "*:8001", False),
+        ("127.0.0.1:8001", "[::]:8001", True),
+        ("127.0.0.1:8001", "10.0.0.1:8001", True),
+        ("localhost:8001", "127.0.0.1:8001", False),
+        ("127.0.0.1:8001", "localhost:8001", False),
+        ("127.0.0.1:8001", "www.example.com:8001", False),
+        ("[::1]:8001", "[::]:8001", False),
+        ("[::1]:8001", "8001", True),
+        ("127.0.0.1", "80", False),
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "unix:/run/site.sock", True),
+        ("push.example", "443", False),
+    ],
+)
+def test_nginx_does_not_listen_where_updates_are_sent(
+    publisher_host: str | None, listen: str, warns: bool
+) -> None:
+    """Whoever says where nginx listens is told if publishers do not find it there."""
+    _, warnings = write(
+        options=Options(listen=(listen,)), publisher_host=publisher_host, locations=[]
+    )
+    told = [each for each in warnings if "'publisher_host'" in each]
+    assert len(told) == warns, warnings
+    assert all("add --listen" in each for each in told)
+
+
+@pytest.mark.parametrize(
+    ("push_server", "server"),
+    [
+        ({}, "127.0.0.1:8000"),
+        ({"port": 8001}, "127.0.0.1:8001"),
+        ({"address": "::1", "port": 8001}, "[::1]:8001"),
+        ({"publisher_host": "127.0.0.1:9001"}, "127.0.0.1:9001"),
+        ({"publisher_host": "push.example"}, "127.0.0.1:8000"),
+    ],
+)
+def test_the_push_server_behind_a_proxy(
+    push_server: dict[str, Any], server: str
+) -> None:
+    """It is where updates are sent on this machine, else where the site is."""
+    configuration = ProxyConfiguration(read_settings(push_server), Options())
+    assert configuration.pushserver == server
+    told = ProxyConfiguration(read_settings(push_server), Options(pushserver="a:1"))
+    assert told.pushserver == "a:1"
+
+
+@pytest.mark.parametrize(
+    ("allow_from", "warns"),
+    [(["10.0.0.0/8"], True), (["10.0.0.0/8", "127.0.0.1"], False), ("any", False)],
+)
+def test_publishers_that_daphne_would_refuse(allow_from: Any, warns: bool) -> None:
+    """For Daphne each publisher comes from nginx, too, so nginx has to be allowed."""
+    locations = [{**PUBLISHER, "allow_from": allow_from}]
+    _, warnings = write(ProxyConfiguration, locations=locations)
+    assert any("does not hold 127.0.0.1" in each for each in warnings) == warns
+
+
+@pytest.mark.parametrize(
+    ("allow_from", "warns"),
+    [(["10.0.0.1"], True), (["10.0.0.1", "unix"], False), ("any", False)],
+)
+def test_daphne_behind_nginx_on_a_unix_socket(allow_from: Any, warns: bool) -> None:
+    """nginx comes by the socket then, which has to be allowed."""
+    location = {**PUBLISHER, "allow_from": allow_from}
+    options = Options(django="unix:/run/site.sock")
+    _, warnings = write(ProxyConfiguration, options, locations=[location])
+    assert any("does not hold 'unix'" in each for each in warnings) == warns
+
+
+def test_the_server_is_named_after_the_subscribers_host() -> None:
+    """Pages ask for subscriber_host, so this is the server's name."""
+    text, _ = write(subscriber_host={"location": "push.example:8443", "secure": True})
+    assert "server_name push.example;" in lines(text)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from pushserver.nginx.writer import Untranslatable, literal, quote, translate
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("plain", "plain"),
+        ("^/updates/([^/]+)$", "^/updates/([^/]+)$"),
+        (r"^/(\d+)$", r"^/(\d+)$"),
+        ("a b", '"a b"'),
+        ("a{2}", '"a{2}"'),
+        ('a"b', r'"a\"b"'),
+        (r"\n", r"\\n"),
+        (r"\\", r"\\\\"),
+        ("", '""'),
+    ],
+)
+def test_words_are_quoted_where_nginx_wants_it(text: str, word: str) -> None:
+    """A text that means something to nginx is written so that it does not."""
+    assert quote(text) == word
+
+
+def test_texts_that_cannot_be_words() -> None:
+    """A line break has no place in the configuration, nor a $ where it is a text."""
+    with pytest.raises(Untranslatable, match="cannot be printed"):
+        quote("a\nb;")
+    with pytest.raises(Untranslatable, match="variable"):
+        literal("$host")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "translated"),
+    [
+        ("/updates/([^/]+)", "/updates/([^/]+)"),
+        ("^/updates/([^/]+)$", "/updates/([^/]+)"),
+        ("/a/(x|y)", "(?:/a/(x|y))"),
+        (r"/price/(.+\$)", r"/price/(.+\$)"),
+        ("/(?P<host>[a-z]+)-(?P=host)1", r"/([a-z]+)-(?:\1)1"),
+        (r"/\(?P<a>/(.+)", r"/\(?P<a>/(.+)"),
+    ],
+)
+def test_patterns_are_translated(pattern: str, translated: str) -> None:
+    """A pattern comes without anchors, and as one piece."""
+    assert translate(pattern) == translated
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"/(.+)\Z", r"/(\u0041+)", "(?a)/(.+)", "(?x)/(.+) # all"]
+)
+def test_patterns_that_nginx_does_not_know(pattern: str) -> None:
+    """What only Python understands is refused."""
+    with pytest.raises(Untranslatable, match="do not know"):
+        translate(pattern)
