@@ -6,7 +6,7 @@ import decimal
 import json
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from urllib.request import Request
 
@@ -19,12 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from pushserver.publishers import PublishError, Receipt
 from pushserver.signals import ReceiverExited, post_send_update, pre_send_update
-from pushserver.updates import (
-    asend_update,
-    publisher_url,
-    send_update,
-    subscriber_url,
-)
+from pushserver.updates import asend_update, publisher_url, send_update, subscriber_url
 
 from .servers import LOCATIONS, ServerProcess, free_port
 
@@ -417,116 +412,3 @@ async def test_many_updates_at_once_all_arrive(channel_id: str) -> None:
     for number in (0, 17, 39):
         response = await asyncio.to_thread(received, f"{channel_id}-{number}")
         assert response.json() == number
-
-
-@pytest.mark.parametrize(
-    ("block", "publishes_at", "subscribes_at"),
-    [
-        ({}, "http://127.0.0.1:8001/publisher/a/b", "/subscriber/a/b"),
-        (
-            {"publisher_host": "push:1", "subscriber_host": "example.com"},
-            "http://push:1/publisher/a/b",
-            "http://example.com/subscriber/a/b",
-        ),
-        (
-            {
-                "publisher_host": {"location": "push:1", "secure": True},
-                "subscriber_host": {"location": "example.com", "secure": True},
-            },
-            "https://push:1/publisher/a/b",
-            "https://example.com/subscriber/a/b",
-        ),
-        (
-            {"address": "10.0.0.1", "port": 9000},
-            "http://10.0.0.1:9000/publisher/a/b",
-            "/subscriber/a/b",
-        ),
-        (
-            {"address": "0.0.0.0"},
-            "http://127.0.0.1:8001/publisher/a/b",
-            "/subscriber/a/b",
-        ),
-        (
-            {"address": "::", "port": 9000},
-            "http://127.0.0.1:9000/publisher/a/b",
-            "/subscriber/a/b",
-        ),
-        (
-            {"address": "::1"},
-            "http://[::1]:8001/publisher/a/b",
-            "/subscriber/a/b",
-        ),
-    ],
-)
-def test_the_urls_follow_the_settings(
-    block: dict[str, Any],
-    publishes_at: str,
-    subscribes_at: str,
-    settings: LazySettings,
-) -> None:
-    """Hosts come from the settings, else from where runpushserver listens."""
-    settings.PUSH_SERVER = block
-    assert publisher_url("a/b") == publishes_at
-    assert subscriber_url("a/b") == subscribes_at
-
-
-def test_the_first_location_of_a_kind_is_the_one(settings: LazySettings) -> None:
-    """Of several locations the first of its kind gives the URL."""
-    settings.PUSH_SERVER = {
-        "publisher_host": "h",
-        "locations": [
-            {"type": "subscriber", "url": r"^/a/([^/]+)/$"},
-            {"type": "subscriber", "prefix": "/b/"},
-            {"type": "publisher", "prefix": "/c/"},
-            {"type": "publisher", "prefix": "/d/"},
-        ],
-    }
-    assert subscriber_url(5) == "/a/5/"
-    assert publisher_url(5) == "http://h/c/5"
-
-
-@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_without_a_location_there_is_no_url(
-    make_url: Callable[[object], str], settings: LazySettings
-) -> None:
-    """A site without such a location is told so."""
-    settings.PUSH_SERVER = {"locations": []}
-    with pytest.raises(ValueError, match=r"PUSH_SERVER\['locations'\] has no \w+ loc"):
-        make_url("news")
-
-
-@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_an_id_has_a_length(
-    make_url: Callable[[object], str], settings: LazySettings
-) -> None:
-    """An id that the server would refuse for its length has no URL; in characters."""
-    settings.PUSH_SERVER = {}
-    assert make_url("ä" * 512).endswith("%C3%A4" * 512)
-    for channel_id in ("", "x" * 513, "x" * 1_000_000):
-        with pytest.raises(ValueError, match="from 1 to 512 characters"):
-            make_url(channel_id)
-
-
-@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_under_a_prefix_any_text_is_an_id(
-    make_url: Callable[[object], str], settings: LazySettings
-) -> None:
-    """A prefix takes slashes, line breaks and all other characters."""
-    settings.PUSH_SERVER = {}
-    for channel_id in ("a/b", "a\nb", "\r", "\u2028", "a\0", "ä", "%", "a;b=c", "-"):
-        assert make_url(channel_id)
-
-
-@pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_an_id_that_the_pattern_cannot_match_has_no_url(
-    make_url: Callable[[object], str], settings: LazySettings
-) -> None:
-    """The error says which id and which pattern."""
-    settings.PUSH_SERVER = {
-        "locations": [
-            {"type": "publisher", "url": r"/p/(\d+)"},
-            {"type": "subscriber", "url": r"/s/(\d+)"},
-        ]
-    }
-    with pytest.raises(ValueError, match=r"'news' has no URL: .*\(\\\\d\+\)"):
-        make_url("news")

@@ -95,19 +95,17 @@ class HTTPPublisher:
         """Send a request; return the response and (the beginning of) its body."""
         place = (request.type, request.host)
         connection = None
-        sent = False
         try:
             connection = self._connections.take(place, MAX_IDLE)
             connection = connection or _Connection(*place)
             connection.connect(deadline)
-            sent = True
             response, body = connection.post(request)
         except (OSError, HTTPException) as error:
             if connection is not None:
                 connection.close()
             late = deadline.is_over or isinstance(error, TimeoutError)
             if late and deadline.seconds:
-                reason = _why_late(sent)
+                reason = _why_late(connection is not None and connection.has_sent)
             else:
                 reason = _why_unreachable(error)
             raise PublishError(request.full_url, reason) from error
@@ -142,10 +140,15 @@ class _Connection:
         """Whether another request may be sent on it."""
         return self._http.sock is not None
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether a part of the request may have been sent."""
+        return self._socket is not None and self._socket.has_sent
+
     def connect(self, deadline: Deadline) -> None:
         """Connect if it is not connected, and set the deadline of all operations."""
         if self._socket is not None:
-            self._socket.deadline = deadline
+            self._socket.start(deadline)
             return
         host, port = self._http.host, self._http.port
         connection = open_socket(host, port, deadline)

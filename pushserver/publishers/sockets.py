@@ -52,18 +52,28 @@ class TimedSocket:
 
     Args:
         connection: The socket, with TLS or without.
-        deadline: The deadline. It may be replaced for the next exchange.
+        deadline: The deadline of the first exchange.
+
+    Attributes:
+        deadline: The deadline. :meth:`start` replaces it.
+        has_sent: Whether sending has begun in this exchange.
     """
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._socket = connection
+        self.start(deadline)
+
+    def start(self, deadline: Deadline) -> None:
+        """Start an exchange, with a deadline of its own."""
         self.deadline = deadline
+        self.has_sent = False
 
     def sendall(self, data: bytes) -> None:
         """Send all data, or raise ``OSError``; at the deadline ``TimeoutError``."""
         rest = memoryview(data)
         while rest:
             self._set_timeout()
+            self.has_sent = True
             rest = rest[self._socket.send(rest) :]
 
     def recv(self, size: int) -> bytes:

@@ -11,7 +11,10 @@ import pytest
 from django.conf import LazySettings
 
 from pushserver.publishers import PublishError
+from pushserver.publishers.deadline import Deadline
+from pushserver.publishers.sockets import TimedSocket
 from pushserver.updates import send_update
+from tests.waiting import wait_until
 
 from .small_server import SmallServer, publish_to
 
@@ -70,6 +73,34 @@ def test_a_server_that_answers_in_drops_is_not_waited_for(
         finally:
             thread.join()
     assert gave_up.is_set()
+
+
+def test_a_limit_that_passes_before_sending(
+    small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update of which nothing was sent is told to be unpublished, though connected.
+
+    Also if its connection has sent another one before.
+    """
+
+    start = TimedSocket.start
+
+    def start_late(connection: TimedSocket, deadline: Deadline) -> None:
+        start(connection, deadline)
+        wait_until(lambda: deadline.is_over)
+
+    publish_to(small.host, settings, publisher_timeout=0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(TimedSocket, "start", start_late)
+        with pytest.raises(PublishError, match="it was not published"):
+            send_update("news", 1)
+    publish_to(small.host, settings)
+    assert send_update("news", 2)
+    publish_to(small.host, settings, publisher_timeout=0.2)
+    monkeypatch.setattr(TimedSocket, "start", start_late)
+    with pytest.raises(PublishError, match="it was not published"):
+        send_update("news", 3)
+    assert [body for *_, body in small.requests] == [b"2"]
 
 
 def test_a_time_limit_of_zero_is_none(

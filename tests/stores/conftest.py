@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -60,6 +61,20 @@ class Audience:
 
     def drop(self, channel_id: str) -> None:
         self.dropped.append(channel_id)
+
+
+_audiences: WeakKeyDictionary[Store, Audience] = WeakKeyDictionary()
+
+
+def attach_audience(store: Store) -> None:
+    """Have a store hand its messages to an audience of its own."""
+    _audiences[store] = Audience()
+    store.attach(_audiences[store])
+
+
+def audience_of(store: Store) -> Audience:
+    """Return the audience that was attached to a store."""
+    return _audiences[store]
 
 
 class Subject:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count, pairwise
 from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.test import override_settings
-from hypothesis import settings
 
 from pushserver.checks import check_settings
 from pushserver.conf import ChannelLayerStoreSettings, read_settings
@@ -22,13 +21,15 @@ from pushserver_channels.stores import layer as layer_store
 from pushserver_channels.stores import make_store
 from pushserver_channels.stores.layer import ChannelLayerStore
 from tests.valkey import Valkey
+from tests.waiting import until
 
-from .conftest import LAYERS, Audience, close_layer, layer_settings, make_layer_store
-from .test_contract import StoreMachine
+from .conftest import LAYERS, attach_audience, audience_of, close_layer, layer_settings
 
 MakeStore = Callable[..., ChannelLayerStore]
 
+
 FUTURE = MessageId(2**40, 0)
+
 
 _groups = (f"layer {number}" for number in count())
 
@@ -78,7 +79,7 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
             type="channel_layer", group=group, **limits
         )
         store = ChannelLayerStore(settings, is_late=late)
-        store.attach(Audience())
+        attach_audience(store)
         stores.append(store)
         return store
 
@@ -89,24 +90,9 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
         await close_layer()
 
 
-async def until(condition: Callable[[], Any], timeout: float = 20.0) -> None:
-    """Let the event loop run until a condition is true; fail after seconds."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while not condition():
-        assert loop.time() < deadline, f"{condition} was not true in {timeout} seconds"
-        await asyncio.sleep(0.005)
-
-
-def audience(store: ChannelLayerStore) -> Audience:
-    audience = store._audience
-    assert isinstance(audience, Audience)
-    return audience
-
-
 def heard(store: ChannelLayerStore) -> list[Message]:
     """Return the messages that were handed to those who wait."""
-    return [message for _, message in audience(store).delivered]
+    return [message for _, message in audience_of(store).delivered]
 
 
 def kept(store: ChannelLayerStore) -> list[Message]:
@@ -224,7 +210,7 @@ async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
     await until(lambda: "b" in there._channels)
     there.listen("b")
     await here.delete("b")
-    await until(lambda: audience(there).dropped == ["b"])
+    await until(lambda: audience_of(there).dropped == ["b"])
     with pytest.raises(ChannelNotFound):
         await there.info("b")
 
@@ -438,9 +424,6 @@ async def test_it_stays_in_its_group(
     assert store._group not in groups
 
 
-# Settings
-
-
 @pytest.mark.parametrize(
     ("backend", "shared"),
     [(LAYERS["memory"], False), (LAYERS["redis"], True), (LAYERS["pubsub"], True)],
@@ -486,26 +469,3 @@ def test_a_store_of_the_type(valkey: Valkey) -> None:
     with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
         settings = read_settings({"store": {"type": "channel_layer"}}).store["default"]
         assert isinstance(make_store(settings), ChannelLayerStore)
-
-
-# The store against a model of it
-
-
-class LayerStoreMachine(StoreMachine):
-    """Does anything with a store over a layer, and expects what the model does."""
-
-    def make_store(self, **limits: int) -> ChannelLayerStore:
-        return make_layer_store(self.clock, **limits)
-
-
-@pytest.fixture
-def layer_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(layer_store, "TRANSIT_TIME", 0)  # Nobody else publishes.
-    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
-        yield
-
-
-LayerStoreMachine.TestCase.settings = settings(max_examples=50)
-TestLayerStoreMachine = pytest.mark.usefixtures("layer_of_machine")(
-    LayerStoreMachine.TestCase
-)

@@ -83,7 +83,7 @@ class BlockingConnection:
 
     def set_deadline(self, deadline: Deadline) -> None:
         """Set the deadline of the following operations."""
-        self._connection.timed.deadline = deadline
+        self._connection.timed.start(deadline)
 
     def is_quiet(self) -> bool:
         """Return whether it is open and nothing can be read from it."""

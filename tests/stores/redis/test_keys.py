@@ -1,0 +1,113 @@
+"""The keys of a store in Redis: how long they last, and what their loss means."""
+
+from __future__ import annotations
+
+import pytest
+
+from pushserver.conf import RedisStoreSettings
+from pushserver.publishers import Update
+from pushserver_channels.messages import START
+from pushserver_channels.stores.redis import RedisStore
+from tests.valkey import Valkey
+
+from .actions import MakeStore, append, heard, kept, wait
+
+
+async def test_keys_expire(make: MakeStore, valkey: Valkey, prefix: str) -> None:
+    """Keys of a channel are gone some time after its messages and its last use."""
+    store = make(message_timeout=10, channel_timeout=100)
+    await append(store)
+    with valkey.client() as client:
+        assert 10 <= client.ttl(f"{prefix}{{00}}:messages:a") <= 13
+        assert 100 < client.ttl(f"{prefix}{{00}}:channel:a") <= 100 + 3600
+        await store.delete("a")
+        assert not client.exists(f"{prefix}{{00}}:messages:a")
+        assert 0 < client.ttl(f"{prefix}{{00}}:channel:a") <= 3600
+        await store.next("a", START)
+        assert 100 < client.ttl(f"{prefix}{{00}}:channel:a") <= 100 + 3600
+
+
+@pytest.mark.parametrize(
+    "limits", [{}, {"min_messages": 1, "message_timeout": 10}, {"channel_timeout": 0}]
+)
+async def test_keys_for_ever(
+    make: MakeStore, valkey: Valkey, prefix: str, limits: dict[str, int]
+) -> None:
+    """Keys of what is kept for ever do not expire."""
+    store = make(**limits)
+    await append(store)
+    with valkey.client() as client:
+        assert client.ttl(f"{prefix}{{00}}:messages:a") == -1
+        assert client.ttl(f"{prefix}{{00}}:channel:a") == -1
+
+
+async def test_an_evicted_hash(make: MakeStore, valkey: Valkey, prefix: str) -> None:
+    """Ids go on over an eviction of what is known of a channel beside its messages."""
+    store = make()
+    first = await append(store, b"1")
+    with valkey.client() as client:
+        client.delete(f"{prefix}{{00}}:channel:a")
+    second = await append(store, b"2")
+    assert second.id > first.id
+    assert second.previous == first.id
+    assert await kept(store) == [b"1", b"2"]
+
+
+async def test_forgotten_scripts(make: MakeStore, valkey: Valkey) -> None:
+    """Redis is taught its scripts again when it has forgotten them."""
+    store = make()
+    await append(store, b"1")
+    valkey.run("SCRIPT", "FLUSH")
+    await append(store, b"2")
+    assert await kept(store) == [b"1", b"2"]
+
+
+async def test_a_store_that_was_emptied(make: MakeStore, prefix: str) -> None:
+    """Ids grow when a store was emptied, and who comes back is told of the gap."""
+    with Valkey() as own:
+        store = make(own.url)
+        own.run("SET", f"{prefix}{{00}}:mark", 1)  # It was there for long.
+        await append(store, b"1")
+        before = await append(store, b"2")
+        own.run("FLUSHALL")
+        after = await append(store, b"3")
+        assert after.id > before.id
+        found = await store.next("a", before.id)
+        assert found == after
+        gap = found.gap_after(before.id)
+        assert gap is not None
+        assert before.id < gap < after.id
+        assert found.gap_after(START) is None
+        # Emptied twice in one second, it gives no id twice.
+        for _ in range(20):
+            own.run("FLUSHALL")
+            again = await append(store, b"4")
+            assert again.id > after.id
+            assert again.gap_after(after.id) is not None
+            after = again
+
+
+@pytest.mark.parametrize(("prefix_of_other", "database"), [("other:", 0), ("", 1)])
+async def test_two_stores_of_one_redis(
+    make: MakeStore,
+    valkey: Valkey,
+    prefix: str,
+    prefix_of_other: str,
+    database: int,
+) -> None:
+    """Stores in one Redis with different prefixes or databases share nothing."""
+    store = make()
+    other = RedisStore(
+        RedisStoreSettings(
+            type="redis",
+            port=valkey.port,
+            database=database,
+            key_prefix=prefix_of_other or prefix,
+        )
+    )
+    await wait(store)
+    await other.append(Update("a", b"other"))
+    assert await kept(store) == []
+    assert heard(store) == []
+    await other.delete("a")
+    await other.aclose()

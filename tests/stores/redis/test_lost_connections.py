@@ -1,0 +1,190 @@
+"""A store in Redis over connections that break, and answers that are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import StoreUnavailable
+from pushserver_channels.hub import hubs
+from pushserver_channels.messages import START
+from pushserver_channels.stores.redis.errors import Unanswered
+from tests.proxies import Proxy
+from tests.valkey import Valkey
+from tests.waiting import until
+
+from .actions import (
+    ROOM,
+    MakeStore,
+    append,
+    heard,
+    kept,
+    messages_key,
+    oldest,
+    url_of,
+    wait,
+)
+
+
+async def test_a_killed_connection(make: MakeStore, valkey: Valkey) -> None:
+    """Who waits is handed the next message also if the connection was killed."""
+    here, there = make(), make()
+    await wait(here)
+    for number in range(10):
+        body = b"%d" % number
+        valkey.run("CLIENT", "KILL", "TYPE", "pubsub")
+        await append(there, body)
+        await until(lambda body=body: body in heard(here))
+    assert heard(here) == [b"%d" % number for number in range(10)]
+
+
+async def test_published_while_cut_off(
+    make: MakeStore, proxy: Proxy, soon: None
+) -> None:
+    """Who waits is handed what was published while the process was cut off."""
+    here, there = make(url_of(proxy)), make()
+    await wait(here)
+    await append(there, b"1")
+    await until(lambda: heard(here) == [b"1"])
+    proxy.cut()
+    for body in (b"2", b"3", b"4"):
+        assert not (await there.append(Update("a", body))).delivered
+    with pytest.raises(StoreUnavailable):
+        await append(here, b"no")
+    with pytest.raises(StoreUnavailable):
+        await here.next("a", START)
+    proxy.mend()
+    await until(lambda: len(heard(here)) == 4)
+    await until(lambda: here._listeners[here._find("a").topic].is_live)
+    await append(there, b"5")
+    await until(lambda: len(heard(here)) == 5)
+    assert heard(here) == [b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_refused_after_a_cut(
+    make: MakeStore,
+    valkey: Valkey,
+    prefix: str,
+    proxy: Proxy,
+    soon: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who waits is handed what was missed also if Redis at first refuses to tell."""
+    here, there = make(url_of(proxy)), make()
+    await wait(here)
+    await append(there, b"1")
+    await until(lambda: heard(here) == [b"1"])
+    proxy.cut()
+    await append(there, b"2")
+    key = messages_key(prefix)
+    valkey.run("RENAME", key, f"{key} elsewhere")
+    valkey.run("SET", key, "no stream")
+    proxy.mend()
+    await until(lambda: "Redis refuses" in caplog.text)
+    valkey.run("RENAME", f"{key} elsewhere", key)
+    await until(lambda: heard(here) == [b"1", b"2"])
+    await append(there, b"3")
+    await until(lambda: heard(here) == [b"1", b"2", b"3"])
+
+
+@pytest.mark.usefixtures("push_server")
+def test_event_loops_one_after_the_other() -> None:
+    """What an event loop has left open when it ended is no matter to the next one."""
+
+    async def publish() -> bool:
+        return (await hubs.get("default").publish(Update("a", b"")))[1].messages > 0
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert [asyncio.run(publish()) for _ in range(2)] == [True, True]
+        hubs.reset()
+        gc.collect()
+
+
+async def test_published_while_half_open(
+    make: MakeStore, proxy: Proxy, soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that passes nothing on is noticed, and nothing is lost by it."""
+    monkeypatch.setattr(f"{ROOM}.connection.SILENCE", 1)
+    here, there = make(url_of(proxy)), make()
+    await wait(here)
+    proxy.freeze()
+    await append(there, b"1")
+    await until(lambda: here._network.shards[0].connection is None)
+    proxy.mend()
+    await until(lambda: heard(here) == [b"1"])
+
+
+async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
+    """A message is kept once if the connection ends before Redis has answered."""
+    store, other = make(url_of(proxy)), make()
+    await append(store, b"1")
+    await wait(other)
+    proxy.lose_answers()
+    appending = asyncio.create_task(store.append(Update("a", b"2", b"text/plain")))
+    await until(lambda: heard(other) == [b"2"])
+    proxy.cut()
+    more = [b"%d" % number for number in range(3, 203)]
+    for body in more:
+        await append(other, body)
+    proxy.mend()
+    appended = await appending
+    assert appended.message == await other.next("a", (await oldest(other)).id)
+    assert appended.delivered
+    assert await kept(other) == [b"1", b"2", *more]
+    assert heard(other) == [b"2", *more]
+
+
+async def test_an_answer_that_is_lost_to_a_message_that_is_gone(
+    make: MakeStore, proxy: Proxy
+) -> None:
+    """A message that may have been there and dropped is not sent again."""
+    store, other = make(url_of(proxy), max_messages=1), make(max_messages=1)
+    await append(store, b"1")
+    await wait(other)
+    proxy.lose_answers()
+    appending = asyncio.create_task(append(store, b"2"))
+    await until(lambda: heard(other) == [b"2"])
+    proxy.cut()
+    await append(other, b"3")
+    proxy.mend()
+    with pytest.raises(Unanswered):
+        await appending
+    assert heard(other) == [b"2", b"3"]
+
+
+async def test_an_answer_that_is_lost_to_a_message_that_is_not_kept(
+    make: MakeStore, proxy: Proxy
+) -> None:
+    """A message that is not kept is not sent again, and its publisher is told."""
+    store, other = make(url_of(proxy)), make()
+    await append(store)
+    await wait(other)
+    proxy.lose_answers()
+    appending = asyncio.create_task(store.append(Update("a", b"now"), keep=False))
+    await until(lambda: heard(other) == [b"now"])
+    proxy.mend()
+    with pytest.raises(Unanswered):
+        await appending
+    assert heard(other) == [b"now"]
+
+
+async def test_a_question_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
+    """A message that never reached Redis is sent again."""
+    store = make(url_of(proxy))
+    await append(store, b"1")
+    proxy.freeze()
+    appending = asyncio.create_task(append(store, b"2"))
+    await until(
+        lambda: (
+            store._network.shards[0].connection
+            and store._network.shards[0].connection._pending
+        )
+    )
+    proxy.mend()
+    await appending
+    assert await kept(store) == [b"1", b"2"]

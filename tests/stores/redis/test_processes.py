@@ -1,0 +1,196 @@
+"""Processes that share a store in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import ChannelNotFound
+from pushserver_channels.hub import Hub
+from pushserver_channels.messages import START, MessageId
+from tests.servers import ROOT
+from tests.stores.conftest import audience_of
+from tests.subscribers import long_poll
+from tests.valkey import Valkey
+from tests.waiting import until
+
+from .actions import FUTURE, MakeStore, append, heard, until_nobody_listens, wait
+
+
+@pytest.mark.parametrize("step", ["0", "1", "1800"])
+async def test_publishers_in_processes(
+    make: MakeStore, valkey: Valkey, prefix: str, step: str
+) -> None:
+    """Under 51 publishers in 3 processes ids only grow, and who waits hears each, also
+    when the clocks of the processes are set back all the time."""
+    store = make()
+    await wait(store)
+    command = (sys.executable, "-m", "tests.stores.publish", valkey.url, prefix, "a")
+    publishers = [
+        await asyncio.create_subprocess_exec(
+            *(*command, "17", "20", step), cwd=ROOT, stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    told = []
+    for publisher in publishers:
+        output, _ = await publisher.communicate()
+        lines = [line.split() for line in output.decode().splitlines()]
+        ids = [MessageId(*map(int, line[0].split(":"))) for line in lines]
+        assert ids == sorted(ids)
+        told += ids
+    assert len(set(told)) == 3 * 17 * 20
+    audience = audience_of(store)
+    await until(lambda: len(audience.delivered) == len(told))
+    messages = [message for _, message in audience.delivered]
+    assert [message.id for message in messages] == sorted(told)
+    assert [message.previous for message in messages[1:]] == sorted(told)[:-1]
+
+
+async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
+    """A message reaches who waits in another process, and its publisher is told."""
+    here, there = make(), make()
+    await wait(there)
+    appended = await here.append(Update("a", b"news", b"text/plain"))
+    assert appended.delivered
+    await until(lambda: heard(there))
+    assert audience_of(there).delivered == [("a", appended.message)]
+    assert heard(here) == []
+    there.unlisten("a")
+    # For a moment the other process listens on, for whoever comes back.
+    await until_nobody_listens(here)
+    assert not (await here.append(Update("a", b"more"))).delivered
+
+
+async def test_who_comes_back_at_once(make: MakeStore, valkey: Valkey) -> None:
+    """A channel on which nobody waits is listened to for a moment: whoever comes back
+    costs Redis nothing, and publishers of the same process are told the truth."""
+    store, other = make(), make()
+    await wait(store)
+    last = await append(store)
+    for _ in range(3):
+        store.unlisten("a")
+        audience_of(store).waiting.discard("a")
+        appended = await store.append(Update("a", b""))
+        assert not appended.delivered
+        assert appended.info.subscribers == 0
+        assert (await store.info("a")).subscribers == 0
+        last = appended.message
+    valkey.run("CONFIG", "RESETSTAT")
+    for _ in range(3):
+        store.listen("a")
+        assert store.has_nothing("a", last.id)
+        assert not store.has_nothing("a", FUTURE)
+        assert await store.next("a", last.id) is None
+        store.unlisten("a")
+    with valkey.client() as client:
+        assert not {"cmdstat_evalsha", "cmdstat_subscribe"} & {
+            *client.info("commandstats")
+        }
+    store.listen("a")
+    audience_of(store).waiting.add("a")
+    assert (await other.append(Update("a", b"1"))).delivered
+    await until(lambda: heard(store)[-1:] == [b"1"])
+    store.unlisten("a")
+    await until_nobody_listens(other)
+    assert not store.has_nothing("a", last.id)
+
+
+async def test_subscribers_of_other_processes(make: MakeStore) -> None:
+    """Channel info counts each other process with subscribers, and not this one."""
+    stores = [make() for _ in range(3)]
+    assert (await stores[0].create("a")).subscribers == 0
+    for store in stores:
+        await wait(store)
+    assert [(await store.info("a")).subscribers for store in stores] == [2, 2, 2]
+    appended = await stores[0].append(Update("a", b""))
+    assert appended.info.subscribers == 2
+    assert (await stores[0].delete("a")).subscribers == 2
+
+
+async def test_deleted_elsewhere(make: MakeStore) -> None:
+    """Who waits is told when another process deletes the channel."""
+    here, there = make(), make()
+    await wait(here)
+    await wait(there)
+    await here.delete("a")
+    for store in (here, there):
+        await until(lambda store=store: audience_of(store).dropped == ["a"])
+    with pytest.raises(ChannelNotFound):
+        await there.next("a", FUTURE, create=False)
+
+
+async def test_a_subscriber_that_moves(make: MakeStore) -> None:
+    """Who polls another process each time gets each message once and in order."""
+    loop = asyncio.get_running_loop()
+    publisher = make()
+    hubs = [Hub(make(), loop) for _ in range(3)]
+
+    async def subscribe(number: int) -> list[bytes]:
+        bodies, after = [], START
+        while len(bodies) < 200:
+            number += 1
+            message = await long_poll(hubs[number % 3], "a", after)
+            assert message is not None
+            assert message.gap_after(after) is None
+            bodies.append(message.body)
+            after = message.id
+        return bodies
+
+    subscribers = [asyncio.create_task(subscribe(number)) for number in range(5)]
+    numbered = [b"%d" % number for number in range(200)]
+    for body in numbered:
+        await append(publisher, body)
+    assert await asyncio.gather(*subscribers) == [numbered] * 5
+
+
+async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
+    """To its polls a process hands each message without asking Redis for anything."""
+    loop = asyncio.get_running_loop()
+    hub = Hub(make(), loop)
+
+    async def subscribe() -> None:
+        after = START
+        for _ in range(10):
+            message = await long_poll(hub, "a", after)
+            assert message is not None
+            after = message.id
+
+    subscribers = [asyncio.create_task(subscribe()) for _ in range(100)]
+    for number in range(10):
+        await until(lambda: len(hub.waiting.get("a", ())) == 100)
+        if number == 1:
+            # From now on everybody has come back at least once.
+            started = loop.time()
+            valkey.run("CONFIG", "RESETSTAT")
+        await hub.publish(Update("a", b""))
+    await asyncio.gather(*subscribers)
+    with valkey.client() as client:
+        stats = client.info("commandstats")
+    # One to append each message, and now and then a look to record the requests.
+    seconds = loop.time() - started
+    assert stats["cmdstat_evalsha"]["calls"] <= 9 + 2 * (seconds + 1)
+    assert not {"cmdstat_eval", "cmdstat_subscribe", "cmdstat_unsubscribe"} & {*stats}
+
+
+async def test_an_id_of_the_future_elsewhere(make: MakeStore) -> None:
+    """An id of the future waits for the next message, also while the store looks."""
+    hub, publisher = Hub(make(), asyncio.get_running_loop()), make()
+    # A store that has to connect first may look only after the last message.
+    await hub.create("a")
+    messages = []
+    for number in range(50):
+        waiting = asyncio.create_task(long_poll(hub, "a", FUTURE))
+        await asyncio.sleep(0)
+        messages = messages[-1:]
+        for body in (b"%d" % number, b"%d more" % number):
+            messages.append(await append(publisher, body))
+        # It may be that it was not waiting yet: its process has to connect first.
+        while not waiting.done():
+            messages.append(await append(publisher, b"last"))
+        # The last one of the round before may be only on its way here.
+        assert await waiting in messages

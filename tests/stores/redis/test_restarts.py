@@ -1,0 +1,206 @@
+"""A Redis that restarts, stands still or is full loses nothing in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import StoreUnavailable
+from pushserver_channels.messages import START, MessageId
+from pushserver_channels.stores.redis.scripts import GRACE
+from tests.proxies import Proxy
+from tests.valkey import Valkey
+from tests.waiting import until
+
+from .actions import (
+    MakeStore,
+    append,
+    heard,
+    kept,
+    kept_at_last,
+    messages_key,
+    oldest,
+    publish_at_last,
+    url_of,
+    wait,
+)
+
+
+async def test_an_answer_that_comes_after_a_restart(
+    make: MakeStore, prefix: str
+) -> None:
+    """A message that was under way when Redis died is answered when Redis is back."""
+    with Valkey(persistent=True) as own, Proxy(own.port) as proxy:
+        store = make(url_of(proxy))
+        await append(store, b"1")
+        proxy.lose_answers()
+        appending = asyncio.create_task(append(store, b"2"))
+        await until(
+            lambda: (
+                store._network.shards[0].connection
+                and store._network.shards[0].connection._pending
+            )
+        )
+        await until(lambda: own.run("XLEN", messages_key(prefix)) == 2)
+        proxy.cut()
+        own.stop(signal.SIGKILL)
+        await until(lambda: store._network.shards[0].failures)
+        own.start()
+        proxy.mend()
+        message = await appending
+        assert await kept(store) == [b"1", b"2"]
+        assert message == await store.next("a", (await oldest(store)).id)
+
+
+async def test_a_redis_that_stands_still(make: MakeStore, soon: None) -> None:
+    """What was refused because Redis stood still is not published when it goes on."""
+    with Valkey() as own:
+        store = make(own.url)
+        await append(store, b"1")
+        own.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable):
+            await append(store, b"2")
+        own.process.send_signal(signal.SIGCONT)
+        await until(lambda: own.run("PING"))
+        assert await kept_at_last(store) == [b"1"]
+        await append(store, b"3")
+        assert await kept(store) == [b"1", b"3"]
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
+    """That the clock of Redis was set refuses no message."""
+    store = make()
+    first = await append(store, b"1")
+    connection = store._network.shards[0].connection
+    assert connection is not None
+    connection.set_clock(connection.clock + step)
+    second = await append(store, b"2")
+    assert second.previous == first.id
+    assert await kept(store) == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+async def test_a_restart(
+    make: MakeStore, prefix: str, soon: None, persistent: bool
+) -> None:
+    """After a restart publishing goes on, and who waits is handed the next message."""
+    with Valkey(persistent=persistent) as own:
+        here, there = make(own.url), make(own.url)
+        own.run("SET", f"{prefix}{{00}}:mark", 1)  # It was there for long.
+        await wait(here)
+        before = await append(there, b"1")
+        await until(lambda: heard(here) == [b"1"])
+        own.stop(signal.SIGKILL)
+        with pytest.raises(StoreUnavailable):
+            await append(there, b"no")
+        own.start()
+        after = await publish_at_last(there, b"2")
+        assert after.id > before.id
+        assert after.gap_after(before.id) is None or not persistent
+        await until(lambda: heard(here) == [b"1", b"2"])
+        assert await kept(there) == ([b"1", b"2"] if persistent else [b"2"])
+
+
+async def test_a_restart_that_takes_long(make: MakeStore) -> None:
+    """A Redis that is reading its append-only file loses nothing, and tells no gap."""
+    with Valkey("--key-load-delay", "60", persistent=True) as own:
+        store = make(own.url)
+        before = await append(store, b"1")
+        with own.client() as client, client.pipeline(transaction=False) as pipeline:
+            for number in range(10_000):
+                pipeline.set(f"other {number}", number)
+            pipeline.execute()
+        own.stop(signal.SIGKILL)
+        # It connects while Redis is reading, and asks for something only later.
+        store.listen("b")
+        await asyncio.to_thread(own.start)
+        assert (await publish_at_last(store, b"2")).previous == before.id
+
+
+async def test_a_channel_that_nothing_is_known_of(
+    make: MakeStore, valkey: Valkey, prefix: str
+) -> None:
+    """A channel whose keys have all expired tells of what it may have had before."""
+    store = make()
+    valkey.run("SET", f"{prefix}{{00}}:mark", 1)  # The store was there for long.
+    new = await append(store)
+    long_ago = MessageId(new.id.time - GRACE - 1, 0)
+    assert new.gap_after(long_ago) is not None
+    assert new.gap_after(long_ago._replace(tag=3)) is not None
+    assert new.gap_after(MessageId(new.id.time - 1, 0)) is None
+
+
+async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
+    """Where a restart has lost the newest messages, who comes back is told of the gap,
+    and who waits is handed nothing twice."""
+    with Valkey() as own:
+        here, there = make(own.url), make(own.url)
+        await wait(here)
+        first = await append(there, b"1")
+        own.run("SAVE")
+        lost = await append(there, b"lost")
+        other = await append(there, b"lost", "b")
+        await until(lambda: heard(here) == [b"1", b"lost"])
+        own.stop(signal.SIGKILL)
+        own.start()
+        await until(
+            lambda: (line := here._network.shards[0].connection) and not line.error
+        )
+        after = await publish_at_last(there, b"2")
+        assert after.id > lost.id
+        gap = after.gap_after(first.id)
+        assert gap is not None
+        assert lost.id < gap
+        assert (await append(there, b"2", "b")).gap_after(other.id) is not None
+        assert (await append(there, b"3")).previous == after.id
+        await until(lambda: b"3" in heard(here))
+        assert heard(here) == [b"1", b"lost", b"2", b"3"]
+        assert await kept(there) == [b"1", b"2", b"3"]
+
+
+async def test_a_redis_that_tells_nothing_of_itself(make: MakeStore) -> None:
+    """A user who may not ask Redis for its run publishes all the same."""
+    with Valkey("--user", "push", "on", "nopass", "~*", "&*", "+@all", "-info") as own:
+        store = make(f"redis://push:any@127.0.0.1:{own.port}/0")
+        first = await append(store, b"1")
+        assert (await append(store, b"2")).previous == first.id
+
+
+async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
+    """A Redis that is full refuses messages, says so once, and keeps what it has."""
+    with Valkey("--maxmemory-policy", "noeviction") as own:
+        store = make(own.url, message_timeout=60)
+        await append(store, b"1")
+        own.run("CONFIG", "SET", "maxmemory", 1)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                await append(store, b"2")
+        told = [each for each in caplog.records if each.levelno >= logging.ERROR]
+        assert len(told) == 1
+        assert "maxmemory" in told[0].getMessage()
+        own.run("CONFIG", "SET", "maxmemory", 0)
+        await append(store, b"3")
+        assert await kept(store) == [b"1", b"3"]
+
+
+async def test_nobody_there(make: MakeStore) -> None:
+    """Without a Redis each method says that the store is unavailable."""
+    with Valkey() as own:
+        url = own.url
+    store = make(url)
+    for attempt in (
+        store.append(Update("a", b"")),
+        store.next("a", START),
+        store.info("a"),
+        store.create("a"),
+        store.delete("a"),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await attempt
+    store.listen("a")
+    store.unlisten("a")

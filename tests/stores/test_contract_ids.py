@@ -1,0 +1,121 @@
+"""Ids only grow, whatever the clock does; on each kind of store."""
+
+from __future__ import annotations
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import ChannelNotFound
+
+from .conftest import START_OF_CLOCK, MakeSubject
+from .contract import counting, kept
+
+
+@counting
+async def test_an_id_is_the_second_and_a_count(make: MakeSubject) -> None:
+    """An id is the second in which it was given, and a tag that counts inside it."""
+    subject = make()
+    now = int(START_OF_CLOCK)
+    ids = [(await subject.append("a")).id for _ in range(3)]
+    subject.clock.move(1)
+    ids.append((await subject.append("a")).id)
+    assert ids == [(now, 0), (now, 1), (now, 2), (now + 1, 0)]
+
+
+@counting
+async def test_each_channel_counts_for_itself(make: MakeSubject) -> None:
+    """Tags count in each channel for itself."""
+    subject = make()
+    assert (await subject.append("a")).id.tag == 0
+    assert (await subject.append("b")).id.tag == 0
+    assert (await subject.append("a")).id.tag == 1
+
+
+@counting
+@pytest.mark.parametrize("step", [-0.5, -1, -3600, -START_OF_CLOCK])
+async def test_the_clock_steps_back(make: MakeSubject, step: float) -> None:
+    """When the clock steps back the last time is kept and the tag counts on."""
+    subject = make()
+    before = await subject.append("a")
+    subject.clock.move(step)
+    after = [(await subject.append("a")).id for _ in range(2)]
+    assert after == [(before.id.time, 1), (before.id.time, 2)]
+
+
+@counting
+async def test_the_clock_steps_back_and_comes_forward(make: MakeSubject) -> None:
+    """When the clock has caught up again, its time is taken again."""
+    subject = make()
+    ids = []
+    for step in (0, -10, 5, 4, 0.75, 1, 1):
+        subject.clock.move(step)
+        ids.append((await subject.append("a")).id)
+    assert ids == sorted(set(ids))
+    assert ids[-1] == (int(subject.clock.now), 0)
+
+
+async def test_deleted_and_made_again(make: MakeSubject) -> None:
+    """Ids go on after a channel was deleted and made again within one second."""
+    subject = make()
+    ids = []
+    for _ in range(5):
+        ids += [(await subject.append("a")).id for _ in range(2)]
+        await subject.store.delete("a")
+    assert ids == sorted(set(ids))
+
+
+async def test_deleted_twice_without_a_message(make: MakeSubject) -> None:
+    """Ids go on too over a channel that was made and deleted without a message."""
+    subject = make()
+    before = await subject.append("a")
+    for _ in range(3):
+        await subject.store.delete("a")
+        await subject.store.create("a")
+    assert (await subject.append("a")).id > before.id
+
+
+@pytest.mark.parametrize("step", [-0.5, -1, -3600])
+async def test_deleted_and_the_clock_steps_back(make: MakeSubject, step: float) -> None:
+    """Ids go on when the clock steps back while there is no such channel."""
+    subject = make()
+    ids = [(await subject.append("a")).id for _ in range(3)]
+    await subject.store.delete("a")
+    subject.clock.move(step)
+    ids.append((await subject.append("a")).id)
+    assert ids == sorted(set(ids))
+
+
+async def test_forgotten_and_the_clock_steps_back(make: MakeSubject) -> None:
+    """Ids go on when the clock steps back after a channel was forgotten."""
+    subject = make(message_timeout=10, channel_timeout=100)
+    before = [(await subject.append("a")).id for _ in range(3)]
+    subject.clock.move(200)
+    subject.free()
+    with pytest.raises(ChannelNotFound):
+        await subject.store.info("a")
+    subject.clock.move(-200)
+    assert (await subject.append("a")).id > before[-1]
+
+
+async def test_the_last_id_outlives_its_message(make: MakeSubject) -> None:
+    """Ids go on after the messages have expired."""
+    subject = make(message_timeout=1)
+    before = await subject.append("a")
+    subject.clock.move(5)
+    assert await kept(subject) == []
+    subject.clock.move(-5)
+    info = await subject.store.info("a")
+    assert info.last_message_id == before.id
+    after = await subject.append("a")
+    assert after.id > before.id
+    assert after.previous == before.id
+
+
+async def test_an_unkept_message_has_an_id(make: MakeSubject) -> None:
+    """A message that is not kept has an id like any other."""
+    subject = make()
+    first = await subject.append("a")
+    unkept = (await subject.store.append(Update("a", b""), keep=False)).message
+    last = await subject.append("a")
+    assert first.id < unkept.id < last.id
+    assert (unkept.previous, last.previous) == (first.id, unkept.id)

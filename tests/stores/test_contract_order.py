@@ -1,0 +1,141 @@
+"""Which message is next, and what it carries; on each kind of store."""
+
+from __future__ import annotations
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import ChannelNotFound
+from pushserver_channels.messages import START, MessageId
+
+from .conftest import MakeSubject
+from .contract import FUTURE, counting
+
+
+async def test_next_is_not_last(make: MakeSubject) -> None:
+    """Asked for what follows a message, the store returns the next, not the newest."""
+    subject = make()
+    messages = [await subject.append("a", b"%d" % number) for number in range(5)]
+    for one, following in zip(messages, messages[1:], strict=False):
+        assert await subject.store.next("a", one.id) == following
+    assert await subject.store.next("a", messages[-1].id) is None
+
+
+@pytest.mark.parametrize("make", ["memory"], indirect=True)
+async def test_nothing_is_known_at_once(make: MakeSubject) -> None:
+    """The memory store knows at once that there is nothing after a channel's last id.
+
+    It is a subscriber's request, and it makes no channel.
+    """
+    subject = make()
+    assert not subject.store.has_nothing("a", FUTURE)
+    with pytest.raises(ChannelNotFound):
+        await subject.store.info("a")
+    message = await subject.append("a", b"news")
+    assert not subject.store.has_nothing("a", START)
+    assert (await subject.store.info("a")).requested == -1
+    assert subject.store.has_nothing("a", message.id)
+    assert subject.store.has_nothing("a", FUTURE)
+    assert (await subject.store.info("a")).requested == 0
+
+
+async def test_the_start(make: MakeSubject) -> None:
+    """Before every message is the oldest one."""
+    subject = make()
+    oldest = await subject.append("a")
+    await subject.append("a")
+    for after in (START, MessageId(0, 0), MessageId(0, -1), MessageId(1, 10**18)):
+        assert await subject.store.next("a", after) == oldest
+
+
+@counting
+async def test_ids_between(make: MakeSubject) -> None:
+    """An id that no message has stands in its place in the order."""
+    subject = make()
+    first = await subject.append("a")
+    subject.clock.move(10)
+    second = await subject.append("a")
+    for after in (
+        MessageId(first.id.time, 5),
+        MessageId(first.id.time + 3, -1),
+        MessageId(first.id.time + 3, 10**18),
+        MessageId(second.id.time, -1),
+    ):
+        assert await subject.store.next("a", after) == second
+    assert await subject.store.next("a", MessageId(first.id.time, -1)) == first
+
+
+@counting
+@pytest.mark.parametrize("tag", [-1, 0, 10**18 - 1])
+async def test_ids_of_the_future(make: MakeSubject, tag: int) -> None:
+    """After an id of the future there is no message yet."""
+    subject = make()
+    newest = await subject.append("a")
+    assert await subject.store.next("a", MessageId(2**40, tag)) is None
+    assert await subject.store.next("a", MessageId(newest.id.time, 1)) is None
+
+
+async def test_a_page(make: MakeSubject) -> None:
+    """A page has the oldest messages after an id, in order, and no more than asked."""
+    subject = make()
+    messages = [await subject.append("a", b"%d" % number) for number in range(5)]
+    page = subject.store.page
+    assert await page("a", START, 3) == messages[:3]
+    assert await page("a", messages[2].id, 3) == messages[3:]
+    assert await page("a", messages[4].id, 3) == []
+    assert await page("nobody was here", START, 3) == []
+
+
+FULL = Update("a", b"\x1f\x8b", b"text/html", b"gzip;x=\xff", "story: 1\u20ac", 2.5)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        FULL,
+        FULL._replace(content_encoding=None),
+        FULL._replace(event=None),
+        FULL._replace(expires=None),
+        Update("a", b"", None, b"br"),
+    ],
+)
+@pytest.mark.parametrize("waits", [True, False])
+async def test_optional_fields(make: MakeSubject, update: Update, waits: bool) -> None:
+    """All fields of a message come back, to who waits and to who asks later."""
+    subject = make()
+    if waits:
+        subject.wait("a")
+        assert await subject.store.next("a", START) is None
+    message = (await subject.store.append(update)).message
+    fields = (message.content_type, message.content_encoding, message.event)
+    assert (message.body, *fields, message.expires) == update[1:]
+    assert await subject.store.next("a", START) == message
+    if waits:
+        assert subject.audience.delivered == [("a", message)]
+        subject.leave("a")
+
+
+async def test_next_makes_a_channel(make: MakeSubject) -> None:
+    """Asking makes a channel if it may, and says so if it may not."""
+    subject = make()
+    with pytest.raises(ChannelNotFound):
+        await subject.store.next("a", START, create=False)
+    with pytest.raises(ChannelNotFound):
+        await subject.store.info("a")
+    assert await subject.store.next("a", START) is None
+    assert await subject.store.next("a", START, create=False) is None
+    assert (await subject.store.info("a")).messages == 0
+
+
+async def test_previous_ids(make: MakeSubject) -> None:
+    """Each message knows the id of the one before it."""
+    subject = make(max_messages=2)
+    messages = [await subject.append("a") for _ in range(5)]
+    assert [each.previous for each in messages[1:]] == [
+        each.id for each in messages[:-1]
+    ]
+    before = messages[0].previous
+    assert before is None or before < messages[0].id
+    oldest = await subject.store.next("a", START)
+    assert oldest is not None
+    assert oldest.previous == messages[2].id

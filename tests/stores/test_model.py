@@ -1,0 +1,119 @@
+"""Each kind of store does what the model of a store does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import override_settings
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+from pushserver_channels.messages import MessageId
+from pushserver_channels.stores import layer as layer_store
+from pushserver_channels.stores.layer import ChannelLayerStore
+from pushserver_channels.stores.redis import RedisStore
+from pushserver_channels.stores.redis.scripts import GRACE
+from tests.valkey import Valkey
+
+from .conftest import LAYERS, make_layer_store, make_redis_store
+from .contract import FUTURE
+from .model import CHANNELS, Model, StoreMachine
+
+TestStoreMachine = StoreMachine.TestCase
+
+
+class LayerStoreMachine(StoreMachine):
+    """Does anything with a store over a layer, and expects what the model does."""
+
+    def make_store(self, **limits: int) -> ChannelLayerStore:
+        return make_layer_store(self.clock, **limits)
+
+
+@pytest.fixture
+def layer_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(layer_store, "TRANSIT_TIME", 0)  # Nobody else publishes.
+    with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
+        yield
+
+
+LayerStoreMachine.TestCase.settings = settings(max_examples=50)
+
+
+TestLayerStoreMachine = pytest.mark.usefixtures("layer_of_machine")(
+    LayerStoreMachine.TestCase
+)
+
+
+ROOM = "pushserver_channels.stores.redis"
+
+
+class RedisStoreMachine(StoreMachine):
+    """Does anything with a store in Redis, and expects what the model does."""
+
+    valkey: Valkey
+
+    @initialize(
+        min_messages=st.integers(0, 2),
+        max_messages=st.sampled_from([0, 2, 3, 5]),
+        message_timeout=st.sampled_from([0, 1, 5]),
+        channel_timeout=st.sampled_from([0, 3, 10]),
+        steps_back=st.booleans(),
+    )
+    def start(self, steps_back: bool, **limits: int) -> None:
+        super().start(steps_back=steps_back, max_channels=0, **limits)
+
+    def make_store(self, **limits: int) -> RedisStore:
+        return make_redis_store(self.valkey, self.clock, **limits)
+
+    def first_previous(self, channel_id: str, message_id: MessageId) -> object:
+        # A channel keeps its own ids for a while, and after that none can be younger.
+        oldest = MessageId(int(self.clock.now) - GRACE, 0)
+        return self.last_ids.get(channel_id) or oldest
+
+    def find(self, channel_id: str, create: bool) -> Model | type[Exception]:
+        # It is not swept: what is due is forgotten when it is asked for.
+        channel = self.channels.get(channel_id)
+        if channel is not None:
+            self.expire(channel)
+            idle = self.clock.now - channel.used_at
+            if (
+                0 < self.limits["channel_timeout"] <= idle
+                and not channel.messages
+                and channel_id not in self.subject.audience.waiting
+            ):
+                self.drop(channel_id)
+        return super().find(channel_id, create)
+
+    @rule(channel_id=CHANNELS)
+    def wait(self, channel_id: str) -> None:
+        # Who waits has looked, and so has made the channel.
+        self.next(
+            channel_id=channel_id, after=FUTURE, step=0, create=True, at_once=False
+        )
+        super().wait(channel_id=channel_id)
+        self.next(
+            channel_id=channel_id, after=FUTURE, step=0, create=True, at_once=False
+        )
+
+    def free(self) -> None:
+        pass
+
+    def no_channel_is_kept_in_secret(self) -> None:
+        pass
+
+
+@pytest.fixture
+def valkey_of_machine(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RedisStoreMachine, "valkey", valkey, raising=False)
+    for module in ("listening", "store"):
+        monkeypatch.setattr(f"{ROOM}.{module}.RECORD_INTERVAL", 0)
+
+
+RedisStoreMachine.TestCase.settings = settings(max_examples=50)
+
+
+TestRedisStoreMachine = pytest.mark.usefixtures("valkey_of_machine")(
+    RedisStoreMachine.TestCase
+)
