@@ -21,9 +21,10 @@ from .channel_urls import (
 )
 from .conf import PublisherLocation
 from .event_loops import runs_in_event_loop
+from .events import find_event_fault
 from .paths import IrreversiblePattern
 from .publishers import PublishError, Receipt, Update, get_publisher
-from .publishers.http import build_request
+from .publishers.http import EVENT_HEADER, build_request
 
 __all__ = ["asend_update", "publisher_url", "send_update", "subscriber_url"]
 
@@ -42,6 +43,7 @@ def send_update(
     ignore_errors: bool = False,
     *,
     content_type: str | None = None,
+    event: str | None = None,
 ) -> Receipt | None:
     """Publish data to all subscribers of a channel.
 
@@ -53,15 +55,16 @@ def send_update(
             the setting ``PUSH_SERVER_IGNORE_ERRORS``.
         content_type: The ``Content-Type`` of the message, None for that of JSON. If it
             is set, data that is a str or bytes is published as it is, a str in UTF-8.
+        event: The name of the event that ``EventSource`` dispatches, None for none.
 
     Returns a receipt, or None if publishing failed and errors are ignored.
 
     Raises:
         PublishError: The push server was not reached or refused the message.
-        ValueError: The channel id has no URL, data contains a NaN, or content_type is
-            not valid in a header.
+        ValueError: The channel id has no URL, data contains a NaN, content_type is not
+            valid in a header, or event is not allowed as a name.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
-            content_type is no str.
+            content_type or event is no str.
         SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_update`
             there.
     """
@@ -70,7 +73,7 @@ def send_update(
             "send_update() was called in an async function, where it would block the"
             " event loop. Write 'await asend_update(...)' instead."
         )
-    sending = _Sending(channel_id, data, already_serialized, content_type)
+    sending = _Sending(channel_id, data, already_serialized, content_type, event)
     signals.pre_send_update.send(**sending.signal_arguments)
     try:
         receipt = get_publisher().publish_sync(sending.read_update(), sending.request)
@@ -90,12 +93,13 @@ async def asend_update(
     ignore_errors: bool = False,
     *,
     content_type: str | None = None,
+    event: str | None = None,
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code.
 
     Concurrent calls for one channel publish in the order of the calls.
     """
-    sending = _Sending(channel_id, data, already_serialized, content_type)
+    sending = _Sending(channel_id, data, already_serialized, content_type, event)
     await signals.pre_send_update.asend(**sending.signal_arguments)
     try:
         publisher = get_publisher()
@@ -124,11 +128,13 @@ class _Sending:
         data: Any,
         already_serialized: bool,
         content_type: str | None,
+        event: str | None,
     ) -> None:
         location = find_location(PublisherLocation, "publisher")
         self._update = Update(
             check_channel_id(location, channel_id),
             *_serialize(data, already_serialized, content_type),
+            event=_check_event(event),
         )
         self.request = _build_request(self._update)
         self.signal_arguments = {
@@ -184,6 +190,7 @@ def _take_changes(update: Update, request: Request) -> Update:
         body=body,
         content_type=read("Content-type"),
         content_encoding=read("Content-encoding"),
+        event=_check_event((read(EVENT_HEADER.capitalize()) or b"").decode() or None),
     )
 
 
@@ -223,6 +230,19 @@ def _check_header(content_type: str) -> str:
             f"content_type cannot stand in a header, which is Latin-1: {header!r}."
         ) from None
     return header
+
+
+def _check_event(event: str | None) -> str | None:
+    """Return the name of an event, or say why it cannot be one."""
+    if event is None:
+        return None
+    if not isinstance(event, str):
+        raise TypeError(f"event must be a str, not {type(event).__name__}.")
+    name = event.strip(" \t")  # Which is no part of a header's value.
+    fault = find_event_fault(name)
+    if fault is not None:
+        raise ValueError(fault)
+    return name
 
 
 def _as_bytes(data: Any) -> bytes:

@@ -4,6 +4,8 @@ PushError
 ├── BadRequest              400
 │   ├── InvalidChannelId
 │   ├── InvalidMessageId
+│   ├── InvalidPosition
+│   ├── InvalidEvent
 │   ├── InvalidContentLength
 │   ├── UnknownEncoding
 │   └── IncompleteBody
@@ -13,6 +15,7 @@ PushError
 │   └── UnixSocketForbidden
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
+├── NotAcceptable           406
 ├── RequestTimeout          408
 ├── Conflict                409
 ├── ChannelGone             410
@@ -68,6 +71,23 @@ class InvalidMessageId(BadRequest):
 
     def __str__(self) -> str:
         return f"The header {self.header} is {self.value!r}, not {self.expected}."
+
+
+class InvalidPosition(BadRequest):
+    """What says where a client begins cannot be read."""
+
+    def __init__(self, source: str, value: str, expected: str) -> None:
+        super().__init__(source, value, expected)
+        self.source = source
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"The {self.source} is {self.value!r}, not {self.expected}."
+
+
+class InvalidEvent(BadRequest):
+    """The event of a message cannot have its name."""
 
 
 class InvalidContentLength(BadRequest):
@@ -175,6 +195,20 @@ class MethodNotAllowed(PushError):
     def __str__(self) -> str:
         method = self.method[:80]
         return f"The method {method} is not allowed here; {self.allowed} are."
+
+
+class NotAcceptable(PushError):
+    """The location does not speak as the request asks it to."""
+
+    status = 406
+
+    def __init__(self, asked: str, allowed: str) -> None:
+        super().__init__(asked, allowed)
+        self.asked = asked
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"There are no {self.asked} here; the location has {self.allowed}."
 
 
 class RequestTimeout(PushError):

@@ -12,7 +12,9 @@ from datetime import timezone
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
-from .exceptions import BadRequest, HeadersTooLarge, InvalidMessageId
+from pushserver.events import find_event_fault
+
+from .exceptions import BadRequest, HeadersTooLarge, InvalidEvent, InvalidMessageId
 from .memoize import MAX_ARGUMENT_LENGTH, memoize
 from .messages import START, ChannelInfo, MessageId
 from .sandbox import NOSNIFF, SANDBOX, is_active
@@ -153,6 +155,29 @@ def check_header(name: str, value: bytes | None) -> None:
     """Raise :class:`BadRequest` if a value could end its header line."""
     if value is not None and _CONTROL.search(value):
         raise BadRequest(f"The header {name} holds a control character.")
+
+
+def parse_event(value: bytes | None) -> str | None:
+    """Return the name of an event in ``X-EventSource-Event``, None for none.
+
+    Raises :class:`InvalidEvent`.
+    """
+    if not value:
+        return None
+    try:
+        name = value.decode().strip(" \t")
+    except UnicodeDecodeError:
+        name = value.decode("latin-1").strip(" \t")
+    if name:
+        check_event(name)
+    return name or None
+
+
+def check_event(name: str) -> None:
+    """Raise :class:`InvalidEvent` unless an event can have a name."""
+    fault = find_event_fault(name)
+    if fault is not None:
+        raise InvalidEvent(fault)
 
 
 @lru_cache(maxsize=1024)

@@ -24,7 +24,7 @@ from pushserver.publishers.workers import NotStarted, workers
 from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
-from .protocol import check_header
+from .protocol import check_event, check_header
 from .store_descriptions import describe_store
 from .stores import make_store
 from .sync_publishing import find_publishing, run_coroutine
@@ -157,6 +157,8 @@ def _check(update: Update) -> PublisherLocation:
         raise MessageTooLarge(location.max_message_size)
     check_header("Content-Type", update.content_type)
     check_header("Content-Encoding", update.content_encoding)
+    if update.event is not None:
+        check_event(update.event)
     return location
 
 

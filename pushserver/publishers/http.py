@@ -30,6 +30,9 @@ from .workers import NotStarted, workers
 #: does after 5 seconds.
 MAX_IDLE = 4.0
 
+#: Names the event of a message, as Nchan has it.
+EVENT_HEADER = "X-EventSource-Event"
+
 #: The most bytes that are read of an answer. Channel info is shorter.
 MAX_ANSWER = 65_536
 
@@ -43,6 +46,7 @@ def build_request(update: Update) -> Request:
     for name, value in (
         ("Content-Type", update.content_type),
         ("Content-Encoding", update.content_encoding),
+        (EVENT_HEADER, None if update.event is None else update.event.encode()),
     ):
         if value is not None:
             request.add_header(name, value.decode("latin-1"))

@@ -18,6 +18,7 @@ from pushserver_channels.protocol import (
     build_channel_info,
     check_header,
     choose_info_type,
+    parse_event,
 )
 
 from .base import (
@@ -99,10 +100,11 @@ class PublisherConsumer(PushConsumer):
         try:
             check_header("Content-Type", content_type)
             check_header("Content-Encoding", content_encoding)
+            event = parse_event(self.headers.get(b"x-eventsource-event"))
         except BadRequest as error:
             return await self.refuse(error)
         body = await self.read_body(self.location.max_message_size)
-        update = Update(self.channel_id, body, content_type, content_encoding)
+        update = Update(self.channel_id, body, content_type, content_encoding, event)
         delivered, info = await self.find_hub().publish(
             update,
             keep=self.location.store_messages,

@@ -1,0 +1,57 @@
+"""Whether a message is text or bytes, where its transport tells the two apart."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .messages import Message
+
+# text/*, JSON, XML, JavaScript and forms. Source: streams, section 3.
+_TEXT = re.compile(
+    rb"""text/.+
+       | .+\+(json|xml)
+       | application/( (x-)?(json|javascript|ecmascript) | xml | xml-dtd
+                     | xml-external-parsed-entity | x-www-form-urlencoded )""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+
+OCTETS = "application/octet-stream"
+
+
+class Payload(NamedTuple):
+    """The body of a message as a stream sends it.
+
+    Attributes:
+        text: The text, None if it is none.
+        body: The bytes.
+        content_type: Its type, None if it has none.
+    """
+
+    text: str | None
+    body: bytes
+    content_type: str | None
+
+
+def read_payload(message: Message) -> Payload:
+    """Return the body of a message as what it is: text, or bytes.
+
+    Its type decides. Without one, and where the type says text but the bytes are no
+    UTF-8, the bytes decide. A body in an encoding, such as gzip, is bytes.
+    """
+    kind = message.content_type
+    content_type = None if kind is None else kind.decode("latin-1")
+    text = None
+    if is_text(kind) and message.content_encoding is None:
+        try:
+            text = message.body.decode()
+        except UnicodeDecodeError:
+            pass
+    return Payload(text, message.body, content_type)
+
+
+def is_text(content_type: bytes | None) -> bool:
+    """Return whether a message of this type is text if its bytes are UTF-8."""
+    if content_type is None:
+        return True
+    return _TEXT.fullmatch(content_type.partition(b";")[0].strip()) is not None

@@ -1,0 +1,80 @@
+"""The messages of a WebSocket, in the subprotocols. Source: streams, section 4."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from .event_stream import quote_field
+from .messages import Message, MessageId
+from .payloads import read_payload
+from .types import ASGIMessage
+
+NCHAN = "ws+meta.nchan"
+PUSHSERVER = "ws+meta.pushserver"
+
+#: Those that the server knows, the one first that tells the most.
+SUBPROTOCOLS = (PUSHSERVER, NCHAN)
+
+
+def choose_subprotocol(offered: list[str]) -> str | None:
+    """Return the first subprotocol of a client's that the server knows."""
+    return next((each for each in offered if each in SUBPROTOCOLS), None)
+
+
+def build_place(position: str) -> ASGIMessage:
+    """Return the first message, which tells where the client stands."""
+    return _make_event(f"id: {position}\n\n", "", b"")
+
+
+def build_notice(name: str, channel_id: str) -> ASGIMessage:
+    """Return what tells of one of several channels that it is heard no more."""
+    head = f"channel: {quote(channel_id, safe='')}\nevent: {name}\n\n"
+    return _make_event(head, "", b"")
+
+
+def build_bare(message: Message) -> ASGIMessage:
+    """Return a message as its body alone."""
+    text, body, _ = read_payload(message)
+    return _make_event("", text, body)
+
+
+def build_nchan(message: Message, position: str) -> ASGIMessage:
+    """Return a message as Nchan sends it."""
+    text, body, content_type = read_payload(message)
+    head = f"id: {position}\n{_build_type(content_type)}\n"
+    return _make_event(head, text, body)
+
+
+def build_pushserver(
+    message: Message, channel_id: str | None, gap: MessageId | None
+) -> ASGIMessage:
+    """Return a message with all that is known of it.
+
+    Args:
+        message: The message.
+        channel_id: Its channel, None where there is only one.
+        gap: The newest message that was missed before it, None if none was.
+    """
+    text, body, content_type = read_payload(message)
+    head = "".join(
+        (
+            "" if channel_id is None else f"channel: {quote(channel_id, safe='')}\n",
+            f"id: {message.id}\n",
+            f"event: {quote_field(message.event)}\n" if message.event else "",
+            _build_type(content_type),
+            "" if gap is None else f"push-gap: {gap}\n",
+            "\n",
+        )
+    )
+    return _make_event(head, text, body)
+
+
+def _build_type(content_type: str | None) -> str:
+    return "" if content_type is None else f"content-type: {content_type}\n"
+
+
+def _make_event(head: str, text: str | None, body: bytes) -> ASGIMessage:
+    """Return a text message, or one of bytes."""
+    if text is None:
+        return {"type": "websocket.send", "bytes": head.encode() + body}
+    return {"type": "websocket.send", "text": head + text}
