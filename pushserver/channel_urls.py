@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import TypeVar
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from django.urls import get_script_prefix
 from django.utils.http import escape_leading_slashes
 
 from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
-from .paths import build_path
+from .paths import MAX_CHANNELS, build_path, build_separated_path
 
 #: Where ``runpushserver`` listens if the settings do not say.
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -37,7 +38,10 @@ def publisher_url(channel_id: object) -> str:
 
 
 def subscriber_url(channel_id: object) -> str:
-    """Return the URL at which a page subscribes to a channel.
+    """Return the URL at which a page subscribes to a channel, or to several.
+
+    A list or tuple of channels needs a location with a ``separator``; the first one is
+    used. A channel that is in it twice counts once.
 
     Without a ``subscriber_host`` it is a path on the page's own host, below the root
     path of the site (``SCRIPT_NAME``) as with ``reverse()``. With one, the locations
@@ -47,7 +51,26 @@ def subscriber_url(channel_id: object) -> str:
     """
     host = get_settings().subscriber_host
     base = host.url if host else _quote(get_script_prefix())
+    if isinstance(channel_id, list | tuple):
+        return base + _path_of_several(channel_id)
     return base + _location_path(SubscriberLocation, "subscriber", channel_id)
+
+
+def _path_of_several(channel_ids: Sequence[object]) -> str:
+    """Return the path of several channels, or raise ``ValueError``."""
+    if len(channel_ids) == 1:
+        return _location_path(SubscriberLocation, "subscriber", channel_ids[0])
+    for location in get_settings().locations:
+        if isinstance(location, SubscriberLocation) and location.separator is not None:
+            ids = [check_channel_id(location, each) for each in channel_ids]
+            unique = tuple(dict.fromkeys(ids))
+            if not 0 < len(unique) <= MAX_CHANNELS:
+                raise ValueError(f"A URL has from 1 to {MAX_CHANNELS} channels.")
+            return build_separated_path(location.url, unique, location.separator)
+    raise ValueError(
+        "No subscriber location takes several channels: give one a 'separator', such as"
+        " ','."
+    )
 
 
 def check_channel_id(location: Location, channel_id: object) -> str:
@@ -78,7 +101,10 @@ def find_location(kind: type[Kind], name: str) -> Kind:
 
 def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
     location = find_location(kind, name)
-    return build_path(location.url, check_channel_id(location, channel_id))
+    checked = check_channel_id(location, channel_id)
+    if isinstance(location, SubscriberLocation) and location.separator is not None:
+        return build_separated_path(location.url, (checked,), location.separator)
+    return build_path(location.url, checked)
 
 
 def _quote(script_name: str) -> str:

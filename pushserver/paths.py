@@ -12,6 +12,9 @@ from django.utils.regex_helper import normalize
 #: ``[^/]+`` matches an id with a slash. No decoded path holds this lone surrogate.
 ENCODED_SLASH = "\udc2f"
 
+#: The most channels of one URL.
+MAX_CHANNELS = 255
+
 #: Segments that clients remove from a path, and then request another channel.
 _DOTS = {".", ".."}
 
@@ -34,6 +37,40 @@ def decode_path(raw_path: bytes) -> str:
         unquote_to_bytes(part).decode("utf-8", "surrogateescape")
         for part in re.split(rb"%2[fF]", raw_path)
     )
+
+
+def decode_separated_path(raw_path: bytes, separator: str) -> str:
+    """Return a decoded path in which encoded separators remain distinct.
+
+    An encoded separator is part of an id. It becomes a lone surrogate, as an encoded
+    slash does in :func:`decode_path`.
+    """
+    encoded = re.compile(b"%%%02x" % ord(separator), re.IGNORECASE)
+    return _encode_apart(separator).join(
+        decode_path(part) for part in encoded.split(raw_path)
+    )
+
+
+def _encode_apart(separator: str) -> str:
+    """Return what stands for a separator that is part of an id."""
+    return chr(0xDC00 + ord(separator))
+
+
+def match_channels(
+    pattern: re.Pattern[str], path: str, separator: str
+) -> tuple[str, ...] | None:
+    """Return the channel ids of a decoded path, None if the whole path does not match.
+
+    One that is named twice counts once.
+    """
+    group = match_channel(pattern, path)
+    if group is None:
+        return None
+    ids = [
+        each.replace(_encode_apart(separator), separator)
+        for each in group.split(separator)
+    ]
+    return tuple(dict.fromkeys(ids))
 
 
 def match_channel(pattern: re.Pattern[str], path: str) -> str | None:
@@ -71,6 +108,48 @@ def build_path(pattern: re.Pattern[str], channel_id: str) -> str:
         f"The channel id {channel_id!r} has no URL: the pattern {pattern.pattern!r}"
         " cannot match it."
     )
+
+
+@lru_cache(maxsize=1024)
+def build_separated_path(
+    pattern: re.Pattern[str], channel_ids: tuple[str, ...], separator: str
+) -> str:
+    """Return the percent-encoded path of several channels, each named once.
+
+    Raises as :func:`build_path` does.
+    """
+    encodings = (_encode_except_slashes, lambda channel_id: quote(channel_id, safe=""))
+    for before, after in _split(pattern):
+        for encode in encodings:
+            encoded = separator.join(
+                # (quote() leaves some of them as they are.)
+                encode(each).replace(separator, f"%{ord(separator):02X}")
+                for each in channel_ids
+            )
+            path = "".join((quote(before, _SAFE), encoded, quote(after, _SAFE)))
+            if not path.startswith("/") or path.startswith("//"):
+                continue
+            if _DOTS & set(path.split("/")):
+                continue
+            decoded = decode_separated_path(path.encode(), separator)
+            if match_channels(pattern, decoded, separator) == channel_ids:
+                return path
+    raise ValueError(
+        f"The channel ids {', '.join(map(repr, channel_ids))} have no common URL: the"
+        f" pattern {pattern.pattern!r} cannot match them, joined by {separator!r}."
+    )
+
+
+def build_template(pattern: re.Pattern[str]) -> str | None:
+    """Return the percent-encoded path of a pattern with ``{channels}`` for its group.
+
+    None if the pattern cannot be reversed.
+    """
+    try:
+        before, after = _split(pattern)[0]
+    except IrreversiblePattern:
+        return None
+    return f"{quote(before, _SAFE)}{{channels}}{quote(after, _SAFE)}"
 
 
 def _encode_except_slashes(channel_id: str) -> str:

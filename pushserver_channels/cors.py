@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from urllib.parse import quote
+
+from django.conf import settings
 
 from pushserver.conf import SubscriberLocation
 from pushserver.origins import is_listed, normalize_origin
+from pushserver.paths import build_template
 
 from .protocol import VARY, Headers
 
@@ -33,6 +37,7 @@ class CrossOrigin:
         origins: The allowed origins in lower case, or ``('*',)``; empty for none.
         credentials: Whether pages may send cookies.
         others: Other headers of every answer.
+        varies: What the answers depend on besides, as in ``Vary``.
     """
 
     def __init__(
@@ -40,10 +45,10 @@ class CrossOrigin:
         origins: tuple[str, ...],
         credentials: bool,
         others: Iterable[tuple[bytes, bytes]] = (),
+        varies: bytes = b"",
     ) -> None:
-        # With several origins the answer depends on the request's origin; caches must
-        # know.
-        vary = VARY + b", Origin" if len(origins) > 1 else VARY
+        # With several origins the answer depends on who asks, and caches must know.
+        vary = VARY + varies + (b", Origin" if len(origins) > 1 else b"")
         self._refused: Headers = [*others, (b"vary", vary)]
         self._allowed: dict[bytes, Headers] = {}
         for origin in origins:
@@ -67,8 +72,15 @@ class CrossOrigin:
 
     @classmethod
     def of(cls, location: SubscriberLocation, others: Headers) -> CrossOrigin:
-        """Return the CORS headers of a location."""
-        return cls(location.allow_origin, location.allow_credentials, others)
+        """Return the headers of a location."""
+        # A GET may be either there.
+        is_either = {"poll", "eventsource"} <= set(location.allowed)
+        return cls(
+            location.allow_origin,
+            location.allow_credentials,
+            [*others, *_build_location(location)],
+            b", Accept" if is_either else b"",
+        )
 
     def headers(self, origin: bytes | None) -> Headers:
         """Return the headers, including ``Vary``, for a request's ``Origin``.
@@ -78,6 +90,21 @@ class CrossOrigin:
         if origin is None:
             return self._unsaid
         return self._allowed.get(origin.lower(), self._any)
+
+
+def _build_location(location: SubscriberLocation) -> Headers:
+    """Return the header by which a page joins URLs of a location, if it takes several.
+
+    It has the path of the location, with ``{channels}`` for the ids.
+    """
+    if location.separator is None:
+        return []
+    template = build_template(location.url)
+    if template is None:
+        return []
+    root = quote((settings.FORCE_SCRIPT_NAME or "").rstrip("/"))
+    value = f'{root}{template}; separator="{location.separator}"'
+    return [(b"push-location", value.encode())]
 
 
 class CrossOriginPublishing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from .messages import Message
@@ -43,10 +44,8 @@ def read_payload(message: Message) -> Payload:
     content_type = None if kind is None else kind.decode("latin-1")
     text = None
     if is_text(kind) and message.content_encoding is None:
-        try:
+        with suppress(UnicodeDecodeError):
             text = message.body.decode()
-        except UnicodeDecodeError:
-            pass
     return Payload(text, message.body, content_type)
 
 

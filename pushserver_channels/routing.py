@@ -11,11 +11,12 @@ or among other consumers::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 
 from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIHandler
 from django.urls import Resolver404, URLPattern, re_path
 from django.utils.module_loading import import_string
 
@@ -25,7 +26,13 @@ from pushserver.conf import (
     SubscriberLocation,
     get_settings,
 )
-from pushserver.paths import decode_path, match_channel
+from pushserver.paths import (
+    MAX_CHANNELS,
+    decode_path,
+    decode_separated_path,
+    match_channel,
+    match_channels,
+)
 
 from .consumers.base import (
     MAX_SHOWN_PATH,
@@ -45,11 +52,12 @@ from .types import Application, Receive, Scope, Send
 
 #: Two functions: whether a class of consumers accepts a request, and what makes one.
 PreparedConsumer = tuple[Callable[[Scope], bool], MakeConsumer]
-Route = tuple[Location, list[PreparedConsumer]]
+#: A location with its consumers of one channel, and of several.
+Route = tuple[Location, list[PreparedConsumer], list[PreparedConsumer]]
 
-#: The consumers of the location that a path matches, the channel id, and why the id is
-#: invalid (None if it is valid).
-Match = tuple[list[PreparedConsumer], str, str | None]
+#: The consumers of the location that a path matches, the channel id or several, and why
+#: an id is invalid (None if all are valid).
+Match = tuple[list[PreparedConsumer], str | tuple[str, ...], str | None]
 
 #: The most bytes of a path. h11 and granian read no longer ones.
 MAX_PATH = 65_536
@@ -79,7 +87,7 @@ class PushLocations:
 
     __call__ = answer_request
 
-    def find(self, scope: Scope) -> PushConsumer:
+    def find(self, scope: Scope) -> Handler:
         """Return a consumer for a request, or raise ``Resolver404``."""
         consumer = self.find_consumer(scope)
         if consumer is None:
@@ -87,9 +95,9 @@ class PushLocations:
             raise Resolver404(f"No push location matches {path!r}.")
         return consumer
 
-    def find_consumer(self, scope: Scope) -> PushConsumer | None:
-        """Return a consumer of the first matching location, None if there is none."""
-        if scope["type"] != "http":
+    def find_consumer(self, scope: Scope) -> Handler | None:
+        """Return a consumer of the first location that matches, None if none does."""
+        if scope["type"] not in ("http", "websocket"):
             return None
         settings = get_settings()
         if settings is not self._settings:
@@ -107,7 +115,7 @@ class PushLocations:
         for accepts, make_consumer in consumers:
             if accepts(scope):
                 return make_consumer(channel_id, fault)
-        raise AssertionError("The last consumer of a location accepts every request.")
+        return Refusal()
 
     async def finish(self) -> None:
         """Wait a limited time until the passthrough views have been called.
@@ -121,28 +129,46 @@ class PushLocations:
     def find_location(self, scope: Scope) -> Location | None:
         """Return the first matching location, None if there is none."""
         consumer = self.find_consumer(scope)
-        return None if consumer is None else consumer.location
+        return getattr(consumer, "location", None)
 
     def _look_up(
         self, path: str, raw_path: bytes | None, root_path: str | None
     ) -> Match | None:
         """Return the match of a path as the server passes it, None if there is none."""
-        raw_path = raw_path or b""
+        raw_path = (raw_path or b"").partition(b"?")[0]
+        roots = (self._script_name, root_path or "")
         if len(raw_path) > MAX_PATH:
             # Matched as the server has decoded it, to find the location that refuses
             # it.
-            match = self._match(path)
+            match = self._match(path, b"", roots)
             fault = f"A URL has at most {MAX_PATH} bytes here."
             return match and (match[0], "", fault)
-        return self._match(_decode(path, raw_path, self._script_name, root_path or ""))
+        return self._match(path, raw_path, roots)
 
-    def _match(self, path: str) -> Match | None:
-        """Return the match of a decoded path, None if there is none."""
-        for location, consumers in self._routes:
-            channel_id = match_channel(location.url, path)
-            if channel_id is not None:
-                fault = _find_id_fault(channel_id, location.max_channel_id_length)
-                return consumers, channel_id, fault
+    def _match(
+        self, path: str, raw_path: bytes, roots: tuple[str, str]
+    ) -> Match | None:
+        """Return the match of a path, None if there is none."""
+        decoded = _decode(path, raw_path, roots)
+        for location, consumers, consumers_of_several in self._routes:
+            limit = location.max_channel_id_length
+            separator = getattr(location, "separator", None)
+            if separator is None:
+                channel_id = match_channel(location.url, decoded)
+                if channel_id is not None:
+                    return consumers, channel_id, _find_id_fault(channel_id, limit)
+                continue
+            separated = _decode(path, raw_path, roots, separator)
+            channel_ids = match_channels(location.url, separated, separator)
+            if channel_ids is None:
+                continue
+            faults = filter(None, (_find_id_fault(each, limit) for each in channel_ids))
+            fault = next(faults, None)
+            if len(channel_ids) == 1:
+                return consumers, channel_ids[0], fault
+            if len(channel_ids) > MAX_CHANNELS:
+                fault = f"A URL names at most {MAX_CHANNELS} channels here."
+            return consumers_of_several, channel_ids, fault
         return None
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
@@ -163,7 +189,14 @@ class PushLocations:
 
         site = Site(settings, headers, observe)
         return [
-            (location, [_prepare(each, location, site) for each in location.consumers])
+            (
+                location,
+                [_prepare(each, location, site) for each in location.consumers],
+                [
+                    _prepare(each, location, site)
+                    for each in location.consumers_of_several
+                ],
+            )
             for location in settings.locations
         ]
 
@@ -198,7 +231,9 @@ def _find_id_fault(channel_id: str, max_length: int) -> str | None:
     return None
 
 
-def _decode(path: str, raw_path: bytes, *roots: str) -> str:
+def _decode(
+    path: str, raw_path: bytes, roots: Iterable[str], separator: str | None = None
+) -> str:
     """Return the decoded path, without the site's root path, to match patterns.
 
     Args:
@@ -207,10 +242,15 @@ def _decode(path: str, raw_path: bytes, *roots: str) -> str:
         roots: The possible root paths of the site. The first one that the path starts
             with is removed. A proxy may have removed it already, which Django allows,
             too.
+        separator: The separator of channel ids, None if the path has one channel.
     """
     if b"%" in raw_path:
         # Servers decode an encoded slash as well, and replace bytes that are not UTF-8.
-        path = decode_path(raw_path.partition(b"?")[0])
+        path = (
+            decode_path(raw_path)
+            if separator is None
+            else decode_separated_path(raw_path, separator)
+        )
     if not path.startswith("/"):
         # The absolute form, which a server must accept (RFC 9112, section 3.2.2).
         path = "/" + path.partition("://")[2].partition("/")[2]
@@ -219,6 +259,24 @@ def _decode(path: str, raw_path: bytes, *roots: str) -> str:
         if root and path.startswith(f"{root}/"):
             return path.removeprefix(root)
     return path
+
+
+class Refusal:
+    """Refuses a WebSocket where there is none."""
+
+    responding = False
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._request = scope, receive, send
+
+    async def answer(self) -> None:
+        await refuse_websocket(*self._request)
+
+    async def answer_held(self) -> None:
+        pass  # It has been refused.
+
+    async def fail(self, error: BaseException) -> None:
+        raise error
 
 
 class OtherApplication:
@@ -262,6 +320,7 @@ class PushApplication:
         self._locations = PushLocations(lambda: django_application)
         self.find_location = self._locations.find_location
         self._otherwise = otherwise or django_application
+        self._is_django_alone = isinstance(django_application, ASGIHandler)
 
     __call__ = answer_request
 
@@ -277,16 +336,13 @@ class PushApplication:
             return partial(
                 run_lifespan, self._otherwise, hubs.stop, self._locations.finish
             )
-        if scope["type"] == "websocket":
-            is_ours = (
-                self._locations.find_consumer({**scope, "type": "http"}) is not None
-            )
-            return refuse_websocket if is_ours else self._otherwise
+        if scope["type"] == "websocket" and self._is_django_alone:
+            return refuse_websocket  # Where Django would fail.
         return self._otherwise
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse a WebSocket at the URL of a push location, where Django would fail."""
+    """Refuse a WebSocket before it is accepted."""
     await receive()
     await send({"type": "websocket.close"})
 

@@ -41,7 +41,7 @@ def call_before_shutdown(stop: Stop) -> bool:
     The functions are called one after the other, in the order of registration. Return
     False, and do nothing, under other ASGI servers, which have no reactor.
     """
-    reactor = _reactor()
+    reactor = find_reactor()
     if reactor is None:
         return False
     if not _stops:
@@ -50,7 +50,7 @@ def call_before_shutdown(stop: Stop) -> bool:
     return True
 
 
-def _reactor() -> Any:
+def find_reactor() -> Any:
     """Return Twisted's reactor if it runs, as under Daphne, else None."""
     reactor = sys.modules.get("twisted.internet.reactor")
     return reactor if reactor is not None and reactor.running else None
@@ -140,7 +140,7 @@ def call_on_signals(stop: Stop) -> Iterator[None]:
             loop.call_soon_threadsafe(begin)
         replaced[signal.Signals(number)](number, frame)
 
-    if threading.current_thread() is threading.main_thread() and not _reactor():
+    if threading.current_thread() is threading.main_thread() and not find_reactor():
         for each in SIGNALS:
             handler = signal.getsignal(each)
             if callable(handler):

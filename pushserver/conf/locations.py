@@ -12,14 +12,17 @@ from .readers import (
     InvalidSetting,
     addresses,
     count,
+    first_message,
     flag,
     internal_addresses,
+    names_of,
     one_of,
     origins,
     path,
     read_section,
     regex,
     seconds,
+    separator,
     setting,
     text,
 )
@@ -31,9 +34,29 @@ POLLS = {
     "interval": "pushserver_channels.consumers.interval_poll.IntervalPollConsumer",
 }
 
-#: Other transports of subscriber locations: a name, and the dotted path of a consumer,
-#: whose ``accepts()`` decides which requests it answers.
-TRANSPORTS: dict[str, str] = {}
+#: The name of the polls in ``transports``.
+POLL = "poll"
+
+#: Other transports of subscriber locations: a name in ``transports``, and the dotted
+#: path of a consumer, whose ``accepts()`` decides which requests it answers.
+TRANSPORTS = {
+    "websocket": "pushserver_channels.consumers.websocket.WebSocketConsumer",
+    "eventsource": "pushserver_channels.consumers.event_source.EventSourceConsumer",
+}
+
+#: The consumers that refuse a transport which a location does not allow. A WebSocket is
+#: refused if no consumer accepts it.
+REFUSALS = {
+    POLL: "pushserver_channels.consumers.refusal.RefusedPollConsumer",
+    "eventsource": "pushserver_channels.consumers.refusal.RefusedEventSourceConsumer",
+}
+
+#: The poll of several channels.
+POLL_OF_SEVERAL = "pushserver_channels.consumers.several_poll.SeveralPollConsumer"
+
+
+def _transports() -> tuple[str, ...]:
+    return (POLL, *TRANSPORTS)
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,11 @@ class Location:
     def consumers(self) -> tuple[str, ...]:
         """The dotted paths of its consumers; the first to accept a request answers."""
         raise NotImplementedError
+
+    @property
+    def consumers_of_several(self) -> tuple[str, ...]:
+        """The dotted paths of its consumers of requests for several channels."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +132,17 @@ class SubscriberLocation(Location):
         passthrough: The path of the Django view that is notified of subscribers.
         inline: Whether a browser may run a message that is opened at its URL as a page
             of the site.
+        transports: The names of the transports that it allows; see :attr:`allowed`.
+        separator: The character between the ids of several channels in one URL, None
+            if a URL has one channel.
+        first_message: Where a client begins that names no message: ``oldest``,
+            ``newest``, or a negative number for so many of the last.
+        event: ``channel`` if each event of a stream is named after its channel.
+        keep_alive: Seconds after which a comment is written on a quiet stream, 0 for
+            never.
+        stream_duration: Seconds after which a stream ends, 0 for never.
+        stream_budget: Bytes that may be unsent on a stream where the server does not
+            wait for its client, 0 for no limit.
     """
 
     polling: str = setting(one_of(*POLLS), default="long")
@@ -117,11 +156,39 @@ class SubscriberLocation(Location):
     allow_credentials: bool = setting(flag, default=False)
     passthrough: str | None = setting(path, default=None)
     inline: bool = setting(flag, default=False)
+    transports: tuple[str, ...] = setting(names_of(_transports), default=())
+    separator: str | None = setting(separator, default=None)
+    first_message: str | int = setting(first_message, default="oldest")
+    event: str | None = setting(one_of("channel"), default=None)
+    keep_alive: float = setting(seconds, default=25)
+    stream_duration: float = setting(seconds, default=600)
+    stream_budget: int = setting(count, default=1_048_576)
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The names of the transports that it allows, all of them by default."""
+        if self.polling == "interval":
+            return (POLL,)
+        return self.transports or _transports()
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        others = TRANSPORTS.values() if self.polling == "long" else ()
-        return (*others, POLLS[self.polling])
+        return self._list_consumers(POLLS[self.polling])
+
+    @property
+    def consumers_of_several(self) -> tuple[str, ...]:
+        if self.separator is None:
+            return ()
+        return self._list_consumers(POLL_OF_SEVERAL)
+
+    def _list_consumers(self, poll: str) -> tuple[str, ...]:
+        paths = {**TRANSPORTS, POLL: poll}
+        refusals = {each: REFUSALS.get(each) for each in paths}
+        chosen = {
+            each: path if each in self.allowed else refusals[each]
+            for each, path in paths.items()
+        }
+        return tuple(path for path in chosen.values() if path is not None)
 
 
 LOCATION_TYPES: dict[str, type[Location]] = {
@@ -166,7 +233,20 @@ def _read_location(place: str, raw: object) -> Location:
                 "is True but there is no allow_origin",
                 "Name the origins whose pages may send cookies.",
             )
+    if isinstance(location, SubscriberLocation):
+        _check_transports(place, location)
     return location
+
+
+def _check_transports(place: str, location: SubscriberLocation) -> None:
+    """Raise :class:`InvalidSetting` if polling does not go with the transports."""
+    others = [each for each in location.transports if each != POLL]
+    if others and location.polling == "interval":
+        raise InvalidSetting(
+            f"{place}['transports']",
+            f"holds {others[0]!r} beside 'polling': 'interval'",
+            "There only 'poll' is possible; leave 'polling' out.",
+        )
 
 
 def read_locations(place: str, raw: object) -> tuple[Location, ...]:

@@ -8,7 +8,7 @@ value, and returns the value or raises :class:`InvalidSetting`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, field, fields
 from difflib import get_close_matches
 from ipaddress import ip_address
@@ -239,6 +239,62 @@ def path(place: str, value: object) -> str:
             place, f"is {value!r}, whose query is not passed to the view", hint
         )
     return unquote(url.path)
+
+
+def names_of(choices: Callable[[], Iterable[str]]) -> Reader:
+    """Return a reader of a list of names, or of one.
+
+    Args:
+        choices: Returns those that there are.
+    """
+
+    def read(place: str, value: object) -> tuple[str, ...]:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple | set | frozenset) or not names:
+            raise InvalidSetting(
+                place,
+                f"is {value!r}",
+                f"It must be a list of these: {', '.join(map(repr, choices()))}.",
+            )
+        known = tuple(choices())
+        for name in names:
+            if name not in known:
+                raise InvalidSetting(
+                    place,
+                    f"holds {name!r}",
+                    suggest(name, known)
+                    or f"It must be a list of these: {', '.join(map(repr, known))}.",
+                )
+        return tuple(dict.fromkeys(names))
+
+    return read
+
+
+def first_message(place: str, value: object) -> str | int:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if (is_number and value < 0) or value in ("oldest", "newest"):  # type: ignore[operator]
+        return value  # type: ignore[return-value]
+    raise InvalidSetting(
+        place,
+        f"is {value!r}",
+        "It must be 'oldest', 'newest', or a negative number, as -5 for the last five"
+        " messages.",
+    )
+
+
+#: What can stand between channel ids: what a URL's path keeps as it is, but for what
+#: means something in it, and for letters and digits.
+SEPARATORS = "!$&'()*+,;=:@|~_-"
+
+
+def separator(place: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) != 1 or value not in SEPARATORS:
+        raise InvalidSetting(
+            place,
+            f"is {value!r}",
+            f"It must be one character, such as ',', of these: {SEPARATORS}",
+        )
+    return value
 
 
 def secret(place: str, value: object) -> str:

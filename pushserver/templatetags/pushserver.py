@@ -10,6 +10,6 @@ register = template.Library()
 
 
 @register.simple_tag
-def channel_url(channel_id: str) -> str:
-    """Return the URL at which a page subscribes to a channel."""
-    return subscriber_url(channel_id)
+def channel_url(channel_id: object, *others: object) -> str:
+    """Return the URL at which a page subscribes to a channel, or to several."""
+    return subscriber_url([channel_id, *others] if others else channel_id)

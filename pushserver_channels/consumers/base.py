@@ -7,7 +7,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pushserver.conf import Location, PushServerSettings, SubscriberLocation
 from pushserver_channels.exceptions import (
@@ -44,8 +44,9 @@ CLOSE = (b"connection", b"close")
 #: Characters of a path that a log line or an error repeats.
 MAX_SHOWN_PATH = 512
 
-#: Makes a consumer, given a channel id and why the id is invalid (None if it is valid).
-MakeConsumer = Callable[[str, str | None], "PushConsumer"]
+#: Makes a consumer of a location, given a channel id, or a tuple of several, and why
+#: they cannot be that.
+MakeConsumer = Callable[[Any, str | None], "Handler"]
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class PushConsumer(BodyConsumer):
 
         The consumers of a location are tried in turn, the polls last.
         """
-        return True
+        return bool(scope["type"] == "http")
 
     @classmethod
     @abstractmethod

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pushserver_channels.protocol import parse_message_id
-
 from .base import Answer
+from .positions import find_place
 from .subscriber import SubscriberConsumer
 
 
@@ -14,8 +13,14 @@ class IntervalPollConsumer(SubscriberConsumer):
     async def get(self) -> Answer:
         """Return an answer with the next message, or 304."""
         await self.discard_body()
-        seen = parse_message_id(self.headers)
-        message = await self.find_hub().next(
-            self.channel_id, seen, create=self.location.create_on_get
+        hub, create = self.find_hub(), self.location.create_on_get
+        place = find_place(
+            self.headers, self.scope.get("query_string", b""), self.location
         )
+        seen = (
+            await hub.store.position(self.channel_id, place, create=create)
+            if isinstance(place, int)
+            else place
+        )
+        message = await hub.next(self.channel_id, seen, create=create)
         return self.build_message(message, seen, 304)

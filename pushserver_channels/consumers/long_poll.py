@@ -23,10 +23,12 @@ from pushserver.conf import Location, PublisherLocation, SubscriberLocation
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import ClientDisconnected, PushError
 from pushserver_channels.hub import Cursor, Heard, Hub
-from pushserver_channels.messages import Message, MessageId
+from pushserver_channels.messages import START, Message, MessageId
+from pushserver_channels.positions import BEGINNING
 from pushserver_channels.protocol import parse_message_id
 
 from .base import Answer, MakeConsumer, Site
+from .positions import find_place
 from .subscriber import SubscriberConsumer
 
 #: Seconds after which a held request notices that its client disconnects.
@@ -117,7 +119,15 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         Most clients have all messages. If the store knows that without a query, the
         request is held without a coroutine.
         """
-        self.seen = seen = parse_message_id(self.headers)
+        seen = parse_message_id(self.headers)
+        if seen is START:
+            # It names no message, or not by these headers.
+            query = self.scope.get("query_string", b"")
+            place = find_place(self.headers, query, self.location)
+            if isinstance(place, int):
+                return self.ask_for_newest(place)
+            seen = place
+        self.seen = seen
         hub = self.find_hub()
         self.enter_hub(hub)
         if (
@@ -128,6 +138,20 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             return self.ask_store()
         self.headers = NO_HEADERS
         return self.hold()
+
+    async def ask_for_newest(self, newest: int) -> Answer | None:
+        """Enter the hub, then ask for the first of the newest messages.
+
+        Args:
+            newest: The number of these messages, 0 for later ones only.
+        """
+        self.seen = BEGINNING
+        hub = self.find_hub()
+        self.enter_hub(hub)
+        self.seen = await hub.store.position(
+            self.channel_id, newest, create=self.location.create_on_get
+        )
+        return await self.ask_store()
 
     async def ask_store(self) -> Answer | None:
         """Answer with a message of the store, or return None once the request is held.

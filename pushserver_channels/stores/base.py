@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import Any, NamedTuple, Protocol
 
 from pushserver.publishers.update import Update
-from pushserver_channels.messages import ChannelInfo, Message, MessageId
+from pushserver_channels.exceptions import ChannelNotFound
+from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
+
+#: The size of a page, in bytes. Its last message may exceed it.
+PAGE_SIZE = 262_144
 
 
 class Audience(Protocol):
@@ -93,16 +98,47 @@ class Store(ABC):
         """Return the oldest kept messages newer than an id, at most ``limit``.
 
         This is for subscribers that have fallen behind. It calls :meth:`next` for each
-        message; a store may have a faster implementation.
+        message; a store may have a faster implementation. The page ends with the
+        message by which its bodies have :data:`PAGE_SIZE` bytes.
         """
         messages: list[Message] = []
-        while len(messages) < limit:
+        size = 0
+        while len(messages) < limit and size < PAGE_SIZE:
             message = await self.next(channel_id, after)
             if message is None:
                 break
             messages.append(message)
+            size += len(message.body)
             after = message.id
         return messages
+
+    async def position(
+        self, channel_id: str, newest: int, *, create: bool = True
+    ) -> MessageId:
+        """Return the id after which a number of the newest kept messages follow.
+
+        It is ``0:0`` if fewer messages are kept.
+
+        Args:
+            channel_id: The channel.
+            newest: The number of messages, 0 for the id of the last message.
+            create: Whether to create the channel if there is none; if not,
+                :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
+        """
+        try:
+            info = await self.info(channel_id)
+        except ChannelNotFound:
+            if not create:
+                raise
+            info = await self.create(channel_id)
+        if not newest:
+            return info.last_message_id
+        last: deque[Message] = deque(maxlen=newest)
+        while page := await self.page(channel_id, last[-1].id if last else START, 100):
+            last.extend(page)
+        if len(last) < newest:
+            return MessageId(0, 0)
+        return last[0].previous or MessageId(0, 0)
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         """Return True if :meth:`next` is known to return None, without a lookup.

@@ -182,6 +182,15 @@ class ChannelLayerStore(MemoryStore):
         await self._wait_for(channel_id, after)
         return await super().page(channel_id, after, limit)
 
+    async def position(
+        self, channel_id: str, newest: int, *, create: bool = True
+    ) -> MessageId:
+        await self._join()
+        if create and channel_id not in self._channels:
+            self._find(channel_id, self._clock(), create=True)
+            await self._send_event("creation", channel_id)
+        return await super().position(channel_id, newest, create=create)
+
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         return False  # A message of another process may be in transit.
 

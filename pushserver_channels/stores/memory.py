@@ -149,6 +149,16 @@ class MemoryStore(Store):
         start = bisect_right(messages, after, key=_by_id)
         return list(islice(messages, start, start + limit))
 
+    async def position(
+        self, channel_id: str, newest: int, *, create: bool = True
+    ) -> MessageId:
+        messages = self._look(channel_id, create=create)
+        if not newest:
+            return self._channels[channel_id].last_id or NO_MESSAGE
+        if messages is None or len(messages) < newest:
+            return NO_MESSAGE
+        return messages[-newest].previous or NO_MESSAGE
+
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         channel = self._channels.get(channel_id)
         if channel is None or channel.last_id is None or after < channel.last_id:

@@ -167,7 +167,7 @@ async def test_the_headers_of_a_message(port: int, channel_id: str) -> None:
     assert told["content-type"] == "text/plain; name=\xe9"
     assert told["etag"].isdigit()
     assert told["cache-control"] == f"no-cache, no-transform, etag={told['etag']}"
-    assert told["vary"] == "If-None-Match, If-Modified-Since"
+    assert told["vary"] == "If-None-Match, If-Modified-Since, Accept"
     assert told["content-length"] == "4"
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from channels.generic.http import AsyncHttpConsumer
 from channels.routing import URLRouter
+from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.urls import URLPattern, path, re_path
@@ -275,10 +276,12 @@ async def test_named_stores() -> None:
         assert (await ask(application, "GET", "/from-other/a")).body == b"other"
 
 
-async def _open_websocket(path: str) -> list[Any]:
+async def _open_websocket(
+    path: str, application: Application | None = None
+) -> list[Any]:
     """Return what a client hears that opens a WebSocket."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
-        application = get_application(django)
+        application = application or get_application(django)
         seen: list[Any] = []
 
         async def send(message: Any) -> None:
@@ -303,13 +306,22 @@ async def test_websockets_go_on() -> None:
     assert await _open_websocket("/chat") == [{"type": "websocket.seen"}]
 
 
-async def test_a_websocket_on_a_location_is_refused() -> None:
-    """There is none at a push location, and Django would fail at it."""
-    assert await _open_websocket("/updates/a") == [{"type": "websocket.close"}]
+async def test_a_websocket_on_a_publisher_location_is_refused() -> None:
+    """Nobody publishes over one."""
+    opened = await _open_websocket("/send-update/a")
+    assert opened == [{"type": "websocket.close"}]
+
+
+async def test_a_websocket_that_django_would_fail_at_is_refused() -> None:
+    """Where no push location matches and the application is Django alone."""
+    with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
+        application = get_application(get_asgi_application())
+        seen = await _open_websocket("/chat", application)
+    assert seen == [{"type": "websocket.close"}]
 
 
 async def test_websockets_go_on_in_a_router() -> None:
-    """In a router for several protocols, push locations answer HTTP only."""
+    """In a router for WebSockets, others are the next route's."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced()
         seen: list[Any] = []
@@ -322,8 +334,8 @@ async def test_websockets_go_on_in_a_router() -> None:
 
         scope: Scope = {
             "type": "websocket",
-            "path": "/updates/a",
-            "raw_path": b"/updates/a",
+            "path": "/chat",
+            "raw_path": b"/chat",
             "headers": [],
         }
         await application(scope, receive, send)

@@ -205,7 +205,7 @@ class Listening:
         listener.is_catching_up = True
         try:
             while listener in channel.shard.listeners and not listener.is_live:
-                words = f"1 {range_after(listener.newest or NOTHING)} 1"
+                words = f"1 {range_after(listener.newest or NOTHING)} 1 0"
                 try:
                     reply = await self._commands.ask("next", channel, words, take)
                 except StoreUnavailable:

@@ -244,18 +244,51 @@ return describe(listener_count, previous)
 
 _NEXT = """
 expire()
-local create, start, limit = string.match(words, '^(%S+) (%S+) (%S+)')
+local create, start, limit, max_size =
+  string.match(words, '^(%S+) (%S+) (%S+) (%S+)')
 if not find(create == '1') then
   return 'none ' .. clock
 end
 state.asked = now
 touch(nil, 'asked', clock)
-local entries = redis.call('XRANGE', messages, start, '+', 'COUNT', limit)
+limit, max_size = tonumber(limit), tonumber(max_size)
+local entries, size = {}, 0
+repeat
+  -- A few at a time: all of them may be more than is wanted.
+  local count = math.min(limit - #entries, 10)
+  local some = redis.call('XRANGE', messages, start, '+', 'COUNT', count)
+  for _, entry in ipairs(some) do
+    if size < max_size or #entries == 0 then
+      table.insert(entries, entry)
+      size = size + #entry[2][8]
+      start = '(' .. entry[1]
+    end
+  end
+until #some < count or #entries == limit or size >= max_size
 if #entries > 0 then
   return {describe(0), unpack(entries)}
 end
 local mark_time, mark_tag = read_mark()
 return describe(0, mark_time .. '-' .. mark_tag)
+"""
+
+_POSITION = """
+expire()
+local create, newest = string.match(words, '^(%S+) (%S+)')
+if not find(create == '1') then
+  return 'none ' .. clock
+end
+state.asked = now
+touch(nil, 'asked', clock)
+newest = tonumber(newest)
+local previous = '0-0'
+if newest > 0 then
+  local entries = redis.call('XREVRANGE', messages, '+', '-', 'COUNT', newest)
+  if #entries == newest then
+    previous = entries[newest][2][4]
+  end
+end
+return describe(0, previous)
 """
 
 _INFO = """
@@ -294,6 +327,7 @@ return 'ok ' .. clock
 _NAMES = {
     "append": _APPEND,
     "next": _NEXT,
+    "position": _POSITION,
     "info": _INFO,
     "create": _CREATE,
     "delete": _DELETE,

@@ -12,7 +12,7 @@ from pushserver.conf import RedisStoreSettings
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
-from pushserver_channels.stores.base import Appended, Audience, Store
+from pushserver_channels.stores.base import PAGE_SIZE, Appended, Audience, Store
 
 from .channels import ChannelKeys, Listener, Lookup
 from .commands import Commands
@@ -139,9 +139,18 @@ class RedisStore(Store):
     async def page(
         self, channel_id: str, after: MessageId, limit: int
     ) -> list[Message]:
-        words = f"1 {range_after(after)} {limit}"
+        words = f"1 {range_after(after)} {limit} {PAGE_SIZE}"
         reply = await self._commands.ask("next", self._find(channel_id), words)
         return [read_entry(entry) for entry in reply.entries]
+
+    async def position(
+        self, channel_id: str, newest: int, *, create: bool = True
+    ) -> MessageId:
+        words = f"{create:d} {newest}"
+        reply = await self._commands.ask("position", self._find(channel_id), words)
+        if not newest:
+            return reply.info.last_message_id
+        return read_id(reply.previous) or MessageId(0, 0)
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
         listener = self._listeners.get(self._find(channel_id).topic)
@@ -272,7 +281,7 @@ class RedisStore(Store):
             if listener.is_live:
                 listener.newest = reply.info.last_message_id
 
-        words = f"{create:d} {range_after(after)} 1"
+        words = f"{create:d} {range_after(after)} 1 0"
         reply = await self._commands.ask("next", channel, words, on_reply=take)
         message = read_entry(reply.entries[0]) if reply.entries else None
         return Lookup(message, reply.info.last_message_id, received)

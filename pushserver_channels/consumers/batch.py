@@ -1,0 +1,147 @@
+"""Answers with what several channels have: a batch of events, or one message."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pushserver_channels.exceptions import ClientDisconnected
+from pushserver_channels.hub import Heard
+from pushserver_channels.messages import Message
+from pushserver_channels.types import ASGIMessage
+
+from .events import EventStream
+from .long_poll import LONGEST_WAIT
+from .stream import Outcome, Stream, StreamCursor, uncancel
+
+#: The most messages of a batch.
+MAX_MESSAGES = 100
+
+#: The most bytes of the frames of a batch, unless it is one message.
+MAX_SIZE = 1_048_576
+
+
+class Batch(Stream):
+    """Collects what would be sent on a stream.
+
+    Attributes:
+        max_messages: The most messages that are collected.
+        ends_with_fault: Whether a channel that is deleted ends the wait for others.
+        events: What was collected.
+    """
+
+    max_messages = MAX_MESSAGES
+    ends_with_fault = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.events: list[ASGIMessage] = []
+        self.size = 0
+        self.is_full = False
+        self._is_waiting = False
+        self._is_over = False
+
+    async def wait_for_events(
+        self, timeout: float, *, waits: bool = True
+    ) -> list[ASGIMessage]:
+        """Return what there is, as soon as there is something.
+
+        Args:
+            timeout: Seconds after which nothing is returned, 0 for one hour.
+            waits: Whether to wait at all.
+
+        Raises :class:`~pushserver_channels.exceptions.PushError`.
+        """
+        await self._collect()
+        if not self.events and waits:
+            self.admit()
+            timer = self.hub.loop.call_later(timeout or LONGEST_WAIT, self._expire)
+            try:
+                await self._wait_in_turn()
+            finally:
+                timer.cancel()
+        if self.outcome is not None and not self.events:
+            raise self.outcome
+        return self.events
+
+    async def _wait_in_turn(self) -> None:
+        faults = self._count_faults()
+        while not (self.events or self.ended or self._is_over):
+            if self.ends_with_fault and self._count_faults() > faults:
+                return
+            await self._wait()
+            await self._collect()
+
+    def _count_faults(self) -> int:
+        return sum(each.fault is not None for each in self.cursors)
+
+    def _expire(self) -> None:
+        self._is_over = True
+        self._wake()
+
+    async def _wait(self) -> None:
+        """Wait until something is to be looked for, or the client leaves."""
+        if any(each.is_behind for each in self.heard_cursors()):
+            return
+        self._is_waiting = True
+        try:
+            while (await self.receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if self._is_waiting:
+                raise
+            uncancel()
+            return
+        finally:
+            self._is_waiting = False
+        raise ClientDisconnected
+
+    def _wake(self) -> None:
+        if self._is_waiting and self.task is not None:
+            self._is_waiting = False
+            self.task.cancel()
+
+    async def _collect(self) -> None:
+        """Collect what the store has, and what was published meanwhile."""
+        while not (self.is_full or self.ended):
+            behind = [each for each in self.heard_cursors() if each.is_behind]
+            if not behind:
+                break
+            for cursor in behind:
+                await self.read(cursor)
+
+    async def send_message(self, cursor: StreamCursor, message: Message) -> None:
+        if self.is_full:
+            return
+        before = cursor.seen, cursor.missed, list(self.ids)
+        event = self.take(cursor, message)
+        if event is None:
+            return
+        size = len(event["body"])
+        if self.events and self.size + size > MAX_SIZE:
+            # It is the first one of the next batch.
+            cursor.seen, cursor.missed, self.ids = before
+            self.is_full = True
+            return
+        self.events.append(event)
+        self.size += size
+        self.is_full = len(self.events) >= self.max_messages or self.size >= MAX_SIZE
+
+    async def say_goodbye(self, outcome: Outcome) -> None:
+        """Send nothing: the answer tells what ended the wait."""
+
+    def note(self, cursor: StreamCursor, message: Message) -> Heard:
+        heard = super().note(cursor, message)
+        self._wake()
+        return heard
+
+    def finish(self, outcome: Outcome) -> None:
+        super().finish(outcome)
+        self._wake()
+
+    def go_on(self, rest: Any = None) -> None:
+        self._wake()
+
+
+class EventBatch(Batch, EventStream):
+    """Collects server-sent events."""

@@ -1,0 +1,166 @@
+"""Server-sent events. Source: streams, section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TypeVar
+
+from pushserver.conf import Location, SubscriberLocation
+from pushserver_channels import event_stream
+from pushserver_channels.cors import CrossOrigin
+from pushserver_channels.exceptions import PushError, ServerStopping
+from pushserver_channels.hub import Observer
+from pushserver_channels.positions import Place, read_parameter
+from pushserver_channels.protocol import Headers
+from pushserver_channels.sandbox import NOSNIFF
+from pushserver_channels.types import ASGIMessage, Scope
+
+from .base import Answer, ChooseHeaders, MakeConsumer, Site, is_disconnect
+from .batch import EventBatch
+from .events import EventStream, Frames, build_unavailable, make_part
+from .positions import find_places
+from .subscriber import SubscriberConsumer
+
+StreamKind = TypeVar("StreamKind", bound=EventStream)
+
+_TYPE = b"text/event-stream"
+
+HEAD: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"incremental", b"?1"),
+    NOSNIFF,
+]
+
+
+def accepts_events(scope: Scope) -> bool:
+    """Return whether a request asks for server-sent events."""
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return False
+    for name, value in scope["headers"]:
+        if name == b"accept" and (_TYPE in value or _TYPE in value.lower()):
+            return True
+    return False
+
+
+class EventSourceConsumer(SubscriberConsumer):
+    """Answers with server-sent events.
+
+    Args:
+        location: The location.
+        choose_headers: Returns the headers of every answer, given an ``Origin``.
+        observers: Told who waits and who leaves.
+        frames: The frames of the location.
+        channel_id: The channel id in the URL, or several.
+        fault: Why it cannot be one, None if it can.
+    """
+
+    channel_ids: Sequence[str]
+
+    @classmethod
+    def accepts(cls, scope: Scope) -> bool:
+        return accepts_events(scope)
+
+    @classmethod
+    def prepare(cls, location: Location, site: Site) -> MakeConsumer:
+        assert isinstance(location, SubscriberLocation), "The table says so."
+        headers = CrossOrigin.of(location, site.headers).headers
+        observers = site.observe(location)
+        return partial(cls, location, headers, observers, Frames(location.event))
+
+    def __init__(
+        self,
+        location: SubscriberLocation,
+        choose_headers: ChooseHeaders,
+        observers: Sequence[Observer],
+        frames: Frames,
+        channel_id: str | tuple[str, ...],
+        fault: str | None,
+    ) -> None:
+        first = channel_id if isinstance(channel_id, str) else channel_id[0]
+        super().__init__(location, choose_headers, observers, True, first, fault)
+        self.channel_ids = (first,) if isinstance(channel_id, str) else channel_id
+        self.frames = frames
+
+    async def get(self) -> Answer | None:
+        """Send a stream until it ends."""
+        await self.discard_body()
+        query = self.scope["query_string"]
+        places = find_places(self.headers, query, self.location, self.channel_ids)
+        if read_parameter(query, "batch") == "1":
+            return await self.answer_batch(places)
+        stream = self.make_stream(EventStream)
+        try:
+            await stream.begin(places)
+            stream.admit()
+            self.headers = {}
+            self.responding = True
+            await self.base_send(self.build_head())
+            head = event_stream.build_head(stream.build_place())
+            await self.base_send(make_part(head))
+            await stream.run()
+        finally:
+            stream.leave()
+        return None
+
+    async def answer_batch(self, places: Sequence[Place]) -> Answer | None:
+        """Answer with all messages that there are, once there is one."""
+        batch = self.make_stream(EventBatch)
+        try:
+            await batch.begin(places)
+            events = await batch.wait_for_events(self.location.timeout)
+        finally:
+            batch.leave()
+        body = b"".join(event["body"] for event in events)
+        if not events:
+            body = event_stream.build_place(batch.build_place())
+        body += b"".join(
+            batch.build_fault_bytes(each, each.fault)
+            for each in batch.cursors
+            if each.fault is not None
+        )
+        length = (b"content-length", b"%d" % len(body))
+        return self.build_answer(200, [*HEAD, length], body)
+
+    async def send_error(self, error: PushError) -> None:
+        """Answer with an error; what is temporary is none to an ``EventSource``.
+
+        Any other status than 200 would end it for good.
+        """
+        if self.scope["method"] != "GET" or error.status < 500:
+            await super().send_error(error)
+            return
+        self.responding = True
+        try:
+            await self.base_send(self.build_head())
+            await self.base_send(make_part(build_unavailable(), more=False))
+        except (OSError, RuntimeError) as failure:
+            if not is_disconnect(failure):
+                raise
+        if isinstance(error, ServerStopping):
+            for observer in self.observers:
+                await observer.drain_before_exit()
+
+    def build_head(self) -> ASGIMessage:
+        """Return what begins a stream."""
+        return {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*HEAD, *self.common_headers],
+        }
+
+    def make_stream(self, kind: type[StreamKind]) -> StreamKind:
+        """Return a stream of a kind for the channels."""
+        stream = kind(
+            self.find_hub(),
+            self.location,
+            self.observers,
+            self.scope,
+            self.receive,
+            self.base_send,
+            self.channel_ids,
+        )
+        stream.frames = self.frames
+        return stream

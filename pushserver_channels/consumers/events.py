@@ -1,0 +1,136 @@
+"""Streams of server-sent events: what is sent on them. Source: streams, section 3."""
+
+from __future__ import annotations
+
+import random
+
+from pushserver_channels import event_stream
+from pushserver_channels.event_stream import Frame, build_event
+from pushserver_channels.exceptions import (
+    ChannelGone,
+    ChannelNotFound,
+    Conflict,
+    PushError,
+    ServerStopping,
+)
+from pushserver_channels.messages import Message, MessageId
+from pushserver_channels.positions import build_position
+from pushserver_channels.protocol import RETRY_AFTER_RANGE
+from pushserver_channels.types import ASGIMessage
+
+from .stream import Outcome, Stream, StreamCursor
+
+_KEEP_ALIVE: ASGIMessage = {
+    "type": "http.response.body",
+    "body": event_stream.KEEP_ALIVE,
+    "more_body": True,
+}
+
+#: The events that tell why a channel is heard no more.
+FAULTS: dict[type[PushError], str] = {
+    ChannelGone: "push-gone",
+    ChannelNotFound: "push-gone",
+    Conflict: "push-conflict",
+}
+
+
+class Frames:
+    """The frames of one location, each built once for all who are sent it.
+
+    Args:
+        event: The location's setting.
+    """
+
+    def __init__(self, event: str | None) -> None:
+        self._event = event
+        # The last one for who hears one channel, and for who hears several.
+        self._one: tuple[Message | None, ASGIMessage] = (None, {})
+        self._several: tuple[Message | None, Frame] = (None, Frame(b"", b""))
+
+    def build(self, message: Message, channel_id: str) -> ASGIMessage:
+        """Return what sends a message to who hears one channel."""
+        known, sending = self._one
+        if message is not known:
+            frame = self._build(message, channel_id, False)
+            sending = make_part(frame.at(str(message.id)))
+            self._one = message, sending
+        return sending
+
+    def build_of_several(self, message: Message, channel_id: str) -> Frame:
+        """Return a message as it is sent to who hears several channels."""
+        known, frame = self._several
+        if message is not known:
+            frame = self._build(message, channel_id, True)
+            self._several = message, frame
+        return frame
+
+    def _build(self, message: Message, channel_id: str, names_channel: bool) -> Frame:
+        event = None if self._event is None else channel_id
+        return event_stream.build_frame(
+            message, channel_id, names_channel=names_channel, event=event
+        )
+
+
+def make_part(body: bytes, more: bool = True) -> ASGIMessage:
+    """Return what sends a part of a stream."""
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+class EventStream(Stream):
+    """A stream of server-sent events.
+
+    Attributes:
+        frames: Those of its location.
+    """
+
+    frames: Frames
+
+    def build(
+        self, cursor: StreamCursor, message: Message, gap: MessageId | None
+    ) -> ASGIMessage:
+        if gap is None and not self.is_several:
+            return self.frames.build(message, cursor.channel_id)
+        return make_part(self.build_bytes(cursor, message, gap))
+
+    def build_bytes(
+        self, cursor: StreamCursor, message: Message, gap: MessageId | None
+    ) -> bytes:
+        """Return a message with the gap before it."""
+        channel_id = cursor.channel_id
+        if self.is_several:
+            frame = self.frames.build_of_several(message, channel_id)
+            body = frame.at(build_position(self.ids, cursor.index))
+        else:
+            body = self.frames.build(message, channel_id)["body"]
+        if gap is None:
+            return body
+        return event_stream.build_gap(channel_id, gap) + body
+
+    def build_fault(self, cursor: StreamCursor, error: PushError) -> ASGIMessage:
+        return make_part(self.build_fault_bytes(cursor, error))
+
+    def build_fault_bytes(self, cursor: StreamCursor, error: PushError) -> bytes:
+        """Return the event that tells why a channel is heard no more."""
+        name = FAULTS.get(type(error), "push-denied")
+        return build_event(name, channel=cursor.channel_id)
+
+    async def say_goodbye(self, outcome: Outcome) -> None:
+        parts = [
+            self.build_fault_bytes(each, each.fault)
+            for each in self.cursors
+            if each.fault is not None and not each.is_told
+        ]
+        if isinstance(outcome, ServerStopping):
+            parts.append(event_stream.build_retry(event_stream.RETRY_AFTER_STOP))
+            parts.append(b"\n")
+        elif isinstance(outcome, PushError) and type(outcome) not in FAULTS:
+            parts.append(build_unavailable())
+        await self.send(make_part(b"".join(parts), more=False))
+
+    def keep_alive(self) -> ASGIMessage | None:
+        return _KEEP_ALIVE
+
+
+def build_unavailable() -> bytes:
+    """Return what a client is told that is to come back in a moment."""
+    return event_stream.build_unavailable(random.randint(*RETRY_AFTER_RANGE))

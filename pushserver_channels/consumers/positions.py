@@ -1,0 +1,69 @@
+"""Where the client of a request begins on the channels of its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pushserver.conf import SubscriberLocation
+from pushserver_channels.messages import START
+from pushserver_channels.positions import (
+    Place,
+    find_last_event_id,
+    parse_place,
+    parse_places,
+    read_first_message,
+)
+from pushserver_channels.protocol import parse_message_id
+
+
+def find_place(
+    headers: Mapping[bytes, bytes], query: bytes, location: SubscriberLocation
+) -> Place:
+    """Return where a client begins on one channel. Source: streams, section 2.
+
+    Raises :class:`~pushserver_channels.exceptions.BadRequest`.
+    """
+    message_id = parse_message_id(headers)
+    if message_id is not START:
+        return message_id
+    named = find_last_event_id(headers, query)
+    if named is not None:
+        return parse_place(*named)
+    return read_first_message(location.first_message)
+
+
+def find_places(
+    headers: Mapping[bytes, bytes],
+    query: bytes,
+    location: SubscriberLocation,
+    channel_ids: Sequence[str],
+) -> list[Place]:
+    """Return where a client begins on each channel.
+
+    Raises :class:`~pushserver_channels.exceptions.BadRequest`.
+    """
+    count = len(channel_ids)
+    if count == 1:
+        return [find_place(headers, query, location)]
+    tag = headers.get(b"if-none-match")
+    if tag is not None:
+        named: tuple[str, str] | None
+        named = "header If-None-Match", _unquote(tag.decode("latin-1").strip(" \t"))
+    else:
+        named = find_last_event_id(headers, query)
+    first = read_first_message(location.first_message)
+    if named is None:
+        # A date alone is one for all channels.
+        date = parse_message_id(headers)
+        return [first if date is START else date] * count
+    if tag is not None and named[1].isdigit():
+        # The epoch, as browser clients start.
+        return [parse_message_id(headers)] * count
+    places = parse_places(*named, count)
+    return [first if place is None else place for place in places]
+
+
+def _unquote(tag: str) -> str:
+    """Return the tag in an ``If-None-Match``, which proxies may have weakened."""
+    tag = tag.removeprefix("W/")
+    return tag[1:-1] if tag[:1] == tag[-1:] == '"' and len(tag) > 1 else tag
