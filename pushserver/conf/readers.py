@@ -292,7 +292,7 @@ def separator(place: str, value: object) -> str:
         raise InvalidSetting(
             place,
             f"is {value!r}",
-            f"It must be one character, such as ',', of these: {SEPARATORS}",
+            f"It must be one character of these, such as ',': {SEPARATORS} .",
         )
     return value
 

@@ -310,7 +310,8 @@ class Stream:
                 pass
         except asyncio.CancelledError:
             if not self.ended:
-                raise
+                # Daphne stops; what is sent now still reaches the client.
+                self.finish(ServerStopping())
             uncancel()
         finally:
             self.is_parked = False
@@ -533,7 +534,10 @@ class Stream:
         try:
             await asyncio.wait([goodbye], timeout=patience)
             if not goodbye.done():
-                self.outlet.cut()
+                if self.outlet.cut():
+                    # The server notices it, before the application ends.
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
                 return
             goodbye.result()
             if is_stopping and self.outlet.count_unsent():

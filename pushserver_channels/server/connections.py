@@ -57,6 +57,7 @@ class Connection(HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._drained: asyncio.Event | None = None
         self._written: list[bytes] = []
         #: The request whose answer the client must read before the next one starts.
         self._unread_request: Any = None
@@ -196,8 +197,31 @@ class Connection(HTTPChannel):
             return
         super().requestDone(request)  # type: ignore[no-untyped-call]
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has still to read what was written."""
+        return bool(self._waitingForTransport)
+
+    async def wait_until_drained(self) -> None:
+        """Return when the client has read what was written, or has left."""
+        if self._drained is None:
+            self._drained = asyncio.Event()
+        await self._drained.wait()
+
+    def release(self) -> None:
+        """End the waits for the client."""
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    def stopProducing(self) -> None:  # noqa: N802
+        # Called when the connection is lost, also after it became a WebSocket's.
+        self.release()
+        super().stopProducing()  # type: ignore[no-untyped-call]
+
     def resumeProducing(self) -> None:  # noqa: N802
         super().resumeProducing()  # type: ignore[no-untyped-call]
+        self.release()
         request, self._unread_request = self._unread_request, None
         if request is not None:
             super().requestDone(request)  # type: ignore[no-untyped-call]
@@ -220,6 +244,7 @@ class Connection(HTTPChannel):
 
     def connectionLost(self, reason: Any = connectionDone) -> None:  # noqa: N802
         self.unblock()
+        self.release()
         if self._discard_budget is not None:
             self.factory.lingering.discard(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
@@ -229,6 +254,15 @@ class Connection(HTTPChannel):
         if self._is_blocked:
             self._is_blocked = False
             self.factory.blocked.discard(self)
+
+
+def find_connection(protocol: Any) -> Connection | None:
+    """Return the connection of a request or a WebSocket, None once it is closed."""
+    channel = getattr(protocol, "channel", None)
+    if channel is None:
+        # A WebSocket has taken over the transport, which still tells the connection.
+        channel = getattr(getattr(protocol, "transport", None), "producer", None)
+    return channel if isinstance(channel, Connection) else None
 
 
 def is_drained(transport: Any) -> bool:

@@ -21,10 +21,10 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.defer import Deferred
 
 from pushserver_channels.shutdown import wait_for_end
-from pushserver_channels.types import Scope
+from pushserver_channels.types import ASGIMessage, Scope
 
 from .bodies import FindLimit, find_no_limit
-from .connections import Factory
+from .connections import Factory, find_connection
 from .inbox import Inbox
 from .keepalive import keep_alive
 
@@ -47,6 +47,9 @@ class Server(daphne.server.Server):
         args: The arguments of Daphne's server.
         options: The keyword arguments of Daphne's server.
     """
+
+    #: Its ``send`` waits for clients: see :meth:`handle_reply`.
+    waits_for_clients = True
 
     def __init__(
         self, *args: Any, find_limit: FindLimit = find_no_limit, **options: Any
@@ -101,6 +104,17 @@ class Server(daphne.server.Server):
         self.connections[protocol]["application_instance"] = application
         application.add_done_callback(partial(self.application_done, protocol))
         return inbox
+
+    async def handle_reply(self, protocol: Any, message: ASGIMessage) -> None:
+        """Send a message of an application, and wait for a client that reads slowly.
+
+        Only while more is to follow: the end of an answer needs no wait.
+        """
+        await super().handle_reply(protocol, message)
+        if message.get("more_body") or message["type"] == "websocket.send":
+            connection = find_connection(protocol)
+            if connection is not None and connection.is_full:
+                await connection.wait_until_drained()
 
     def application_done(self, protocol: Any, application: asyncio.Task[None]) -> None:
         """Forget an application that has ended, and its request if that has ended."""
