@@ -28,7 +28,7 @@ def test_the_command_prints_and_warns() -> None:
         timeout=60,
     )
     assert ended.returncode == 0
-    assert "nchan_subscriber longpoll;" in ended.stdout
+    assert "nchan_subscriber eventsource websocket longpoll;" in ended.stdout
     assert "Warning: PUSH_SERVER['locations'][0]['timeout_status']" in ended.stderr
 
 

@@ -178,12 +178,15 @@ class Configuration(ABC):
         out.line("")
         out.comment("Everything else is served by Django.")
         with out.block("location /"):
-            out.line(
-                "proxy_pass http://django;",
-                "proxy_set_header Upgrade $http_upgrade;",
-                "proxy_set_header Connection $push_connection;",
-                *self.proxy_headers(),
-            )
+            out.line("proxy_pass http://django;", *self.upgrade_proxy_headers())
+
+    def upgrade_proxy_headers(self) -> list[str]:
+        """Return the headers that pass on WebSockets, and keep other connections."""
+        return [
+            "proxy_set_header Upgrade $http_upgrade;",
+            "proxy_set_header Connection $push_connection;",
+            *self.proxy_headers(),
+        ]
 
     def write_locations(self) -> None:
         """Write the locations in their order, in which nginx tries their patterns."""

@@ -312,7 +312,7 @@ class NchanConfiguration(Configuration):
         with self.location(location):
             self.write_methods("GET, OPTIONS")
             out.line(
-                "proxy_pass http://pushserver_nchan;", *self.keepalive_proxy_headers()
+                "proxy_pass http://pushserver_nchan;", *self.upgrade_proxy_headers()
             )
             out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")
             out.line(f"proxy_read_timeout {self.read_timeout(location)};")
@@ -323,10 +323,20 @@ class NchanConfiguration(Configuration):
 
     def write_nchan(self, location: SubscriberLocation) -> None:
         out = self.out
-        kind = {"long": "longpoll", "interval": "intervalpoll"}[location.polling]
-        out.line(f"nchan_subscriber {kind};")
+        polls = {"long": "longpoll", "interval": "intervalpoll"}
+        kinds = [
+            polls[location.polling] if each == "poll" else each
+            for each in ("eventsource", "websocket", "poll")
+            if each in location.allowed
+        ]
+        out.line(f"nchan_subscriber {' '.join(kinds)};")
+        if "websocket" in kinds:
+            out.line('nchan_websocket_client_heartbeat "ping" "pong";')
         self.write_channel(location)
-        out.line("nchan_subscriber_first_message oldest;")
+        if location.separator is not None:
+            out.comment("'separator'")
+            out.line(f'nchan_channel_id_split_delimiter "{location.separator}";')
+        out.line(f"nchan_subscriber_first_message {location.first_message};")
         if location.polling == "long":
             out.comment("'timeout'")
             out.line(f"nchan_subscriber_timeout {ceil(location.timeout)};")

@@ -59,17 +59,21 @@ class ProxyConfiguration(Configuration):
 
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
         with self.location(location):
-            self.write_pass()
+            self.write_pass(upgrades="websocket" in location.allowed)
             self.out.comment(
                 "Longer than 'timeout', after which Daphne answers itself."
             )
             self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")
 
-    def write_pass(self) -> None:
+    def write_pass(self, *, upgrades: bool = False) -> None:
         same = self.pushserver == self.options.django
         self.out.line(
             f"proxy_pass http://{'django' if same else 'pushserver'};",
-            *self.keepalive_proxy_headers(),
+            *(
+                self.upgrade_proxy_headers()
+                if upgrades
+                else self.keepalive_proxy_headers()
+            ),
         )
         self.out.comment("A message goes out at once, and as it is: gzip drops its id.")
         self.out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")
