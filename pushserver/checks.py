@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -49,7 +50,27 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_unbounded_stores(conf),
         *_lossy_stores(conf),
         *_open_to_every_page(conf),
+        *_sockets_without_library(conf),
     ]
+
+
+def _sockets_without_library(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning if uvicorn is installed without a library for WebSockets."""
+    serves_sockets = any(
+        isinstance(location, SubscriberLocation) and "websocket" in location.allowed
+        for location in conf.locations
+    )
+    is_installed = importlib.util.find_spec
+    if not serves_sockets or not is_installed("uvicorn"):
+        return
+    if not any(is_installed(name) for name in ("websockets", "wsproto")):
+        yield Warning(
+            "uvicorn is installed without a library for WebSockets: it answers them as"
+            " plain requests.",
+            "pip install websockets, if uvicorn serves the push locations; or leave"
+            " 'websocket' out of the 'transports' of the locations.",
+            id="pushserver.W013",
+        )
 
 
 def check_passwords(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
