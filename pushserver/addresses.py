@@ -155,8 +155,8 @@ def comes_by_unix_socket(
 def read_hops(get: Callable[[str], str | None]) -> str:
     """Return the addresses that proxies added in headers, separated by commas.
 
-    Return an empty text if there are none. A part that names no address is kept as it
-    is, or replaced by :data:`UNKNOWN`.
+    Return an empty text if there are none. An entry that is not an address is returned
+    unchanged, or replaced by :data:`UNKNOWN`.
 
     Args:
         get: Returns the value of one of :data:`HOP_HEADERS`, or None.

@@ -70,7 +70,11 @@ def _usual_names() -> Iterator[str]:
 
 
 def _read(name: str) -> AsgiModule:
-    """Parse a module and the project's modules that it imports, breadth first."""
+    """Parse a module and the project's modules that it imports, breadth first.
+
+    Raises ``LookupError`` if the module cannot be parsed, or if it imports more than
+    :data:`MAX_MODULES` modules and none of these uses the push locations.
+    """
     waiting, seen = deque([name]), {name}
     imported: set[str] = set()
     read = 0

@@ -93,6 +93,10 @@ def check_passwords(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _hidden_locations(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning for each location that never answers a request.
+
+    The pattern of an earlier location matches all of its example paths.
+    """
     for index, location in enumerate(conf.locations):
         paths = list(_example_paths(location.url))
         for earlier, other in enumerate(conf.locations[:index]):
@@ -107,7 +111,7 @@ def _hidden_locations(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _example_paths(pattern: re.Pattern[str]) -> Iterator[str]:
-    """Yield paths that a pattern matches, for the ids from which it builds one."""
+    """Yield a path for each of :data:`EXAMPLE_IDS` that a pattern accepts."""
     for channel_id in EXAMPLE_IDS:
         try:
             yield decode_path(build_path(pattern, channel_id).encode())
@@ -116,6 +120,11 @@ def _example_paths(pattern: re.Pattern[str]) -> Iterator[str]:
 
 
 def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning for each publisher location that a proxy may open to all clients.
+
+    A location that allows loopback addresses or unix sockets also allows a proxy that
+    connects by them, and so each client of that proxy.
+    """
     # With these two settings a site says that it is behind a reverse proxy.
     proxied = settings.USE_X_FORWARDED_HOST or settings.SECURE_PROXY_SSL_HEADER
     if not proxied:
@@ -126,8 +135,8 @@ def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
         if location.allow_from.unix:
             yield Warning(
                 f"PUSH_SERVER['locations'][{index}] lets clients of unix sockets"
-                " publish, and the site is behind a proxy: if it comes by a socket, so"
-                " do everybody's requests.",
+                " publish, and the site is behind a proxy: if the proxy connects by a"
+                " unix socket, the requests of all its clients come by this socket.",
                 "Keep the proxy from passing on the publisher location, or have it send"
                 " X-Forwarded-For, whose addresses must then be allowed too.",
                 id="pushserver.W002",
@@ -140,8 +149,8 @@ def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
         ):
             yield Warning(
                 f"PUSH_SERVER['locations'][{index}] lets this machine publish, and the"
-                " site is behind a proxy: if the proxy runs here, everybody's requests"
-                " come from here.",
+                " site is behind a proxy: if the proxy runs on this machine, the"
+                " requests of all its clients come from this machine.",
                 "Keep the proxy from passing on the publisher location, or have it send"
                 " X-Forwarded-For, whose addresses must then be allowed too.",
                 id="pushserver.W002",
@@ -149,6 +158,7 @@ def _open_behind_proxy(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _unresolved_passthroughs(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning for each ``passthrough`` path that no URL pattern matches."""
     for index, location in enumerate(conf.locations):
         if not isinstance(location, SubscriberLocation) or not location.passthrough:
             continue
@@ -162,6 +172,7 @@ def _unresolved_passthroughs(conf: PushServerSettings) -> Iterator[CheckMessage]
 
 
 def _resolves(path: str) -> bool:
+    """Return whether a URL pattern of the site matches a path."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
     try:
@@ -172,6 +183,7 @@ def _resolves(path: str) -> bool:
 
 
 def _direct_without_shared_store(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning if processes publish directly into a store they do not share."""
     location = conf.first_location(PublisherLocation)
     if location is None or conf.publisher != "direct":
         return
@@ -185,6 +197,7 @@ def _direct_without_shared_store(conf: PushServerSettings) -> Iterator[CheckMess
 
 
 def _unbounded_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning for each store that never removes a message."""
     for name, store in conf.store.items():
         if not store.max_messages and not store.message_timeout:
             yield Warning(
@@ -196,16 +209,17 @@ def _unbounded_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _lossy_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning for each store on a channel layer, which may lose messages."""
     for name, store in conf.store.items():
         if isinstance(store, ChannelLayerStoreSettings):
             reach = (
                 "a channel layer, which delivers at most once, and only to processes"
-                " that run by then"
+                " that are running at that time"
                 if store.shared
                 else "a channel layer in memory, which reaches no other process"
             )
             yield Warning(
-                f"The store {name!r} passes messages on by {reach}.",
+                f"The store {name!r} sends messages to other processes by {reach}.",
                 "Use a store of the type 'redis', which loses none, or silence this"
                 " warning if clients can do without those they miss.",
                 id="pushserver.W006",
@@ -213,12 +227,13 @@ def _lossy_stores(conf: PushServerSettings) -> Iterator[CheckMessage]:
 
 
 def _open_to_every_page(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield a warning for each publisher location that allows pages of all origins."""
     for index, location in enumerate(conf.locations):
         if isinstance(location, PublisherLocation) and "*" in location.allow_origin:
             yield Warning(
                 f"PUSH_SERVER['locations'][{index}]['allow_origin'] is '*': every page"
-                " on the Web can publish through the browser of somebody whose address"
-                " may.",
+                " on the Web can publish, if it is open in a browser whose address is"
+                " allowed to publish.",
                 "Name the origins of the pages that publish.",
                 id="pushserver.W011",
             )

@@ -46,7 +46,9 @@ class ReceiverExited(RuntimeError):
 
     def __str__(self) -> str:
         name = getattr(self.receiver, "__qualname__", repr(self.receiver))
-        return f"The receiver {name} raised {self.error!r}, which ends no server."
+        return (
+            f"The receiver {name} raised {self.error!r}, which must not end a server."
+        )
 
 
 class GuardedSignal(Signal):

@@ -1,8 +1,8 @@
 """System checks of the site: whether it serves what the push locations need.
 
 They look at the settings and read source files, but use no network and import nothing
-of the site. What they cannot know, such as the web server in front,
-``pushserver_doctor`` checks: a correct site must not get a warning.
+of the site. They must not warn about a correct site, so they leave what they cannot
+know, such as the configuration of a web server in front, to ``pushserver_doctor``.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def check_site(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _missing_packages(conf: PushServerSettings) -> Iterator[CheckMessage]:
+    """Yield an error for each store that needs a package that is not installed."""
     # A site that publishes over HTTP may have its store elsewhere.
     if conf.publisher == "http":
         return
@@ -133,6 +134,7 @@ def _is_usual_place(host: Host) -> bool:
 
 
 def _unserved_locations(module: AsgiModule | None) -> Iterator[CheckMessage]:
+    """Yield a warning if no ASGI application serves the push locations."""
     if module is not None and module.serves_locations:
         return
     yield Warning(
@@ -149,6 +151,7 @@ def _unserved_locations(module: AsgiModule | None) -> Iterator[CheckMessage]:
 
 
 def _wsgi_runserver(module: AsgiModule | None) -> Iterator[CheckMessage]:
+    """Yield a warning if ``runserver`` does not serve the ASGI application."""
     name = module.name if module is not None else "project.asgi"
     owner = _runserver_owner()
     if owner == "daphne":
@@ -183,6 +186,7 @@ def _runserver_owner() -> str:
 def _missing_script(
     conf: PushServerSettings, is_development: bool
 ) -> Iterator[CheckMessage]:
+    """Yield a warning if the settings do not make ``updates.js`` a static file."""
     # A site without templates has no pages that load the script.
     if not settings.TEMPLATES or not conf.first_location(SubscriberLocation):
         return
@@ -191,7 +195,8 @@ def _missing_script(
         if is_development:
             yield _no_script(
                 "'django.contrib.staticfiles' is not in INSTALLED_APPS",
-                "Add it, or have your own way to serve static files find the script.",
+                "Add it, or let the program that serves your static files serve the"
+                " script, too.",
             )
     elif not settings.STATIC_URL:
         yield _no_script("STATIC_URL is not set", "Set STATIC_URL = 'static/'.")
@@ -207,6 +212,7 @@ def _no_script(reason: str, hint: str) -> CheckMessage:
 
 
 def _is_found() -> bool:
+    """Return whether a finder of static files finds ``updates.js``."""
     try:
         return finders.find(SCRIPT) is not None
     except ImproperlyConfigured:
@@ -254,6 +260,7 @@ def _publishes_to_django(conf: PushServerSettings) -> bool:
 
 
 def _publisher_host_without_locations(conf: PushServerSettings) -> CheckMessage:
+    """Return the warning that updates are sent to a Django without push locations."""
     assert conf.publisher_host is not None
     return Warning(
         f"PUSH_SERVER['publisher_host'] is {conf.publisher_host.location!r}, where"

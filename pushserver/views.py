@@ -71,6 +71,7 @@ def _is_made_by_push_server(request: HttpRequest) -> bool:
 
 
 def _is_internal(request: HttpRequest) -> bool:
+    """Return whether all addresses of a request are in ``INTERNAL_IPS``."""
     return is_inside(
         known_networks(settings.INTERNAL_IPS),
         request.META.get("REMOTE_ADDR"),

@@ -22,7 +22,8 @@ def check_cross_origin(probe: Probe) -> str:
     for header in ("last-modified", "etag"):
         if header not in exposed:
             raise Failure(
-                f"Pages of {origin} may not read {header}, so they cannot go on.",
+                f"Pages of {origin} may not read {header}, so they cannot ask for the"
+                " next message.",
                 "Let Access-Control-Expose-Headers through.",
             )
     return f"Pages of {origin} may read messages."
@@ -48,13 +49,15 @@ def check_preflight(probe: Probe) -> str:
     for header in ("if-modified-since", "if-none-match"):
         if header not in allowed and "*" not in allowed:
             raise Failure(
-                f"A preflight does not allow {header}, so pages get one message.",
+                f"A preflight does not allow {header}, so pages get only the first"
+                " message.",
                 "Let Access-Control-Allow-Headers through.",
             )
     return f"Pages of {origin} may ask for the next message."
 
 
 def _origin(probe: Probe) -> str:
+    """Return an allowed origin, or raise :class:`NotApplicable` if there is none."""
     origins = probe.subscriber.allow_origin
     if not origins:
         raise NotApplicable("There is no 'allow_origin'.")
@@ -62,6 +65,7 @@ def _origin(probe: Probe) -> str:
 
 
 def _check_allowed(probe: Probe, response: Response, origin: str) -> None:
+    """Raise :class:`Failure` unless a response allows pages of an origin to read it."""
     allowed = response.all("Access-Control-Allow-Origin")
     advice = "Let the push server's CORS headers through, and add none to them."
     if len(allowed) > 1:

@@ -30,9 +30,9 @@ def check_sending(probe: Probe) -> str:
         probe.cannot_send = True
         if _is_at_default(error):
             raise NotApplicable(
-                "PUSH_SERVER names no 'publisher_host', so no other process publishes"
-                " than the one that serves the push locations. If one should, such as"
-                " this one, name the address and port of the server there."
+                "PUSH_SERVER has no 'publisher_host', so only the process that serves"
+                " the push locations can publish. To publish from other processes, such"
+                " as this one, set it to the address and port of the server."
             ) from error
         raise Failure(
             f"send_update() of this process fails: {error}",

@@ -2,8 +2,8 @@
 
 The doctor subscribes to a channel whose id is signed with the site's ``SECRET_KEY``.
 When the passthrough view is notified of a subscriber on such a channel, it publishes
-the value of the doctor's cookie there. Others cannot make such an id, and reading one
-gives them nothing.
+the value of the doctor's cookie there. Other clients cannot sign an id. If one learns
+the doctor's id, it can read the doctor's random cookie and nothing else.
 """
 
 from __future__ import annotations

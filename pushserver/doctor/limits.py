@@ -42,23 +42,31 @@ def check_clock(probe: Probe) -> str:
         raise NotChecked(
             "The Last-Modified of a message, which has its time, is stripped."
         )
-    for header, whose in (
+    for header, clock in (
         ("Last-Modified", "The push server's clock"),
         ("Date", "The clock at the public URL"),
     ):
         for date in response.all(header):
-            _compare(probe, date, now, whose)
+            _compare(probe, date, now, clock)
     return "The clocks agree."
 
 
-def _compare(probe: Probe, date: str, now: float, whose: str) -> None:
+def _compare(probe: Probe, date: str, now: float, clock: str) -> None:
+    """Raise :class:`Failure` if a clock is too far from the clock of this process.
+
+    Args:
+        probe: The probe.
+        date: The time of the other clock, as an HTTP date.
+        now: The time of this process.
+        clock: The name of the other clock, for the error.
+    """
     try:
         skew = parsedate_to_datetime(date).timestamp() - now
     except ValueError as error:
         raise NotChecked(f"{date!r} is not a date.") from error
     if abs(skew) > CLOCK_TOLERANCE + probe.patience:
         raise Failure(
-            f"{whose} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
+            f"{clock} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'}"
             " this one.",
             "Set the clocks by NTP: ids are times.",
         )
@@ -85,7 +93,7 @@ def check_size(probe: Probe) -> str:
         raise NotChecked(f"A message of {size} bytes is not received, but {response}.")
     if len(response.body) != size:
         raise Failure(
-            f"Of a message of {size} bytes {len(response.body)} arrive.",
+            f"Of a message of {size} bytes only {len(response.body)} arrive.",
             "See the log of the proxy.",
         )
     return f"A message of {size} bytes goes through."

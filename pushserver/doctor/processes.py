@@ -76,6 +76,7 @@ def _count_missing(probe: Probe, responses: list[Response]) -> int:
 
 
 def _advise(probe: Probe) -> str:
+    """Return how to let the processes share their messages."""
     if probe.store.shared:
         return "Let all of them have the same settings for the store."
     return (

@@ -104,6 +104,7 @@ class SentRequest:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
+        """Set the reason why there is no response, from the error of a request."""
         if isinstance(error, TimeoutError):
             self._error = NO_ANSWER
         elif isinstance(error, ConnectionError | HTTPException):
@@ -114,7 +115,7 @@ class SentRequest:
             self._error = "nobody listens there"
 
     @contextmanager
-    def _hanging_up_in_time(self) -> Iterator[None]:
+    def _limit_reading_time(self) -> Iterator[None]:
         """Raise ``TimeoutError`` if reading in the block takes too long in all.
 
         The connection's own timeout applies to each read.
@@ -147,7 +148,7 @@ class SentRequest:
         status, headers, body = 0, Message(), b""
         if not self._error:
             try:
-                with self._hanging_up_in_time():
+                with self._limit_reading_time():
                     response = self._connection.getresponse()
                     body = _read(response)
                 status, headers = response.status, response.headers

@@ -54,6 +54,7 @@ def check_script(probe: Probe) -> str:
 
 
 def _check_answer(url: str, response: Response) -> None:
+    """Raise :class:`Failure` unless a response is the script of this version."""
     if response.status != 200:
         what = f"answered {response.status}" if response.status else response.error
         raise Failure(f"updates.js is not served: {url} is {what}.", SERVE)

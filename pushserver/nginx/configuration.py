@@ -58,7 +58,7 @@ class Options:
 
 
 class Configuration(ABC):
-    """A complete configuration, written once.
+    """Writes a complete configuration. Each object writes one.
 
     Args:
         conf: The settings.
@@ -142,12 +142,14 @@ class Configuration(ABC):
         self.write_upstream("django", self.options.django)
 
     def write_upstream(self, name: str, server: str) -> None:
+        """Write an upstream of one server, with connections that are kept open."""
         with self.out.block(f"upstream {name}"):
             self.out.line(f"server {literal(server)};", "keepalive 32;")
             # A POST on a connection that the server closes at this moment is a 502:
             # nginx does not repeat it.
             self.out.comment(
-                "Shorter than the server keeps it: gunicorn 2 s, uvicorn 5."
+                "Shorter than the keep-alive timeout of the server: gunicorn 2 s,"
+                " uvicorn 5 s."
             )
             self.out.line(f"keepalive_timeout {KEPT};")
         self.out.line("")
@@ -202,6 +204,7 @@ class Configuration(ABC):
                 self.write_location(place, location)
 
     def write_location(self, place: str, location: Location) -> None:
+        """Write a location of ``PUSH_SERVER``, by its type."""
         if isinstance(location, PublisherLocation):
             self.write_publisher(place, location)
         elif isinstance(location, SubscriberLocation):

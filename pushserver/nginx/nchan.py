@@ -18,7 +18,7 @@ from pushserver.conf import (
 from .configuration import Configuration, host_of, is_loopback, join_host_port
 from .listening import is_listening_at
 from .origins import write_origin_map, write_origin_refusal
-from .writer import Untranslatable, depends_on_text, literal, quote
+from .writer import Untranslatable, literal, may_match_otherwise, quote
 
 #: The most messages that Nchan can keep per channel; 0 would keep none.
 MAX_BUFFER_LENGTH = 2_147_483_647
@@ -100,6 +100,7 @@ class NchanConfiguration(Configuration):
             self.write_upstream("pushserver_hooks", self.socket("hooks"))
 
     def socket(self, name: str) -> str:
+        """Return the address of the unix socket of a private server."""
         return f"unix:{self.options.run_dir}/pushserver-{name}.sock"
 
     @property
@@ -179,6 +180,7 @@ class NchanConfiguration(Configuration):
         return f"push_page_refused_{self.conf.locations.index(location)}"
 
     def write_store_warnings(self, place: str, store: StoreSettings) -> None:
+        """Write a warning for each setting of a store that Nchan cannot follow."""
         out = self.out
         if store.shared:
             out.warn(
@@ -202,13 +204,14 @@ class NchanConfiguration(Configuration):
             out.warn(f"{place}['max_channels']", "has no counterpart in Nchan.")
 
     def write_passthrough_warnings(self) -> None:
+        """Write a warning if the passthrough view will refuse requests of nginx."""
         django = self.options.django
         address = host_of(django)
         if django.startswith("unix:"):
             self.out.warn(
                 "PUSH_SERVER['locations'] with 'passthrough'",
-                "need Django at an address: over a unix socket it cannot see that nginx"
-                " asks, and refuses.",
+                "need Django at an address: over a unix socket the passthrough view"
+                " cannot recognize requests of nginx, and refuses them.",
             )
         elif is_loopback(django) and not contains(
             known_networks(settings.INTERNAL_IPS), address
@@ -249,10 +252,10 @@ class NchanConfiguration(Configuration):
         )
 
     def write_methods(self, allowed: str) -> None:
-        """Write what refuses other methods, because Nchan does not answer some."""
+        """Write a block that answers 405 to all methods except the allowed ones."""
         pattern = "|".join(allowed.split(", "))
         self.out.comment(
-            "Nchan would never answer some methods, and answer others 403."
+            "Of other methods, Nchan would answer some with 403 and some not at all."
         )
         with self.out.block(f"if ($request_method !~ ^({pattern})$)"):
             self.out.line(
@@ -260,6 +263,7 @@ class NchanConfiguration(Configuration):
             )
 
     def write_channel(self, location: PublisherLocation | SubscriberLocation) -> None:
+        """Write which channel of Nchan a URL names. Each store is a group of Nchan."""
         group = re.sub(r"\W", "_", location.store, flags=re.ASCII)
         if group != location.store:
             # Different names must not become the same group.
@@ -272,7 +276,8 @@ class NchanConfiguration(Configuration):
         )
 
     def write_pattern_warning(self, place: str, pattern: str) -> None:
-        if depends_on_text(pattern):
+        """Write a warning if nginx may match other URLs than Python."""
+        if may_match_otherwise(pattern):
             self.out.warn(
                 f"{place}['url']",
                 "matches text in Python and bytes in nginx: channel ids that are not"
@@ -293,7 +298,7 @@ class NchanConfiguration(Configuration):
             if location.timeout and location.timeout_status != 408:
                 out.warn(f"{place}['timeout_status']", "is always 408 in Nchan.")
         if not location.create_on_get:
-            out.comment("A channel that does not exist is 403, not 404.")
+            out.comment("If the channel does not exist, the answer is 403, not 404.")
         if location.passthrough:
             self.write_passthrough_proxy(location)
             return
@@ -322,6 +327,7 @@ class NchanConfiguration(Configuration):
             out.line("post_action /_pushserver/unsubscribe;")
 
     def write_nchan(self, location: SubscriberLocation) -> None:
+        """Write the directives by which Nchan answers subscribers."""
         out = self.out
         polls = {"long": "longpoll", "interval": "intervalpoll"}
         kinds = [
@@ -351,6 +357,7 @@ class NchanConfiguration(Configuration):
             out.line("add_header Content-Security-Policy $push_policy;")
 
     def write_cross_origin(self, location: SubscriberLocation) -> None:
+        """Write the CORS headers."""
         out = self.out
         if not location.allow_origin:
             out.comment("No 'allow_origin': pages of this site, and no others.")
@@ -383,6 +390,10 @@ class NchanConfiguration(Configuration):
     # Passthrough
 
     def write_locations(self) -> None:
+        """Write the locations, and the internal ones that notify the passthrough view.
+
+        The view itself is closed to clients.
+        """
         super().write_locations()
         out = self.out
         for event in ("subscribe", "unsubscribe") if self.passthroughs else ():
@@ -406,7 +417,7 @@ class NchanConfiguration(Configuration):
         paths = {(each.passthrough or "").rstrip("/") for each in self.passthroughs}
         for path in sorted(paths - {""}):
             out.line("")
-            out.comment("'passthrough': the view itself is for nginx alone.")
+            out.comment("'passthrough': only nginx itself may call the view.")
             for form in (path, f"{path}/"):
                 out.line(f"location = {literal(form)} {{ deny all; }}")
 
@@ -456,13 +467,17 @@ class NchanConfiguration(Configuration):
                     out.line("")
                     self.write_form(location, event)
             out.line("")
-            with out.block("location = /_pushserver/heard"):
+            with out.block("location = /_pushserver/no_content"):
                 out.line("internal;", "return 204;")
 
     def write_form(self, location: SubscriberLocation, event: str) -> None:
+        """Write a location that sends the form of an event to the passthrough view.
+
+        Raises :class:`Untranslatable` if the path of the view holds a ``$``.
+        """
         out, prefix = self.out, f"/{event}"
         path = location.passthrough or ""
-        literal(path)
+        literal(path)  # It raises the error.
         form = quote(f"{path}?channel_id=$1&{event}=1?")
         with self.location(location, prefix):
             out.line(
@@ -492,5 +507,5 @@ class NchanConfiguration(Configuration):
                 f"proxy_read_timeout {HOOK_TIMEOUT}s;",
                 "proxy_intercept_errors on;",
                 "error_page 301 302 303 307 308 400 401 403 404 405 408 413 429 500 501"
-                " 502 503 504 =204 /_pushserver/heard;",
+                " 502 503 504 =204 /_pushserver/no_content;",
             )

@@ -60,12 +60,15 @@ class ProxyConfiguration(Configuration):
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
         with self.location(location):
             self.write_pass(upgrades="websocket" in location.allowed)
-            self.out.comment(
-                "Longer than 'timeout', after which Daphne answers itself."
-            )
+            self.out.comment("Longer than 'timeout', after which Daphne ends the poll.")
             self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")
 
     def write_pass(self, *, upgrades: bool = False) -> None:
+        """Write the directives that pass requests on, without buffering or caching.
+
+        Args:
+            upgrades: Whether to pass on upgrades to WebSocket, too.
+        """
         same = self.pushserver == self.options.django
         self.out.line(
             f"proxy_pass http://{'django' if same else 'pushserver'};",
@@ -75,5 +78,7 @@ class ProxyConfiguration(Configuration):
                 else self.keepalive_proxy_headers()
             ),
         )
-        self.out.comment("A message goes out at once, and as it is: gzip drops its id.")
+        self.out.comment(
+            "Send each message at once and unchanged: gzip would drop its Etag."
+        )
         self.out.line("proxy_buffering off;", "proxy_cache off;", "gzip off;")

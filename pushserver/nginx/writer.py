@@ -17,7 +17,7 @@ _UNICODE = re.compile(r"\\[dDwWsSbB]|[^\x00-\x7f]")
 
 
 class Untranslatable(ValueError):
-    """A value that cannot be written in nginx's configuration."""
+    """A value cannot be written in nginx's configuration."""
 
 
 class Writer:
@@ -91,9 +91,9 @@ def literal(text: str) -> str:
 
 
 def translate(pattern: str) -> str:
-    """Return a Python pattern for whole paths as nginx's, without anchors.
+    """Return the nginx pattern, without anchors, for a Python pattern of whole paths.
 
-    Raises :class:`Untranslatable` if nginx's patterns lack some of its syntax.
+    Raises :class:`Untranslatable` if the pattern uses syntax that nginx lacks.
     """
     unknown = _UNKNOWN.search(pattern)
     if unknown:
@@ -116,6 +116,6 @@ def _unnamed(named: re.Match[str]) -> str:
     return r"(?:\1)" if named[0].endswith(")") else "("
 
 
-def depends_on_text(pattern: str) -> bool:
-    """Return whether a pattern may match bytes, as in nginx, otherwise than text."""
+def may_match_otherwise(pattern: str) -> bool:
+    """Return whether nginx, which matches bytes, may match other URLs than Python."""
     return bool(_UNICODE.search(pattern))

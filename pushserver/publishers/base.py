@@ -60,7 +60,7 @@ class PublishError(OSError):
 
 
 def why_not_started() -> str:
-    """Return the reason of an error: the message was not sent within the time limit."""
+    """Return the reason of a publish whose time limit passed before it was sent."""
     return (
         "other updates were being published for all of the"
         f" {get_settings().publisher_timeout:g} seconds that it may take"

@@ -22,8 +22,8 @@ class NoConnectionFree(TimeoutError):
     """All connections were in use until the deadline, so nothing was sent."""
 
 
-class Connection(Protocol):
-    """A connection that can be kept."""
+class ReusableConnection(Protocol):
+    """A connection that can be kept open for the next publish."""
 
     def is_quiet(self) -> bool:
         """Return whether it is open and nothing can be read from it."""
@@ -32,7 +32,7 @@ class Connection(Protocol):
         """Close it."""
 
 
-Kept = TypeVar("Kept", bound=Connection)
+Kept = TypeVar("Kept", bound=ReusableConnection)
 
 
 class Connections(Generic[Kept]):

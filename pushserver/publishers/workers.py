@@ -48,9 +48,10 @@ class _Job:
         except BaseException as error:
             failure = error
         with suppress(RuntimeError):  # The event loop may have been closed meanwhile.
-            self.loop.call_soon_threadsafe(self._settle, result, failure)
+            self.loop.call_soon_threadsafe(self._finish, result, failure)
 
-    def _settle(self, result: Any, failure: BaseException | None) -> None:
+    def _finish(self, result: Any, failure: BaseException | None) -> None:
+        """Set the result or the exception of the future."""
         if self.future.done():
             return  # The task that waited was cancelled.
         if failure is None:
@@ -132,6 +133,7 @@ class Workers:
             return True
 
     def _expire(self, job: _Job) -> None:
+        """Give up a job that no thread has started by its deadline."""
         if self._claim(job) and not job.future.done():
             job.future.set_exception(NotStarted())
 
