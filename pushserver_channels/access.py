@@ -69,6 +69,7 @@ class PublisherAccess:
             self._check_page(scope, headers)
 
     def _check_page(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Raise :class:`ForbiddenPage` unless the page of a request may publish."""
         # Django's settings decide what the site's own origin is, so this needs a Django
         # request. Its URL is not needed, and Django could not read every URL served
         # here.

@@ -42,7 +42,7 @@ class Deadlines(Generic[Item]):
         """Add an item, which expires after the time limit. It must not be here yet."""
         self._due[item] = due = self._time() + self._seconds
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(due, self._expire_due)
 
     def restart(self, item: Item) -> None:
         """Start the time limit of an item again."""
@@ -66,7 +66,8 @@ class Deadlines(Generic[Item]):
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _expire_due(self) -> None:
+        """Expire the items whose time limit has passed, and set the timer again."""
         self._timer = None
         now = self._time()
         # In one pass: finding the first item of a dict walks over the slots of all
@@ -81,4 +82,6 @@ class Deadlines(Generic[Item]):
             if self._timer is not None:
                 # An item restarted just now has set it; others may expire earlier.
                 self._timer.cancel()
-            self._timer = self._loop.call_at(max(due, now + PRECISION), self._look)
+            self._timer = self._loop.call_at(
+                max(due, now + PRECISION), self._expire_due
+            )

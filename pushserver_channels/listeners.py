@@ -48,13 +48,13 @@ def read_address(descriptor: int) -> str | None:
 
 
 class ListenerWatch:
-    """Detects that the server has closed all sockets through which requests came.
+    """Detects that the server has closed all sockets on which it accepted requests.
 
     A server that ends by itself, as uvicorn and gunicorn do after ``--max-requests``,
-    gets no signal. It closes its sockets, and waits for the held requests.
+    gets no signal. It closes its listening sockets, and waits for the held requests.
 
     Args:
-        stop: A coroutine function that is called once, when all are closed.
+        stop: A coroutine function that is called once, when all sockets are closed.
     """
 
     def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:

@@ -61,8 +61,8 @@ class Message(NamedTuple):
         """Return the id of the newest message that a client missed, None if none.
 
         A client missed nothing if its last message is the one before this one. Any
-        other id is older, or was never given to a message of the channel as it is now:
-        the channel was deleted, or the store lost its messages, or its clock was ahead.
+        other id is older, or no message of this channel has had it since the channel
+        was deleted, the store lost its messages, or the store's clock was ahead.
 
         Args:
             last_seen: The id that the client sent. Without a time (no id, or the
@@ -81,7 +81,7 @@ class Message(NamedTuple):
 
 
 class ChannelInfo(NamedTuple):
-    """The state of a channel, as publishers are shown it.
+    """The state of a channel, which is sent to publishers.
 
     Attributes:
         messages: The number of messages kept.

@@ -40,10 +40,11 @@ VIEW_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
 
 #: The most queued requests. When there are more, views are not notified of new
-#: subscribers; they are still notified when a subscriber they know of leaves.
+#: subscribers. They are still notified when a subscriber leaves of which they were
+#: notified before.
 MAX_WAITING = 20_000
 
-#: The most bytes that queued requests may take, with the same consequence.
+#: The most bytes of all queued requests. When there are more, the same applies.
 MAX_WAITING_SIZE = 32 * 1024 * 1024
 
 #: Seconds between two log lines that say how many subscribers were skipped.
@@ -118,7 +119,7 @@ class Subscription:
         self.unsubscribe()
 
     def unsubscribe(self) -> None:
-        """Notify the view that the request has ended, if it knows of the request."""
+        """Notify the view of the request's end, if it was notified of the start."""
         self._dispatcher.unsubscribe(self)
 
     def build_form(self) -> bytes:
@@ -201,6 +202,7 @@ class Dispatcher:
             self._withdraw(subscription)
 
     def _enqueue(self, subscription: Subscription) -> None:
+        """Queue a notification, and start a worker if there are too few."""
         self.waiting += 1
         self.waiting_size += subscription.size
         self._idle.clear()
@@ -218,6 +220,7 @@ class Dispatcher:
             self._workers.add(worker)
 
     def _withdraw(self, subscription: Subscription) -> None:
+        """Remove a notification from its queue."""
         queue = self._queues.get(subscription.key, {})
         if subscription not in queue:
             return  # It was queued on an earlier event loop.
@@ -229,6 +232,7 @@ class Dispatcher:
     def _dequeue(
         self, queue: dict[Subscription, None], subscription: Subscription
     ) -> None:
+        """Remove a notification from a queue, and from the totals of all queues."""
         del queue[subscription]
         self.waiting -= 1
         self.waiting_size -= subscription.size
@@ -296,6 +300,7 @@ class Dispatcher:
         await asyncio.shield(self._draining)
 
     async def _work(self) -> None:
+        """Make the requests of the ready queues, one after the other."""
         try:
             while self._ready:
                 await self._deliver_next()
@@ -365,7 +370,7 @@ class Passthrough:
         self._path = path
 
     def join(self, cursor: Cursor) -> Callable[[], None]:
-        """Notify the view of a held request; return what notifies it of the end."""
+        """Notify the view of a held request; return a function that reports its end."""
         return self.subscribe(cursor.scope, cursor.channel_id).unsubscribe
 
     def subscribe(self, scope: Scope, channel_id: str) -> Subscription:

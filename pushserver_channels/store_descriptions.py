@@ -12,7 +12,7 @@ from pushserver.conf import (
 
 
 def describe_store(settings: StoreSettings) -> str:
-    """Return a description of where a store keeps its messages."""
+    """Return where a store keeps its messages, in words."""
     if isinstance(settings, RedisStoreSettings):
         return f"Redis at {without_password(settings.address)}"
     if isinstance(settings, ChannelLayerStoreSettings):

@@ -18,8 +18,8 @@ from pushserver.views import INTERNAL_REQUEST
 
 from .types import Application, ASGIMessage, Scope
 
-#: The keys of the client's ASGI scope that the request gets as well. Others, such as
-#: the server's extensions, belong to the client's connection.
+#: The keys of the client's ASGI scope that are copied into the scope of the request.
+#: Others, such as the server's extensions, belong to the client's connection.
 _KEPT_KEYS = ("http_version", "scheme", "root_path", "client", "server", "headers")
 
 #: Headers that describe the client's connection and body, not the request made here.
@@ -141,7 +141,11 @@ async def run_application(
 
 
 class _convert_exits:
-    """Raise :class:`ApplicationExited` in place of exceptions that end the loop."""
+    """A context manager that converts exceptions which end the event loop.
+
+    It raises :class:`ApplicationExited` in place of ``SystemExit`` and
+    ``KeyboardInterrupt``.
+    """
 
     def __enter__(self) -> None:
         pass

@@ -29,12 +29,13 @@ MAX_IGNORED_BODY = 1_048_576
 #: Seconds within which such a body must arrive.
 IGNORED_BODY_TIMEOUT = 30.0
 
-#: The most bytes and seconds for which a connection is read on before it is closed.
-#: Otherwise it could be reset before a client that is still sending reads the answer.
+#: The most bytes that are read, and the most seconds, before a connection is closed. If
+#: it were closed at once, TCP could reset it before a client that is still sending has
+#: read the answer.
 MAX_LINGER = 8_388_608
 LINGER_TIMEOUT = 1.0
 
-#: Seconds without a part of a body after which the client is assumed to have paused.
+#: Seconds without a part of a body after which :meth:`read_until_pause` stops reading.
 PAUSE = 0.05
 
 
@@ -57,9 +58,9 @@ def parse_content_length(headers: Mapping[bytes, bytes]) -> int | None:
 def check_body(size: int, headers: Mapping[bytes, bytes]) -> None:
     """Raise :class:`BadRequest` unless the body is as long as its headers declare.
 
-    uvicorn with httptools passes on an empty body if a request asks for an upgrade, as
-    Java's HttpClient does for HTTP/2. A chunked body declares no length, so an empty
-    one with an ``Upgrade`` header is taken for lost.
+    uvicorn with httptools drops the body of a request that asks for an upgrade, as
+    Java's HttpClient does for HTTP/2. A chunked body declares no length, so if it is
+    empty and there is an ``Upgrade`` header, :class:`LostBody` is raised.
 
     Args:
         size: The bytes that arrived.
@@ -152,7 +153,7 @@ class BodyConsumer(AsyncHttpConsumer):
         return MAX_IGNORED_BODY
 
     async def read_until_pause(self) -> None:
-        """Read on while the client is still sending, before it is answered.
+        """Read until the client stops sending, before the answer is sent.
 
         granian closes a connection as soon as the answer is complete, and a client that
         is still sending would not read it. A client with ``Expect`` has not sent its
@@ -168,7 +169,7 @@ class BodyConsumer(AsyncHttpConsumer):
                 size += len(self.read_part(message, size))
 
     async def linger(self) -> None:
-        """Read on for a moment, so that a client that still sends gets the answer."""
+        """Read for :data:`LINGER_TIMEOUT` seconds before the connection is closed."""
         with suppress(asyncio.TimeoutError, IncompleteBody):
             await asyncio.wait_for(self._skip_body(MAX_LINGER), LINGER_TIMEOUT)
 

@@ -30,7 +30,7 @@ class SubscriberConsumer(PushConsumer):
         choose_headers: Returns the headers of every answer, given the request's
             ``Origin``.
         observers: Notified of the subscribers that start and stop waiting.
-        watched: Whether a disconnect must be noticed from the start of the wait.
+        watched: Whether a disconnect must be noticed as soon as the request is held.
         channel_id: The channel id in the URL.
         fault: Why the channel id is invalid, None if it is valid.
     """
@@ -42,7 +42,7 @@ class SubscriberConsumer(PushConsumer):
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        assert isinstance(location, SubscriberLocation), "The table says so."
+        assert isinstance(location, SubscriberLocation), "Only these have subscribers."
         headers = CrossOrigin.of(location, site.headers).headers
         return partial(cls, location, headers, site.observe(location), True)
 

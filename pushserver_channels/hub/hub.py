@@ -58,7 +58,7 @@ class Hub:
     ) -> tuple[bool, ChannelInfo]:
         """Publish a message; return whether a subscriber took it, and channel info.
 
-        The info counts the subscribers that waited before. Raises as
+        The info counts the subscribers that were waiting before the message. Raises as
         :meth:`Store.append` does.
         """
         waiting = self._count(update.channel_id)
@@ -117,7 +117,8 @@ class Hub:
 
     def drop(self, channel_id: str) -> None:
         """End all waits on a channel that was deleted."""
-        # An error for each, because one raised in many tasks collects their tracebacks.
+        # A new error for each, because one error that is raised in many tasks collects
+        # the tracebacks of all.
         for cursor in self._remove_all(channel_id):
             cursor.end(ChannelGone())
 
@@ -168,14 +169,19 @@ class Hub:
     def deadlines(
         self, seconds: float, expire: Callable[[Any], object]
     ) -> Deadlines[Any]:
-        """Return the shared time limits of a number of seconds that call ``expire``."""
+        """Return the one :class:`Deadlines` with this time limit and this callback.
+
+        Args:
+            seconds: The time limit in seconds.
+            expire: Called with each item that expires.
+        """
         deadlines = self._deadlines.get((seconds, expire))
         if deadlines is None:
             deadlines = self._deadlines[seconds, expire] = Deadlines(seconds, expire)
         return deadlines
 
     async def stop(self) -> None:
-        """End all waits with 503, and wait until they were answered."""
+        """End all waits with 503, and wait until these answers are sent."""
         self.stopping = True
         tasks = []
         for channel_id in list(self.waiting):
@@ -199,10 +205,12 @@ class Hub:
         self.store.unlisten(channel_id)
 
     def _notify_left(self, cursor: Cursor) -> None:
+        """Notify the observers of a cursor that it has stopped waiting."""
         for left in self._observed.pop(cursor, ()):
             left()
 
     def _count(self, channel_id: str) -> int:
+        """Return the number of cursors that wait on a channel."""
         return len(self.waiting.get(channel_id, ()))
 
 

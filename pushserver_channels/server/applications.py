@@ -18,7 +18,7 @@ _SAFE = "/%:@!$&'()*+,;=-._~?"
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer 404, for paths outside the push locations if they are served alone."""
+    """Answer 404: no push location matches the path, and nothing else is served."""
     if scope["type"] != "http":
         raise ValueError(f"Only HTTP is served here, not {scope['type']}.")
     await _respond(send, 404, [], b"No push location matches this path.\n")
@@ -76,6 +76,7 @@ def _host_name(host: str) -> str:
 async def _respond(
     send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
+    """Send an answer in plain text, with additional headers."""
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),

@@ -22,7 +22,7 @@ FindLimit = Callable[[Scope], MessageTooLarge | None]
 
 
 def find_no_limit(scope: Scope) -> None:
-    """Return None: bodies have no limit."""
+    """Return None, because bodies have no limit."""
     return None
 
 

@@ -22,11 +22,13 @@ class Inbox:
         self._arrival: asyncio.Future[None] | None = None
 
     def put_nowait(self, message: ASGIMessage) -> None:
+        """Add a message."""
         self._messages.append(message)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     async def get(self) -> ASGIMessage:
+        """Remove the oldest message and return it; wait if there is none."""
         while not self._messages:
             if self._arrival is not None and not self._arrival.done():
                 # Another task waits already; wait until it has got a message or given

@@ -62,7 +62,7 @@ class Request(WebRequest):
         super().handleContentChunk(data)
 
     def refuse(self, error: MessageTooLarge) -> None:
-        """Answer an error before the body has arrived, and close the connection."""
+        """Answer with an error before the body has arrived; close the connection."""
         client = self.client
         if hasattr(client, "host") and hasattr(client, "port"):
             self.client_addr = [str(client.host), client.port]  # For the access log.

@@ -14,7 +14,7 @@ __all__ = ["Audience", "Store", "check_store", "make_store"]
 
 
 def find_store(settings: StoreSettings) -> type[Store]:
-    """Return the class of the store that has these settings."""
+    """Return the class of stores for these settings."""
     store: type[Store] = import_string(STORE_TYPES[settings.type].store)
     return store
 

@@ -37,8 +37,7 @@ class BlockingConnection:
 
     Attributes:
         address: The address of the server, empty if there is only one.
-        run_id: The run of Redis. Another run may have lost messages that this one
-            accepted. ``-`` if a restart loses nothing, or the run is not known.
+        run_id: The run of Redis, as in :class:`.connection.Connection`.
     """
 
     address: Address = ()
@@ -69,11 +68,11 @@ class BlockingConnection:
 
     @property
     def clock(self) -> float:
-        """The server's clock, as far as this process knows it."""
+        """The server's time in seconds, estimated from its last answer."""
         return time.monotonic() + self._clock_offset
 
     def set_clock(self, now: float) -> None:
-        """Set what is known of the server's clock, in seconds of Unix time."""
+        """Set :attr:`clock` to the server's time, in seconds of Unix time."""
         self._clock_offset = now - time.monotonic()
 
     def ask(self, *command: str | bytes | int) -> Any:
@@ -86,11 +85,11 @@ class BlockingConnection:
         self._connection.timed.start(deadline)
 
     def is_quiet(self) -> bool:
-        """Return whether it is open and nothing can be read from it."""
+        """Return whether the connection is open and nothing can be read from it."""
         return bool(self._connection.timed.is_quiet())
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._connection.disconnect()
 
 
@@ -128,7 +127,7 @@ def _timed_class(name: str) -> Any:
 
 
 class BlockingServers(Servers):
-    """The servers on which the channels of a store are, for sync code."""
+    """The servers that hold the channels of a store, for sync code."""
 
     def locate(self, key: str, deadline: Deadline) -> Address:
         """Return the address of the server of a key, empty if there is only one.

@@ -23,13 +23,14 @@ class Shard:
 
     Attributes:
         prefix: The prefix of the keys of its channels.
-        mark: A key of the shard itself: see :mod:`.scripts`.
+        mark: The key of the shard's mark, by which scripts detect that Redis has lost
+            messages: see :mod:`.scripts`.
         connection: The connection, None if there is none.
         connecting: The attempt to connect that is running, None if there is none.
         restoring: The task that reconnects while there are listeners, None if there is
             none.
-        failures: How many attempts to connect in a row have failed.
-        down_until: When the next attempt is made, as of ``time.monotonic()``.
+        failures: How many attempts to connect have failed since the last connection.
+        down_until: When the next attempt is made, by ``time.monotonic()``.
         listeners: Its channels that this process listens to.
     """
 
@@ -54,8 +55,9 @@ class ChannelKeys:
         shard: Its shard.
         keys: The keys of its messages, of its hash, and of its shard's mark.
         topic: The name under which its messages are published.
-        packed: The first words of each script: the number of keys, the keys, the topic.
-        packed_count: The number of these words.
+        packed: What each script of the channel gets first, in Redis's format: the
+            number of keys, the keys, and the topic.
+        packed_count: How many values these are.
     """
 
     id: str
@@ -112,13 +114,15 @@ class Listener:
 
     Attributes:
         channel: The channel.
-        is_wanted: Whether a subscriber in this process waits. If not, it is kept for a
-            moment, because subscribers that were answered ask again.
+        is_wanted: Whether a subscriber in this process waits. If none does, the
+            listener is kept for a moment, because subscribers that were answered ask
+            again.
         is_live: Whether every message published from now on is received and delivered.
-        live: A future that is done when it is live, and fails if the connection ends.
+        live: A future that has a result when the listener is live, and an exception if
+            the connection has ended.
         is_catching_up: Whether messages that were missed are being delivered.
-        newest: The id of the last message that was received or looked up, None if
-            nothing was yet.
+        newest: The id of the last message that was received or looked up, None before
+            the first.
         received: Counts the messages received.
         requested_at: When a subscriber's request was last recorded in Redis.
         used_at: When use of the channel was last recorded in Redis.
@@ -151,6 +155,6 @@ class Listener:
         self.live = asyncio.get_running_loop().create_future()
 
     def release(self) -> None:
-        """End the wait of the tasks that wait until it is live."""
+        """Let the tasks go on that wait until the listener is live."""
         if not self.live.done():
             self.live.set_result(None)

@@ -1,4 +1,4 @@
-"""Runs the scripts of a store on the server of a channel."""
+"""The calls of a store's scripts in Redis, and what several classes need for them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Commands:
         network: The connections.
         find: A function that returns the keys of a channel.
         listeners: The channels that this process listens to, by topic.
-        subscribe, unsubscribe: The names of these commands.
+        subscribe: The name of Redis's command: SUBSCRIBE, or SSUBSCRIBE in a cluster.
+        unsubscribe: The same for UNSUBSCRIBE.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Commands:
         return self._clock() if self._clock else time.monotonic()
 
     def server_time(self, connection: Connection) -> float:
-        """Return the time that scripts use, as far as this process knows it."""
+        """Return the time that a script would use now, as this process estimates it."""
         return self._clock() if self._clock else connection.clock
 
     async def ask(
@@ -64,12 +65,15 @@ class Commands:
         words: str = "",
         on_reply: Callable[[Reply], None] | None = None,
     ) -> Reply:
-        """Run a script that may run twice, and return its reply.
+        """Run an idempotent script, and return its reply.
+
+        If the connection ends before the reply, or if the channel has moved to another
+        server, the script is run once more.
 
         Args:
-            script: Its name.
-            channel: Its channel.
-            words: Its own words.
+            script: The name of the script.
+            channel: The channel.
+            words: The arguments of this script, separated by spaces.
             on_reply: Called with the reply before anything else that Redis sent is
                 processed.
 
@@ -99,7 +103,10 @@ class Commands:
         *arguments: bytes,
         on_reply: Callable[[Reply], None] | None = None,
     ) -> Reply:
-        """Run a script once, and return its reply; arguments are as of :meth:`ask`.
+        """Run a script once, and return its reply.
+
+        The arguments are those of :meth:`ask`, the connection to the channel's server,
+        and binary arguments of the script.
 
         Raises :class:`ConnectionLost`, :class:`Moved` and :class:`StoreUnavailable`.
         """
@@ -118,7 +125,7 @@ class Commands:
             try:
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
             except UnknownScript:
-                # The connection sends it in full now.
+                # Now the connection sends the whole script.
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
         except Refused as error:
             if str(error) != self._refusal:
@@ -137,8 +144,12 @@ class Commands:
     def _build_words(
         self, connection: Connection, listener: Listener | None, words: str
     ) -> bytes:
-        """Return the words of a script that is sent now: common ones and its own."""
-        # A listener without a lookup or without subscribers keeps no channel alive.
+        """Return the arguments of a script: those of all scripts, and its own.
+
+        They are one string, separated by spaces.
+        """
+        # A listener without a lookup or without subscribers does not keep the channel
+        # from being removed.
         uncounted = listener is not None and (
             listener.newest is None or not listener.is_wanted
         )

@@ -54,7 +54,7 @@ class RedisPyConnection(Protocol):
 
 
 class Connection:
-    """One connection, from when it is open until it ends.
+    """An open connection to Redis, which all tasks of a process share.
 
     Commands are sent in the order of the calls: the first of one iteration of the event
     loop at once, the others of that iteration in one write. Answers and published
@@ -68,8 +68,9 @@ class Connection:
 
     Attributes:
         error: Why it ended, None as long as it is open.
-        run_id: The run of Redis. Another run may have lost messages that this one
-            accepted. ``-`` if a restart loses nothing, or the run is not known.
+        run_id: The ``run_id`` of Redis, which differs after each restart. After a
+            restart, messages may be lost. ``-`` if a restart loses nothing, or if Redis
+            does not report it.
     """
 
     def __init__(
@@ -112,8 +113,8 @@ class Connection:
 
         Args:
             connection: A connection of redis-py.
-            on_push: As of the connection.
-            on_end: As of the connection.
+            on_push: As for the class.
+            on_end: As for the class.
             durable: Whether a server with an append-only file loses nothing.
 
         Raises :class:`CommandError`, and what redis-py raises.
@@ -137,11 +138,11 @@ class Connection:
 
     @property
     def clock(self) -> float:
-        """The server's clock, as far as this process knows it."""
+        """The server's time in seconds, estimated from its last answer."""
         return time.monotonic() + self._clock_offset
 
     def set_clock(self, now: float) -> None:
-        """Set what is known of the server's clock, in seconds of Unix time."""
+        """Set :attr:`clock` to the server's time, in seconds of Unix time."""
         self._clock_offset = now - time.monotonic()
 
     def send(
@@ -153,8 +154,8 @@ class Connection:
         """Send a command, and return a future of its answer or :class:`CommandError`.
 
         Args:
-            command: Its words.
-            answered_by_push: Whether a push answers it, as it does SUBSCRIBE.
+            command: The name of the command and its arguments.
+            answered_by_push: Whether Redis answers with a push, as to SUBSCRIBE.
             convert: Called with the answer as it is read; returns the future's result.
         """
         packed = b"*%d\r\n%b" % (len(command), pack(*command))
@@ -170,13 +171,13 @@ class Connection:
     ) -> asyncio.Future[Any]:
         """Run a script, and return a future of its answer or :class:`CommandError`.
 
-        The future has :class:`UnknownScript` if Redis has forgotten the script; then it
-        is sent in full the next time.
+        The future fails with :class:`UnknownScript` if the script is not in Redis's
+        script cache. The next call then sends the whole script.
 
         Args:
             script: The script.
-            keys: The number of keys and the keys, packed, and perhaps first arguments.
-            key_count: The number of these words.
+            keys: The number of keys, the keys, and the first arguments, if any: packed.
+            key_count: How many values ``keys`` consists of.
             arguments: The other arguments.
             convert: Called with the answer as it is read; returns the future's result.
         """
@@ -203,7 +204,7 @@ class Connection:
         self._on_end(self, error)
 
     async def wait_closed(self) -> None:
-        """Return when the connection, which has ended, is closed."""
+        """Wait until the connection, which has ended, is closed."""
         if self._closing is not None:
             await self._closing
 
@@ -213,6 +214,7 @@ class Connection:
         answered_by_push: bool,
         convert: Callable[[Any], Any] | None,
     ) -> asyncio.Future[Any]:
+        """Send a command in Redis's format, and return a future of its answer."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         command = PendingCommand(answer, answered_by_push, convert, self._tick)
         if self.error is not None:
@@ -231,8 +233,8 @@ class Connection:
     def _send_outgoing(self) -> None:
         """Send the other commands of the last iteration of the event loop.
 
-        The writes are not limited: a Redis that reads nothing sends no answers either,
-        and is disconnected after :data:`ANSWER_TIMEOUT`.
+        The write buffer has no limit. A Redis that stops reading also stops answering,
+        so the connection is closed after :data:`ANSWER_TIMEOUT`.
         """
         self._is_sending = False
         outgoing, self._outgoing = self._outgoing, []
@@ -267,6 +269,7 @@ class Connection:
         self._pending.popleft()
 
     def _take_error(self, command: PendingCommand, error: CommandError) -> None:
+        """Process the error that Redis answered to a command."""
         command.fail(error)
         if isinstance(error, UnknownScript):
             # The script cache of Redis was emptied.

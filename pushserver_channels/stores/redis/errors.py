@@ -74,8 +74,8 @@ def describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def explain(text: str) -> CommandError:
-    """Return our error for the text of an error that Redis answered."""
+def parse_error(text: str) -> CommandError:
+    """Return the :class:`CommandError` for the text of an error that Redis answered."""
     return _ERRORS.get(text.partition(" ")[0], Refused)(text)
 
 

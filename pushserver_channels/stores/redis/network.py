@@ -26,7 +26,7 @@ RETRY_AFTER = (0.1, 1.0)
 
 
 class Receiver(Protocol):
-    """The callbacks for what happens on the connections of a network."""
+    """The callbacks for the events on the connections of a network."""
 
     def receive(self, push: Push) -> None:
         """Process a published message."""
@@ -35,7 +35,7 @@ class Receiver(Protocol):
         """Subscribe to the topics of a shard on its new connection."""
 
     def lose_connection(self) -> None:
-        """Note that a connection has ended: messages on it are not received."""
+        """Note that a connection has ended, so its messages are not received."""
 
 
 class Network:
@@ -47,8 +47,8 @@ class Network:
 
     Attributes:
         shards: The shards among which the channels are distributed.
-        receiver: Is called for what happens on the connections. Set before the first
-            use.
+        receiver: The object whose methods are called when a message arrives or a
+            connection begins or ends. It must be set before the first use.
     """
 
     receiver: Receiver
@@ -92,7 +92,7 @@ class Network:
             connection.close(ConnectionLost("The store is closed."))
 
     async def aclose(self) -> None:
-        """Return when all connections are closed."""
+        """Close all connections, and wait until they are closed."""
         connections = list(self._connections.values())
         self.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -14,7 +14,7 @@ class PendingCommand:
 
     Attributes:
         answer: The future of its answer.
-        answered_by_push: Whether a push answers it, as it does SUBSCRIBE.
+        answered_by_push: Whether Redis answers with a push, as to SUBSCRIBE.
         convert: Called with the answer before anything else is read; returns the
             result of the future. None if that is the answer itself.
         sent_at: The tick of the connection in which it was sent.

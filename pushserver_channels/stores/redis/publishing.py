@@ -136,7 +136,8 @@ class RedisPublishing:
         written = add_fields(secrets.token_hex(8), update)
         kind = b"" if update.content_type is None else b"=" + update.content_type
         attempts = 0
-        since = 0  # Redis may have the message, from this second on; 0 if not.
+        # The Unix time from which on Redis may have the message, 0 if it has not.
+        since = 0
         while True:
             attempts += 1
             try:
@@ -159,8 +160,8 @@ class RedisPublishing:
             else:
                 if reply.status != b"late":
                     return reply
-                # It came too late. Perhaps the clock of Redis was set; if so, this
-                # process knows it now.
+                # The script ran after its deadline. Perhaps the clock of Redis was set;
+                # if so, this reply has corrected the connection's estimate of it.
                 if attempts > 1:
                     raise Unanswered if since else StoreUnavailable
             if deadline.is_over:
@@ -215,7 +216,7 @@ class RedisPublishing:
                 answer = connection.ask("EVALSHA", self._script.digest, *call)
             except errors.NoScriptError:
                 answer = connection.ask("EVAL", self._script.text, *call)
-            clock: Any = connection  # Its clock is set, like a connection of the store.
+            clock: Any = connection  # read_reply() only sets its clock.
             reply = read_reply(clock, answer, listens=False)
         except (
             errors.AskError,

@@ -1,4 +1,4 @@
-"""Reads the answers of the scripts, and writes the fields of messages."""
+"""Read the answers of the scripts, and write the fields of messages."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def read_reply(
     Args:
         connection: The connection on which it came.
         answer: The answer.
-        listens: Whether this process listens to the channel, and so was counted.
+        listens: Whether this process is subscribed to the channel. If so, Redis has
+            counted it as a subscriber, and it is subtracted.
     """
     parts: list[Any] = answer if isinstance(answer, list) else [answer]
     head, *entries = parts

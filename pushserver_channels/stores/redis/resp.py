@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from .errors import CommandError, ConnectionLost, describe, explain, load
+from .errors import CommandError, ConnectionLost, describe, load, parse_error
 
 _INCOMPLETE = object()
 
 
 def pack(*words: str | bytes | int) -> bytes:
-    """Return the words of a command, without their number."""
+    """Return the values of a command in Redis's format, without their number."""
     parts = []
     for word in words:
         data = word if isinstance(word, bytes) else str(word).encode()
@@ -28,11 +28,11 @@ class AnswerProtocol(asyncio.Protocol):
     that ask for them.
 
     Args:
-        on_answer: Called with each value that is no push.
+        on_answer: Called with each value that is not a push.
         on_push: Called with each push, a list.
-        on_end: Called with the error that ended the connection, or with what a callback
-            raised or the parser cannot read. It may be called again until the
-            connection is closed.
+        on_end: Called with an error when the connection has ended, when a callback has
+            raised, or when the parser cannot read the data. It may be called again
+            until the connection is closed.
 
     Raises ``ImproperlyConfigured`` if hiredis is missing.
     """
@@ -45,7 +45,7 @@ class AnswerProtocol(asyncio.Protocol):
     ) -> None:
         hiredis = load("hiredis")
         self._push_type = hiredis.PushNotification
-        self._reader = hiredis.Reader(replyError=explain, notEnoughData=_INCOMPLETE)
+        self._reader = hiredis.Reader(replyError=parse_error, notEnoughData=_INCOMPLETE)
         self._on_answer = on_answer
         self._on_push = on_push
         self._on_end = on_end

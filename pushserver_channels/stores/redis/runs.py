@@ -1,4 +1,7 @@
-"""Which run of Redis a connection leads to."""
+"""Find out which run of the Redis process answers on a connection.
+
+A run is the time from the start of the process to its end.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from .errors import ConnectionLost
 
 
 def read_run_id(info: bytes, *, durable: bool) -> str:
-    """Return the run of Redis from its answer to ``INFO server persistence``.
+    """Return the ``run_id`` in the answer of Redis to ``INFO server persistence``.
 
-    It is ``-`` if a restart loses nothing, or if Redis does not report the run.
+    Return ``-`` if a restart loses nothing, or if Redis does not report it.
 
     Args:
         info: The answer.

@@ -70,7 +70,7 @@ class SeveralHosts:
 
 
 class Servers(ABC):
-    """The servers on which the channels of a store are.
+    """The servers that hold the channels of a store.
 
     Args:
         url: A URL that redis-py reads.
@@ -78,7 +78,8 @@ class Servers(ABC):
     Attributes:
         shards: The number of shards among which the channels are distributed. Each
             shard is on one server.
-        sharded: Whether a topic is published on the server of its shard only.
+        sharded: Whether to use Redis's sharded pub/sub, which publishes a message only
+            on the server of its shard.
         database: The number of the database. Topics are shared by all databases.
 
     Raises ``ImproperlyConfigured`` if redis-py or hiredis is missing, or if redis-py
@@ -120,9 +121,10 @@ class Servers(ABC):
             ) from None
 
     def _try_options(self) -> None:
-        """Separate the options that are not a connection's, and make a connection.
+        """Check the options by making a connection, which is not opened.
 
-        Raises ``TypeError`` or ``ValueError``.
+        Options that are not for connections are taken out before. Raises ``TypeError``
+        or ``ValueError``.
         """
         self.connection(())
 
@@ -259,7 +261,7 @@ def find_servers(url: str) -> Servers:
 
 
 def _read_hosts(text: str, default_port: int) -> list[tuple[str, int]] | None:
-    """Return the hosts that a URL names, with their ports, None if it does not."""
+    """Return the hosts and ports in a URL, None if one of them is malformed."""
     hosts = []
     for each in text.split(","):
         host = _HOST.fullmatch(each)
@@ -282,5 +284,6 @@ def _check_hosts(hosts: list[tuple[str, int]] | None) -> list[tuple[str, int]]:
 
 
 def _unusable(reason: str) -> ImproperlyConfigured:
+    """Return the error for the URL of a store."""
     # The error does not contain the URL: that may hold a password.
     return ImproperlyConfigured(f"The URL of a store of the type 'redis' {reason}")
