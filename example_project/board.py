@@ -23,7 +23,7 @@ CHANNEL = "board"
 #: stops for a moment, and polls again.
 LEAVE_AFTER = 1.0
 
-#: Seconds for which changes of the visitors are collected into one message.
+#: Seconds to wait before visitors are published, so that one message has all changes.
 COLLECT_FOR = 0.05
 
 #: The style sheet knows these colors.
@@ -70,9 +70,12 @@ class Presence:
     def leave(self, name: str) -> None:
         """Count a page as gone unless it waits again within LEAVE_AFTER seconds."""
         loop = asyncio.get_running_loop()
-        self._leaving[name].append(loop.call_later(LEAVE_AFTER, self._gone, name))
+        self._leaving[name].append(
+            loop.call_later(LEAVE_AFTER, self._remove_page, name)
+        )
 
-    def _gone(self, name: str) -> None:
+    def _remove_page(self, name: str) -> None:
+        """Subtract a page that has not waited again in time."""
         self._leaving[name].popleft()
         self._pages -= Counter([name])
         self._on_change()
@@ -109,6 +112,7 @@ class Board:
             self._posts.append(post)
 
     def _publish_visitors_soon(self) -> None:
+        """Start the task that publishes the visitors, unless it is running."""
         if self._publishing is None:
             loop = asyncio.get_running_loop()
             self._publishing = loop.create_task(self._publish_visitors())
@@ -126,6 +130,7 @@ class Board:
             self._publishing = None
 
     async def _publish(self, data: dict[str, Any]) -> None:
+        """Publish data, and remember the id of its message."""
         receipt = await asend_update(CHANNEL, data)
         if receipt is not None and receipt.info is not None:
             self._after = receipt.info["last_message_id"]
@@ -136,11 +141,13 @@ board = Board()
 
 @receiver(channel_subscribe)
 async def come(request: HttpRequest, channel_id: str, **kwargs: Any) -> None:
+    """Count a visitor's page when it starts waiting."""
     if channel_id == CHANNEL:
         board.presence.come(request.session.get("name", "Somebody"))
 
 
 @receiver(channel_unsubscribe)
 async def leave(request: HttpRequest, channel_id: str, **kwargs: Any) -> None:
+    """Count a visitor's page as gone when it has stopped waiting."""
     if channel_id == CHANNEL:
         board.presence.leave(request.session.get("name", "Somebody"))

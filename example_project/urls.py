@@ -1,3 +1,5 @@
+"""The URLs of the site, with the passthrough view of the push server."""
+
 from __future__ import annotations
 
 from django.urls import include, path
