@@ -12,6 +12,32 @@ from pushserver.nginx import (
     ProxyConfiguration,
 )
 
+#: The settings that the documentation of 0.3 proposed, but for the ports.
+OLD_SETTINGS: dict[str, Any] = {
+    "port": 8001,
+    "address": "127.0.0.1",
+    "publisher_host": {"location": "127.0.0.1:8001", "secure": False},
+    "subscriber_host": {"location": "127.0.0.1:8001", "secure": False},
+    "store": {
+        "type": "memory",
+        "min_messages": 0,
+        "max_messages": 100,
+        "message_timeout": 10,
+    },
+    "locations": (
+        {
+            "type": "subscriber",
+            "url": r"/updates/([^/]+)",
+            "polling": "long",
+            "create_on_get": True,
+            "allow_origin": "http://127.0.0.1:8000",
+            "allow_credentials": True,
+            "passthrough": "http://127.0.0.1:8000/passthrough",
+        },
+        {"type": "publisher", "url": r"/send-update/([^/]+)"},
+    ),
+}
+
 PUBLISHER = {"type": "publisher", "url": "/send/([^/]+)"}
 SUBSCRIBER = {"type": "subscriber", "url": "/updates/([^/]+)", "create_on_get": True}
 KINDS: list[type[Configuration]] = [NchanConfiguration, ProxyConfiguration]

@@ -82,6 +82,7 @@ print(*(who for (who,) in execute("SELECT who FROM visit ORDER BY who")))
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("mode", "written"),
     [

@@ -19,6 +19,8 @@ from .conformance.servers import Nginx, nginx
 from .doctor import CONF, DELAY, ORIGIN, PATIENCE, TIMEOUT, examine
 from .servers import daphne, free_port
 
+pytestmark = pytest.mark.process
+
 
 def subscribing_at(index: int, **settings: Any) -> dict[str, Any]:
     """Return settings whose subscriber location is another one than the server's."""

@@ -14,6 +14,7 @@ from .servers import ROOT
 # The command
 
 
+@pytest.mark.process
 def test_the_command_prints_and_warns() -> None:
     """The configuration goes to stdout, warnings to stderr."""
     ended = subprocess.run(

@@ -52,6 +52,7 @@ def test_static_files_that_nginx_cannot_serve(
     assert any(sentence in each for each in warnings) is warns
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["Nchan", "proxy"])
 def test_nginx_serves_static_files(arguments: list[str]) -> None:
     """Scripts are sent as scripts and whole, nothing from outside of the folder."""
@@ -83,6 +84,7 @@ ODD_LOCATIONS: list[list[dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("locations", ODD_LOCATIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nginx_accepts_it(

@@ -13,40 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
-from pushserver.nginx import Configuration
 from pushserver_channels.sandbox import SANDBOX, is_active
 from tests.server.test_sandbox import ACTIVE, PASSIVE
 
 from .conformance.servers import Nginx, configuration, environment, need, nginx
 from .conformance.sites import Wire
-from .nginx import KINDS, PUBLISHER, SUBSCRIBER, write
+from .nginx import OLD_SETTINGS, PUBLISHER, SUBSCRIBER
 from .servers import ROOT, ServerProcess, daphne, wait_until, wait_until_held
 
-#: The settings that the documentation of 0.3 proposed, but for the ports.
-OLD_SETTINGS: dict[str, Any] = {
-    "port": 8001,
-    "address": "127.0.0.1",
-    "publisher_host": {"location": "127.0.0.1:8001", "secure": False},
-    "subscriber_host": {"location": "127.0.0.1:8001", "secure": False},
-    "store": {
-        "type": "memory",
-        "min_messages": 0,
-        "max_messages": 100,
-        "message_timeout": 10,
-    },
-    "locations": (
-        {
-            "type": "subscriber",
-            "url": r"/updates/([^/]+)",
-            "polling": "long",
-            "create_on_get": True,
-            "allow_origin": "http://127.0.0.1:8000",
-            "allow_credentials": True,
-            "passthrough": "http://127.0.0.1:8000/passthrough",
-        },
-        {"type": "publisher", "url": r"/send-update/([^/]+)"},
-    ),
-}
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -272,12 +247,3 @@ def test_nginx_closes_idle_connections_first(arguments: list[str]) -> None:
     with nginx(conf, *arguments, "--django", f"127.0.0.1:{django.port}") as server:
         assert httpx.post(f"{server.url}/form").status_code == 200
         wait_until(lambda: django.is_closed_by_nginx)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_connections_are_kept_shorter_than_by_any_server(
-    kind: type[Configuration],
-) -> None:
-    """Each upstream is left after a second; gunicorn closes after two, uvicorn five."""
-    text, _ = write(kind, **OLD_SETTINGS)
-    assert text.count("keepalive_timeout 1s;") == text.count("upstream ")

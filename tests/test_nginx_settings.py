@@ -9,7 +9,7 @@ from django.test import override_settings
 from pushserver.conf import read_settings
 from pushserver.nginx import Configuration, Options, ProxyConfiguration
 
-from .nginx import KINDS, PUBLISHER, SUBSCRIBER, write
+from .nginx import KINDS, OLD_SETTINGS, PUBLISHER, SUBSCRIBER, write
 
 
 def lines(text: str) -> list[str]:
@@ -349,3 +349,12 @@ def test_the_server_is_named_after_the_subscribers_host() -> None:
     """Pages ask for subscriber_host, so this is the server's name."""
     text, _ = write(subscriber_host={"location": "push.example:8443", "secure": True})
     assert "server_name push.example;" in lines(text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_connections_are_kept_shorter_than_by_any_server(
+    kind: type[Configuration],
+) -> None:
+    """Each upstream is left after a second; gunicorn closes after two, uvicorn five."""
+    text, _ = write(kind, **OLD_SETTINGS)
+    assert text.count("keepalive_timeout 1s;") == text.count("upstream ")

@@ -13,6 +13,8 @@ from tests.valkey import Valkey
 from .processes import run_code
 from .small_server import SmallServer
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[Valkey]:

@@ -113,6 +113,7 @@ def test_a_page_for_people_is_not_quoted(
     assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.process
 def test_a_real_server_says_why_it_refuses(settings: LazySettings) -> None:
     """403, 404 and 413 of a push server are errors with its own sentence."""
     closed = [

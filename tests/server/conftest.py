@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from pushserver_channels.consumers import long_poll
 from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
 
@@ -67,6 +68,12 @@ def serve() -> Iterator[Serve]:
 
     with changes:
         yield serve
+
+
+@pytest.fixture
+def watched_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have clients watched after a moment, in place of a second."""
+    monkeypatch.setattr(long_poll, "WATCH_AFTER", 0.05)
 
 
 @pytest.fixture

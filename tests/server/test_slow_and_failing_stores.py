@@ -95,6 +95,7 @@ async def test_deleted_while_looking(serve: Serve, slow_store: GatedStore) -> No
     assert (await exchange.answer()).status == 410
 
 
+@pytest.mark.usefixtures("watched_soon")
 async def test_vanished_while_looking(serve: Serve, slow_store: GatedStore) -> None:
     """A client that vanishes while the store looks is forgotten."""
     site = serve()

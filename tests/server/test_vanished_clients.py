@@ -16,6 +16,7 @@ from .exchanges import FUTURE, JSON, Serve, until_held, until_idle, unwatched
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
+@pytest.mark.usefixtures("watched_soon")
 async def test_a_client_that_vanishes(serve: Serve) -> None:
     """A held client that vanishes is forgotten: the next POST is 202."""
     site = serve()
@@ -28,6 +29,7 @@ async def test_a_client_that_vanishes(serve: Serve) -> None:
     assert json.loads(answer.body)["subscribers"] == 0
 
 
+@pytest.mark.usefixtures("watched_soon")
 async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
     """A POST right after the client left was sent to nobody, if the server knew."""
     site = serve()
@@ -119,6 +121,7 @@ async def test_who_is_watched_later(
     assert not hub.waiting
 
 
+@pytest.mark.usefixtures("watched_soon")
 async def test_one_of_many_vanishes(serve: Serve) -> None:
     """Of many held clients each one that vanishes is forgotten, and no other."""
     site = serve()
@@ -144,6 +147,7 @@ async def test_a_client_that_vanishes_before_its_body(serve: Serve, path: str) -
     assert await site.info("a") is None
 
 
+@pytest.mark.usefixtures("watched_soon")
 async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
     """A client that left right after its request is held for no time."""
     site = serve()
@@ -154,6 +158,7 @@ async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
     assert (await site.post("a")).status == 202
 
 
+@pytest.mark.usefixtures("watched_soon")
 async def test_the_rest_of_a_body_while_held(serve: Serve) -> None:
     """What a server still says of the request while it is held ends nothing."""
     site = serve()

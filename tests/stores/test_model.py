@@ -38,9 +38,10 @@ def layer_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-LayerStoreMachine.TestCase.settings = settings(max_examples=50)
+#: How many examples are enough, if the tier does not try fewer.
+EXAMPLES = min(50, settings.default.max_examples)
 
-
+LayerStoreMachine.TestCase.settings = settings(max_examples=EXAMPLES)
 TestLayerStoreMachine = pytest.mark.usefixtures("layer_of_machine")(
     LayerStoreMachine.TestCase
 )
@@ -111,9 +112,7 @@ def valkey_of_machine(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{ROOM}.{module}.RECORD_INTERVAL", 0)
 
 
-RedisStoreMachine.TestCase.settings = settings(max_examples=50)
-
-
+RedisStoreMachine.TestCase.settings = settings(max_examples=EXAMPLES)
 TestRedisStoreMachine = pytest.mark.usefixtures("valkey_of_machine")(
     RedisStoreMachine.TestCase
 )
