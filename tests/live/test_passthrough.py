@@ -11,7 +11,7 @@ import pytest
 from pushserver_channels.passthrough import CONCURRENCY
 from tests.conformance import servers
 from tests.servers import LOCATIONS, ServerProcess, daphne
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 from .wire import Answer, Wire, publish, request, until_held
 
@@ -44,7 +44,9 @@ async def until_heard(port: int, channel_id: str, *counts: int) -> list[dict[str
         return json.loads(answer.body)["heard"] in counts
 
     # Asking is a request to the same server, so it asks not too often.
-    await until(is_heard, timeout=90, interval=max(counts) / 20_000)
+    # Each event is a request to Django, which takes a while on a busy machine.
+    patience = PATIENCE + max(counts) / 20
+    await until(is_heard, timeout=patience, interval=max(counts) / 20_000)
     return await heard(port, channel_id)
 
 
