@@ -65,7 +65,7 @@ class EventSourceConsumer(SubscriberConsumer):
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        assert isinstance(location, SubscriberLocation), "The table says so."
+        assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
         observers = site.observe(location)
         return partial(cls, location, headers, observers, Frames(location.event))

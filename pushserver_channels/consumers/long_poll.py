@@ -77,7 +77,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        assert isinstance(location, SubscriberLocation), "The table says so."
+        assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
         observers = site.observe(location)
         watched = (

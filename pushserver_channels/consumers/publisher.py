@@ -55,7 +55,7 @@ class PublisherConsumer(PushConsumer):
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        assert isinstance(location, PublisherLocation), "The table says so."
+        assert isinstance(location, PublisherLocation), "By conf.locations."
         cross_origin = CrossOriginPublishing(
             location.allow_origin, cls.methods, site.headers
         )

@@ -57,7 +57,7 @@ class SeveralPollConsumer(SubscriberConsumer):
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        assert isinstance(location, SubscriberLocation), "The table says so."
+        assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
         return partial(cls, location, headers, site.observe(location))
 

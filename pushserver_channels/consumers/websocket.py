@@ -260,7 +260,7 @@ class WebSocketConsumer:
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
         """Return what makes the consumers of a location."""
-        assert isinstance(location, SubscriberLocation), "The table says so."
+        assert isinstance(location, SubscriberLocation), "By conf.locations."
         return partial(cls, location, site.observe(location))
 
     def __init__(

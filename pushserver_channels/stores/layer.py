@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 JOIN_INTERVAL = 5.0
 
 #: Seconds before a layer that failed is tried again.
-RETRY_AFTER = 1.0
+RECONNECT_DELAY = 1.0
 
 #: Seconds that a message may take from one process to another.
 TRANSIT_TIME = 0.25
@@ -397,7 +397,7 @@ class ChannelLayerStore(MemoryStore):
             except Exception as error:
                 logger.error("The channel layer has failed: %r", error)
                 self._fail()
-                await asyncio.sleep(RETRY_AFTER)
+                await asyncio.sleep(RECONNECT_DELAY)
 
     async def _receive_until_error(self) -> None:
         loop = asyncio.get_running_loop()

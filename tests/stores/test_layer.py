@@ -371,7 +371,7 @@ async def test_a_layer_that_failed(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that could not receive for a while tells of the gap."""
-    monkeypatch.setattr(layer_store, "RETRY_AFTER", 0)
+    monkeypatch.setattr(layer_store, "RECONNECT_DELAY", 0)
     store, other = make(), make()
     await join(store, other)
     seen = await append(store, b"1")

@@ -14,7 +14,7 @@ from pushserver_channels.stores.base import Audience
 from .channels import ChannelKeys, Listener, Shard
 from .commands import Commands
 from .connection import Connection, Push
-from .network import RETRY_AFTER
+from .network import RECONNECT_DELAYS
 from .replies import Reply, range_after, read_entry, read_fields, read_id
 from .scripts import GRACE
 
@@ -212,7 +212,7 @@ class Listening:
                     if channel.shard.connection is None:
                         break  # The next connection starts this again.
                     # Redis refuses the command for now, for example while it is busy.
-                    await asyncio.sleep(RETRY_AFTER[1])
+                    await asyncio.sleep(RECONNECT_DELAYS[1])
                     continue
                 if reply.entries:
                     message = read_entry(reply.entries[0])

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 #: Seconds before the next attempt to connect, after one failure and after many.
-RETRY_AFTER = (0.1, 1.0)
+RECONNECT_DELAYS = (0.1, 1.0)
 
 
 class Receiver(Protocol):
@@ -107,7 +107,7 @@ class Network:
         except Exception as error:
             reason = mask(str(error) or repr(error))
             self._servers.forget()
-            delay = min(RETRY_AFTER[0] * 2**shard.failures, RETRY_AFTER[1])
+            delay = min(RECONNECT_DELAYS[0] * 2**shard.failures, RECONNECT_DELAYS[1])
             shard.down_until = time.monotonic() + delay * random.uniform(0.5, 1.0)
             shard.failures = min(shard.failures + 1, 10)
             if shard.failures == 1:

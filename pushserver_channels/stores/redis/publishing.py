@@ -24,7 +24,7 @@ from .blocking import BlockingConnection, find_blocking_servers
 from .channels import Shard
 from .connection import ANSWER_TIMEOUT
 from .errors import Unanswered, load
-from .network import RETRY_AFTER
+from .network import RECONNECT_DELAYS
 from .replies import Reply, add_fields, read_reply
 from .scripts import make_scripts
 
@@ -168,7 +168,7 @@ class RedisPublishing:
                 raise Unanswered if since else StoreUnavailable
             if attempts > 1:
                 # Redis knows whether it has the message, as soon as it answers.
-                time.sleep(RETRY_AFTER[0])
+                time.sleep(RECONNECT_DELAYS[0])
 
     def _find(self, channel_id: str) -> _Channel:
         shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]

@@ -19,7 +19,7 @@ from .commands import Commands
 from .connection import ANSWER_TIMEOUT, Connection
 from .errors import AnswerTimeout, ConnectionLost, Moved, Unanswered
 from .listening import RECORD_INTERVAL, Listening
-from .network import RETRY_AFTER
+from .network import RECONNECT_DELAYS
 from .replies import Reply, add_fields, range_after, read_entry, read_id
 from .servers import find_servers
 
@@ -105,7 +105,7 @@ class RedisStore(Store):
             if since:
                 # Redis knows whether it has the message, as soon as it answers.
                 wait = channel.shard.down_until - time.monotonic()
-                await asyncio.sleep(max(wait, RETRY_AFTER[0]))
+                await asyncio.sleep(max(wait, RECONNECT_DELAYS[0]))
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
