@@ -55,9 +55,9 @@ PreparedConsumer = tuple[Callable[[Scope], bool], MakeConsumer]
 #: A location with its consumers of one channel, and of several.
 Route = tuple[Location, list[PreparedConsumer], list[PreparedConsumer]]
 
-#: The consumers of the location that a path matches, the channel id or several, and why
+#: The location that a path matches, its consumers, the channel id or several, and why
 #: an id is invalid (None if all are valid).
-Match = tuple[list[PreparedConsumer], str | tuple[str, ...], str | None]
+Match = tuple[Location, list[PreparedConsumer], str | tuple[str, ...], str | None]
 
 #: The most bytes of a path. h11 and granian read no longer ones.
 MAX_PATH = 65_536
@@ -96,7 +96,26 @@ class PushLocations:
         return consumer
 
     def find_consumer(self, scope: Scope) -> Handler | None:
-        """Return a consumer of the first location that matches, None if none does."""
+        """Return a consumer of the first matching location, None if none matches."""
+        match = self._find_match(scope)
+        if match is None:
+            return None
+        _, consumers, channel_id, fault = match
+        for accepts, make_consumer in consumers:
+            if accepts(scope):
+                return make_consumer(channel_id, fault)
+        return Refusal()
+
+    def find_location(self, scope: Scope) -> Location | None:
+        """Return the first matching location, None if none matches.
+
+        Args:
+            scope: Its type and paths are enough; a server may not have parsed the rest.
+        """
+        match = self._find_match(scope)
+        return None if match is None else match[0]
+
+    def _find_match(self, scope: Scope) -> Match | None:
         if scope["type"] not in ("http", "websocket"):
             return None
         settings = get_settings()
@@ -110,12 +129,7 @@ class PushLocations:
         if match is None:
             # A view may answer and publish directly, which needs this event loop.
             hubs.serve(scope.get("server"))
-            return None
-        consumers, channel_id, fault = match
-        for accepts, make_consumer in consumers:
-            if accepts(scope):
-                return make_consumer(channel_id, fault)
-        return Refusal()
+        return match
 
     async def finish(self) -> None:
         """Wait a limited time until the passthrough views have been called.
@@ -125,11 +139,6 @@ class PushLocations:
         """
         if self._dispatcher is not None:
             await self._dispatcher.drain_before_exit()
-
-    def find_location(self, scope: Scope) -> Location | None:
-        """Return the first matching location, None if there is none."""
-        consumer = self.find_consumer(scope)
-        return getattr(consumer, "location", None)
 
     def _look_up(
         self, path: str, raw_path: bytes | None, root_path: str | None
@@ -142,7 +151,7 @@ class PushLocations:
             # it.
             match = self._match(path, b"", roots)
             fault = f"A URL has at most {MAX_PATH} bytes here."
-            return match and (match[0], "", fault)
+            return match and (match[0], match[1], "", fault)
         return self._match(path, raw_path, roots)
 
     def _match(
@@ -156,7 +165,8 @@ class PushLocations:
             if separator is None:
                 channel_id = match_channel(location.url, decoded)
                 if channel_id is not None:
-                    return consumers, channel_id, _find_id_fault(channel_id, limit)
+                    fault = _find_id_fault(channel_id, limit)
+                    return location, consumers, channel_id, fault
                 continue
             separated = _decode(path, raw_path, roots, separator)
             channel_ids = match_channels(location.url, separated, separator)
@@ -165,10 +175,10 @@ class PushLocations:
             faults = filter(None, (_find_id_fault(each, limit) for each in channel_ids))
             fault = next(faults, None)
             if len(channel_ids) == 1:
-                return consumers, channel_ids[0], fault
+                return location, consumers, channel_ids[0], fault
             if len(channel_ids) > MAX_CHANNELS:
                 fault = f"A URL names at most {MAX_CHANNELS} channels here."
-            return consumers_of_several, channel_ids, fault
+            return location, consumers_of_several, channel_ids, fault
         return None
 
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
