@@ -40,8 +40,8 @@ def publisher_url(channel_id: object) -> str:
 def subscriber_url(channel_id: object) -> str:
     """Return the URL at which a page subscribes to a channel, or to several.
 
-    A list or tuple of channels needs a location with a ``separator``; the first one is
-    used. A channel that is in it twice counts once.
+    A list or tuple of channels needs a location with a ``separator``; the first such
+    location is used. A repeated channel counts once.
 
     Without a ``subscriber_host`` it is a path on the page's own host, below the root
     path of the site (``SCRIPT_NAME``) as with ``reverse()``. With one, the locations

@@ -1,34 +1,34 @@
-"""The name of a message's event, which a browser's ``EventSource`` tells it by."""
+"""The names of events, by which ``EventSource`` dispatches messages."""
 
 from __future__ import annotations
 
 import re
 
-#: Characters of a name.
+#: The most characters of a name.
 MAX_LENGTH = 128
 
-# They would end the field, or, a NUL, be dropped by some clients.
+# A line end would end the field, and some clients drop a NUL.
 _UNSAFE = re.compile(r"[\r\n\0]")
 
-#: What EventSource fires itself, and what an event without a name is.
-_TAKEN = frozenset({"error", "message", "open"})
+#: The events of EventSource itself; ``message`` is the event without a name.
+_RESERVED_NAMES = frozenset({"error", "message", "open"})
 
-#: The events of the server itself.
-_OURS = "push-"
+#: The prefix of the server's own events.
+_PREFIX = "push-"
 
 
 def find_event_fault(name: str) -> str | None:
-    """Return why an event cannot have a name, None if it can."""
+    """Return why a name is not allowed for an event, None if it is allowed."""
     if not name:
         return "The name of an event is empty."
     if len(name) > MAX_LENGTH:
         return f"The name of an event has at most {MAX_LENGTH} characters."
     if _UNSAFE.search(name):
         return "The name of an event holds a CR, an LF or a NUL."
-    if name in _TAKEN:
+    if name in _RESERVED_NAMES:
         return (
             f"An event cannot be named {name!r}: EventSource has events of that name."
         )
-    if name.startswith(_OURS):
-        return f"An event cannot be named {name!r}: {_OURS}… are the server's own."
+    if name.startswith(_PREFIX):
+        return f"An event cannot be named {name!r}: {_PREFIX}… are the server's own."
     return None

@@ -52,7 +52,7 @@ def decode_separated_path(raw_path: bytes, separator: str) -> str:
 
 
 def _encode_apart(separator: str) -> str:
-    """Return what stands for a separator that is part of an id."""
+    """Return the lone surrogate for a separator that is part of an id."""
     return chr(0xDC00 + ord(separator))
 
 
@@ -61,7 +61,7 @@ def match_channels(
 ) -> tuple[str, ...] | None:
     """Return the channel ids of a decoded path, None if the whole path does not match.
 
-    One that is named twice counts once.
+    A repeated id counts once.
     """
     group = match_channel(pattern, path)
     if group is None:
@@ -122,7 +122,7 @@ def build_separated_path(
     for before, after in _split(pattern):
         for encode in encodings:
             encoded = separator.join(
-                # (quote() leaves some of them as they are.)
+                # quote() does not encode every separator.
                 encode(each).replace(separator, f"%{ord(separator):02X}")
                 for each in channel_ids
             )

@@ -233,12 +233,12 @@ def _check_header(content_type: str) -> str:
 
 
 def _check_event(event: str | None) -> str | None:
-    """Return the name of an event, or say why it cannot be one."""
+    """Return the name of an event; raise an error if it is not allowed."""
     if event is None:
         return None
     if not isinstance(event, str):
         raise TypeError(f"event must be a str, not {type(event).__name__}.")
-    name = event.strip(" \t")  # Which is no part of a header's value.
+    name = event.strip(" \t")  # Not part of a header's value.
     fault = find_event_fault(name)
     if fault is not None:
         raise ValueError(fault)

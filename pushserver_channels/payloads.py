@@ -1,4 +1,4 @@
-"""Whether a message is text or bytes, where its transport tells the two apart."""
+"""Whether the body of a message is text or bytes, for transports that differ."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Payload(NamedTuple):
     """The body of a message as a stream sends it.
 
     Attributes:
-        text: The text, None if it is none.
+        text: The text, None if the body is binary.
         body: The bytes.
-        content_type: Its type, None if it has none.
+        content_type: The content type, None if the message has none.
     """
 
     text: str | None
@@ -35,10 +35,10 @@ class Payload(NamedTuple):
 
 
 def read_payload(message: Message) -> Payload:
-    """Return the body of a message as what it is: text, or bytes.
+    """Return the body of a message, decoded if it is text.
 
-    Its type decides. Without one, and where the type says text but the bytes are no
-    UTF-8, the bytes decide. A body in an encoding, such as gzip, is bytes.
+    It is text if its content type is that of a text, or is missing, and the bytes are
+    valid UTF-8. A body with a content encoding, such as gzip, is binary.
     """
     kind = message.content_type
     content_type = None if kind is None else kind.decode("latin-1")

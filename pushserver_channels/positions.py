@@ -1,8 +1,7 @@
-"""Where a client begins: the ids of the last messages that it has, of each channel.
+"""Positions: the ids of the last messages that a client has, one for each channel.
 
-A place on one channel is the id of a message; or a number, which stands for so many of
-the newest messages, 0 for those that are published from now on. Source: streams, 2 and
-5.
+A client may also start with a number of the newest messages instead of an id; 0 stands
+for later messages only. Source: streams, sections 2 and 5.
 """
 
 from __future__ import annotations
@@ -14,31 +13,31 @@ from urllib.parse import parse_qsl
 from .exceptions import InvalidPosition
 from .messages import MessageId
 
-#: Before all messages, as a client is told it.
+#: The position before all messages.
 BEGINNING = MessageId(0, 0)
 
-#: Only what is published from now on.
+#: The start position of a client that gets later messages only.
 NEWEST = 0
 
-#: A message id, or how many of the newest messages follow.
-Place = MessageId | int
+#: A message id, or a number of the newest messages.
+StartPosition = MessageId | int
 
-#: Characters of a position that an error repeats.
+#: The most characters of a position in the text of an error.
 _SHOWN = 80
 
-#: Parameters of a query that are read. More are nobody's who means it.
+#: The most parameters of a query. A valid request has far fewer.
 _MAX_PARAMETERS = 1000
 
 _ID = re.compile(r"(\d{1,12}):(\d{1,18})", re.ASCII)
-# Of a channel that is not the first one in Nchan's form.
+# The tag of a channel in Nchan's form, except for the first channel.
 _TAG = re.compile(r"\d{1,18}|\[\d{1,18}\]", re.ASCII)
 
-#: The parameters of a query, by what they are named in it.
+#: The parameters of a query that hold a position; the first one counts.
 _PARAMETERS = ("last_event_id", "lastEventId")
 
 
-def read_first_message(setting: str | int) -> Place:
-    """Return the place that a location's ``first_message`` stands for."""
+def read_first_message(setting: str | int) -> StartPosition:
+    """Return the start position for the setting ``first_message``."""
     if isinstance(setting, int):
         return -setting
     return BEGINNING if setting == "oldest" else NEWEST
@@ -47,13 +46,14 @@ def read_first_message(setting: str | int) -> Place:
 def find_last_event_id(
     headers: Mapping[bytes, bytes], query: bytes
 ) -> tuple[str, str] | None:
-    """Return what tells where a client begins, by what name; None if nothing does.
+    """Return the name of the header or parameter with a position, and its value.
 
     Args:
-        headers: The request's, by name.
+        headers: The headers of the request, by name.
         query: The query of its URL.
 
-    Raises :class:`InvalidPosition` if the query has too many parameters.
+    Returns None if there is no position. Raises :class:`InvalidPosition` if the query
+    has too many parameters.
     """
     header = headers.get(b"last-event-id")
     if header is not None and (value := header.decode("latin-1").strip(" \t")):
@@ -80,11 +80,11 @@ def read_parameter(query: bytes, name: str) -> str | None:
     return next((value for key, value in parameters if key == name), None)
 
 
-def parse_place(source: str, value: str) -> Place:
-    """Return the place on one channel that a client names.
+def parse_position(source: str, value: str) -> StartPosition:
+    """Return the start position on one channel that a client names.
 
     Args:
-        source: Where it stands, for the error.
+        source: The header or parameter, for the error.
         value: ``time:tag``, ``oldest`` or ``newest``.
 
     Raises :class:`InvalidPosition`.
@@ -98,60 +98,60 @@ def parse_place(source: str, value: str) -> Place:
     return found
 
 
-def parse_places(source: str, value: str, count: int) -> list[Place | None]:
-    """Return the places on several channels that a client names.
+def parse_positions(source: str, value: str, count: int) -> list[StartPosition | None]:
+    """Return the start positions on several channels that a client names.
 
     Args:
-        source: Where they stand, for the error.
+        source: The header or parameter, for the error.
         value: ``[time:tag],time:tag,-``; or Nchan's form, ``time:[tag],tag,-``; or
             ``oldest`` or ``newest``, for all.
         count: How many channels there are.
 
-    Returns None for a channel of which nothing was seen. Raises
+    The position is None for a channel of which the client has no message. Raises
     :class:`InvalidPosition`.
     """
     keyword = _parse_keyword(value)
     if keyword is not None:
         return [keyword] * count
-    places = _parse_parts(value)
-    if places is None:
+    positions = _parse_parts(value)
+    if positions is None:
         raise InvalidPosition(
             source, value[:_SHOWN], "ids joined by commas, 'oldest' or 'newest'"
         )
-    if len(places) != count:
+    if len(positions) != count:
         raise InvalidPosition(
-            source, value[:_SHOWN], f"one of {count} channels, but of {len(places)}"
+            source, value[:_SHOWN], f"one of {count} channels, but of {len(positions)}"
         )
-    return places
+    return positions
 
 
-def _parse_keyword(value: str) -> Place | None:
+def _parse_keyword(value: str) -> StartPosition | None:
     if value == "oldest":
         return BEGINNING
     return NEWEST if value == "newest" else None
 
 
-def _parse_parts(value: str) -> list[Place | None] | None:
-    """Return the places in a position, None if it cannot be read."""
+def _parse_parts(value: str) -> list[StartPosition | None] | None:
+    """Return the position on each channel, None if the value is malformed."""
     parts = value.split(",")
     time = None
     if ":[" in parts[0] or ":-" in parts[0] or any(map(_is_tag, parts[1:])):
-        # In Nchan's form one time is for all channels.
+        # In Nchan's form all channels share one time.
         time, _, parts[0] = parts[0].partition(":")
-    places: list[Place | None] = []
-    speakers = 0
+    positions: list[StartPosition | None] = []
+    bracketed = 0
     for part in parts:
         if part == "-":
-            places.append(None)
+            positions.append(None)
             continue
         if part[:1] == "[" and part[-1:] == "]":
-            speakers += 1
+            bracketed += 1
             part = part[1:-1]
         found = _parse_id(part if time is None else f"{time}:{part}")
         if found is None:
             return None
-        places.append(found)
-    return places if speakers <= 1 else None
+        positions.append(found)
+    return positions if bracketed <= 1 else None
 
 
 def _is_tag(part: str) -> bool:
@@ -163,15 +163,15 @@ def _parse_id(text: str) -> MessageId | None:
     return None if match is None else MessageId(int(match[1]), int(match[2]))
 
 
-def build_position(ids: Sequence[str], speaker: int | None = None) -> str:
-    """Return the position on several channels.
+def build_position(ids: Sequence[str], latest: int | None = None) -> str:
+    """Return a position on several channels.
 
     Args:
-        ids: The id of the last message of each, ``-`` where nothing was seen.
-        speaker: The index of the one that spoke, None if none has.
+        ids: The id of the last message of each, ``-`` if there is none.
+        latest: The index of the channel of the last message, None if there is none.
     """
-    if speaker is None:
+    if latest is None:
         return ",".join(ids)
     parts = list(ids)
-    parts[speaker] = f"[{parts[speaker]}]"
+    parts[latest] = f"[{parts[latest]}]"
     return ",".join(parts)

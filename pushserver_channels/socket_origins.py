@@ -1,4 +1,4 @@
-"""Which pages may open a WebSocket. Source: streams, section 4."""
+"""Check the origins of WebSockets. Source: streams, section 4."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushserver.origins import is_listed, named_hosts, normalize_origin
 
 from .types import Scope
 
-#: Characters of an origin that a log line repeats.
+#: The most characters of an origin in a log line.
 MAX_SHOWN_ORIGIN = 200
 
 
@@ -22,13 +22,13 @@ def find_origin_fault(
 ) -> str | None:
     """Return why the page that opens a WebSocket may not, None if it may.
 
-    Browsers let pages of every site open one with the cookies of this one, and leave it
-    to the server to refuse that. A program sends no origin.
+    Browsers let the pages of every site open a WebSocket with the cookies of this site;
+    the server has to refuse that. Clients that are not browsers send no origin.
 
     Args:
         scope: The scope of the WebSocket.
         allow_origin: The origins that the location allows.
-        is_secure: Whether the connection is by TLS, for a server that does not say.
+        is_secure: Whether the connection uses TLS, if the scope has no scheme.
     """
     headers = dict(scope["headers"])
     header = headers.get(b"origin")
@@ -38,7 +38,7 @@ def find_origin_fault(
     if origin != "null" and is_listed(origin, allow_origin):
         return None
     scheme = scope.get("scheme", "wss" if is_secure else "ws")
-    # A request of Django's, because its settings decide which its scheme and host are.
+    # Django's request applies the settings for the scheme behind a proxy.
     request = ASGIRequest(
         {
             "type": "http",

@@ -1,4 +1,4 @@
-"""The messages of a WebSocket, in the subprotocols. Source: streams, section 4."""
+"""The messages on a WebSocket, by subprotocol. Source: streams, section 4."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .types import ASGIMessage
 NCHAN = "ws+meta.nchan"
 PUSHSERVER = "ws+meta.pushserver"
 
-#: Those that the server knows, the one first that tells the most.
+#: The subprotocols that the server knows.
 SUBPROTOCOLS = (PUSHSERVER, NCHAN)
 
 
 def choose_subprotocol(offered: list[str]) -> str | None:
-    """Return the first subprotocol of a client's that the server knows."""
+    """Return the first known subprotocol that a client offers, None if none is."""
     return next((each for each in offered if each in SUBPROTOCOLS), None)
 
 
-def build_place(position: str) -> ASGIMessage:
-    """Return the first message, which tells where the client stands."""
+def build_position_frame(position: str) -> ASGIMessage:
+    """Return a message that has the position and no body."""
     return _make_event(f"id: {position}\n\n", "", b"")
 
 
-def build_notice(name: str, channel_id: str) -> ASGIMessage:
-    """Return what tells of one of several channels that it is heard no more."""
+def build_fault_event(name: str, channel_id: str) -> ASGIMessage:
+    """Return the event that reports the fault of one of several channels."""
     head = f"channel: {quote(channel_id, safe='')}\nevent: {name}\n\n"
     return _make_event(head, "", b"")
 
@@ -39,7 +39,7 @@ def build_bare(message: Message) -> ASGIMessage:
 
 
 def build_nchan(message: Message, position: str) -> ASGIMessage:
-    """Return a message as Nchan sends it."""
+    """Return a message in the subprotocol ``ws+meta.nchan``."""
     text, body, content_type = read_payload(message)
     head = f"id: {position}\n{_build_type(content_type)}\n"
     return _make_event(head, text, body)
@@ -48,12 +48,12 @@ def build_nchan(message: Message, position: str) -> ASGIMessage:
 def build_pushserver(
     message: Message, channel_id: str | None, gap: MessageId | None
 ) -> ASGIMessage:
-    """Return a message with all that is known of it.
+    """Return a message in the subprotocol ``ws+meta.pushserver``.
 
     Args:
         message: The message.
-        channel_id: Its channel, None where there is only one.
-        gap: The newest message that was missed before it, None if none was.
+        channel_id: Its channel, None if the socket has only one.
+        gap: The id of the newest message that was missed before it, None if none was.
     """
     text, body, content_type = read_payload(message)
     head = "".join(
@@ -74,7 +74,7 @@ def _build_type(content_type: str | None) -> str:
 
 
 def _make_event(head: str, text: str | None, body: bytes) -> ASGIMessage:
-    """Return a text message, or one of bytes."""
+    """Return the ASGI event of a text message, or of a binary one if text is None."""
     if text is None:
         return {"type": "websocket.send", "bytes": head.encode() + body}
     return {"type": "websocket.send", "text": head + text}

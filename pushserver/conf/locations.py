@@ -37,8 +37,8 @@ POLLS = {
 #: The name of the polls in ``transports``.
 POLL = "poll"
 
-#: Other transports of subscriber locations: a name in ``transports``, and the dotted
-#: path of a consumer, whose ``accepts()`` decides which requests it answers.
+#: Other transports of subscriber locations: the name in ``transports``, and the dotted
+#: path of the consumer, whose ``accepts()`` decides which requests it answers.
 TRANSPORTS = {
     "websocket": "pushserver_channels.consumers.websocket.WebSocketConsumer",
     "eventsource": "pushserver_channels.consumers.event_source.EventSourceConsumer",
@@ -135,14 +135,14 @@ class SubscriberLocation(Location):
         transports: The names of the transports that it allows; see :attr:`allowed`.
         separator: The character between the ids of several channels in one URL, None
             if a URL has one channel.
-        first_message: Where a client begins that names no message: ``oldest``,
-            ``newest``, or a negative number for so many of the last.
+        first_message: Where a client begins that names no position: ``oldest``,
+            ``newest``, or a negative number, as -5 for the last five messages.
         event: ``channel`` if each event of a stream is named after its channel.
-        keep_alive: Seconds after which a comment is written on a quiet stream, 0 for
+        keep_alive: Seconds after which a comment is sent on an idle stream, 0 for
             never.
         stream_duration: Seconds after which a stream ends, 0 for never.
-        stream_budget: Bytes that may be unsent on a stream where the server does not
-            wait for its client, 0 for no limit.
+        stream_budget: The most unsent bytes of a stream, if the server's ``send`` does
+            not wait for the client; 0 for no limit.
     """
 
     polling: str = setting(one_of(*POLLS), default="long")
@@ -239,7 +239,7 @@ def _read_location(place: str, raw: object) -> Location:
 
 
 def _check_transports(place: str, location: SubscriberLocation) -> None:
-    """Raise :class:`InvalidSetting` if polling does not go with the transports."""
+    """Raise :class:`InvalidSetting` if interval polling has other transports."""
     others = [each for each in location.transports if each != POLL]
     if others and location.polling == "interval":
         raise InvalidSetting(

@@ -242,10 +242,10 @@ def path(place: str, value: object) -> str:
 
 
 def names_of(choices: Callable[[], Iterable[str]]) -> Reader:
-    """Return a reader of a list of names, or of one.
+    """Return a reader of a list of names, or of a single name.
 
     Args:
-        choices: Returns those that there are.
+        choices: Returns the known names.
     """
 
     def read(place: str, value: object) -> tuple[str, ...]:
@@ -282,8 +282,8 @@ def first_message(place: str, value: object) -> str | int:
     )
 
 
-#: What can stand between channel ids: what a URL's path keeps as it is, but for what
-#: means something in it, and for letters and digits.
+#: The characters that may separate channel ids: those that browsers leave
+#: unencoded in a path, except letters, digits, ``/`` and ``.``.
 SEPARATORS = "!$&'()*+,;=:@|~_-"
 
 

@@ -1,4 +1,4 @@
-"""Answers with what several channels have: a batch of events, or one message."""
+"""Collect messages of one channel or several for one response."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ MAX_SIZE = 1_048_576
 
 
 class Batch(Stream):
-    """Collects what would be sent on a stream.
+    """A stream whose messages are collected for one response.
 
     Attributes:
         max_messages: The most messages that are collected.
-        ends_with_fault: Whether a channel that is deleted ends the wait for others.
-        events: What was collected.
+        ends_with_fault: Whether the wait ends if the stream is unsubscribed from one
+            of several channels.
+        events: The ASGI events of the collected messages.
+        size: The bytes of these messages.
+        is_full: Whether no more are collected.
     """
 
     max_messages = MAX_MESSAGES
@@ -39,16 +42,16 @@ class Batch(Stream):
         self.size = 0
         self.is_full = False
         self._is_waiting = False
-        self._is_over = False
+        self._is_expired = False
 
     async def wait_for_events(
         self, timeout: float, *, waits: bool = True
     ) -> list[ASGIMessage]:
-        """Return what there is, as soon as there is something.
+        """Return the ASGI events of messages, as soon as there is one.
 
         Args:
-            timeout: Seconds after which nothing is returned, 0 for one hour.
-            waits: Whether to wait at all.
+            timeout: Seconds after which an empty list is returned, 0 for one hour.
+            waits: Whether to wait if there is no message yet.
 
         Raises :class:`~pushserver_channels.exceptions.PushError`.
         """
@@ -57,16 +60,17 @@ class Batch(Stream):
             self.admit()
             timer = self.hub.loop.call_later(timeout or LONGEST_WAIT, self._expire)
             try:
-                await self._wait_in_turn()
+                await self._wait_for_first()
             finally:
                 timer.cancel()
         if self.outcome is not None and not self.events:
             raise self.outcome
         return self.events
 
-    async def _wait_in_turn(self) -> None:
+    async def _wait_for_first(self) -> None:
+        """Wait until there is a message, or the wait has to end."""
         faults = self._count_faults()
-        while not (self.events or self.ended or self._is_over):
+        while not (self.events or self.ended or self._is_expired):
             if self.ends_with_fault and self._count_faults() > faults:
                 return
             await self._wait()
@@ -76,12 +80,12 @@ class Batch(Stream):
         return sum(each.fault is not None for each in self.cursors)
 
     def _expire(self) -> None:
-        self._is_over = True
+        self._is_expired = True
         self._wake()
 
     async def _wait(self) -> None:
-        """Wait until something is to be looked for, or the client leaves."""
-        if any(each.is_behind for each in self.heard_cursors()):
+        """Wait until the store may have a message; raise if the client disconnects."""
+        if any(each.is_behind for each in self.active_cursors()):
             return
         self._is_waiting = True
         try:
@@ -97,14 +101,15 @@ class Batch(Stream):
         raise ClientDisconnected
 
     def _wake(self) -> None:
+        """End the wait in ``receive()``."""
         if self._is_waiting and self.task is not None:
             self._is_waiting = False
             self.task.cancel()
 
     async def _collect(self) -> None:
-        """Collect what the store has, and what was published meanwhile."""
+        """Collect messages of the store and of the hub, until the batch is full."""
         while not (self.is_full or self.ended):
-            behind = [each for each in self.heard_cursors() if each.is_behind]
+            behind = [each for each in self.active_cursors() if each.is_behind]
             if not behind:
                 break
             for cursor in behind:
@@ -114,12 +119,12 @@ class Batch(Stream):
         if self.is_full:
             return
         before = cursor.seen, cursor.missed, list(self.ids)
-        event = self.take(cursor, message)
+        event = self.advance(cursor, message)
         if event is None:
             return
         size = len(event["body"])
         if self.events and self.size + size > MAX_SIZE:
-            # It is the first one of the next batch.
+            # Undo this: the message will be the first one of the next batch.
             cursor.seen, cursor.missed, self.ids = before
             self.is_full = True
             return
@@ -127,11 +132,11 @@ class Batch(Stream):
         self.size += size
         self.is_full = len(self.events) >= self.max_messages or self.size >= MAX_SIZE
 
-    async def say_goodbye(self, outcome: Outcome) -> None:
-        """Send nothing: the answer tells what ended the wait."""
+    async def send_end(self, outcome: Outcome) -> None:
+        """Send nothing, because the response is sent by the consumer."""
 
-    def note(self, cursor: StreamCursor, message: Message) -> Heard:
-        heard = super().note(cursor, message)
+    def defer(self, cursor: StreamCursor, message: Message) -> Heard:
+        heard = super().defer(cursor, message)
         self._wake()
         return heard
 
@@ -139,7 +144,7 @@ class Batch(Stream):
         super().finish(outcome)
         self._wake()
 
-    def go_on(self, rest: Any = None) -> None:
+    def start_catch_up(self, pending_send: Any = None) -> None:
         self._wake()
 
 

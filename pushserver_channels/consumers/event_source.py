@@ -11,7 +11,7 @@ from pushserver_channels import event_stream
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
 from pushserver_channels.hub import Observer
-from pushserver_channels.positions import Place, read_parameter
+from pushserver_channels.positions import StartPosition, read_parameter
 from pushserver_channels.protocol import Headers
 from pushserver_channels.sandbox import NOSNIFF
 from pushserver_channels.types import ASGIMessage, Scope
@@ -19,7 +19,7 @@ from pushserver_channels.types import ASGIMessage, Scope
 from .base import Answer, ChooseHeaders, MakeConsumer, Site, is_disconnect
 from .batch import EventBatch
 from .events import EventStream, Frames, build_unavailable, make_part
-from .positions import find_places
+from .positions import find_start_positions
 from .subscriber import SubscriberConsumer
 
 StreamKind = TypeVar("StreamKind", bound=EventStream)
@@ -51,10 +51,10 @@ class EventSourceConsumer(SubscriberConsumer):
     Args:
         location: The location.
         choose_headers: Returns the headers of every answer, given an ``Origin``.
-        observers: Told who waits and who leaves.
+        observers: Notified of the subscribers.
         frames: The frames of the location.
         channel_id: The channel id in the URL, or several.
-        fault: Why it cannot be one, None if it can.
+        fault: Why it is invalid, None if it is valid.
     """
 
     channel_ids: Sequence[str]
@@ -85,37 +85,39 @@ class EventSourceConsumer(SubscriberConsumer):
         self.frames = frames
 
     async def get(self) -> Answer | None:
-        """Send a stream until it ends."""
+        """Send a stream until it ends, or answer with a batch."""
         await self.discard_body()
         query = self.scope["query_string"]
-        places = find_places(self.headers, query, self.location, self.channel_ids)
+        positions = find_start_positions(
+            self.headers, query, self.location, self.channel_ids
+        )
         if read_parameter(query, "batch") == "1":
-            return await self.answer_batch(places)
+            return await self.answer_batch(positions)
         stream = self.make_stream(EventStream)
         try:
-            await stream.begin(places)
+            await stream.begin(positions)
             stream.admit()
             self.headers = {}
             self.responding = True
             await self.base_send(self.build_head())
-            head = event_stream.build_head(stream.build_place())
+            head = event_stream.build_head(stream.build_start_position())
             await self.base_send(make_part(head))
             await stream.run()
         finally:
             stream.leave()
         return None
 
-    async def answer_batch(self, places: Sequence[Place]) -> Answer | None:
-        """Answer with all messages that there are, once there is one."""
+    async def answer_batch(self, positions: Sequence[StartPosition]) -> Answer | None:
+        """Answer with all stored messages, or wait until there is one."""
         batch = self.make_stream(EventBatch)
         try:
-            await batch.begin(places)
+            await batch.begin(positions)
             events = await batch.wait_for_events(self.location.timeout)
         finally:
             batch.leave()
         body = b"".join(event["body"] for event in events)
         if not events:
-            body = event_stream.build_place(batch.build_place())
+            body = event_stream.build_position_frame(batch.build_start_position())
         body += b"".join(
             batch.build_fault_bytes(each, each.fault)
             for each in batch.cursors
@@ -125,9 +127,9 @@ class EventSourceConsumer(SubscriberConsumer):
         return self.build_answer(200, [*HEAD, length], body)
 
     async def send_error(self, error: PushError) -> None:
-        """Answer with an error; what is temporary is none to an ``EventSource``.
+        """Answer with an error; a temporary one is an event with status 200.
 
-        Any other status than 200 would end it for good.
+        After any other status an ``EventSource`` does not reconnect.
         """
         if self.scope["method"] != "GET" or error.status < 500:
             await super().send_error(error)
@@ -144,7 +146,7 @@ class EventSourceConsumer(SubscriberConsumer):
                 await observer.drain_before_exit()
 
     def build_head(self) -> ASGIMessage:
-        """Return what begins a stream."""
+        """Return the ASGI event that starts the response."""
         return {
             "type": "http.response.start",
             "status": 200,
@@ -152,7 +154,7 @@ class EventSourceConsumer(SubscriberConsumer):
         }
 
     def make_stream(self, kind: type[StreamKind]) -> StreamKind:
-        """Return a stream of a kind for the channels."""
+        """Return a stream of a class, for the channels of the URL."""
         stream = kind(
             self.find_hub(),
             self.location,

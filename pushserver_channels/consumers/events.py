@@ -1,4 +1,4 @@
-"""Streams of server-sent events: what is sent on them. Source: streams, section 3."""
+"""Streams that send server-sent events. Source: streams, section 3."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _KEEP_ALIVE: ASGIMessage = {
     "more_body": True,
 }
 
-#: The events that tell why a channel is heard no more.
-FAULTS: dict[type[PushError], str] = {
+#: The events that report why a stream is no longer subscribed to a channel.
+FAULT_EVENTS: dict[type[PushError], str] = {
     ChannelGone: "push-gone",
     ChannelNotFound: "push-gone",
     Conflict: "push-conflict",
@@ -35,29 +35,29 @@ FAULTS: dict[type[PushError], str] = {
 
 
 class Frames:
-    """The frames of one location, each built once for all who are sent it.
+    """The frames of one location, each built once for all subscribers.
 
     Args:
-        event: The location's setting.
+        event: The setting ``event`` of the location.
     """
 
     def __init__(self, event: str | None) -> None:
         self._event = event
-        # The last one for who hears one channel, and for who hears several.
+        # The last frame for streams of one channel, and for those of several.
         self._one: tuple[Message | None, ASGIMessage] = (None, {})
         self._several: tuple[Message | None, Frame] = (None, Frame(b"", b""))
 
     def build(self, message: Message, channel_id: str) -> ASGIMessage:
-        """Return what sends a message to who hears one channel."""
+        """Return the ASGI event of a message, for a stream of one channel."""
         known, sending = self._one
         if message is not known:
             frame = self._build(message, channel_id, False)
-            sending = make_part(frame.at(str(message.id)))
+            sending = make_part(frame.with_position(str(message.id)))
             self._one = message, sending
         return sending
 
-    def build_of_several(self, message: Message, channel_id: str) -> Frame:
-        """Return a message as it is sent to who hears several channels."""
+    def build_for_several(self, message: Message, channel_id: str) -> Frame:
+        """Return the frame of a message, for a stream of several channels."""
         known, frame = self._several
         if message is not known:
             frame = self._build(message, channel_id, True)
@@ -72,7 +72,7 @@ class Frames:
 
 
 def make_part(body: bytes, more: bool = True) -> ASGIMessage:
-    """Return what sends a part of a stream."""
+    """Return the ASGI event that sends a part of the response body."""
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
@@ -80,7 +80,7 @@ class EventStream(Stream):
     """A stream of server-sent events.
 
     Attributes:
-        frames: Those of its location.
+        frames: The frames of its location.
     """
 
     frames: Frames
@@ -88,18 +88,18 @@ class EventStream(Stream):
     def build(
         self, cursor: StreamCursor, message: Message, gap: MessageId | None
     ) -> ASGIMessage:
-        if gap is None and not self.is_several:
+        if gap is None and not self.has_several_channels:
             return self.frames.build(message, cursor.channel_id)
         return make_part(self.build_bytes(cursor, message, gap))
 
     def build_bytes(
         self, cursor: StreamCursor, message: Message, gap: MessageId | None
     ) -> bytes:
-        """Return a message with the gap before it."""
+        """Return the frame of a message, after an event for the gap before it."""
         channel_id = cursor.channel_id
-        if self.is_several:
-            frame = self.frames.build_of_several(message, channel_id)
-            body = frame.at(build_position(self.ids, cursor.index))
+        if self.has_several_channels:
+            frame = self.frames.build_for_several(message, channel_id)
+            body = frame.with_position(build_position(self.ids, cursor.index))
         else:
             body = self.frames.build(message, channel_id)["body"]
         if gap is None:
@@ -110,20 +110,20 @@ class EventStream(Stream):
         return make_part(self.build_fault_bytes(cursor, error))
 
     def build_fault_bytes(self, cursor: StreamCursor, error: PushError) -> bytes:
-        """Return the event that tells why a channel is heard no more."""
-        name = FAULTS.get(type(error), "push-denied")
+        """Return the server-sent event that reports the fault of a channel."""
+        name = FAULT_EVENTS.get(type(error), "push-denied")
         return build_event(name, channel=cursor.channel_id)
 
-    async def say_goodbye(self, outcome: Outcome) -> None:
+    async def send_end(self, outcome: Outcome) -> None:
         parts = [
             self.build_fault_bytes(each, each.fault)
             for each in self.cursors
-            if each.fault is not None and not each.is_told
+            if each.fault is not None and not each.is_fault_sent
         ]
         if isinstance(outcome, ServerStopping):
             parts.append(event_stream.build_retry(event_stream.RETRY_AFTER_STOP))
             parts.append(b"\n")
-        elif isinstance(outcome, PushError) and type(outcome) not in FAULTS:
+        elif isinstance(outcome, PushError) and type(outcome) not in FAULT_EVENTS:
             parts.append(build_unavailable())
         await self.send(make_part(b"".join(parts), more=False))
 
@@ -132,5 +132,5 @@ class EventStream(Stream):
 
 
 def build_unavailable() -> bytes:
-    """Return what a client is told that is to come back in a moment."""
+    """Return the event that tells a client to reconnect after a random time."""
     return event_stream.build_unavailable(random.randint(*RETRY_AFTER_RANGE))

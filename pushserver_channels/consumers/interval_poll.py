@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Answer
-from .positions import find_place
+from .positions import find_start_position
 from .subscriber import SubscriberConsumer
 
 
@@ -14,13 +14,13 @@ class IntervalPollConsumer(SubscriberConsumer):
         """Return an answer with the next message, or 304."""
         await self.discard_body()
         hub, create = self.find_hub(), self.location.create_on_get
-        place = find_place(
+        start = find_start_position(
             self.headers, self.scope.get("query_string", b""), self.location
         )
         seen = (
-            await hub.store.position(self.channel_id, place, create=create)
-            if isinstance(place, int)
-            else place
+            await hub.store.position(self.channel_id, start, create=create)
+            if isinstance(start, int)
+            else start
         )
         message = await hub.next(self.channel_id, seen, create=create)
         return self.build_message(message, seen, 304)

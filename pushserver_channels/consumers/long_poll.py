@@ -28,7 +28,7 @@ from pushserver_channels.positions import BEGINNING
 from pushserver_channels.protocol import parse_message_id
 
 from .base import Answer, MakeConsumer, Site
-from .positions import find_place
+from .positions import find_start_position
 from .subscriber import SubscriberConsumer
 
 #: Seconds after which a held request notices that its client disconnects.
@@ -123,10 +123,10 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         if seen is START:
             # It names no message, or not by these headers.
             query = self.scope.get("query_string", b"")
-            place = find_place(self.headers, query, self.location)
-            if isinstance(place, int):
-                return self.ask_for_newest(place)
-            seen = place
+            start = find_start_position(self.headers, query, self.location)
+            if isinstance(start, int):
+                return self.ask_for_newest(start)
+            seen = start
         self.seen = seen
         hub = self.find_hub()
         self.enter_hub(hub)

@@ -1,4 +1,4 @@
-"""Where the client of a request begins on the channels of its URL."""
+"""Find the positions from which the client of a request reads its channels."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.messages import START
 from pushserver_channels.positions import (
-    Place,
+    StartPosition,
     find_last_event_id,
-    parse_place,
-    parse_places,
+    parse_position,
+    parse_positions,
     read_first_message,
 )
 from pushserver_channels.protocol import parse_message_id
 
 
-def find_place(
+def find_start_position(
     headers: Mapping[bytes, bytes], query: bytes, location: SubscriberLocation
-) -> Place:
-    """Return where a client begins on one channel. Source: streams, section 2.
+) -> StartPosition:
+    """Return the start position on one channel. Source: streams, section 2.
 
     Raises :class:`~pushserver_channels.exceptions.BadRequest`.
     """
@@ -28,23 +28,23 @@ def find_place(
         return message_id
     named = find_last_event_id(headers, query)
     if named is not None:
-        return parse_place(*named)
+        return parse_position(*named)
     return read_first_message(location.first_message)
 
 
-def find_places(
+def find_start_positions(
     headers: Mapping[bytes, bytes],
     query: bytes,
     location: SubscriberLocation,
     channel_ids: Sequence[str],
-) -> list[Place]:
-    """Return where a client begins on each channel.
+) -> list[StartPosition]:
+    """Return the start position on each channel.
 
     Raises :class:`~pushserver_channels.exceptions.BadRequest`.
     """
     count = len(channel_ids)
     if count == 1:
-        return [find_place(headers, query, location)]
+        return [find_start_position(headers, query, location)]
     tag = headers.get(b"if-none-match")
     if tag is not None:
         named: tuple[str, str] | None
@@ -53,17 +53,17 @@ def find_places(
         named = find_last_event_id(headers, query)
     first = read_first_message(location.first_message)
     if named is None:
-        # A date alone is one for all channels.
+        # A date without a tag counts for all channels.
         date = parse_message_id(headers)
         return [first if date is START else date] * count
     if tag is not None and named[1].isdigit():
-        # The epoch, as browser clients start.
+        # The position before all messages, with which browser clients start.
         return [parse_message_id(headers)] * count
-    places = parse_places(*named, count)
-    return [first if place is None else place for place in places]
+    positions = parse_positions(*named, count)
+    return [first if each is None else each for each in positions]
 
 
 def _unquote(tag: str) -> str:
-    """Return the tag in an ``If-None-Match``, which proxies may have weakened."""
+    """Return an entity tag without quotes, and without the ``W/`` of proxies."""
     tag = tag.removeprefix("W/")
     return tag[1:-1] if tag[:1] == tag[-1:] == '"' and len(tag) > 1 else tag

@@ -1,4 +1,4 @@
-"""What refuses a transport that a location does not allow."""
+"""Consumers that refuse a transport that a location does not allow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class RefusedPollConsumer(SubscriberConsumer):
     asked = "polls"
 
     async def get(self) -> Answer:
-        """Refuse it, and say what there is."""
+        """Refuse the request, and name the allowed transports."""
         await self.discard_body()
         raise NotAcceptable(self.asked, ", ".join(self.location.allowed))
 
 
 class RefusedEventSourceConsumer(RefusedPollConsumer):
-    """Answers who asks for server-sent events with 406."""
+    """Answers a request for server-sent events with 406."""
 
     asked = "server-sent events"
 

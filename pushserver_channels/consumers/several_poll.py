@@ -17,13 +17,13 @@ from pushserver_channels.types import ASGIMessage
 
 from .base import NO_CACHE, Answer, ChooseHeaders, MakeConsumer, Site
 from .batch import Batch
-from .positions import find_places
+from .positions import find_start_positions
 from .stream import StreamCursor
 from .subscriber import SubscriberConsumer
 
 
 class NextMessage(Batch):
-    """Collects the next message of any of the channels."""
+    """Collects one message: the next one of any of the channels."""
 
     max_messages = 1
     ends_with_fault = False
@@ -74,11 +74,13 @@ class SeveralPollConsumer(SubscriberConsumer):
         self.channel_ids = channel_ids
 
     async def get(self) -> Answer:
-        """Answer with the next message, at once or once there is one."""
+        """Answer with the next message, at once or as soon as there is one."""
         await self.discard_body()
         location = self.location
         query = self.scope.get("query_string", b"")
-        places = find_places(self.headers, query, location, self.channel_ids)
+        positions = find_start_positions(
+            self.headers, query, location, self.channel_ids
+        )
         polled = NextMessage(
             self.find_hub(),
             location,
@@ -90,7 +92,7 @@ class SeveralPollConsumer(SubscriberConsumer):
         )
         is_long = location.polling == "long"
         try:
-            await polled.begin(places)
+            await polled.begin(positions)
             events = await polled.wait_for_events(location.timeout, waits=is_long)
         finally:
             polled.leave()
@@ -108,7 +110,7 @@ class SeveralPollConsumer(SubscriberConsumer):
             headers += [
                 NO_CACHE,
                 (b"last-modified", build_date(max(newest.time, 0))),
-                (b"etag", polled.build_place().encode()),
+                (b"etag", polled.build_start_position().encode()),
             ]
             return self.build_answer(status, headers)
         message, position = events[0]["message"], events[0]["position"].encode()
@@ -121,7 +123,7 @@ class SeveralPollConsumer(SubscriberConsumer):
         )
         headers += [each for each in known if each[0] not in _REPLACED]
         headers.append((b"etag", position))
-        # Quoted, because of its commas.
+        # In quotes, because a position has commas.
         cache = b'no-cache, no-transform, etag="%s"' % position
         headers.append((b"cache-control", cache))
         if events[0]["gap"] is not None:
@@ -129,5 +131,5 @@ class SeveralPollConsumer(SubscriberConsumer):
         return self.build_answer(200, headers, message.body)
 
 
-#: What names one message of one channel.
+#: Headers of a message that a poll of several channels replaces.
 _REPLACED = (b"etag", b"cache-control")

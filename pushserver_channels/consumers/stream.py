@@ -1,10 +1,10 @@
-"""What all streams share: a connection that hears channels until it ends.
+"""The base class of streams: connections that subscribe to channels until they close.
 
-A stream parks in ``receive()``, and what is published is written to it by whoever
-publishes: ``send`` is started by hand, and where it ends without waiting there is no
-task. Where it waits, because the client reads too slowly, the stream is no longer live:
-it only notes that there is more, and reads on from the store when it can send again. So
-there is no queue for any client.
+The task of a stream waits in ``receive()``. The hub delivers each message by a call of
+``StreamCursor.hear``, which runs ``send`` without a task if ``send`` does not wait. If
+it waits, because the client reads too slowly, the stream is no longer live: messages
+are only marked as unsent, and a task reads them from the store once the client has
+read. So no client has a queue of messages.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pushserver.conf import SubscriberLocation
+from pushserver_channels.client_connection import (
+    PendingSend,
+    find_connection,
+    start_send,
+)
 from pushserver_channels.exceptions import (
     ChannelNotFound,
     ClientDisconnected,
@@ -28,65 +33,65 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.hub import Cursor, Heard, Hub, Observer
 from pushserver_channels.messages import Message, MessageId
-from pushserver_channels.outlet import Rest, find_outlet, start
-from pushserver_channels.positions import BEGINNING, Place, build_position
+from pushserver_channels.positions import BEGINNING, StartPosition, build_position
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import is_disconnect
 
 logger = logging.getLogger(__name__)
 
-#: Messages of a channel that are read from the store at once.
-PAGE = 100
+#: The most messages of a channel that are read from the store at once.
+PAGE_SIZE = 100
 
-#: Seconds for which a client is waited for that does not read, before its stream ends.
-PATIENCE = 5.0
+#: Seconds in which the end of a stream must be sent, before the connection is aborted.
+CLOSE_TIMEOUT = 5.0
 
-#: The same when the server stops.
-PATIENCE_AT_STOP = 1.0
+#: The same for a server that stops.
+CLOSE_TIMEOUT_AT_STOP = 1.0
 
-#: Seconds between two looks whether a client reads, where ``send`` does not tell.
-LOOK_INTERVAL = 0.05
+#: Seconds between two checks of the write buffer, if ``send`` does not wait.
+BUFFER_CHECK_INTERVAL = 0.05
 
-#: Seconds without a byte that such a client has read, after which its stream ends.
-STALLED_AFTER = 1.0
+#: Seconds without progress in the write buffer, after which a stream is closed.
+STALL_TIMEOUT = 1.0
 
-# Looked up once: an enumeration's members are slow to find for each delivery.
+# Looked up once, because access to the members of an enumeration is slow.
 _TAKEN, _NOT_MINE = Heard.TAKEN, Heard.NOT_MINE
 
 
-class Slow(Exception):
-    """The client reads more slowly than its stream may lag behind."""
+class SlowClient(Exception):
+    """The client reads too slowly for the buffer of its stream."""
 
 
-class TimeIsOver(Exception):
-    """The stream has lasted as long as one does."""
+class StreamExpired(Exception):
+    """The maximum duration of the stream is over."""
 
 
-#: What ends a stream.
+#: The reason why a stream ends.
 Outcome = Exception
 
 
 class StreamCursor(Cursor):
-    """The place of a stream on one channel.
+    """The position of a stream on one channel.
 
     Attributes:
         stream: The stream.
-        index: Which of the stream's channels it is.
+        index: The index of the channel among those of the stream.
         is_behind: Whether the store may have messages that were not sent.
-        heard: The first message that was handed on during a look at the store.
-        missed: The newest message that could not be sent.
-        fault: Why the channel is heard no more, None as long as it is.
-        is_told: Whether the client was told why.
+        pending: The first message that the hub delivered while the stream was not
+            live.
+        missed: The id of the newest message that could not be sent.
+        fault: Why the stream is not subscribed to the channel, None if it is.
+        is_fault_sent: Whether the fault was sent to the client.
     """
 
     __slots__ = (
         "fault",
-        "heard",
         "index",
         "is_behind",
-        "is_told",
+        "is_fault_sent",
         "missed",
+        "pending",
         "stream",
     )
 
@@ -99,18 +104,18 @@ class StreamCursor(Cursor):
         self.observers = stream.observers
         self.task = None
         self.is_behind = True
-        self.heard: Message | None = None
+        self.pending: Message | None = None
         self.missed: MessageId | None = None
         self.fault: PushError | None = None
-        self.is_told = False
+        self.is_fault_sent = False
 
     def hear(self, message: Message) -> Heard:
         stream = self.stream
         if not stream.is_live:
-            return stream.note(self, message)
+            return stream.defer(self, message)
         if message.id == self.seen:
             return _NOT_MINE
-        event = stream.take(self, message)
+        event = stream.advance(self, message)
         if event is not None:
             stream.write(event)
         return _TAKEN
@@ -120,25 +125,31 @@ class StreamCursor(Cursor):
 
 
 class Stream:
-    """A connection that hears one channel or several.
+    """A connection that is subscribed to one channel or several.
 
-    What is sent on it is up to the subclass.
+    Subclasses build what is sent on it.
 
     Args:
-        hub: Hands it what is published.
+        hub: Delivers the messages.
         location: The location.
-        observers: Told of each channel that it hears.
-        scope: The request's.
-        receive: The request's.
-        send: The request's.
+        observers: Notified when it is admitted to a channel and when it leaves.
+        scope: The scope of the request.
+        receive: The ``receive`` of the request.
+        send: The ``send`` of the request.
         channel_ids: The channels.
 
     Attributes:
-        is_live: Whether what is published is sent at once.
-        ended: Whether it has ended, or is about to.
-        outcome: What ended it.
-        task: The task that answers the request.
-        ids: The ids of the last message of each of several channels, as they are told.
+        connection: The connection to the client.
+        cursors: The position on each channel.
+        has_several_channels: Whether there are several channels.
+        ids: The id of the last message of each of several channels, as in a position.
+        is_live: Whether messages are sent when the hub delivers them.
+        keeps_pending: Whether a message that cannot be sent now is kept until the next
+            read from the store.
+        ended: Whether it has ended or is about to.
+        outcome: Why it ends, None until then.
+        task: The task that handles the request.
+        is_receiving: Whether the task waits in ``receive()``.
     """
 
     def __init__(
@@ -157,62 +168,66 @@ class Stream:
         self.scope = scope
         self.receive = receive
         self.send = send
-        self.outlet = find_outlet(send)
+        self.connection = find_connection(send)
         self.cursors = [
             StreamCursor(self, index, each) for index, each in enumerate(channel_ids)
         ]
-        self.is_several = len(channel_ids) > 1
+        self.has_several_channels = len(channel_ids) > 1
         self.ids: list[str] = []
         self.is_live = False
-        self.keeps_heard = True
+        self.keeps_pending = True
         self.ended = False
         self.outcome: Outcome | None = None
         self.task: asyncio.Task[Any] | None = None
-        self.is_parked = False
-        self._behind: asyncio.Task[None] | None = None
+        self.is_receiving = False
+        self._catch_up_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ends_at = 0.0
         self._wrote_at = 0.0
         self._sent = 0
-        self._budget = location.stream_budget if self.outlet.never_waits else 0
+        self._budget = location.stream_budget if self.connection.never_waits else 0
 
-    # What a subclass says
+    # To be implemented by subclasses
 
     @abstractmethod
     def build(
         self, cursor: StreamCursor, message: Message, gap: MessageId | None
     ) -> ASGIMessage | None:
-        """Return what sends a message, None if it cannot be sent.
+        """Return the ASGI event that sends a message, None if it cannot be sent.
 
         Args:
-            cursor: Of its channel.
+            cursor: The cursor of its channel.
             message: The message.
-            gap: The newest message that was missed before it, None if none was.
+            gap: The id of the newest message that was missed before it, None if none
+                was.
         """
 
     @abstractmethod
     def build_fault(self, cursor: StreamCursor, error: PushError) -> ASGIMessage | None:
-        """Return what tells that one of several channels is heard no more."""
+        """Return the ASGI event that reports the fault of a channel, None for none."""
 
     @abstractmethod
-    async def say_goodbye(self, outcome: Outcome) -> None:
-        """Send what ends the stream."""
+    async def send_end(self, outcome: Outcome) -> None:
+        """Send the end of the stream."""
 
     def keep_alive(self) -> ASGIMessage | None:
-        """Return what is sent on a quiet stream, None for nothing."""
+        """Return the ASGI event that keeps an idle stream open, None for none."""
         return None
 
     def is_endless(self) -> bool:
-        """Return whether it may last for ever, as the client could not come back."""
+        """Return whether its duration is unlimited, as its client cannot resume it."""
         return False
 
-    # How it begins
+    # Start
 
-    async def begin(self, places: Sequence[Place]) -> None:
-        """Enter the hub, and look where each channel is.
+    async def begin(self, positions: Sequence[StartPosition]) -> None:
+        """Enter the hub, and find the position on each channel.
 
-        Raises :class:`PushError`: if there are several channels, only if there is none
-        that can be heard.
+        Args:
+            positions: Where the client begins on each channel.
+
+        Raises :class:`PushError`. If there are several channels, a missing one is an
+        error only if all are missing.
         """
         self.task = current_task()
         hub = self.hub
@@ -221,29 +236,29 @@ class Stream:
             hub.enter(cursor)
         if hub.stopping:
             raise ServerStopping
-        for cursor, place in zip(self.cursors, places, strict=True):
+        for cursor, start in zip(self.cursors, positions, strict=True):
             try:
-                await self._find(cursor, place)
+                await self._find_position(cursor, start)
             except ChannelNotFound as error:
                 hub.leave(cursor)
                 cursor.fault = error
-        self._check_heard()
-        if self.is_several:
+        self._check_active()
+        if self.has_several_channels:
             self.ids = [
                 str(each.seen) if each.fault is None else "-" for each in self.cursors
             ]
 
-    async def _find(self, cursor: StreamCursor, place: Place) -> None:
-        """Find where a cursor is, and wait there with others or in their place."""
+    async def _find_position(self, cursor: StreamCursor, start: StartPosition) -> None:
+        """Set the id of the last message that the client has of a channel."""
         hub, location = self.hub, self.location
         channel_id, create = cursor.channel_id, location.create_on_get
-        if isinstance(place, int):
-            cursor.seen = await hub.store.position(channel_id, place, create=create)
+        if isinstance(start, int):
+            cursor.seen = await hub.store.position(channel_id, start, create=create)
         else:
-            cursor.seen = place
+            cursor.seen = start
         message = await hub.store.next(channel_id, cursor.seen, create=create)
         if cursor.seen.tag < 0:
-            # A date is no id: what is before the next message has one.
+            # A date is not an id; take the id of the message before the next one.
             if message is None:
                 before = (await hub.store.info(channel_id)).last_message_id
             else:
@@ -252,132 +267,138 @@ class Stream:
             cursor.seen = before
 
     def admit(self) -> None:
-        """Wait beside other subscribers or in their place, as ``concurrency`` says.
+        """Have the hub admit the cursors, as far as ``concurrency`` allows it.
 
         Raises :class:`PushError`, as :meth:`begin` does.
         """
-        for cursor in self.heard_cursors():
+        for cursor in self.active_cursors():
             try:
                 self.hub.admit(cursor, self.location.concurrency)
             except Conflict as error:
                 self.hub.leave(cursor)
                 cursor.fault = error
-        self._check_heard()
+        self._check_active()
 
-    def _check_heard(self) -> None:
-        """Raise why no channel is heard, if none is."""
+    def _check_active(self) -> None:
+        """Raise the reason if the stream has ended or has no channel left."""
         if self.outcome is not None:
             raise self.outcome
         fault = self.cursors[0].fault
-        if fault is not None and not self.heard_cursors():
+        if fault is not None and not self.active_cursors():
             raise fault
 
-    def heard_cursors(self) -> list[StreamCursor]:
-        """Return the cursors of the channels that are heard."""
+    def active_cursors(self) -> list[StreamCursor]:
+        """Return the cursors of the channels without a fault."""
         return [each for each in self.cursors if each.fault is None]
 
-    def build_place(self) -> str:
-        """Return the position as it is told before anybody spoke."""
+    def build_start_position(self) -> str:
+        """Return the position before the first message, as it is sent to the client."""
         return (
-            build_position(self.ids) if self.is_several else str(self.cursors[0].seen)
+            build_position(self.ids)
+            if self.has_several_channels
+            else str(self.cursors[0].seen)
         )
 
     async def run(self) -> None:
-        """Send what there is and what comes, until the stream ends."""
+        """Send the stored messages, then new ones, until the stream ends."""
         loop = self.hub.loop
         self._wrote_at = loop.time()
         duration = self.location.stream_duration
         if duration and not self.is_endless():
             self._ends_at = self._wrote_at + duration * random.uniform(0.8, 1.0)
         self._set_timer()
-        self.go_on(None)
+        self.start_catch_up(None)
         try:
-            await self._park()
+            await self._receive_until_end()
         finally:
             self.leave()
         if self.outcome is not None and not isinstance(
             self.outcome, ClientDisconnected
         ):
-            await self._end(self.outcome)
+            await self._close(self.outcome)
 
-    async def _park(self) -> None:
-        """Wait until the stream ends, or the client leaves."""
+    async def _receive_until_end(self) -> None:
+        """Receive events until the stream ends or the client disconnects."""
         if self.ended:
             return
-        self.is_parked = True
+        self.is_receiving = True
         try:
-            while not (self.take_event(await self.receive()) or self.ended):
+            while not (self.handle_event(await self.receive()) or self.ended):
                 pass
         except asyncio.CancelledError:
             if not self.ended:
-                # Daphne stops; what is sent now still reaches the client.
+                # Daphne cancels its applications when it stops; it still sends the end.
                 self.finish(ServerStopping())
             uncancel()
         finally:
-            self.is_parked = False
+            self.is_receiving = False
         self.finish(ClientDisconnected())
 
-    def take_event(self, event: ASGIMessage) -> bool:
-        """Take what the client sends; return whether it has left."""
+    def handle_event(self, event: ASGIMessage) -> bool:
+        """Handle an event of ``receive()``; return whether to receive no more."""
         return bool(event["type"] == "http.disconnect")
 
-    # What is published
+    # Messages
 
-    def note(self, cursor: StreamCursor, message: Message) -> Heard:
-        """Note that there is a message which is not sent at once."""
+    def defer(self, cursor: StreamCursor, message: Message) -> Heard:
+        """Mark a message of the hub as unsent, because the stream is not live."""
         if self.ended:
             return _NOT_MINE
         cursor.is_behind = True
-        if self.keeps_heard and cursor.heard is None:
-            cursor.heard = message
+        if self.keeps_pending and cursor.pending is None:
+            cursor.pending = message
         return _TAKEN
 
-    def take(self, cursor: StreamCursor, message: Message) -> ASGIMessage | None:
-        """Return what sends the next message of a channel, and take it for sent."""
+    def advance(self, cursor: StreamCursor, message: Message) -> ASGIMessage | None:
+        """Return the ASGI event of a message, and move the cursor to the message."""
         gap = None
         previous = message.previous
         if previous is not None and previous != cursor.seen:
             gap = message.gap_after(cursor.seen)
         if cursor.missed is not None:
             gap = cursor.missed if gap is None else max(gap, cursor.missed)
-        told = None
-        if self.is_several:
-            told = self.ids[cursor.index]
+        previous_id = None
+        if self.has_several_channels:
+            previous_id = self.ids[cursor.index]
             self.ids[cursor.index] = str(message.id)
         event = self.build(cursor, message, gap)
         cursor.seen = message.id
         cursor.missed = None
         if event is None:
             cursor.missed = message.id
-            if told is not None:
-                self.ids[cursor.index] = told
+            if previous_id is not None:
+                self.ids[cursor.index] = previous_id
         return event
 
     def write(self, event: ASGIMessage) -> None:
-        """Send something on a live stream; where that waits, it is live no more."""
+        """Send an event on a live stream; it is no longer live if that waits."""
         try:
-            rest = start(self.send(event))
+            pending_send = start_send(self.send(event))
         except Exception as error:
             self.fail(error)
             return
         self._wrote_at = self.hub.loop.time()
-        if rest is not None:
-            self.go_on(rest)
+        if pending_send is not None:
+            self.start_catch_up(pending_send)
         elif self._budget and not self._is_within_budget(event):
-            self.go_on(None)
+            self.start_catch_up(None)
 
-    def go_on(self, rest: Rest | None) -> None:
-        """Go on in a task that waits for the client, and then reads from the store."""
+    def start_catch_up(self, pending_send: PendingSend | None) -> None:
+        """Start the task that sends unsent messages, after which the stream is live.
+
+        Args:
+            pending_send: A ``send`` that has to end before, None for none.
+        """
         self.is_live = False
-        self.keeps_heard = rest is None
-        self._behind = self.hub.loop.create_task(self._catch_up(rest))
+        self.keeps_pending = pending_send is None
+        self._catch_up_task = self.hub.loop.create_task(self._catch_up(pending_send))
 
-    async def _catch_up(self, rest: Rest | None) -> None:
+    async def _catch_up(self, pending_send: PendingSend | None) -> None:
         try:
-            if rest is not None:
-                await rest
+            if pending_send is not None:
+                await pending_send
                 self._wrote_at = self.hub.loop.time()
-                self.keeps_heard = True
+                self.keeps_pending = True
             await self._wait_for_client()
             while not self.ended:
                 cursor = next((each for each in self.cursors if each.is_behind), None)
@@ -392,111 +413,121 @@ class Stream:
             self.fail(error)
 
     def catch_up_ended(self) -> None:
-        """Do what could not be done while the stream was not live."""
+        """Send what waited until the stream is live. Called when it becomes live."""
 
     async def read(self, cursor: StreamCursor) -> None:
-        """Send what the store has of a channel, as far as is read at once."""
+        """Send unsent messages of a channel from the store, at most one page."""
         cursor.is_behind = False
         if cursor.fault is not None:
-            await self.tell_fault(cursor)
+            await self.send_fault(cursor)
             return
-        heard, cursor.heard = cursor.heard, None
+        pending, cursor.pending = cursor.pending, None
         store = self.hub.store
         message = await store.next(cursor.channel_id, cursor.seen)
-        # A message that was published before the lookup, and is not found, is not kept;
-        # or the client has got it from another process.
-        is_missing = heard is not None and (message is None or heard.id < message.id)
-        if heard is not None and is_missing and await self._is_next(cursor, heard):
-            await self.send_message(cursor, heard)
+        # A message that was delivered before the query but is not found was not stored,
+        # or the client has received it from another process.
+        is_missing = pending is not None and (
+            message is None or pending.id < message.id
+        )
+        if (
+            pending is not None
+            and is_missing
+            and await self._must_send(cursor, pending)
+        ):
+            await self.send_message(cursor, pending)
             cursor.is_behind = True
             return
         if message is None:
             return
         cursor.is_behind = True
         await self.send_message(cursor, message)
-        for message in await store.page(cursor.channel_id, cursor.seen, PAGE):
+        for message in await store.page(cursor.channel_id, cursor.seen, PAGE_SIZE):
             if self.ended or cursor.fault is not None:
                 return
             await self.send_message(cursor, message)
-        await asyncio.sleep(0)  # Others have their turn.
+        await asyncio.sleep(0)  # Let other tasks run.
 
-    async def _is_next(self, cursor: StreamCursor, heard: Message) -> bool:
-        """Return whether the client has still to be sent a message.
+    async def _must_send(self, cursor: StreamCursor, message: Message) -> bool:
+        """Return whether a message must still be sent to the client.
 
-        Also if the client named a later id, to which the channel has not come yet.
+        It must be if the client named an id that is newer than the channel's last one.
         """
-        if heard.id >= cursor.seen:
-            return heard.id > cursor.seen
+        if message.id >= cursor.seen:
+            return message.id > cursor.seen
         info = await self.hub.store.info(cursor.channel_id)
         return info.last_message_id < cursor.seen
 
     async def send_message(self, cursor: StreamCursor, message: Message) -> None:
+        """Send a message of the store, unless the stream has ended."""
         if not self.ended:
-            await self._send_event(self.take(cursor, message))
+            await self._send_event(self.advance(cursor, message))
 
     async def _send_event(self, event: ASGIMessage | None) -> None:
         if event is None:
             return
-        self.keeps_heard = False
+        self.keeps_pending = False
         await self.send(event)
-        self.keeps_heard = True
+        self.keeps_pending = True
         self._wrote_at = self.hub.loop.time()
         if self._budget and not self._is_within_budget(event):
             await self._wait_for_client()
 
-    # Clients that read slowly, where ``send`` does not wait for them
+    # Slow clients of servers whose ``send`` does not wait
 
     def _is_within_budget(self, event: ASGIMessage) -> bool:
-        """Return whether a client may be sent more."""
-        unsent = self.outlet.count_unsent()
+        """Return whether the write buffer has room for more.
+
+        If its size is unknown, end the stream once it has sent as many bytes.
+        """
+        unsent = self.connection.count_unsent()
         if unsent is not None:
             return unsent <= self._budget
         self._sent += len(event.get("body") or event.get("bytes") or b"")
         self._sent += len(event.get("text") or "")
         if self._sent <= self._budget:
             return True
-        self.finish(Slow())
+        self.finish(SlowClient())
         return True
 
     async def _wait_for_client(self) -> None:
-        """Wait until a client has read what was sent, or end its stream."""
+        """Wait until the write buffer is half empty; end the stream if it stalls."""
         if not self._budget:
             return
-        unsent = self.outlet.count_unsent() or 0
-        looks = 0
+        unsent = self.connection.count_unsent() or 0
+        stalled_checks = 0
         while unsent > self._budget // 2 and not self.ended:
-            await asyncio.sleep(LOOK_INTERVAL)
-            left = self.outlet.count_unsent() or 0
-            looks = looks + 1 if left >= unsent else 0
+            await asyncio.sleep(BUFFER_CHECK_INTERVAL)
+            left = self.connection.count_unsent() or 0
+            stalled_checks = stalled_checks + 1 if left >= unsent else 0
             unsent = left
-            if looks * LOOK_INTERVAL >= STALLED_AFTER:
-                self.finish(Slow())
+            if stalled_checks * BUFFER_CHECK_INTERVAL >= STALL_TIMEOUT:
+                self.finish(SlowClient())
 
-    # How it ends
+    # End
 
     def end_channel(self, cursor: StreamCursor, error: PushError | None) -> None:
-        """Hear a channel no more; the stream ends with its last one."""
+        """Unsubscribe from a channel; end the stream if it was the last one."""
         if error is None or isinstance(error, ServerStopping):
-            self.finish(error or TimeIsOver())
+            self.finish(error or StreamExpired())
             return
         if cursor.fault is not None:
             return
         cursor.fault = error
         cursor.is_behind = True
         self.hub.leave(cursor)
-        if not self.heard_cursors():
+        if not self.active_cursors():
             self.finish(error)
-        elif self.is_live or self._behind is None:
-            self.go_on(None)
+        elif self.is_live or self._catch_up_task is None:
+            self.start_catch_up(None)
 
-    async def tell_fault(self, cursor: StreamCursor) -> None:
-        """Tell that a channel is heard no more, once."""
-        if cursor.fault is not None and not cursor.is_told:
-            cursor.is_told = True
+    async def send_fault(self, cursor: StreamCursor) -> None:
+        """Send the fault of a channel, once."""
+        if cursor.fault is not None and not cursor.is_fault_sent:
+            cursor.is_fault_sent = True
             await self._send_event(self.build_fault(cursor, cursor.fault))
 
     def fail(self, error: BaseException) -> None:
-        """End the stream because of what was raised."""
+        """End the stream because of an exception."""
         if isinstance(error, PushError):
             self.finish(error)
             return
@@ -505,17 +536,21 @@ class Stream:
         self.finish(ClientDisconnected())
 
     def finish(self, outcome: Outcome) -> None:
-        """End the stream, unless it has ended."""
+        """End the stream for a reason, unless it has ended already."""
         if self.ended:
             return
         self.ended = True
         self.is_live = False
         self.outcome = outcome
-        if self.is_parked and self.task is not None and self.task is not current_task():
+        if (
+            self.is_receiving
+            and self.task is not None
+            and self.task is not current_task()
+        ):
             self.task.cancel()
 
     def leave(self) -> None:
-        """Hear nothing more; twice does no harm."""
+        """Unsubscribe from all channels. It may be called twice."""
         self.ended = True
         self.is_live = False
         if self._timer is not None:
@@ -523,64 +558,68 @@ class Stream:
             self._timer = None
         for cursor in self.cursors:
             self.hub.leave(cursor)
-        if isinstance(self.outcome, ClientDisconnected) and self._behind is not None:
-            self._behind.cancel()
+        if (
+            isinstance(self.outcome, ClientDisconnected)
+            and self._catch_up_task is not None
+        ):
+            self._catch_up_task.cancel()
 
-    async def _end(self, outcome: Outcome) -> None:
-        """Say what ends the stream, to a client that reads."""
+    async def _close(self, outcome: Outcome) -> None:
+        """Send the end of the stream; abort the connection if that takes too long."""
         is_stopping = isinstance(outcome, ServerStopping)
-        patience = PATIENCE_AT_STOP if is_stopping else PATIENCE
-        goodbye = asyncio.ensure_future(self._end_in_turn(outcome))
+        timeout = CLOSE_TIMEOUT_AT_STOP if is_stopping else CLOSE_TIMEOUT
+        closing = asyncio.ensure_future(self._send_end_in_order(outcome))
         try:
-            await asyncio.wait([goodbye], timeout=patience)
-            if not goodbye.done():
-                if self.outlet.cut():
-                    # The server notices it, before the application ends.
+            await asyncio.wait([closing], timeout=timeout)
+            if not closing.done():
+                if self.connection.abort():
+                    # Let the server notice the abort before the application returns.
                     await asyncio.sleep(0)
                     await asyncio.sleep(0)
                 return
-            goodbye.result()
-            if is_stopping and self.outlet.count_unsent():
-                # A server would wait for the client to read it.
-                self.hub.loop.call_later(patience, self.outlet.cut)
+            closing.result()
+            if is_stopping and self.connection.count_unsent():
+                # Otherwise the server would wait until the client has read it.
+                self.hub.loop.call_later(timeout, self.connection.abort)
         finally:
-            for task in (goodbye, self._behind):
+            for task in (closing, self._catch_up_task):
                 if task is not None:
                     task.cancel()
         if is_stopping:
-            # The process ends with the last request, and who was here has left by then.
+            # The process exits after the last request; the observers finish before.
             for observer in self.observers:
                 await observer.drain_before_exit()
 
-    async def _end_in_turn(self, outcome: Outcome) -> None:
-        """Say it after what is on its way."""
-        if self._behind is not None and not self._behind.done():
-            await asyncio.wait([self._behind])
+    async def _send_end_in_order(self, outcome: Outcome) -> None:
+        """Send the end of the stream once the send in progress has ended."""
+        if self._catch_up_task is not None and not self._catch_up_task.done():
+            await asyncio.wait([self._catch_up_task])
         try:
-            await self.say_goodbye(outcome)
+            await self.send_end(outcome)
         except Exception as error:
             if not is_disconnect(error):
                 raise
 
-    # Time
+    # Timers
 
     def _set_timer(self) -> None:
-        """Have it looked when something is due."""
-        quiet = self.location.keep_alive if self.keep_alive() is not None else 0
-        due = [self._wrote_at + quiet] if quiet else []
+        """Schedule the next check of the duration and of the keep-alive."""
+        idle = self.location.keep_alive if self.keep_alive() is not None else 0
+        due = [self._wrote_at + idle] if idle else []
         if self._ends_at:
             due.append(self._ends_at)
         if due and not self.ended:
-            self._timer = self.hub.loop.call_at(min(due), self._look)
+            self._timer = self.hub.loop.call_at(min(due), self._check_timers)
 
-    def _look(self) -> None:
+    def _check_timers(self) -> None:
+        """End the stream if its duration is over; send a keep-alive if it is idle."""
         now = self.hub.loop.time()
         if self._ends_at and now >= self._ends_at:
-            self.finish(TimeIsOver())
+            self.finish(StreamExpired())
             return
         event = self.keep_alive()
-        is_quiet = now >= self._wrote_at + self.location.keep_alive
-        if event is not None and is_quiet:
+        is_idle = now >= self._wrote_at + self.location.keep_alive
+        if event is not None and is_idle:
             if self.is_live:
                 self.write(event)
             self._wrote_at = now
@@ -588,8 +627,8 @@ class Stream:
 
 
 def uncancel() -> None:
-    """Let the running task go on, which was cancelled only because its stream ended."""
+    """Undo the cancellation of the running task, by which its stream woke it."""
     if sys.version_info >= (3, 11):
         task = current_task()
-        assert task is not None, "It runs."
+        assert task is not None, "It runs in a task."
         task.uncancel()

@@ -8,6 +8,7 @@ from functools import partial
 
 from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels import websocket_frames
+from pushserver_channels.client_connection import ClientConnection, find_connection
 from pushserver_channels.exceptions import (
     BadRequest,
     ChannelGone,
@@ -20,22 +21,21 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.hub import Observer, hubs
 from pushserver_channels.messages import Message, MessageId
-from pushserver_channels.outlet import Outlet, find_outlet
 from pushserver_channels.positions import build_position
 from pushserver_channels.protocol import check_headers, fold_headers
 from pushserver_channels.socket_origins import find_origin_fault
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import MAX_SHOWN_PATH, MakeConsumer, Site, is_disconnect
-from .positions import find_places
-from .stream import Outcome, Slow, Stream, StreamCursor, TimeIsOver
+from .positions import find_start_positions
+from .stream import Outcome, SlowClient, Stream, StreamCursor, StreamExpired
 
 logger = logging.getLogger(__name__)
 
 #: The most bytes that a client may send in a message.
 MAX_RECEIVED = 1024
 
-#: The close codes of errors, as their HTTP statuses.
+#: The close codes of errors: 4000 plus the HTTP status.
 CODES: dict[type[PushError], int] = {
     BadRequest: 4400,
     ChannelNotFound: 4404,
@@ -43,53 +43,51 @@ CODES: dict[type[PushError], int] = {
     ChannelGone: 4410,
 }
 
-#: The client is slow, or its socket has lasted long enough: it comes back.
-COME_BACK = 4408
+#: The client is too slow, or the duration is over: it reconnects.
+RECONNECT = 4408
 
-#: The server stops, or its store is away: it comes back.
+#: The server stops or its store is unavailable: the client reconnects.
 UNAVAILABLE = 4503
 
-#: A message of the client's is too long; Daphne cannot send the first one.
+#: The client sent a message that is too long. Daphne cannot send the first code.
 TOO_LONG = 1009
 TOO_LONG_ON_DAPHNE = 4413
 
-#: Characters of a close reason, which has at most 123 bytes.
+#: The most characters of a close reason, whose limit is 123 bytes.
 MAX_REASON = 100
 
-#: What tells clients without ids to come back, if a server can send it.
+#: Makes clients without a subprotocol reconnect. Daphne cannot send it.
 RESTART = 1012
 
 _PONG: ASGIMessage = {"type": "websocket.send", "text": "pong"}
 
-#: Sent in place of an empty body.
+#: Sent instead of an empty body.
 _NEWLINE: ASGIMessage = {"type": "websocket.send", "text": "\n"}
 
-#: The most bytes of the lines before a body, generously.
-MAX_LINES = 131_072
+#: A size in bytes that the lines before a body never reach.
+MAX_HEAD_SIZE = 131_072
 
 
-class Socket(Stream):
+class WebSocketStream(Stream):
     """A stream over a WebSocket.
 
     Attributes:
-        subprotocol: The subprotocol, None for bare bodies.
-        has_named: Whether the client has named a position.
+        subprotocol: The subprotocol, None if only the bodies are sent.
     """
 
     subprotocol: str | None = None
-    _built: tuple[Message | None, ASGIMessage] = (None, {})
-    _owes_pong = False
+    _needs_pong = False
 
     def build(
         self, cursor: StreamCursor, message: Message, gap: MessageId | None
     ) -> ASGIMessage | None:
         event = self._build(cursor, message, gap)
-        limit = self.outlet.max_message
+        limit = self.connection.max_message
         if limit is None:
             return event
         if not message.body and self.subprotocol is None:
-            return _NEWLINE  # Daphne sends no empty message.
-        if len(message.body) > limit - MAX_LINES and _measure(event) > limit:
+            return _NEWLINE  # Daphne does not send empty messages.
+        if len(message.body) > limit - MAX_HEAD_SIZE and _measure(event) > limit:
             return None
         return event
 
@@ -97,12 +95,14 @@ class Socket(Stream):
         self, cursor: StreamCursor, message: Message, gap: MessageId | None
     ) -> ASGIMessage:
         if self.subprotocol == websocket_frames.PUSHSERVER:
-            channel_id = cursor.channel_id if self.is_several else None
+            channel_id = cursor.channel_id if self.has_several_channels else None
             if gap is not None:
                 return websocket_frames.build_pushserver(message, channel_id, gap)
-            return _FRAMES[self.is_several].build(message, channel_id)
+            return _PUSHSERVER_FRAMES[self.has_several_channels].build(
+                message, channel_id
+            )
         if self.subprotocol == websocket_frames.NCHAN:
-            if self.is_several:
+            if self.has_several_channels:
                 position = build_position(self.ids, cursor.index)
                 return websocket_frames.build_nchan(message, position)
             return _NCHAN_FRAMES.build(message, None)
@@ -111,12 +111,14 @@ class Socket(Stream):
     def build_fault(self, cursor: StreamCursor, error: PushError) -> ASGIMessage | None:
         if self.subprotocol != websocket_frames.PUSHSERVER:
             return None
-        return websocket_frames.build_notice(find_fault_name(error), cursor.channel_id)
+        return websocket_frames.build_fault_event(
+            find_fault_event(error), cursor.channel_id
+        )
 
     def is_endless(self) -> bool:
         return self.subprotocol is None
 
-    def take_event(self, event: ASGIMessage) -> bool:
+    def handle_event(self, event: ASGIMessage) -> bool:
         if event["type"] == "websocket.disconnect":
             return True
         if event["type"] != "websocket.receive":
@@ -124,73 +126,90 @@ class Socket(Stream):
         text, body = event.get("text"), event.get("bytes")
         size = len(text.encode()) if text is not None else len(body or b"")
         if size > MAX_RECEIVED:
-            self.finish(ReceivedTooMuch())
+            self.finish(ReceivedMessageTooLong())
             return True
         if text == "ping":
-            self._owes_pong = True
+            self._needs_pong = True
             if self.is_live:
                 self.catch_up_ended()
         return False
 
     def catch_up_ended(self) -> None:
-        if self._owes_pong:
-            self._owes_pong = False
+        if self._needs_pong:
+            self._needs_pong = False
             self.write(_PONG)
 
-    async def say_goodbye(self, outcome: Outcome) -> None:
+    async def send_end(self, outcome: Outcome) -> None:
         for cursor in self.cursors:
-            if self.is_several and cursor.fault is not None and not cursor.is_told:
+            if (
+                self.has_several_channels
+                and cursor.fault is not None
+                and not cursor.is_fault_sent
+            ):
                 event = self.build_fault(cursor, cursor.fault)
                 if event is not None:
                     await self.send(event)
-        await close(self.send, self.outlet, outcome, self.subprotocol)
+        await close(self.send, self.connection, outcome, self.subprotocol)
 
 
-class ReceivedTooMuch(Exception):
-    """The client has sent a message that is too long."""
+class ReceivedMessageTooLong(Exception):
+    """The client sent a message that is too long."""
 
     def __str__(self) -> str:
         return f"A message has at most {MAX_RECEIVED} bytes here."
 
 
 class ConnectionEnds(Exception):
-    """The connection is to end without a code that means something else."""
+    """The connection has to end without a close frame, whose code would mislead."""
 
 
 async def close(
-    send: Send, outlet: Outlet, outcome: Exception, subprotocol: str | None
+    send: Send,
+    connection: ClientConnection,
+    outcome: Exception,
+    subprotocol: str | None,
 ) -> None:
-    """Close a socket with the code that tells its client what ended it.
+    """Close a WebSocket with the code for a reason.
 
-    Raises :class:`ConnectionEnds` if an error has to end it.
+    Args:
+        send: The ``send`` of the WebSocket.
+        connection: Its connection.
+        outcome: The reason.
+        subprotocol: The subprotocol, None if it has none.
+
+    Raises :class:`ConnectionEnds` if only an error in the application can end it.
     """
     code = find_code(outcome)
-    if code == TOO_LONG and outlet.is_twisted:
+    if code == TOO_LONG and connection.is_twisted:
         code = TOO_LONG_ON_DAPHNE
-    if subprotocol is None and code in (COME_BACK, UNAVAILABLE):
-        # Clients without a subprotocol come back only if the connection breaks, or by
-        # this code.
+    if subprotocol is None and code in (RECONNECT, UNAVAILABLE):
+        # Clients without a subprotocol reconnect only if the connection breaks or is
+        # closed with this code.
         code = RESTART
-        if outlet.is_twisted:
-            if outlet.cut() if isinstance(outcome, Slow) else outlet.close():
+        if connection.is_twisted:
+            if (
+                connection.abort()
+                if isinstance(outcome, SlowClient)
+                else connection.close()
+            ):
                 return
             raise ConnectionEnds
-    reason = "" if isinstance(outcome, Slow | TimeIsOver) else str(outcome)
+    reason = "" if isinstance(outcome, SlowClient | StreamExpired) else str(outcome)
     await send({"type": "websocket.close", "code": code, "reason": reason[:MAX_REASON]})
 
 
 def _measure(event: ASGIMessage) -> int:
-    """Return the bytes of a message."""
+    """Return the size of a message in bytes."""
     text = event.get("text")
     return len(event["bytes"] if text is None else text.encode())
 
 
 def find_code(outcome: Exception) -> int:
-    """Return the close code that tells a client what ended its socket."""
-    if isinstance(outcome, ReceivedTooMuch):
+    """Return the close code for a reason."""
+    if isinstance(outcome, ReceivedMessageTooLong):
         return TOO_LONG
-    if isinstance(outcome, Slow | TimeIsOver):
-        return COME_BACK
+    if isinstance(outcome, SlowClient | StreamExpired):
+        return RECONNECT
     if isinstance(outcome, PushError):
         for kind, code in CODES.items():
             if isinstance(outcome, kind):
@@ -200,15 +219,19 @@ def find_code(outcome: Exception) -> int:
     return UNAVAILABLE
 
 
-def find_fault_name(error: PushError) -> str:
-    """Return the event that tells why one of several channels is heard no more."""
+def find_fault_event(error: PushError) -> str:
+    """Return the name of the event that reports the fault of a channel."""
     if isinstance(error, ChannelGone | ChannelNotFound):
         return "push-gone"
     return "push-conflict" if isinstance(error, Conflict) else "push-denied"
 
 
-class _Frames:
-    """The last message of a form, which was built once for all who are sent it."""
+class _FrameCache:
+    """Keeps the ASGI event of the last message, so that all subscribers share it.
+
+    Args:
+        build: Builds the event of a message.
+    """
 
     def __init__(self, build: object) -> None:
         self._build = build
@@ -234,10 +257,10 @@ def _build_pushserver(message: Message, channel_id: str | None) -> ASGIMessage:
     return websocket_frames.build_pushserver(message, channel_id, None)
 
 
-_BARE_FRAMES = _Frames(_build_bare)
-_NCHAN_FRAMES = _Frames(_build_nchan)
-#: For who hears one channel, and for who hears several.
-_FRAMES = (_Frames(_build_pushserver), _Frames(_build_pushserver))
+_BARE_FRAMES = _FrameCache(_build_bare)
+_NCHAN_FRAMES = _FrameCache(_build_nchan)
+#: For sockets of one channel, and for those of several.
+_PUSHSERVER_FRAMES = (_FrameCache(_build_pushserver), _FrameCache(_build_pushserver))
 
 
 class WebSocketConsumer:
@@ -254,12 +277,12 @@ class WebSocketConsumer:
 
     @classmethod
     def accepts(cls, scope: Scope) -> bool:
-        """Return whether a scope is a WebSocket's."""
+        """Return whether a scope is of a WebSocket."""
         return bool(scope["type"] == "websocket")
 
     @classmethod
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
-        """Return what makes the consumers of a location."""
+        """Return a function that makes the consumers of a location."""
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         return partial(cls, location, site.observe(location))
 
@@ -277,17 +300,17 @@ class WebSocketConsumer:
         self.accepted = False
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the handshake."""
+        """Store the parts of the handshake."""
         self.scope = scope
         self.receive = receive
         self.send = send
 
     async def answer(self) -> None:
-        """Send messages until the socket ends."""
+        """Answer the handshake, then send messages until the socket closes."""
         await self.receive()
-        outlet = find_outlet(self.send)
+        connection = find_connection(self.send)
         fault = find_origin_fault(
-            self.scope, self.location.allow_origin, is_secure=outlet.is_secure
+            self.scope, self.location.allow_origin, is_secure=connection.is_secure
         )
         if fault is not None:
             path = self.scope["path"][:MAX_SHOWN_PATH]
@@ -298,7 +321,7 @@ class WebSocketConsumer:
         subprotocol = websocket_frames.choose_subprotocol(offered)
         await self.send({"type": "websocket.accept", "subprotocol": subprotocol})
         self.accepted = True
-        stream: Socket | None = None
+        stream: WebSocketStream | None = None
         try:
             raw = self.scope["headers"]
             headers = dict(raw)
@@ -307,8 +330,10 @@ class WebSocketConsumer:
             if self.fault is not None:
                 raise InvalidChannelId(self.fault)
             query = self.scope["query_string"]
-            places = find_places(headers, query, self.location, self.channel_ids)
-            stream = Socket(
+            positions = find_start_positions(
+                headers, query, self.location, self.channel_ids
+            )
+            stream = WebSocketStream(
                 hubs.get(self.location.store, self.scope.get("server")),
                 self.location,
                 self.observers,
@@ -318,13 +343,15 @@ class WebSocketConsumer:
                 self.channel_ids,
             )
             stream.subprotocol = subprotocol
-            await stream.begin(places)
+            await stream.begin(positions)
             stream.admit()
             has_named = has_position(headers, query)
             is_nchan = subprotocol == websocket_frames.NCHAN
             if subprotocol is not None and not (is_nchan and has_named):
-                # Nchan's client hears it as an empty message.
-                await self.send(websocket_frames.build_place(stream.build_place()))
+                # Nchan's client would take it for an empty message.
+                await self.send(
+                    websocket_frames.build_position_frame(stream.build_start_position())
+                )
             await stream.run()
         except ConnectionEnds:
             raise
@@ -337,12 +364,12 @@ class WebSocketConsumer:
                 stream.leave()
 
     async def answer_held(self) -> None:
-        """Do nothing: all has been sent."""
+        """Do nothing, because everything was sent."""
 
     async def fail(self, error: BaseException) -> None:
-        """Close the socket because of what was raised."""
+        """Close the socket because of an exception."""
         if isinstance(error, ConnectionEnds):
-            raise error  # The server ends the connection, and logs it.
+            raise error  # The server closes the connection and logs the error.
         if is_disconnect(error):
             return
         if not isinstance(error, Exception):
@@ -354,7 +381,7 @@ class WebSocketConsumer:
 
     async def _close(self, error: Exception, subprotocol: str | None) -> None:
         try:
-            await close(self.send, find_outlet(self.send), error, subprotocol)
+            await close(self.send, find_connection(self.send), error, subprotocol)
         except ConnectionEnds:
             raise
         except Exception as failure:
@@ -365,13 +392,13 @@ class WebSocketConsumer:
                 await observer.drain_before_exit()
 
     def _build_http_scope(self) -> Scope:
-        """Return the scope of the handshake as the request that it is."""
+        """Return the scope of the handshake as the scope of an HTTP request."""
         scheme = "https" if self.scope.get("scheme") == "wss" else "http"
         return {"http_version": "1.1", **self.scope, "type": "http", "scheme": scheme}
 
 
 def has_position(headers: dict[bytes, bytes], query: bytes) -> bool:
-    """Return whether a request says where its client begins."""
+    """Return whether a request names a start position."""
     named = (b"if-modified-since", b"if-none-match", b"last-event-id")
     return (
         any(headers.get(name) for name in named)

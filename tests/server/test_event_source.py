@@ -57,7 +57,7 @@ def serve() -> Iterator[Serve]:
 
 
 def name(answer: Answer) -> str:
-    """Return the id of the last message that channel info tells."""
+    """Return the id of the last message in the channel info."""
     match = re.search(rb"last message id: (\d+:\d+)", answer.body)
     assert match is not None
     return match[1].decode()
@@ -104,7 +104,7 @@ async def test_what_is_published_comes_as_events(serve: Serve) -> None:
 
 
 async def until_live(channel_id: str) -> None:
-    """Wait until all streams on a channel are sent at once what is published."""
+    """Wait until all streams on a channel are live."""
 
     def are_live() -> bool:
         waiting = hubs.get("default").waiting.get(channel_id, {})
@@ -129,7 +129,7 @@ async def test_a_stream_beside_a_poll_and_in_channel_info(serve: Serve) -> None:
 
 
 async def test_who_comes_back_gets_what_follows(serve: Serve) -> None:
-    """By each of the ways of naming the last message, the first of them counting."""
+    """Each way to name the last message works; the first one counts."""
     site = serve()
     names = [name(await site.post("a", b"%d" % number)) for number in range(4)]
     poll = await site.ask("GET", "/updates/a")
@@ -173,7 +173,7 @@ async def test_who_comes_back_gets_what_follows(serve: Serve) -> None:
 async def test_the_setting_first_message(
     serve: Serve, first_message: str | int, bodies: str
 ) -> None:
-    """Who names nothing begins there, and is told where that is; polls, too."""
+    """A client without a position begins there and receives that position."""
     site = serve(first_message=first_message, timeout=0.1)
     names = [name(await site.post("a", b"%d" % number)) for number in range(4)]
     stream = await open_stream(site, "/updates/a")
@@ -191,8 +191,8 @@ async def test_the_setting_first_message(
     assert answer.body == b"0"
 
 
-async def test_a_poll_is_told_where_it_waited(serve: Serve) -> None:
-    """One that named nothing on an empty channel waited before all messages."""
+async def test_a_poll_gets_the_position_at_which_it_waited(serve: Serve) -> None:
+    """Without a position on an empty channel it is the one before all messages."""
     site = serve(timeout=0.1)
     answer = await site.ask("GET", "/updates/a")
     assert answer.status == 304
@@ -249,7 +249,7 @@ async def test_no_such_channel(serve: Serve) -> None:
 async def test_what_is_temporary_is_no_error(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An EventSource comes back after 200 only."""
+    """An EventSource reconnects only after a 200."""
     site = serve({"max_channels": 1})
     await site.post("b", b"1")
     full = await open_stream(site, "/updates/a")
@@ -285,7 +285,7 @@ async def test_a_store_that_goes_away_ends_who_reads_from_it(
 
     monkeypatch.setattr(hubs.get("default").store, "next", fail)
     cursor.is_behind = True
-    cursor.stream.go_on(None)
+    cursor.stream.start_catch_up(None)
     await stream.until_ended()
     assert stream.events[-1].name == "push-unavailable"
 
@@ -352,7 +352,7 @@ async def test_what_is_not_kept_reaches_who_waits(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_an_id_of_the_future_hears_the_next_message(serve: Serve) -> None:
+async def test_an_id_of_the_future_gets_the_next_message(serve: Serve) -> None:
     site = serve()
     await site.post("a", b"0")
     last = [(b"last-event-id", b"99999999999:0")]
@@ -435,7 +435,7 @@ async def test_each_event_is_named_after_its_channel(serve: Serve) -> None:
 
 
 async def test_a_burst_beside_who_has_just_come(serve: Serve) -> None:
-    """Whatever comes while a stream begins comes once and in order."""
+    """Messages published while a stream begins are sent once and in order."""
     site = serve()
     for number in range(100):
         await site.post("a", b"%d" % number)

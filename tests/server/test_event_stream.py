@@ -24,7 +24,7 @@ def frame(body: bytes, content_type: bytes | None = None, **options: Any) -> byt
     message = Message(ID, body, content_type, None, options.pop("encoding", None))
     message = message._replace(event=options.pop("name", None))
     options = {"names_channel": False, "event": None, **options}
-    return build_frame(message, "a\nb", **options).at("9:3")
+    return build_frame(message, "a\nb", **options).with_position("9:3")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where clients say that they begin."""
+"""The positions that clients name, and those that they are sent."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pushserver_channels.messages import MessageId
 from pushserver_channels.positions import (
     BEGINNING,
     NEWEST,
-    Place,
+    StartPosition,
     build_position,
     find_last_event_id,
-    parse_place,
-    parse_places,
+    parse_position,
+    parse_positions,
     read_first_message,
 )
 
@@ -52,7 +52,7 @@ def test_a_query_of_too_many_parameters_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "place"),
+    ("value", "position"),
     [
         ("1795350764:3", MessageId(1795350764, 3)),
         ("0:0", BEGINNING),
@@ -60,20 +60,20 @@ def test_a_query_of_too_many_parameters_is_refused() -> None:
         ("newest", NEWEST),
     ],
 )
-def test_a_place_on_one_channel(value: str, place: Place) -> None:
-    assert parse_place(SOURCE, value) == place
+def test_a_position_on_one_channel(value: str, position: StartPosition) -> None:
+    assert parse_position(SOURCE, value) == position
 
 
 @pytest.mark.parametrize(
     "value", ["1", "1:", ":1", "1:-1", "a:b", "1:2:3", "1:2,3:4", "-", "Newest", "١:٢"]
 )
-def test_what_is_no_place_is_refused_with_a_sentence(value: str) -> None:
+def test_an_invalid_position_is_refused_with_a_sentence(value: str) -> None:
     with pytest.raises(InvalidPosition, match="The header Last-Event-ID is"):
-        parse_place(SOURCE, value)
+        parse_position(SOURCE, value)
 
 
 @pytest.mark.parametrize(
-    ("value", "places"),
+    ("value", "positions"),
     [
         ("[9:3],8:12,-", [MessageId(9, 3), MessageId(8, 12), None]),
         ("9:3,[8:12],-", [MessageId(9, 3), MessageId(8, 12), None]),
@@ -86,9 +86,11 @@ def test_what_is_no_place_is_refused_with_a_sentence(value: str) -> None:
         ("9:3,-,[4]", [MessageId(9, 3), None, MessageId(9, 4)]),
     ],
 )
-def test_places_on_several_channels(value: str, places: list[Place | None]) -> None:
+def test_positions_on_several_channels(
+    value: str, positions: list[StartPosition | None]
+) -> None:
     """Also in the form of Nchan, where one time is for all channels."""
-    assert parse_places(SOURCE, value, 3) == places
+    assert parse_positions(SOURCE, value, 3) == positions
 
 
 @pytest.mark.parametrize(
@@ -107,10 +109,10 @@ def test_places_on_several_channels(value: str, places: list[Place | None]) -> N
 )
 def test_too_few_parts_and_too_many_are_refused(value: str) -> None:
     with pytest.raises(InvalidPosition):
-        parse_places(SOURCE, value, 3)
+        parse_positions(SOURCE, value, 3)
 
 
-def test_a_position_has_the_speaker_in_brackets() -> None:
+def test_a_position_has_the_latest_channel_in_brackets() -> None:
     ids = ["9:3", "8:12", "-"]
     assert build_position(ids, 1) == "9:3,[8:12],-"
     assert build_position(ids) == "9:3,8:12,-"

@@ -168,7 +168,7 @@ async def test_one_that_is_gone_leaves_the_others(serve: Serve) -> None:
 
 
 async def test_one_that_does_not_exist(serve: Serve) -> None:
-    """It is told; only where none exists the answer is 404."""
+    """An event reports it; the answer is 404 only if no channel exists."""
     site = serve(create_on_get=False)
     posted = name(await site.post("b", b"1"))
     stream = await open_stream(site, "/updates/a,b")
@@ -222,7 +222,7 @@ async def test_an_interval_poll(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/updates/a", "/updates/a,b"])
 async def test_a_batch(serve: Serve, path: str) -> None:
-    """It waits for the first message, and has all that there is, as frames."""
+    """It waits for the first message, and has all stored messages as frames."""
     site = serve()
     held = site.exchange("GET", f"{path}?batch=1", [EVENTS]).start()
     await until_held("a")
@@ -266,7 +266,7 @@ async def test_a_batch_is_of_bounded_size(serve: Serve) -> None:
 
 
 async def test_a_batch_that_ends_without_a_message(serve: Serve) -> None:
-    """After timeout seconds it tells the position; a deleted channel is told."""
+    """After timeout seconds it sends the position; an event reports a deletion."""
     site = serve(timeout=0.05)
     answer = await site.ask("GET", "/updates/a,b?batch=1", [EVENTS])
     assert (answer.status, answer.body) == (200, b"id: 0:0,0:0\n: hi\n\n")

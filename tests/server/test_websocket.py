@@ -84,7 +84,7 @@ async def test_bare_bodies(serve: Serve) -> None:
 
 
 async def test_nchans_frames(serve: Serve) -> None:
-    """Byte for byte; the first message is the position, for who named none."""
+    """Byte for byte; without a position in the request, the first message is one."""
     site = serve()
     socket = await open_socket(site, "/updates/a", subprotocols=["chat", NCHAN])
     assert socket.accepted is not None
@@ -183,7 +183,7 @@ async def test_a_deleted_channel(serve: Serve) -> None:
 async def test_a_server_that_stops(
     serve: Serve, subprotocol: str | None, code: int
 ) -> None:
-    """Clients without a subprotocol come back by 1012 only."""
+    """Clients without a subprotocol reconnect only after 1012."""
     site = serve()
     offered = [] if subprotocol is None else [subprotocol]
     socket = await open_socket(site, "/updates/a", subprotocols=offered)
@@ -192,7 +192,7 @@ async def test_a_server_that_stops(
 
 
 async def test_a_socket_ends_after_its_duration(serve: Serve) -> None:
-    """But for one whose client could not come back."""
+    """Except for one whose client could not resume it."""
     site = serve(stream_duration=0.05)
     bare = await open_socket(site, "/updates/a")
     socket = await open_socket(site, "/updates/a", subprotocols=[OURS], held=2)

@@ -37,8 +37,8 @@ def test_all_that_is_known() -> None:
 
 
 def test_notices() -> None:
-    assert websocket_frames.build_place("9:3")["text"] == "id: 9:3\n\n"
-    assert websocket_frames.build_notice("push-gone", "a/b")["text"] == (
+    assert websocket_frames.build_position_frame("9:3")["text"] == "id: 9:3\n\n"
+    assert websocket_frames.build_fault_event("push-gone", "a/b")["text"] == (
         "channel: a%2Fb\nevent: push-gone\n\n"
     )
 

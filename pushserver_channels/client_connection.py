@@ -1,9 +1,9 @@
-"""What the connection behind an ASGI ``send`` tells: how much of it is not sent yet.
+"""The connection behind an ASGI ``send``: the size of its write buffer, and its end.
 
-ASGI has no word for that. Where a ``send`` waits for its client, as uvicorn's and
-granian's do, nothing has to be known. Daphne's never waits, so it is looked at what
-Twisted has not sent yet; and of all a connection can be cut whose client reads nothing,
-for which a server that stops would wait.
+ASGI does not give access to them. If ``send`` waits for the client, as it does in
+uvicorn and granian, the size of the buffer is not needed. Daphne's own ``send`` never
+waits, so the buffer of Twisted's transport is read. A connection whose client does not
+read is aborted, because a server that stops would wait for it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .shutdown import find_reactor
 from .types import Send
 
 
-class Outlet:
-    """The way of what is sent to one client.
+class ClientConnection:
+    """The connection to one client. This class is for servers that are not known.
 
     Attributes:
-        is_twisted: Whether it is Daphne's.
-        never_waits: Whether ``send`` returns at once, whatever the client reads.
-        max_message: Bytes that a WebSocket's message may have, None for any number.
+        is_twisted: Whether the server is Daphne.
+        never_waits: Whether ``send`` returns at once even if the client does not read.
+        max_message: The most bytes of a message on a WebSocket, None for no limit.
     """
 
     is_twisted = False
@@ -30,25 +30,25 @@ class Outlet:
     max_message: int | None = None
 
     def count_unsent(self) -> int | None:
-        """Return how many bytes wait to be sent, None if that is not known."""
+        """Return the number of bytes in the write buffer, None if it is unknown."""
         return None
 
-    def cut(self) -> bool:
-        """End the connection at once; return False if that cannot be done."""
+    def abort(self) -> bool:
+        """Abort the connection and drop its buffer; return False if impossible."""
         return False
 
     def close(self) -> bool:
-        """End the connection once all is sent; return False if that cannot be done."""
+        """Close the connection once all is sent; return False if impossible."""
         return False
 
     @property
     def is_secure(self) -> bool:
-        """Whether the connection is by TLS, as far as is known."""
+        """Whether the connection is known to use TLS."""
         return False
 
 
-class AsyncioOutlet(Outlet):
-    """A connection of uvicorn's."""
+class AsyncioConnection(ClientConnection):
+    """A connection on an asyncio transport, as of uvicorn."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -57,7 +57,7 @@ class AsyncioOutlet(Outlet):
         size: int = self._transport.get_write_buffer_size()
         return size
 
-    def cut(self) -> bool:
+    def abort(self) -> bool:
         self._transport.abort()
         return True
 
@@ -66,12 +66,12 @@ class AsyncioOutlet(Outlet):
         return True
 
 
-class TwistedOutlet(Outlet):
-    """A connection of Daphne's.
+class TwistedConnection(ClientConnection):
+    """A connection of Daphne.
 
     Args:
-        protocol: A request, or a WebSocket.
-        never_waits: Whether it is Daphne's own ``send``, which never waits.
+        protocol: The request, or the WebSocket protocol.
+        never_waits: Whether ``send`` is Daphne's own, which never waits.
     """
 
     is_twisted = True
@@ -89,12 +89,12 @@ class TwistedOutlet(Outlet):
     def count_unsent(self) -> int | None:
         transport = self._transport
         try:
-            kept: int = len(transport.dataBuffer) - transport.offset
-            return kept + int(transport._tempDataLen)
-        except AttributeError:  # As by TLS.
+            buffered: int = len(transport.dataBuffer) - transport.offset
+            return buffered + int(transport._tempDataLen)
+        except AttributeError:  # Such as a TLS transport.
             return None
 
-    def cut(self) -> bool:
+    def abort(self) -> bool:
         transport = self._transport
         if transport is None:
             return False
@@ -115,27 +115,27 @@ class TwistedOutlet(Outlet):
         )
 
 
-def find_outlet(send: Send) -> Outlet:
-    """Return what is known of the connection behind a ``send``."""
+def find_connection(send: Send) -> ClientConnection:
+    """Return the connection behind a ``send``."""
     if isinstance(send, partial) and send.func.__name__ == "handle_reply":
         server = getattr(send.func, "__self__", None)
         waits = getattr(server, "waits_for_clients", False)
-        return TwistedOutlet(send.args[0], not waits)
+        return TwistedConnection(send.args[0], not waits)
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if hasattr(transport, "get_write_buffer_size"):
-        return AsyncioOutlet(transport)
-    outlet = Outlet()
-    # Something of the site's is around it.
-    outlet.is_twisted = outlet.never_waits = find_reactor() is not None
-    return outlet
+        return AsyncioConnection(transport)
+    connection = ClientConnection()
+    # Middleware of the site wraps the server's own ``send``.
+    connection.is_twisted = connection.never_waits = find_reactor() is not None
+    return connection
 
 
-class Rest:
-    """What is left of a ``send`` that was started by hand and waits.
+class PendingSend:
+    """A ``send`` that was started without a task and now waits; await it to finish it.
 
     Args:
-        steps: What it goes on with.
-        waits_for: What it waits for, as it has told.
+        steps: The iterator of the coroutine.
+        waits_for: The future that it yielded.
     """
 
     def __init__(self, steps: Any, waits_for: Any) -> None:
@@ -151,20 +151,22 @@ class Rest:
         yield from self._steps
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the coroutine without finishing it."""
         close = getattr(self._steps, "close", None)
         if close is not None:
             close()
 
 
-def start(sending: Awaitable[None]) -> Rest | None:
-    """Start a ``send`` by hand; return None if it has ended, else what is left of it.
+def start_send(sending: Awaitable[None]) -> PendingSend | None:
+    """Run a ``send`` until it waits; return the pending send, None if it has ended.
 
-    Most end without waiting, and so need no task. Raises what it raises.
+    Most end without waiting, so they need no task. Exceptions of ``send`` are raised.
     """
     steps: Any = sending if hasattr(sending, "send") else sending.__await__()
     try:
         waits_for = steps.send(None) if hasattr(steps, "send") else next(steps)
     except StopIteration:
         return None
-    return Rest(steps if hasattr(steps, "__next__") else steps.__await__(), waits_for)
+    return PendingSend(
+        steps if hasattr(steps, "__next__") else steps.__await__(), waits_for
+    )
