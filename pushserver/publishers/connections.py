@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -93,17 +93,16 @@ class Connections(Generic[Kept]):
         now = monotonic()
         idle = self._idle.setdefault(place, deque())
         idle.append((connection, now))
-        while now - idle[0][1] > max_idle:
-            try:
+        with suppress(IndexError):  # Another thread may take the last one.
+            while now - idle[0][1] > max_idle:
                 idle.popleft()[0].close()
-            except IndexError:
-                break
 
     def close(self) -> None:
         """Close all idle connections."""
-        for idle in self._idle.values():
-            while idle:
-                idle.pop()[0].close()
+        for idle in list(self._idle.values()):
+            with suppress(IndexError):  # Another thread may take the last one.
+                while idle:
+                    idle.pop()[0].close()
 
     def __del__(self) -> None:
         self.close()

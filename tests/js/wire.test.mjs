@@ -125,6 +125,7 @@ for (const [contentType, bytes, text] of TEXTS) {
 test("a body of a JSON type is decoded, whatever it holds", () => {
     assert.deepEqual(decode('{"a": 1}', "application/json; charset=utf-8"), { a: 1 });
     assert.equal(decode("5", "text/json"), 5);
+    assert.equal(decode("5", "application/x-json"), 5);
     assert.equal(decode("null", "application/problem+json"), null);
 });
 

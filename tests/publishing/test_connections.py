@@ -5,6 +5,8 @@ import json
 import socket
 import threading
 import warnings
+from collections import deque
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -13,6 +15,7 @@ from pushserver.publishers import (
     PublishError,
     http,
 )
+from pushserver.publishers.connections import Connections
 from pushserver.updates import send_update
 from tests.servers import wait_until
 
@@ -183,3 +186,53 @@ def test_a_failed_update_leaves_no_connection_open(
             done.set()
             thread.join()
     assert [each for each in caught if each.category is ResourceWarning] == []
+
+
+class Idle:
+    """A connection that is open."""
+
+    is_closed = False
+
+    def is_quiet(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Emptied(deque[Any]):
+    """Idle connections that another thread takes as soon as they can be taken."""
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        self.clear()
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def test_a_connection_that_another_thread_takes_at_once() -> None:
+    """Keeping a connection, and closing all, fail in no thread meanwhile.
+
+    The update has been published by then, so an error would be a lie.
+    """
+    connections: Connections[Idle] = Connections()
+    connections._idle["server"] = Emptied()
+    connections.keep("server", Idle(), 1.0)
+    connections.close()
+
+
+def test_closing_while_another_thread_keeps_a_connection_elsewhere() -> None:
+    """All connections that were idle are closed, and none of the others is needed."""
+    connections: Connections[Idle] = Connections()
+
+    class Keeping(Idle):
+        def close(self) -> None:
+            super().close()
+            connections.keep("another server", Idle(), 1.0)
+
+    idle = [Keeping(), Idle()]
+    for number, each in enumerate(idle):
+        connections.keep(number, each, 1.0)
+    connections.close()
+    assert all(each.is_closed for each in idle)

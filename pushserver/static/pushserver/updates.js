@@ -95,7 +95,7 @@
 
     /** Return the data in a body: decoded JSON, or otherwise its text. */
     function decode(text, contentType) {
-        const json = /^(?:application|text)\/json\b|\+json\b/i.test(contentType ?? "");
+        const json = /^(?:application|text)\/(?:x-)?json\b|\+json\b/i.test(contentType ?? "");
         // It may be JSON under another type; a number alone may be a text.
         if (!json && !/^\s*[[{]/.test(text)) {
             return text;
