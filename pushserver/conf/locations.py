@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ def _transports() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Location:
+class Location(ABC):
     """A set of URLs, one for each channel.
 
     Attributes:
@@ -78,9 +79,9 @@ class Location:
     max_channel_id_length: int = setting(count, default=512)
 
     @property
+    @abstractmethod
     def consumers(self) -> tuple[str, ...]:
         """The dotted paths of its consumers; the first to accept a request answers."""
-        raise NotImplementedError
 
     @property
     def consumers_of_several(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pushserver_channels.cancellation import uncancel
 from pushserver_channels.exceptions import ClientDisconnected
 from pushserver_channels.hub import Heard
 from pushserver_channels.messages import Message
@@ -12,7 +13,7 @@ from pushserver_channels.types import ASGIMessage
 
 from .events import EventStream
 from .long_poll import LONGEST_WAIT
-from .stream import Outcome, Stream, StreamCursor, uncancel
+from .stream import Outcome, Stream, StreamCursor
 
 #: The most messages of a batch.
 MAX_MESSAGES = 100

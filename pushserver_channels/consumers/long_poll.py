@@ -14,12 +14,12 @@ optimizations are used here and nowhere else:
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio import current_task
 from collections.abc import Awaitable, Iterable
 from functools import partial
 
 from pushserver.conf import Location, PublisherLocation, SubscriberLocation
+from pushserver_channels.cancellation import uncancel
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import ClientDisconnected, PushError
 from pushserver_channels.hub import Cursor, Heard, Hub
@@ -221,7 +221,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             cancelled = isinstance(error, asyncio.CancelledError)
             if cancelled and self.has_outcome() and not self.responding:
                 # The publisher may have been answered that the message was delivered.
-                _uncancel()
+                uncancel()
                 try:
                     await self.send_answer(self.build_outcome())
                     return
@@ -277,7 +277,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
             except asyncio.CancelledError:
                 if not self.ended:
                     raise
-                _uncancel()
+                uncancel()
             finally:
                 self._watches = False
             self.finish(ClientDisconnected())
@@ -315,18 +315,6 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         elif held is not None and not held.done():  # The server may have cancelled.
             held.set_result(None)
         return True
-
-
-def _uncancel() -> None:
-    """Undo the cancellation of the running task, because its wait has ended.
-
-    The server may have cancelled it at the same moment. It is answered all the same,
-    because the publisher may have been answered that the message was delivered.
-    """
-    if sys.version_info >= (3, 11):
-        task = current_task()
-        assert task is not None, "There is a running task."
-        task.uncancel()
 
 
 def _must_notice_disconnects(locations: Iterable[Location]) -> bool:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import sys
 from abc import abstractmethod
 from asyncio import current_task
 from collections.abc import Sequence
 from typing import Any
 
 from pushserver.conf import SubscriberLocation
+from pushserver_channels.cancellation import uncancel
 from pushserver_channels.client_connection import (
     PendingSend,
     find_connection,
@@ -624,11 +624,3 @@ class Stream:
                 self.write(event)
             self._wrote_at = now
         self._set_timer()
-
-
-def uncancel() -> None:
-    """Undo the cancellation of the running task, by which its stream woke it."""
-    if sys.version_info >= (3, 11):
-        task = current_task()
-        assert task is not None, "It runs in a task."
-        task.uncancel()
