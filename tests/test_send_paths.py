@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -22,7 +20,8 @@ from pushserver.signals import post_send_update, pre_send_update
 from pushserver.updates import asend_update, send_update
 from pushserver_channels.hub import hubs
 
-from .servers import LOCATIONS, ROOT, ServerProcess, daphne, wait_until_held
+from .publishing.processes import run_python
+from .servers import LOCATIONS, ServerProcess, daphne, wait_until_held
 
 
 @pytest.fixture
@@ -249,20 +248,7 @@ def test_event_loops_one_after_another_publish(
 
 def run(*command: str, block: dict[str, Any]) -> str:
     """Run a command of Python in a process of its own; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *command],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "TEST_PUSH_SERVER": json.dumps(block),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_python("-W", "error", *command, push_server=block)
 
 
 def test_a_management_command_publishes(

@@ -21,8 +21,13 @@ def run_code(code: str, before: str = "", **push_server: Any) -> str:
     """
     begin = "import django\ndjango.setup()\n"
     begin += "from pushserver.updates import asend_update, send_update\n"
+    return run_python("-c", before + begin + code, push_server=push_server)
+
+
+def run_python(*arguments: str, push_server: dict[str, Any]) -> str:
+    """Run Python in a process of its own, with settings; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", before + begin + code],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env={
             **os.environ,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pushserver_channels.hub import hubs
 from pushserver_channels.types import Scope
+from tests.waiting import until
 
-from .exchanges import Exchange, Headers, Site, http_scope, until_held
+from .exchanges import Answer, Exchange, Headers, Site, http_scope, until_held
 
 EVENTS = (b"accept", b"text/event-stream")
 
@@ -230,3 +233,45 @@ async def open_socket(
     await asyncio.sleep(0)
     socket.read()
     return socket
+
+
+def build_settings(
+    store: dict[str, Any] | None = None,
+    publisher: dict[str, Any] | None = None,
+    **subscriber: Any,
+) -> dict[str, Any]:
+    """Return the settings of a publisher and a subscriber location, with options."""
+    return {
+        "store": {"type": "memory", **(store or {})},
+        "locations": [
+            {"type": "publisher", "url": "/send-update/([^/]+)", **(publisher or {})},
+            {
+                "type": "subscriber",
+                "url": "/updates/([^/]+)",
+                **{"create_on_get": True, **subscriber},
+            },
+        ],
+    }
+
+
+def name(answer: Answer) -> str:
+    """Return the id of the last message in the channel info."""
+    match = re.search(rb"last message id: (\d+:\d+)", answer.body)
+    assert match is not None
+    return match[1].decode()
+
+
+async def until_live(channel_id: str) -> None:
+    """Wait until all streams on a channel are live."""
+
+    def are_live() -> bool:
+        waiting = hubs.get("default").waiting.get(channel_id, {})
+        return bool(waiting) and all(cursor.stream.is_live for cursor in waiting)
+
+    await until(are_live)
+
+
+async def leave(*streams: EventExchange) -> None:
+    for stream in streams:
+        stream.disconnect()
+        await stream.end()

@@ -16,8 +16,16 @@ from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
 from tests.waiting import until
 
-from .exchanges import Answer, Site, django, id_headers, until_held
-from .streams import EVENTS, EventExchange, open_stream
+from .exchanges import Site, django, id_headers, until_held
+from .streams import (
+    EVENTS,
+    EventExchange,
+    build_settings,
+    leave,
+    name,
+    open_stream,
+    until_live,
+)
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -34,39 +42,12 @@ def serve() -> Iterator[Serve]:
         publisher: dict[str, Any] | None = None,
         **options: Any,
     ) -> Site:
-        conf = {
-            "store": {"type": "memory", **(store or {})},
-            "locations": [
-                {
-                    "type": "publisher",
-                    "url": "/send-update/([^/]+)",
-                    **(publisher or {}),
-                },
-                {
-                    "type": "subscriber",
-                    "url": "/updates/([^/]+)",
-                    **{"create_on_get": True, **options},
-                },
-            ],
-        }
+        conf = build_settings(store, publisher, **options)
         changes.enter_context(override_settings(PUSH_SERVER=conf))
         return Site(get_application(django))
 
     with changes:
         yield serve
-
-
-def name(answer: Answer) -> str:
-    """Return the id of the last message in the channel info."""
-    match = re.search(rb"last message id: (\d+:\d+)", answer.body)
-    assert match is not None
-    return match[1].decode()
-
-
-async def leave(*streams: EventExchange) -> None:
-    for stream in streams:
-        stream.disconnect()
-        await stream.end()
 
 
 async def test_what_is_published_comes_as_events(serve: Serve) -> None:
@@ -101,16 +82,6 @@ async def test_what_is_published_comes_as_events(serve: Serve) -> None:
         "data: data:application/octet-stream;base64,/w==\n\n"
     )
     await leave(stream)
-
-
-async def until_live(channel_id: str) -> None:
-    """Wait until all streams on a channel are live."""
-
-    def are_live() -> bool:
-        waiting = hubs.get("default").waiting.get(channel_id, {})
-        return bool(waiting) and all(cursor.stream.is_live for cursor in waiting)
-
-    await until(are_live)
 
 
 async def test_a_stream_beside_a_poll_and_in_channel_info(serve: Serve) -> None:

@@ -14,8 +14,17 @@ from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
 
 from .exchanges import Answer, Site, django, until_held
-from .streams import EVENTS, EventReader, SocketExchange, open_socket, open_stream
-from .test_event_source import leave, name, until_live
+from .streams import (
+    EVENTS,
+    EventReader,
+    SocketExchange,
+    build_settings,
+    leave,
+    name,
+    open_socket,
+    open_stream,
+    until_live,
+)
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -31,18 +40,8 @@ def serve() -> Iterator[Serve]:
     changes = ExitStack()
 
     def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
-        conf = {
-            "store": {"type": "memory", **(store or {})},
-            "locations": [
-                {"type": "publisher", "url": "/send-update/([^/]+)"},
-                {
-                    "type": "subscriber",
-                    "url": "/updates/([^/]+)",
-                    "separator": ",",
-                    **{"create_on_get": True, **options},
-                },
-            ],
-        }
+        options = {"separator": ",", **options}
+        conf = build_settings(store, **options)
         changes.enter_context(override_settings(PUSH_SERVER=conf))
         return Site(get_application(django))
 

@@ -17,8 +17,7 @@ from pushserver_channels.routing import get_application
 from tests.waiting import until
 
 from .exchanges import Site, django
-from .streams import SocketExchange, open_socket
-from .test_event_source import name, until_live
+from .streams import SocketExchange, build_settings, name, open_socket, until_live
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -35,17 +34,7 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
     changes = ExitStack()
 
     def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
-        conf = {
-            "store": {"type": "memory", **(store or {})},
-            "locations": [
-                {"type": "publisher", "url": "/send-update/([^/]+)"},
-                {
-                    "type": "subscriber",
-                    "url": "/updates/([^/]+)",
-                    **{"create_on_get": True, **options},
-                },
-            ],
-        }
+        conf = build_settings(store, **options)
         changes.enter_context(override_settings(PUSH_SERVER=conf))
         if request.param == "include":
             return Site(get_application(django))
