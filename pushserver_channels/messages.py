@@ -62,7 +62,9 @@ class Message(NamedTuple):
 
         A client missed nothing if its last message is the one before this one. Any
         other id is older, or no message of this channel has had it since the channel
-        was deleted, the store lost its messages, or the store's clock was ahead.
+        was deleted, the store lost its messages, or the store's clock was ahead. A date
+        alone is a time and no id: a client that names a time before this message, and
+        after the previous one, missed nothing.
 
         Args:
             last_seen: The id that the client sent. Without a time (no id, or the
@@ -73,10 +75,8 @@ class Message(NamedTuple):
         previous = self.previous
         if previous is None or previous == last_seen or last_seen.time <= 0:
             return None
-        if previous < last_seen < self.id and last_seen.tag <= 0:
-            return None  # A time, not a message: ``time:0``, or a date alone.
-        if last_seen.tag < 0 and last_seen >= self.id:
-            return None  # A date alone does not say that a message had this id.
+        if last_seen.tag < 0 and previous < last_seen:
+            return None
         return previous
 
 
