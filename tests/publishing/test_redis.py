@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from redis.exceptions import BusyLoadingError
 
 from pushserver.publishers import PublishError
+from pushserver.publishers.deadline import Deadline
 from pushserver.updates import asend_update, send_update
+from pushserver_channels.stores.redis.blocking import (
+    BlockingConnection,
+    BlockingOneServer,
+)
 from tests.proxies import Proxy
 from tests.servers import free_port, wait_until
 from tests.valkey import Cluster, Sentinel, Valkey
@@ -133,6 +139,49 @@ def test_a_redis_that_does_not_answer(valkey: Valkey, settings: LazySettings) ->
         with pytest.raises(PublishError, match="may have done what it was asked"):
             send_update("news", 1)
     assert bodies(valkey) == ["0"]
+
+
+def test_a_deadline_before_the_message_is_sent(
+    valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message of which nothing was sent has not been published, and is told so."""
+    publish_into(valkey.url, settings, publisher_timeout=0.3)
+    assert send_update("news", 0)
+    locate = BlockingOneServer.locate
+
+    def locate_late(self: BlockingOneServer, key: str, deadline: Deadline) -> object:
+        wait_until(lambda: deadline.is_over)
+        return locate(self, key, deadline)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockingOneServer, "locate", locate_late)
+        with pytest.raises(PublishError) as caught:
+            send_update("news", 1)
+    assert "may have" not in str(caught.value)
+    assert send_update("news", 2)
+    assert bodies(valkey) == ["0", "2"]
+
+
+def test_a_redis_that_loads_its_data(
+    valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis refuses scripts while it loads its data, also on an open connection."""
+    publish_into(valkey.url, settings)
+    assert send_update("news", 0)
+    ask = BlockingConnection.ask
+
+    def refuse(self: BlockingConnection, *command: str | bytes | int) -> object:
+        if command[0] == "EVALSHA":
+            raise BusyLoadingError("LOADING Redis is loading the dataset in memory")
+        return ask(self, *command)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockingConnection, "ask", refuse)
+        with pytest.raises(PublishError) as caught:
+            send_update("news", 1)
+    assert "may have" not in str(caught.value)
+    assert send_update("news", 2)
+    assert bodies(valkey) == ["0", "2"]
 
 
 def test_a_redis_that_is_away(settings: LazySettings) -> None:

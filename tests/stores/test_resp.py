@@ -104,7 +104,7 @@ def test_types_of_values(data: bytes, value: object) -> None:
         ("MOVED 3999 127.0.0.1:6381", Moved),
         ("READONLY You can't write against a read only replica.", Moved),
         ("MASTERDOWN Link with MASTER is down", Moved),
-        ("LOADING Redis is loading the dataset in memory", ConnectionLost),
+        ("LOADING Redis is loading the dataset in memory", Moved),
     ],
 )
 def test_errors(text: str, kind: type[CommandError]) -> None:

@@ -40,7 +40,7 @@ class AnswerTimeout(ConnectionLost):
 
 
 class Moved(CommandError):
-    """Another server has the key or the topic; the command was not run."""
+    """The server does not have the key or the topic, or not yet; nothing was run."""
 
 
 class Refused(CommandError):
@@ -82,7 +82,7 @@ def parse_error(text: str) -> CommandError:
 _ERRORS: dict[str, type[CommandError]] = {
     "ASK": Moved,
     "CLUSTERDOWN": Moved,
-    "LOADING": ConnectionLost,
+    "LOADING": Moved,
     "MASTERDOWN": Moved,
     "MOVED": Moved,
     "NOSCRIPT": UnknownScript,

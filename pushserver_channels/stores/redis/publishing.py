@@ -56,7 +56,7 @@ class _Refused(Exception):
 
 
 class _Moved(Exception):
-    """Another server has the key; this one did nothing."""
+    """The server does not have the key, or not yet, and did nothing."""
 
 
 class _Channel(NamedTuple):
@@ -142,7 +142,7 @@ class RedisPublishing:
             attempts += 1
             try:
                 connection = self._connect(channel.shard, deadline)
-                give_up = connection.clock + (deadline.left() or 0)
+                give_up = self._limit(connection, deadline)
                 words = (
                     f"now 0 {connection.run_id}"
                     f" {give_up:.6f} {create:d} {keep:d} {written} {since}"
@@ -196,6 +196,17 @@ class RedisPublishing:
         connection.set_deadline(deadline)
         return connection
 
+    def _limit(self, connection: BlockingConnection, deadline: Deadline) -> float:
+        """Return the deadline by the clock of Redis, in seconds of Unix time.
+
+        Raises :class:`_NotSent` if it has passed.
+        """
+        try:
+            return connection.clock + (deadline.left() or 0)
+        except TimeoutError as error:
+            self._connections.keep(connection.address, connection, MAX_IDLE)
+            raise _NotSent(str(error)) from None
+
     def _run(
         self,
         connection: BlockingConnection,
@@ -220,6 +231,7 @@ class RedisPublishing:
             reply = read_reply(clock, answer, listens=False)
         except (
             errors.AskError,
+            errors.BusyLoadingError,
             errors.ClusterDownError,
             errors.ReadOnlyError,  # MovedError is an AskError.
             errors.TryAgainError,
