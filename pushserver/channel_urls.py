@@ -33,7 +33,9 @@ def publisher_url(channel_id: object) -> str:
     Raises ``ValueError`` if there is no publisher location or it cannot match the id.
     """
     host = get_settings().publisher_host
-    base = host.url if host else _own_url() + _quote(settings.FORCE_SCRIPT_NAME or "")
+    base = (
+        host.url if host else _own_url() + quote_root(settings.FORCE_SCRIPT_NAME or "")
+    )
     return base + _location_path(PublisherLocation, "publisher", channel_id)
 
 
@@ -50,7 +52,7 @@ def subscriber_url(channel_id: object) -> str:
     Raises ``ValueError`` if there is no subscriber location or it cannot match the id.
     """
     host = get_settings().subscriber_host
-    base = host.url if host else _quote(get_script_prefix())
+    base = host.url if host else quote_root(get_script_prefix())
     if isinstance(channel_id, list | tuple):
         return base + _path_of_several(channel_id)
     return base + _location_path(SubscriberLocation, "subscriber", channel_id)
@@ -107,7 +109,7 @@ def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
     return build_path(location.url, checked)
 
 
-def _quote(script_name: str) -> str:
+def quote_root(script_name: str) -> str:
     """Return the site's root path, percent-encoded, without a slash at its end."""
     # As reverse() does: a URL that begins with two slashes names a host.
     path: str = escape_leading_slashes(quote(script_name.rstrip("/"), safe=_SAFE))

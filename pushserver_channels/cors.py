@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from urllib.parse import quote
-
-from django.conf import settings
 
 from pushserver.conf import SubscriberLocation
 from pushserver.origins import is_listed, normalize_origin
-from pushserver.paths import build_template
 
 from .protocol import VARY, Headers
 
@@ -78,7 +74,7 @@ class CrossOrigin:
         return cls(
             location.allow_origin,
             location.allow_credentials,
-            [*others, *_build_location(location)],
+            others,
             b", Accept" if is_either else b"",
         )
 
@@ -90,21 +86,6 @@ class CrossOrigin:
         if origin is None:
             return self._unsaid
         return self._allowed.get(origin.lower(), self._any)
-
-
-def _build_location(location: SubscriberLocation) -> Headers:
-    """Return the header by which a page joins URLs of a location, if it takes several.
-
-    It has the path of the location, with ``{channels}`` for the ids.
-    """
-    if location.separator is None:
-        return []
-    template = build_template(location.url)
-    if template is None:
-        return []
-    root = quote((settings.FORCE_SCRIPT_NAME or "").rstrip("/"))
-    value = f'{root}{template}; separator="{location.separator}"'
-    return [(b"push-location", value.encode())]
 
 
 class CrossOriginPublishing:

@@ -188,7 +188,7 @@ class PushConsumer(BodyConsumer):
         raw = scope["headers"]
         # If there are too many, they are not read at all.
         self.headers = dict(raw) if len(raw) <= MAX_HEADER_LINES else {}
-        self.common_headers = self.choose_headers(self.headers.get(b"origin"))
+        self.common_headers = self.build_common_headers()
         self.responding = False
 
     def answer(self) -> Awaitable[Answer | None]:
@@ -203,7 +203,7 @@ class PushConsumer(BodyConsumer):
             check_headers(self.headers, raw)
             if len(self.headers) != len(raw):
                 self.headers = fold_headers(raw)
-                self.common_headers = self.choose_headers(self.headers.get(b"origin"))
+                self.common_headers = self.build_common_headers()
             self.check_client()
             name = self.methods.get(scope["method"])
             if name is None:
@@ -221,6 +221,10 @@ class PushConsumer(BodyConsumer):
         Called if the handler returned None.
         """
         return None
+
+    def build_common_headers(self) -> Headers:
+        """Return the headers of every answer to this request."""
+        return self.choose_headers(self.headers.get(b"origin"))
 
     def check_client(self) -> None:
         """Raise :class:`PushError` if the client may not use the location."""

@@ -10,7 +10,12 @@ from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
 from pushserver_channels.hub import Observer
 from pushserver_channels.messages import Message, MessageId
-from pushserver_channels.protocol import build_message_headers, build_message_id
+from pushserver_channels.protocol import (
+    Headers,
+    build_message_headers,
+    build_message_id,
+)
+from pushserver_channels.push_location import build_push_location
 
 from .base import (
     NO_CACHE,
@@ -61,6 +66,13 @@ class SubscriberConsumer(PushConsumer):
         self.watched = watched
         self.channel_id = channel_id
         self.fault = fault
+
+    def build_common_headers(self) -> Headers:
+        headers = super().build_common_headers()
+        if self.location.separator is None:
+            return headers
+        root_path = self.scope.get("root_path") or ""
+        return [*headers, *build_push_location(self.location, root_path)]
 
     def build_message(
         self, message: Message | None, seen: MessageId, otherwise: int

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 
 from pushserver_channels.hub import hubs
@@ -90,6 +91,35 @@ async def test_one_channel_of_such_a_location_is_plain(serve: Serve) -> None:
     answer = await site.ask("GET", "/updates/a")
     assert answer["etag"] == posted.partition(":")[2]
     assert answer["push-location"] == '/updates/{channels}; separator=","'
+
+
+@pytest.mark.parametrize(
+    ("root_path", "conf", "root"),
+    [
+        ("/app", {}, "/app"),
+        ("/käse %/", {}, "/k%C3%A4se%20%25"),
+        ("//evil.example", {}, "/%2Fevil.example"),
+        ("/app", {"subscriber_host": "push.example"}, ""),
+    ],
+)
+async def test_where_the_location_is(
+    serve: Serve, root_path: str, conf: dict[str, Any], root: str
+) -> None:
+    """The header has the path of subscriber_url(), in each kind of answer."""
+    site = serve()
+    path = root_path.rstrip("/")
+    expected = f'{root}/updates/{{channels}}; separator=","'.encode()
+    with override_settings(PUSH_SERVER={**settings.PUSH_SERVER, **conf}):
+        for of_channels in ("a", "a,b"):
+            stream = await open_stream(
+                site, f"{path}/updates/{of_channels}", root_path=root_path
+            )
+            assert dict(stream.headers)[b"push-location"] == expected
+            await leave(stream)
+            answer = await site.ask(
+                "OPTIONS", f"{path}/updates/{of_channels}", root_path=root_path
+            )
+            assert answer["push-location"] == expected.decode()
 
 
 @pytest.mark.parametrize("path", ["/updates/a,,b", "/updates/,a", "/updates/a,%FF"])
