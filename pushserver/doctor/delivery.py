@@ -14,8 +14,8 @@ from .requests import NO_ANSWER, Response
 #: The advice for a proxy that compares ids itself.
 VARNISH = (
     "Let it pass the subscriber location through as it is. Varnish does so with return"
-    " (pipe) in vcl_recv, not with return (pass), or if vcl_deliver has 'unset"
-    " req.http.If-None-Match;'."
+    " (pipe) in vcl_recv, not with return (pass), or if vcl_deliver unsets"
+    " req.http.If-None-Match and req.http.If-Modified-Since."
 )
 
 COMPRESSED = {"Accept-Encoding": "gzip"}

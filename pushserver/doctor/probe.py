@@ -86,11 +86,12 @@ class Probe:
         headers: dict[str, str] | None = None,
         *,
         method: str = "GET",
+        query: str = "",
         patience: float | None = None,
     ) -> SentRequest:
         """Send a subscriber's request, by default for the oldest message."""
         return SentRequest(
-            self.base + build_path(self.subscriber.url, channel_id),
+            self.base + build_path(self.subscriber.url, channel_id) + query,
             method,
             {**EPOCH, **(headers or {})},
             patience=self.patience if patience is None else patience,
