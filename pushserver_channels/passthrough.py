@@ -153,6 +153,11 @@ class Dispatcher:
         self._draining: asyncio.Future[None] | None = None
         self._clear()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request to the view is queued or running."""
+        return not (self._workers or self._queues or self._ready)
+
     def _clear(self) -> None:
         """Forget all queued and running requests."""
         # The queues, by key. A queue exists while one of its requests is queued or

@@ -169,7 +169,7 @@ class ChannelLayerStore(MemoryStore):
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
         await self._join()
-        if create and channel_id not in self._channels:
+        if create and channel_id not in self.channels:
             self._find(channel_id, self._clock(), create=True)
             await self._send_event("creation", channel_id)
         await self._wait_for(channel_id, after)
@@ -186,7 +186,7 @@ class ChannelLayerStore(MemoryStore):
         self, channel_id: str, newest: int, *, create: bool = True
     ) -> MessageId:
         await self._join()
-        if create and channel_id not in self._channels:
+        if create and channel_id not in self.channels:
             self._find(channel_id, self._clock(), create=True)
             await self._send_event("creation", channel_id)
         return await super().position(channel_id, newest, create=create)
@@ -249,7 +249,7 @@ class ChannelLayerStore(MemoryStore):
 
     def _newest(self, channel_id: str) -> MessageId:
         """Return the id of the newest message of a channel that was received."""
-        channel = self._channels.get(channel_id)
+        channel = self.channels.get(channel_id)
         return (channel and channel.last_id) or START
 
     def _deliver_own(self, channel_id: str, message: Message, keep: bool) -> None:
@@ -440,7 +440,7 @@ class ChannelLayerStore(MemoryStore):
     def _note_loss(self) -> None:
         """Note that a message of any channel may have been missed."""
         self._is_late = True
-        self._incomplete.update(self._channels)
+        self._incomplete.update(self.channels)
 
     def _handle_event(self, event: dict[str, Any]) -> None:
         """Process an event of any process, including this one."""
@@ -461,9 +461,9 @@ class ChannelLayerStore(MemoryStore):
                 pass  # This process has done it already, or there is nothing to do.
             elif event["type"] == "push.creation":
                 self._find(channel_id, self._clock(), create=True)
-            elif channel_id in self._channels:
+            elif channel_id in self.channels:
                 self._tick(self._clock())
-                self._remove(self._channels[channel_id])
+                self._remove(self.channels[channel_id])
                 self._audience.drop(channel_id)
         except TooManyChannels:
             pass  # The event is ignored.

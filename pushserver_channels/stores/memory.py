@@ -94,6 +94,9 @@ class MemoryStore(Store):
         settings: Its limits.
         clock: Returns seconds of Unix time, for tests; it may be set back. With it, it
             is assumed that there was no process before this one.
+
+    Attributes:
+        channels: The channels by their ids.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class MemoryStore(Store):
         self._clock = clock or time.time
         self._floor: MessageId | None = STARTED if clock is None else None
         self._audience: Audience
-        self._channels: dict[str, _Channel] = {}
+        self.channels: dict[str, _Channel] = {}
         self._listened: set[str] = set()
         self._second = 0  # The newest second in an id; the clock may be behind it.
         self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
@@ -154,13 +157,13 @@ class MemoryStore(Store):
     ) -> MessageId:
         messages = self._look(channel_id, create=create)
         if not newest:
-            return self._channels[channel_id].last_id or NO_MESSAGE
+            return self.channels[channel_id].last_id or NO_MESSAGE
         if messages is None or len(messages) < newest:
             return NO_MESSAGE
         return messages[-newest].previous or NO_MESSAGE
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
-        channel = self._channels.get(channel_id)
+        channel = self.channels.get(channel_id)
         if channel is None or channel.last_id is None or after < channel.last_id:
             return False
         channel.used_at = channel.requested_at = self._clock()
@@ -179,7 +182,7 @@ class MemoryStore(Store):
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         info = await self.info(channel_id)
-        self._remove(self._channels[channel_id])
+        self._remove(self.channels[channel_id])
         self._audience.drop(channel_id)
         return info
 
@@ -188,7 +191,7 @@ class MemoryStore(Store):
 
     def unlisten(self, channel_id: str) -> None:
         self._listened.discard(channel_id)
-        channel = self._channels.get(channel_id)
+        channel = self.channels.get(channel_id)
         if channel is not None:
             channel.used_at = self._clock()
 
@@ -199,15 +202,15 @@ class MemoryStore(Store):
     # Channels
 
     def _find(self, channel_id: str, now: float, *, create: bool) -> _Channel:
-        channel = self._channels.get(channel_id)
+        channel = self.channels.get(channel_id)
         if channel is not None:
             return channel
         if not create:
             raise ChannelNotFound
         limit = self._settings.max_channels
-        if 0 < limit <= len(self._channels):
+        if 0 < limit <= len(self.channels):
             raise TooManyChannels(limit)
-        channel = self._channels[channel_id] = _Channel(channel_id, now, self._floor)
+        channel = self.channels[channel_id] = _Channel(channel_id, now, self._floor)
         if self._settings.channel_timeout:
             self._schedule(
                 now + self._settings.channel_timeout, self._check_idle, channel
@@ -223,17 +226,17 @@ class MemoryStore(Store):
         return channel.messages
 
     def _remove(self, channel: _Channel) -> None:
-        del self._channels[channel.id]
+        del self.channels[channel.id]
         channel.messages = None
         if channel.last_id is not None:
             self._floor = max(self._floor or channel.last_id, channel.last_id)
         # Entries of removed channels are dropped when they are the majority.
-        if len(self._due) > 4 * len(self._channels) + SWEEP_BATCH:
+        if len(self._due) > 4 * len(self.channels) + SWEEP_BATCH:
             self._due = [entry for entry in self._due if self._exists(entry[3])]
             heapify(self._due)
 
     def _exists(self, channel: _Channel) -> bool:
-        return self._channels.get(channel.id) is channel
+        return self.channels.get(channel.id) is channel
 
     def _describe(self, channel: _Channel, now: float) -> ChannelInfo:
         asked = channel.requested_at

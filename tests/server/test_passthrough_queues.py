@@ -91,10 +91,8 @@ async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
         subscription.unsubscribe()
     await dispatcher.drain()
     assert Counter(view.heard).total() % 2 == 0
-    await until(lambda: not dispatcher._workers)
+    await until(lambda: dispatcher.is_idle)
     assert (dispatcher.waiting, dispatcher.waiting_size) == (0, 0)
-    assert not dispatcher._queues
-    assert not dispatcher._ready
 
 
 async def test_a_queue_goes_on_later(view: View) -> None:
@@ -103,7 +101,7 @@ async def test_a_queue_goes_on_later(view: View) -> None:
     for number in range(3):
         subscribe(dispatcher, number, "me")
         await dispatcher.drain()
-        await until(lambda: not dispatcher._workers)
+        await until(lambda: dispatcher.is_idle)
     assert numbers(view.scopes) == [0, 1, 2]
 
 

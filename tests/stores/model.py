@@ -271,7 +271,7 @@ class StoreMachine(RuleBasedStateMachine):
                 and not channel.messages
                 and channel_id not in self.subject.audience.waiting
                 # A clock that steps back may make a channel live a little longer.
-                and not (self.steps_back and channel_id in self.subject.store._channels)
+                and not (self.steps_back and channel_id in self.subject.store.channels)
             ):
                 self.drop(channel_id)
 
@@ -283,4 +283,4 @@ class StoreMachine(RuleBasedStateMachine):
     def no_channel_is_kept_in_secret(self) -> None:
         if hasattr(self, "subject"):
             assert isinstance(self.subject.store, MemoryStore)
-            assert set(self.subject.store._channels) == set(self.channels)
+            assert set(self.subject.store.channels) == set(self.channels)

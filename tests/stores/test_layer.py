@@ -97,7 +97,7 @@ def heard(store: ChannelLayerStore) -> list[Message]:
 
 def kept(store: ChannelLayerStore) -> list[Message]:
     """Return the messages that a process has of the channel."""
-    channel = store._channels.get("a")
+    channel = store.channels.get("a")
     return list((channel and channel.messages) or ())
 
 
@@ -207,7 +207,7 @@ async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
     here, there = make(), make()
     await join(here, there)
     await here.create("b")
-    await until(lambda: "b" in there._channels)
+    await until(lambda: "b" in there.channels)
     there.listen("b")
     await here.delete("b")
     await until(lambda: audience_of(there).dropped == ["b"])

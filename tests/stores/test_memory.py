@@ -113,10 +113,10 @@ async def test_channels_used_once(make: MakeSubject) -> None:
     for number in range(20_000):
         await subject.append(f"channel {number}")
         subject.audience.delivered.clear()
-    assert len(store._channels) == 20_000
+    assert len(store.channels) == 20_000
     subject.clock.move(11)
     sweep_all(subject)
-    assert all(each.messages is None for each in store._channels.values())
+    assert all(each.messages is None for each in store.channels.values())
     subject.clock.move(3600)
     sweep_all(subject)
     assert leftovers(store) == 0
@@ -225,7 +225,7 @@ async def test_a_sweep_leaves_the_rest_for_later(
         await store.create(f"channel {number}")
     subject.clock.move(60)
     store.sweep()
-    assert len(store._channels) == 15
+    assert len(store.channels) == 15
     store.sweep()
     store.sweep()
     assert leftovers(store) == 0
@@ -241,7 +241,7 @@ async def test_it_sweeps_by_itself(
     await subject.append("a")
     assert len(timers()) == 1
     subject.clock.move(61)
-    while store._channels or timers():
+    while store.channels or timers():
         await asyncio.sleep(0)
     assert leftovers(store) == 0
 

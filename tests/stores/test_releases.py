@@ -44,7 +44,7 @@ async def test_the_release_before_reads_an_entry(
     """An entry and a notice have the parts that the first release counts on."""
     store = make_redis_store(valkey, Clock())
     store.attach(Audience())
-    channel = store._find("a")
+    channel = store.commands.find("a")
     with redis.Redis(port=valkey.port) as client:
         client.set_response_callback("XRANGE", lambda answer, **options: answer)
         listener = client.pubsub()
@@ -70,7 +70,7 @@ async def test_an_entry_of_another_release(valkey: Valkey) -> None:
     store = make_redis_store(valkey, Clock())
     store.attach(Audience())
     await store.create("a")
-    stream, channel, _ = store._find("a").keys
+    stream, channel, _ = store.commands.find("a").keys
     fields = {"type": "=text/plain", "body": "news", "previous": "", "token": "t"}
     with valkey.client() as client:
         client.xadd(stream, fields, "5-0")

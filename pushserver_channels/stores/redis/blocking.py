@@ -167,15 +167,15 @@ class BlockingSentinelServers(BlockingServers, SentinelServers):
     """The master that Sentinel names."""
 
     def connect(self, address: Address, deadline: Deadline) -> BlockingConnection:
-        limit = self._step(deadline, 2 * len(self._hosts))
+        limit = self._step(deadline, 2 * len(self.hosts))
         options = {
-            **self._sentinel_options,
+            **self.sentinel_options,
             "socket_timeout": limit,
             "socket_connect_timeout": limit,
         }
-        sentinel = load("redis.sentinel").Sentinel(self._hosts, sentinel_kwargs=options)
+        sentinel = load("redis.sentinel").Sentinel(self.hosts, sentinel_kwargs=options)
         try:
-            address = sentinel.discover_master(self._service)
+            address = sentinel.discover_master(self.service)
         finally:
             for client in sentinel.sentinels:
                 client.close()
@@ -199,18 +199,18 @@ class BlockingClusterServers(BlockingServers, ClusterServers):
     def _discover(self, deadline: Deadline) -> Any:
         """Return a client that has asked the cluster which node has which keys."""
         redis = load("redis.cluster")
-        limit = self._step(deadline, 2 * len(self._hosts))
+        limit = self._step(deadline, 2 * len(self.hosts))
         options = {**self._options, "protocol": 2}
         options |= {"socket_timeout": limit, "socket_connect_timeout": limit}
         for name in ("host", "port", "db"):
             options.pop(name, None)
         if self._is_secure():
             options["ssl"] = True
-        nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
+        nodes = [redis.ClusterNode(host, port) for host, port in self.hosts]
         cluster = redis.RedisCluster(startup_nodes=nodes, **options)
         cluster.close()  # Its nodes remain known.
         known = [(node.host, node.port) for node in cluster.get_nodes()]
-        self._hosts = list(dict.fromkeys([*self._hosts, *known]))
+        self.hosts = list(dict.fromkeys([*self.hosts, *known]))
         return cluster
 
 

@@ -71,6 +71,7 @@ class Connection:
         run_id: The ``run_id`` of Redis, which differs after each restart. After a
             restart, messages may be lost. ``-`` if a restart loses nothing, or if Redis
             does not report it.
+        pending: The commands that Redis has not answered, oldest first.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Connection:
         self._on_push = on_push
         self._on_end = on_end
         self._known_scripts: set[Script] = set()
-        self._pending: deque[PendingCommand] = deque()
+        self.pending: deque[PendingCommand] = deque()
         self._outgoing: list[bytes] = []
         self._is_sending = False
         self._transport = connection._writer.transport
@@ -195,8 +196,8 @@ class Connection:
             return
         self.error = error
         self._timer.cancel()
-        while self._pending:
-            self._pending.popleft().fail(error.copy())
+        while self.pending:
+            self.pending.popleft().fail(error.copy())
         # A closed event loop, as after each test of a site, runs nothing more.
         if not self._loop.is_closed():
             disconnecting = self._connection.disconnect(nowait=True)
@@ -220,7 +221,7 @@ class Connection:
         if self.error is not None:
             command.fail(self.error.copy())
             return answer
-        self._pending.append(command)
+        self.pending.append(command)
         if self._is_sending:
             self._outgoing.append(packed)
         else:
@@ -250,7 +251,7 @@ class Connection:
             self._read_at = self._tick
             self._on_push(push)
         elif kind in _CONFIRMATIONS:
-            if self._pending and self._pending[0].answered_by_push:
+            if self.pending and self.pending[0].answered_by_push:
                 self._take_answer(push)
             else:
                 # A cluster unsubscribes all clients from a topic that it moves.
@@ -262,11 +263,11 @@ class Connection:
             return
         self._read_at = self._tick
         if isinstance(answer, CommandError):
-            self._take_error(self._pending.popleft(), answer)
+            self._take_error(self.pending.popleft(), answer)
             return
         # If it cannot be converted, all pending commands fail, and the connection ends.
-        self._pending[0].succeed(answer)
-        self._pending.popleft()
+        self.pending[0].succeed(answer)
+        self.pending.popleft()
 
     def _take_error(self, command: PendingCommand, error: CommandError) -> None:
         """Process the error that Redis answered to a command."""
@@ -281,8 +282,8 @@ class Connection:
     def _check_answers(self) -> None:
         """Disconnect if an answer is missing; send a command after a long silence."""
         self._tick += 1
-        if self._pending:
-            if self._tick - self._pending[0].sent_at > ANSWER_TIMEOUT:
+        if self.pending:
+            if self._tick - self.pending[0].sent_at > ANSWER_TIMEOUT:
                 error = f"No answer came within {ANSWER_TIMEOUT} seconds."
                 self.close(AnswerTimeout(error))
                 return

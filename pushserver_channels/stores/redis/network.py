@@ -49,6 +49,7 @@ class Network:
         shards: The shards among which the channels are distributed.
         receiver: The object whose methods are called when a message arrives or a
             connection begins or ends. It must be set before the first use.
+        connections: The open connections, by the addresses of their servers.
     """
 
     receiver: Receiver
@@ -56,7 +57,7 @@ class Network:
     def __init__(self, servers: Servers, prefix: str) -> None:
         self.shards = [Shard(prefix, number) for number in range(servers.shards)]
         self._servers = servers
-        self._connections: dict[Address, Connection] = {}
+        self.connections: dict[Address, Connection] = {}
         self._opening: dict[Address, asyncio.Task[Connection]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -88,12 +89,12 @@ class Network:
         self._closed = True
         for task in self._tasks:
             task.cancel()
-        for connection in list(self._connections.values()):
+        for connection in list(self.connections.values()):
             connection.close(ConnectionLost("The store is closed."))
 
     async def aclose(self) -> None:
         """Close all connections, and wait until they are closed."""
-        connections = list(self._connections.values())
+        connections = list(self.connections.values())
         self.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in connections:
@@ -127,7 +128,7 @@ class Network:
     async def _reach(self, shard: Shard) -> Connection:
         """Return the connection to the server of a shard, which shards may share."""
         address = await self._servers.find(shard.mark)
-        connection = self._connections.get(address)
+        connection = self.connections.get(address)
         if connection is None:
             opening = self._opening.get(address)
             if opening is None:
@@ -147,15 +148,15 @@ class Network:
             connection = await asyncio.wait_for(opening, ANSWER_TIMEOUT)
         finally:
             del self._opening[address]
-        self._connections[address] = connection
+        self.connections[address] = connection
         return connection
 
     def _take_end(self, ended: Connection, error: CommandError) -> None:
         """Note that a connection has ended."""
-        was_used = ended in self._connections.values()
-        self._connections = {
+        was_used = ended in self.connections.values()
+        self.connections = {
             address: each
-            for address, each in self._connections.items()
+            for address, each in self.connections.items()
             if each is not ended
         }
         self._servers.forget()

@@ -160,13 +160,18 @@ class SentinelServers(Servers):
 
     The URL is ``redis+sentinel://user:password@host:port,host:port/service/database``.
     The password of the sentinels themselves is its option ``sentinel_password``.
+
+    Attributes:
+        hosts: The hosts and ports of the sentinels.
+        service: The name of the master.
+        sentinel_options: The options of connections to sentinels.
     """
 
     def __init__(self, url: SeveralHosts) -> None:
-        self._hosts = _check_hosts(_read_hosts(url.hosts, 26379))
-        self._service: str
-        self._service, _, database = url.path.strip("/").partition("/")
-        if not self._service:
+        self.hosts = _check_hosts(_read_hosts(url.hosts, 26379))
+        self.service: str
+        self.service, _, database = url.path.strip("/").partition("/")
+        if not self.service:
             raise _unusable(
                 "has no name of a service after the hosts, as in"
                 " redis+sentinel://host:26379,host:26379/service/0."
@@ -174,7 +179,7 @@ class SentinelServers(Servers):
         super().__init__(url.single(f"/{database}"))
 
     def _try_options(self) -> None:
-        self._sentinel_options = {
+        self.sentinel_options = {
             "socket_timeout": CONNECT_TIMEOUT,
             "username": self._options.pop("sentinel_username", None),
             "password": self._options.pop("sentinel_password", None),
@@ -185,14 +190,14 @@ class SentinelServers(Servers):
 
     async def find(self, key: str) -> Address:
         sentinel = load("redis.asyncio").Sentinel(
-            self._hosts, sentinel_kwargs=self._sentinel_options
+            self.hosts, sentinel_kwargs=self.sentinel_options
         )
         try:
-            host, port = await sentinel.discover_master(self._service)
+            host, port = await sentinel.discover_master(self.service)
         except load("redis.exceptions").ConnectionError:
             # Its text lists the sentinels' options, in some redis-py with the password.
             raise ConnectionLost(
-                f"No sentinel names a master of {self._service!r}."
+                f"No sentinel names a master of {self.service!r}."
             ) from None
         finally:
             for client in sentinel.sentinels:
@@ -201,13 +206,17 @@ class SentinelServers(Servers):
 
 
 class ClusterServers(Servers):
-    """The masters of a cluster: ``redis+cluster://host:port,host:port``."""
+    """The masters of a cluster: ``redis+cluster://host:port,host:port``.
+
+    Attributes:
+        hosts: The hosts and ports of the known servers.
+    """
 
     shards = 256
     sharded = True
 
     def __init__(self, url: SeveralHosts) -> None:
-        self._hosts = _check_hosts(_read_hosts(url.hosts, 6379))
+        self.hosts = _check_hosts(_read_hosts(url.hosts, 6379))
         self._cluster: Any = None
         self._asking = asyncio.Lock()
         super().__init__(url.single(""))
@@ -223,7 +232,7 @@ class ClusterServers(Servers):
             options.pop(name, None)
         if self._is_secure():
             options["ssl"] = True
-        nodes = [redis.ClusterNode(host, port) for host, port in self._hosts]
+        nodes = [redis.ClusterNode(host, port) for host, port in self.hosts]
         return redis.RedisCluster(startup_nodes=nodes, **options)
 
     async def find(self, key: str) -> Address:
@@ -246,7 +255,7 @@ class ClusterServers(Servers):
             await cluster.aclose()  # Its nodes remain known.
         # The nodes that the URL names may be gone when the cluster is asked again.
         known = [(node.host, node.port) for node in cluster.get_nodes()]
-        self._hosts = list(dict.fromkeys([*self._hosts, *known]))
+        self.hosts = list(dict.fromkeys([*self.hosts, *known]))
         return cluster
 
 

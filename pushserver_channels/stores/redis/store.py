@@ -47,6 +47,9 @@ class RedisStore(Store):
         settings: The address of Redis, and the limits.
         clock: Returns seconds of Unix time, for tests. None for the clock of Redis,
             which all processes share.
+
+    Attributes:
+        commands: Runs the scripts of this store.
     """
 
     def __init__(
@@ -54,11 +57,11 @@ class RedisStore(Store):
         settings: RedisStoreSettings,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        self._commands = Commands(settings, clock)
-        self._listening = Listening(self._commands)
-        self._network = self._commands.network
-        self._find = self._commands.find
-        self._listeners = self._commands.listeners
+        self.commands = Commands(settings, clock)
+        self._listening = Listening(self.commands)
+        self._network = self.commands.network
+        self._find = self.commands.find
+        self._listeners = self.commands.listeners
         self._token = secrets.token_hex(8)
         self._count = count()
 
@@ -90,7 +93,7 @@ class RedisStore(Store):
                 # Redis cannot know whether it had a message that is not kept.
                 if not keep or isinstance(error, AnswerTimeout):
                     raise Unanswered from error
-                now = int(self._commands.server_time(connection))
+                now = int(self.commands.server_time(connection))
                 since = since or now - ANSWER_TIMEOUT - 1
             except (Moved, StoreUnavailable) as error:
                 if not since and (attempts > 1 or isinstance(error, StoreUnavailable)):
@@ -118,7 +121,7 @@ class RedisStore(Store):
             if (
                 after == listener.newest
                 and listener.is_live
-                and self._commands.now() - listener.requested_at < RECORD_INTERVAL
+                and self.commands.now() - listener.requested_at < RECORD_INTERVAL
             ):
                 return None
             lookup = await self._share_lookup(listener, after, create)
@@ -140,14 +143,14 @@ class RedisStore(Store):
         self, channel_id: str, after: MessageId, limit: int
     ) -> list[Message]:
         words = f"1 {range_after(after)} {limit} {PAGE_SIZE}"
-        reply = await self._commands.ask("next", self._find(channel_id), words)
+        reply = await self.commands.ask("next", self._find(channel_id), words)
         return [read_entry(entry) for entry in reply.entries]
 
     async def position(
         self, channel_id: str, newest: int, *, create: bool = True
     ) -> MessageId:
         words = f"{create:d} {newest}"
-        reply = await self._commands.ask("position", self._find(channel_id), words)
+        reply = await self.commands.ask("position", self._find(channel_id), words)
         if not newest:
             return reply.info.last_message_id
         return read_id(reply.previous) or MessageId(0, 0)
@@ -156,17 +159,17 @@ class RedisStore(Store):
         listener = self._listeners.get(self._find(channel_id).topic)
         if listener is None or after != listener.newest or not listener.is_live:
             return False
-        now = self._commands.now()
+        now = self.commands.now()
         if now - listener.requested_at >= RECORD_INTERVAL:
             listener.requested_at = now
             self._network.start_task(self._record_request(listener, after))
         return True
 
     async def info(self, channel_id: str) -> ChannelInfo:
-        return (await self._commands.ask("info", self._find(channel_id))).info
+        return (await self.commands.ask("info", self._find(channel_id))).info
 
     async def create(self, channel_id: str) -> ChannelInfo:
-        return (await self._commands.ask("create", self._find(channel_id))).info
+        return (await self.commands.ask("create", self._find(channel_id))).info
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         channel = self._find(channel_id)
@@ -174,7 +177,7 @@ class RedisStore(Store):
         connection = await self._network.connect(channel.shard)
         try:
             with self._listening.expect_echo(channel, token.encode()) as echo:
-                reply = await self._commands.run(connection, "delete", channel, token)
+                reply = await self.commands.run(connection, "delete", channel, token)
                 if reply.status == b"ok" and echo is not None:
                     await echo
         except ConnectionLost as error:
@@ -229,17 +232,17 @@ class RedisStore(Store):
                 cannot have it.
         """
         kind = b"" if update.content_type is None else b"=" + update.content_type
-        deadline = self._commands.server_time(connection) + ANSWER_TIMEOUT
+        deadline = self.commands.server_time(connection) + ANSWER_TIMEOUT
         fields = add_fields(token, update)
         words = f"{deadline:.6f} {create:d} {keep:d} {fields} {since}"
         here = False
         arguments = (connection, "append", channel, words, kind, update.body)
         if since or channel.topic not in self._listeners:
             # What Redis has already is not published a second time.
-            reply = await self._commands.run(*arguments)
+            reply = await self.commands.run(*arguments)
         else:
             with self._listening.expect_echo(channel, token.encode()) as echo:
-                reply = await self._commands.run(*arguments)
+                reply = await self.commands.run(*arguments)
                 if reply.status == b"ok" and echo is not None:
                     here = await echo
         if reply.status == b"none":
@@ -277,12 +280,12 @@ class RedisStore(Store):
             if listener is None or reply.status != b"ok":
                 return
             received = listener.received
-            listener.requested_at = listener.used_at = self._commands.now()
+            listener.requested_at = listener.used_at = self.commands.now()
             if listener.is_live:
                 listener.newest = reply.info.last_message_id
 
         words = f"{create:d} {range_after(after)} 1 0"
-        reply = await self._commands.ask("next", channel, words, on_reply=take)
+        reply = await self.commands.ask("next", channel, words, on_reply=take)
         message = read_entry(reply.entries[0]) if reply.entries else None
         return Lookup(message, reply.info.last_message_id, received)
 

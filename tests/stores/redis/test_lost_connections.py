@@ -59,7 +59,7 @@ async def test_published_while_cut_off(
         await here.next("a", START)
     proxy.mend()
     await until(lambda: len(heard(here)) == 4)
-    await until(lambda: here._listeners[here._find("a").topic].is_live)
+    await until(lambda: here.commands.listeners[here.commands.find("a").topic].is_live)
     await append(there, b"5")
     await until(lambda: len(heard(here)) == 5)
     assert heard(here) == [b"1", b"2", b"3", b"4", b"5"]
@@ -114,7 +114,7 @@ async def test_published_while_half_open(
     await wait(here)
     proxy.freeze()
     await append(there, b"1")
-    await until(lambda: here._network.shards[0].connection is None)
+    await until(lambda: here.commands.network.shards[0].connection is None)
     proxy.mend()
     await until(lambda: heard(here) == [b"1"])
 
@@ -181,8 +181,8 @@ async def test_a_question_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
     appending = asyncio.create_task(append(store, b"2"))
     await until(
         lambda: (
-            store._network.shards[0].connection
-            and store._network.shards[0].connection._pending
+            store.commands.network.shards[0].connection
+            and store.commands.network.shards[0].connection.pending
         )
     )
     proxy.mend()

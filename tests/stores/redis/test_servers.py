@@ -145,7 +145,7 @@ async def test_cluster(make: MakeStore) -> None:
             appended = await there.append(Update(channel_id, b"1"))
             assert appended.delivered
             assert appended.info.subscribers == 1
-        assert len(there._network._connections) == 3
+        assert len(there.commands.network.connections) == 3
         await until(lambda: len(heard(here)) == len(channels))
         cluster.masters[0].stop(signal.SIGKILL)
         for channel_id in channels:

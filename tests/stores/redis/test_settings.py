@@ -135,16 +135,16 @@ def test_several_hosts() -> None:
         "rediss+sentinel://me:pass@one,[::1]:2,three:3/main/4?sentinel_password=x"
     )
     assert isinstance(sentinels, servers.SentinelServers)
-    assert sentinels._hosts == [("one", 26379), ("::1", 2), ("three", 3)]
-    assert sentinels._service == "main"
-    assert sentinels._sentinel_options["password"] == "x"
-    assert sentinels._sentinel_options["ssl"]
+    assert sentinels.hosts == [("one", 26379), ("::1", 2), ("three", 3)]
+    assert sentinels.service == "main"
+    assert sentinels.sentinel_options["password"] == "x"
+    assert sentinels.sentinel_options["ssl"]
     connection: Any = sentinels.connection(("one", 1))
     assert (connection.host, connection.port, connection.db) == ("one", 1, 4)
     assert (connection.username, connection.password) == ("me", "pass")
     cluster = servers.find_servers("redis+cluster://[fe80::2],[::1]:2,two:2")
     assert isinstance(cluster, servers.ClusterServers)
-    assert cluster._hosts == [("fe80::2", 6379), ("::1", 2), ("two", 2)]
+    assert cluster.hosts == [("fe80::2", 6379), ("::1", 2), ("two", 2)]
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
