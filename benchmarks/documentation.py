@@ -94,6 +94,25 @@ def _idle(machine: dict[str, Any], found: Found) -> list[str]:
     return _table(rows)
 
 
+def _streams(machine: dict[str, Any], found: Found) -> list[str]:
+    names = ("streams 1,000", "streams 5,000", "streams idle")
+    rows: Rows = [
+        ("server", "1,000, deliveries/s", "to bare", "5,000", "to bare", "KiB a stream")
+    ]
+    for server, contender in CONTENDERS.items():
+        results = [found.get((name, server)) for name in names]
+        if any(results):
+            *rates, idle = results
+            cells = [
+                NONE if each is None else cell(each)
+                for each in rates
+                for cell in (lambda result: show(result.value), _ratio)
+            ]
+            memory = NONE if idle is None else _kib(idle.value)
+            rows.append((contender.title, *cells, memory))
+    return _table(rows)
+
+
 def _grow(machine: dict[str, Any], found: Found) -> list[str]:
     rows: Rows = [("publishing with", "server", "few", "more", "most", "most to few")]
     words = {"grow channels": "channels", "grow messages": "kept", "grow held": "held"}
@@ -177,6 +196,7 @@ TABLES: dict[str, Callable[[dict[str, Any], Found], list[str]]] = {
     "rates": _rates,
     "ratios": _ratios,
     "idle": _idle,
+    "streams": _streams,
     "sizing": _sizing,
     "grow": _grow,
     "kept": _kept,

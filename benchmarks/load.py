@@ -167,6 +167,6 @@ class Load:
         return line
 
 
-def hold(server: Server, clients: int) -> Load:
-    """Return a load of subscribers that only wait."""
-    return Load(server, "fanout", clients=clients)
+def hold(server: Server, clients: int, *, streams: bool = False) -> Load:
+    """Return a load of subscribers that only wait, with a poll or a stream each."""
+    return Load(server, "sse" if streams else "fanout", clients=clients)

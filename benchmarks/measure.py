@@ -60,8 +60,9 @@ def measure(
 ) -> list[Result]:
     """Return the results of the contenders that completed all turns of a scenario."""
     readings = _take_turns(scenario, contenders, effort, say)
+    floors = {name: CONTENDERS[name].floor for name in readings} | scenario.floors
     return [
-        _sum_up(scenario, name, mine, readings.get(CONTENDERS[name].floor))
+        _sum_up(scenario, name, mine, readings.get(floors[name]))
         for name, mine in readings.items()
     ]
 

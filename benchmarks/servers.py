@@ -18,6 +18,7 @@ from .processes import Server
 from .tuning import MEASURES
 
 BARE = "benchmarks.bare:application"
+BARE_STREAMS = "benchmarks.bare_streams:application"
 BARE_TUNED = "benchmarks.bare_tuned:application"
 OURS = "benchmarks.site.asgi:application"
 TUNED = "benchmarks.site.tuned:application"
@@ -172,6 +173,44 @@ _ALL = (
         streams=True,
     ),
     Contender("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
+    # The same servers, whose clients use server-sent events:
+    *(
+        Contender(f"{name}-sse", f"{title}, streams", f"{floor}-sse", start, True)
+        for name, title, floor, start in (
+            (
+                "daphne-bare",
+                "bare, Daphne",
+                "daphne-bare",
+                lambda env: daphne(BARE_STREAMS, env),
+            ),
+            (
+                "daphne",
+                "ours, Daphne",
+                "daphne-bare",
+                lambda env: daphne(OURS, env),
+            ),
+            ("runpushserver", "ours, runpushserver", "daphne-bare", runpushserver),
+            (
+                "uvicorn-bare",
+                "bare, uvicorn",
+                "uvicorn-bare",
+                lambda env: uvicorn(BARE_STREAMS, env),
+            ),
+            (
+                "uvicorn",
+                "ours, uvicorn",
+                "uvicorn-bare",
+                lambda env: uvicorn(OURS, env),
+            ),
+            (
+                "uvicorn-redis",
+                "ours, uvicorn, Redis",
+                "uvicorn-bare",
+                with_redis(lambda env: uvicorn(OURS, env)),
+            ),
+            ("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
+        )
+    ),
     # With a shared store, compared with the memory store:
     Contender(
         "daphne-redis",

@@ -9,11 +9,13 @@ from .grow import GROW
 from .idle import IDLE, REDIS_IDLE
 from .publish import PUBLISH, REDIS_PUBLISH
 from .script import REDIS_SCRIPT
+from .streams import STREAMS
 
 SCENARIOS: dict[str, tuple[Scenario, ...]] = {
     "publish": (PUBLISH,),
     "fanout": FANOUT,
     "spread": (SPREAD,),
+    "streams": STREAMS,
     "idle": (IDLE,),
     "grow": GROW,
     "tuning": (TUNING,),

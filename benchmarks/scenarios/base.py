@@ -81,6 +81,7 @@ class Scenario(ABC):
         servers: The names of the contenders.
         turns: The most turns, fewer for values that hardly vary.
         env: Environment variables of the servers.
+        floors: The baselines that are not those of the contenders, by their names.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Scenario(ABC):
     servers: tuple[str, ...]
     turns: int = 5
     env: dict[str, str] = field(default_factory=dict)
+    floors: dict[str, str] = field(default_factory=dict)
 
     @abstractmethod
     def take_turn(

@@ -7,6 +7,7 @@ more remains after the second wave, there is a leak.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from benchmarks.load import hold
 from benchmarks.processes import Server
@@ -27,11 +28,12 @@ SETTLED, SETTLED_HELD = 0.3, 1.5
 def measure(contender: Contender, start: Start, effort: Effort) -> Reading:
     with start() as server:
         clients = effort.few(STREAMS if contender.streams else CLIENTS)
-        with hold(server, 50):
+        wait = partial(hold, server, streams=contender.streams)
+        with wait(50):
             pass  # Allocations for the first clients do not count.
         levels = [settle(server)]
         for _ in range(2):
-            with hold(server, clients):
+            with wait(clients):
                 levels.append(settle(server, SETTLED_HELD))
             levels.append(settle(server))
     before, held, left, held_again, left_again = levels
