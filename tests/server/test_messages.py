@@ -54,8 +54,9 @@ def test_the_start(any_id: MessageId) -> None:
         (MessageId(1000, 3), MessageId(1000, 1), MessageId(1000, 1)),
         (MessageId(999, 1), MessageId(998, 4), MessageId(998, 4)),
         (MessageId(2000, 0), None, None),
-        # A moment is no message: a page begins with what is published after it.
-        (MessageId(999, 0), MessageId(998, 4), None),
+        (MessageId(999, 0), MessageId(998, 4), MessageId(998, 4)),
+        # A date without a tag is a time: the client wants what is published from then.
+        (MessageId(999, -1), MessageId(998, 4), None),
         (MessageId(2000, -1), MessageId(1000, 4), None),
         # A client that starts misses nothing.
         (START, MessageId(1000, 4), None),
