@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pushserver.conf import SubscriberLocation
-from pushserver_channels.messages import START
+from pushserver_channels.messages import START, MessageId
 from pushserver_channels.positions import (
+    BEGINNING,
     StartPosition,
     find_last_event_id,
     parse_position,
@@ -14,6 +15,7 @@ from pushserver_channels.positions import (
     read_first_message,
 )
 from pushserver_channels.protocol import parse_message_id
+from pushserver_channels.stores import Store
 
 
 def find_start_position(
@@ -67,3 +69,31 @@ def _unquote(tag: str) -> str:
     """Return an entity tag without quotes, and without the ``W/`` of proxies."""
     tag = tag.removeprefix("W/")
     return tag[1:-1] if tag[:1] == tag[-1:] == '"' and len(tag) > 1 else tag
+
+
+async def find_last_seen(
+    store: Store, channel_id: str, start: StartPosition, *, create: bool
+) -> tuple[MessageId, MessageId | None]:
+    """Return the id after which a client begins, and that of a message it missed.
+
+    The second is the id of the newest missed message, None if it is not known yet.
+
+    Args:
+        store: The store of the channel.
+        channel_id: The channel.
+        start: Where the client begins.
+        create: Whether to create the channel if there is none; if not,
+            :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
+    """
+    seen = (
+        await store.position(channel_id, start, create=create)
+        if isinstance(start, int)
+        else start
+    )
+    message = await store.next(channel_id, seen, create=create)
+    if seen.tag >= 0:
+        return seen, None
+    # A date is not an id; take the id of the message before the next one.
+    if message is None:
+        return (await store.info(channel_id)).last_message_id, None
+    return message.previous or BEGINNING, message.gap_after(seen)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from abc import abstractmethod
 from asyncio import current_task
 from collections.abc import Sequence
@@ -37,6 +36,9 @@ from pushserver_channels.positions import BEGINNING, StartPosition, build_positi
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import is_disconnect
+from .positions import find_last_seen
+from .stream_timer import StreamTimer
+from .write_buffer import SlowClient, WriteBuffer
 
 logger = logging.getLogger(__name__)
 
@@ -49,18 +51,8 @@ CLOSE_TIMEOUT = 5.0
 #: The same for a server that stops.
 CLOSE_TIMEOUT_AT_STOP = 1.0
 
-#: Seconds between two checks of the write buffer, if ``send`` does not wait.
-BUFFER_CHECK_INTERVAL = 0.05
-
-#: Seconds without progress in the write buffer, after which a stream is closed.
-STALL_TIMEOUT = 1.0
-
 # Looked up once, because access to the members of an enumeration is slow.
 _TAKEN, _NOT_MINE = Heard.TAKEN, Heard.NOT_MINE
-
-
-class SlowClient(Exception):
-    """The client reads too slowly for the buffer of its stream."""
 
 
 class StreamExpired(Exception):
@@ -181,11 +173,8 @@ class Stream:
         self.task: asyncio.Task[Any] | None = None
         self.is_receiving = False
         self._catch_up_task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._ends_at = 0.0
-        self._wrote_at = 0.0
-        self._sent = 0
-        self._budget = location.stream_budget if self.connection.never_waits else 0
+        self._timer: StreamTimer | None = None
+        self._buffer = WriteBuffer(self.connection, location.stream_budget)
 
     # To be implemented by subclasses
 
@@ -238,7 +227,12 @@ class Stream:
             raise ServerStopping
         for cursor, start in zip(self.cursors, positions, strict=True):
             try:
-                await self._find_position(cursor, start)
+                cursor.seen, cursor.missed = await find_last_seen(
+                    hub.store,
+                    cursor.channel_id,
+                    start,
+                    create=self.location.create_on_get,
+                )
             except ChannelNotFound as error:
                 hub.leave(cursor)
                 cursor.fault = error
@@ -247,24 +241,6 @@ class Stream:
             self.ids = [
                 str(each.seen) if each.fault is None else "-" for each in self.cursors
             ]
-
-    async def _find_position(self, cursor: StreamCursor, start: StartPosition) -> None:
-        """Set the id of the last message that the client has of a channel."""
-        hub, location = self.hub, self.location
-        channel_id, create = cursor.channel_id, location.create_on_get
-        if isinstance(start, int):
-            cursor.seen = await hub.store.position(channel_id, start, create=create)
-        else:
-            cursor.seen = start
-        message = await hub.store.next(channel_id, cursor.seen, create=create)
-        if cursor.seen.tag < 0:
-            # A date is not an id; take the id of the message before the next one.
-            if message is None:
-                before = (await hub.store.info(channel_id)).last_message_id
-            else:
-                before = message.previous or BEGINNING
-            cursor.missed = message and message.gap_after(cursor.seen)
-            cursor.seen = before
 
     def admit(self) -> None:
         """Have the hub admit the cursors, as far as ``concurrency`` allows it.
@@ -301,12 +277,14 @@ class Stream:
 
     async def run(self) -> None:
         """Send the stored messages, then new ones, until the stream ends."""
-        loop = self.hub.loop
-        self._wrote_at = loop.time()
-        duration = self.location.stream_duration
-        if duration and not self.is_endless():
-            self._ends_at = self._wrote_at + duration * random.uniform(0.8, 1.0)
-        self._set_timer()
+        location = self.location
+        self._timer = StreamTimer(
+            self.hub.loop,
+            location.keep_alive if self.keep_alive() is not None else 0,
+            0 if self.is_endless() else location.stream_duration,
+            self._send_keep_alive,
+            self._expire,
+        )
         self.start_catch_up(None)
         try:
             await self._receive_until_end()
@@ -377,11 +355,24 @@ class Stream:
         except Exception as error:
             self.fail(error)
             return
-        self._wrote_at = self.hub.loop.time()
+        if self._timer is not None:
+            self._timer.wrote_at = self.hub.loop.time()
         if pending_send is not None:
             self.start_catch_up(pending_send)
-        elif self._budget and not self._is_within_budget(event):
+        elif self._buffer.is_limited and not self._has_room(event):
             self.start_catch_up(None)
+
+    def _record_write(self) -> None:
+        if self._timer is not None:
+            self._timer.wrote_at = self.hub.loop.time()
+
+    def _has_room(self, event: ASGIMessage) -> bool:
+        """Return whether more may be sent; end the stream of a slow client."""
+        try:
+            return self._buffer.has_room(event)
+        except SlowClient as error:
+            self.finish(error)
+            return True
 
     def start_catch_up(self, pending_send: PendingSend | None) -> None:
         """Start the task that sends unsent messages, after which the stream is live.
@@ -397,7 +388,7 @@ class Stream:
         try:
             if pending_send is not None:
                 await pending_send
-                self._wrote_at = self.hub.loop.time()
+                self._record_write()
                 self.keeps_pending = True
             await self._wait_for_client()
             while not self.ended:
@@ -468,40 +459,16 @@ class Stream:
         self.keeps_pending = False
         await self.send(event)
         self.keeps_pending = True
-        self._wrote_at = self.hub.loop.time()
-        if self._budget and not self._is_within_budget(event):
+        self._record_write()
+        if self._buffer.is_limited and not self._has_room(event):
             await self._wait_for_client()
 
-    # Slow clients of servers whose ``send`` does not wait
-
-    def _is_within_budget(self, event: ASGIMessage) -> bool:
-        """Return whether the write buffer has room for more.
-
-        If its size is unknown, end the stream once it has sent as many bytes.
-        """
-        unsent = self.connection.count_unsent()
-        if unsent is not None:
-            return unsent <= self._budget
-        self._sent += len(event.get("body") or event.get("bytes") or b"")
-        self._sent += len(event.get("text") or "")
-        if self._sent <= self._budget:
-            return True
-        self.finish(SlowClient())
-        return True
-
     async def _wait_for_client(self) -> None:
-        """Wait until the write buffer is half empty; end the stream if it stalls."""
-        if not self._budget:
-            return
-        unsent = self.connection.count_unsent() or 0
-        stalled_checks = 0
-        while unsent > self._budget // 2 and not self.ended:
-            await asyncio.sleep(BUFFER_CHECK_INTERVAL)
-            left = self.connection.count_unsent() or 0
-            stalled_checks = stalled_checks + 1 if left >= unsent else 0
-            unsent = left
-            if stalled_checks * BUFFER_CHECK_INTERVAL >= STALL_TIMEOUT:
-                self.finish(SlowClient())
+        """Wait until the client has read enough; end the stream of a slow client."""
+        try:
+            await self._buffer.wait_until_read(lambda: self.ended)
+        except SlowClient as error:
+            self.finish(error)
 
     # End
 
@@ -600,27 +567,14 @@ class Stream:
             if not is_disconnect(error):
                 raise
 
-    # Timers
+    # Timer
 
-    def _set_timer(self) -> None:
-        """Schedule the next check of the duration and of the keep-alive."""
-        idle = self.location.keep_alive if self.keep_alive() is not None else 0
-        due = [self._wrote_at + idle] if idle else []
-        if self._ends_at:
-            due.append(self._ends_at)
-        if due and not self.ended:
-            self._timer = self.hub.loop.call_at(min(due), self._check_timers)
-
-    def _check_timers(self) -> None:
-        """End the stream if its duration is over; send a keep-alive if it is idle."""
-        now = self.hub.loop.time()
-        if self._ends_at and now >= self._ends_at:
-            self.finish(StreamExpired())
-            return
+    def _send_keep_alive(self) -> None:
+        """Send a keep-alive, unless messages are about to be sent."""
         event = self.keep_alive()
-        is_idle = now >= self._wrote_at + self.location.keep_alive
-        if event is not None and is_idle:
-            if self.is_live:
-                self.write(event)
-            self._wrote_at = now
-        self._set_timer()
+        if event is not None and self.is_live:
+            self.write(event)
+
+    def _expire(self) -> None:
+        """End the stream because its duration is over."""
+        self.finish(StreamExpired())
