@@ -112,9 +112,9 @@ def push_server(site: Site, *arguments: str) -> ServerProcess:
     """Return a push server whose subscribers are the pages of a site on another origin.
 
     Its subscriber locations are ``/updates/``; ``/brief-304/`` and ``/brief-408/``,
-    which hold requests not for long; ``/strict/``, which creates no channels; and
-    ``/small/updates/``, of which one message is kept. Pages of the site may publish at
-    ``/open/send-update/`` only.
+    which hold requests not for long; ``/polled/``, which has polls only; ``/strict/``,
+    which creates no channels; and ``/small/updates/``, of which one message is kept.
+    Pages of the site may publish at ``/open/send-update/`` only.
     """
     of_pages = {
         "type": "subscriber",
@@ -133,6 +133,7 @@ def push_server(site: Site, *arguments: str) -> ServerProcess:
         {**of_pages, "prefix": "/updates/"},
         {**of_pages, "prefix": "/brief-304/", "timeout": 0.6},
         {**of_pages, "prefix": "/brief-408/", "timeout": 0.6, "timeout_status": 408},
+        {**of_pages, "prefix": "/polled/", "transports": ["poll"]},
         {**of_pages, "prefix": "/strict/", "create_on_get": False},
         {"type": "publisher", "prefix": "/small/send-update/", "store": "small"},
         {**of_pages, "prefix": "/small/updates/", "store": "small"},

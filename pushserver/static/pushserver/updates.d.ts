@@ -18,7 +18,26 @@ export interface Channel {
      * `"include"`.
      */
     credentials?: RequestCredentials;
+    /**
+     * How messages are received, if the page has `updates.streams.js`: on a `"stream"`
+     * that all channels of a location share, in a `"batch"` of all of them at a time, or
+     * by a `"poll"` for each message. If one does not work, the next one is used for a
+     * while. Defaults to `"stream"`, and without that file it is always `"poll"`.
+     */
+    transport?: Transport;
+    /**
+     * The location of the URL, as in the header `Push-Location`, for
+     * `updates.streams.js`. Without it one more request finds it.
+     */
+    location?: string | null;
+    /**
+     * Whether messages may be missing before `after`. The functions of `onGap` are then
+     * called before the first message.
+     */
+    missed?: boolean;
 }
+
+export type Transport = "stream" | "batch" | "poll";
 
 export interface Message {
     /** The name under which the page subscribed. */
@@ -37,6 +56,7 @@ export interface Message {
 /**
  * - `connecting`: a request was sent, and it is not known yet whether a server answers.
  * - `live`: the server answers, or has held the request for more than a second.
+ *   It is told again when the transport changes.
  * - `waiting`: a request failed; the detail says why, and when the next one is sent.
  * - `gone`: the channel was deleted (410, with a sentence) and the subscription has ended.
  */
@@ -49,10 +69,16 @@ export interface StateDetail {
     reason?: string;
     /** Milliseconds until the next request. */
     retryIn?: number;
+    /** The transport, if the page has `updates.streams.js`. */
+    transport?: Transport;
 }
 
-/** A request, reported when it is sent and, with the answer, when it ends. */
+/**
+ * A request, reported when it is sent and, with the answer, when it ends. That of a stream
+ * or batch is reported when the answer begins, without its text.
+ */
 export interface Exchange {
+    /** The name of the channel; of several channels, that of the first one. */
     name: string;
     url: string;
     /** The headers that were set; the browser adds its own. */

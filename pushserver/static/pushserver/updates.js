@@ -113,39 +113,31 @@
     // Time and the page
 
     /** Wait a number of milliseconds, or until a signal is aborted. */
-    function sleep(delay, signal) {
-        return new Promise((resolve) => {
-            const done = () => {
-                clearTimeout(timer);
-                signal.removeEventListener("abort", done);
-                resolve();
-            };
-            const timer = setTimeout(done, delay);
-            signal.addEventListener("abort", done);
-        });
+    async function sleep(delay, signal) {
+        let timer;
+        const over = new Promise((resolve) => (timer = setTimeout(resolve, delay)));
+        await Promise.race([over, whenAborted(signal)]);
+        clearTimeout(timer);
     }
 
     const whenAborted = (signal) =>
         new Promise((resolve) => signal.addEventListener("abort", () => resolve(0)));
 
+    const nextEvent = (type) =>
+        new Promise((resolve) => document.addEventListener(type, resolve, { once: true }));
+
     /** Wait until the page's scripts have been able to register processors. */
-    function whenParsed() {
-        return new Promise((resolve) => {
-            const soon = () => setTimeout(resolve);
-            if (isParsed()) {
-                soon();
-            } else {
-                document.addEventListener("DOMContentLoaded", soon, { once: true });
-            }
-        });
+    async function whenParsed() {
+        if (!isParsed()) {
+            await nextEvent("DOMContentLoaded");
+        }
+        await new Promise((resolve) => setTimeout(resolve));
     }
 
     /** Wait until a prerendered page is shown. */
     async function whenShown() {
         if (globalThis.document?.prerendering) {
-            await new Promise((shown) =>
-                document.addEventListener("prerenderingchange", shown, { once: true }),
-            );
+            await nextEvent("prerenderingchange");
         }
     }
 
@@ -195,24 +187,26 @@
 
     /** Requests the messages of one channel, each after the last one. */
     class Subscription {
-        constructor(name, { url, after, credentials = "include" }, tell) {
+        constructor(name, channel, tell) {
             this.name = name;
-            this.url = String(url);
-            this.credentials = credentials;
+            this.channel = channel;
+            this.url = String(channel.url);
+            this.credentials = channel.credentials ?? "include";
             this.tell = tell;
-            this.position = after ? parseId(String(after)) : EPOCH;
+            this.position = channel.after ? parseId(String(channel.after)) : EPOCH;
             this.seen = new Set([this.position.text]);
             this.wanted = false;
             this.listening = false;
             this.state = null;
-            this.detail = {};
+            this.details = {}; // Of all states.
             this.failures = 0;
             this.quick = 0;
             this.askedAt = null;
             this.bound = false;
             this.warning = null;
             this.quoted = false; // Whether to send tags as "3", not as 3.
-            this.swallowed = null; // The id of a message that a proxy replaced by a 304.
+            // The id of a message that a proxy replaced by a 304, or that may be missed.
+            this.swallowed = channel.missed ? this.position.text : null;
         }
 
         start() {
@@ -252,8 +246,9 @@
             while (this.wanted) {
                 this.turn = new AbortController();
                 const { signal } = this.turn;
+                const asking = this.tell.carry(this, signal) ?? this.ask(signal);
                 // In Firefox a request may never end if it is aborted at "pagehide".
-                const delay = await Promise.race([this.ask(signal), whenAborted(signal)]);
+                const delay = await Promise.race([asking, whenAborted(signal)]);
                 if (delay > 0 && !signal.aborted) {
                     await sleep(delay, signal);
                 }
@@ -345,6 +340,11 @@
             if (this.seen.has(id.text)) {
                 return this.retry({ status: 200, reason: `${id.text} came again.` });
             }
+            this.deliver(id, headers, bytes, text);
+            return 0;
+        }
+
+        deliver(id, headers, bytes, text) {
             this.succeed();
             this.quick = 0;
             this.position = id;
@@ -366,7 +366,6 @@
                 },
                 headers.get("Push-Gap") ?? gap,
             );
-            return 0;
         }
 
         receiveNothing(status, headers) {
@@ -426,8 +425,8 @@
         setState(state, detail = {}) {
             if (state !== this.state) {
                 this.state = state;
-                this.detail = detail;
-                this.tell.state(state, this.name, detail);
+                this.detail = { ...this.details, ...detail };
+                this.tell.state(state, this.name, this.detail);
             }
         }
     }
@@ -437,6 +436,7 @@
         const listeners = new Map(); // By name, in the order in which they are called.
         const stateListeners = [];
         const exchangeListeners = [];
+        let carry = () => null; // From updates.streams.js.
         let away = false; // Whether the page is in the back-forward cache.
         let lastTick = 0;
         let ticking = null;
@@ -472,6 +472,7 @@
                     [...exchangeListeners].forEach((fn) => callSafely(fn, exchange));
                 },
                 gone: () => remove(subscription),
+                carry: (...args) => carry(...args),
             });
             return subscription;
         }
@@ -516,7 +517,7 @@
             }
         }
 
-        const isHidden = () => typeof document !== "undefined" && document.hidden;
+        const isHidden = () => globalThis.document?.hidden;
 
         function hurry() {
             lastTick = Date.now();
@@ -623,6 +624,8 @@
                 checkFunction(fn);
                 return addTo(exchangeListeners, fn);
             },
+            // For updates.streams.js.
+            carryBy: (make) => (carry = make(parts)),
         };
     }
 
@@ -630,7 +633,7 @@
     function offerToJQuery(updates) {
         let jQuery = globalThis.jQuery;
         const offer = (candidate) => {
-            if (typeof candidate === "function" && candidate.fn?.jquery) {
+            if (candidate?.fn?.jquery) {
                 candidate.updates = updates;
             }
         };
@@ -651,6 +654,8 @@
         whenParsed().then(() => offer(globalThis.$));
     }
 
+    const parts = { parseId, readText, whenParsed };
+
     // The file may be on a page twice. (And an element with the id "updates" is window's.)
     let updates = globalThis.updates;
     if (typeof updates?.registerProcessor !== "function") {
@@ -668,11 +673,10 @@
             createUpdates,
             decode,
             fullJitter,
-            parseId,
             readId,
             readRetryAfter,
             readTag,
-            readText,
+            ...parts,
         };
     }
 })();
