@@ -23,10 +23,18 @@ from .conf import PublisherLocation
 from .event_loops import runs_in_event_loop
 from .events import find_event_fault
 from .paths import IrreversiblePattern
+from .positions import aposition, position
 from .publishers import PublishError, Receipt, Update, get_publisher
 from .publishers.http import EVENT_HEADER, build_request
 
-__all__ = ["asend_update", "publisher_url", "send_update", "subscriber_url"]
+__all__ = [
+    "aposition",
+    "asend_update",
+    "position",
+    "publisher_url",
+    "send_update",
+    "subscriber_url",
+]
 
 logger = logging.getLogger(__name__)
 

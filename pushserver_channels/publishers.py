@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.request import Request
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -15,15 +15,16 @@ from django.core.exceptions import SynchronousOnlyOperation
 from pushserver.channel_urls import find_location, publisher_url
 from pushserver.conf import PublisherLocation, get_settings
 from pushserver.event_loops import find_running_loop
-from pushserver.publishers import PublishError, Receipt, Update
+from pushserver.publishers import LookupFailed, PublishError, Receipt, Update
 from pushserver.publishers.base import why_not_started
 from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, workers
 
-from .exceptions import MessageTooLarge, PushError, StoreUnavailable
+from .exceptions import ChannelNotFound, MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
+from .positions import BEGINNING
 from .protocol import check_event, check_header
 from .store_descriptions import describe_store
 from .stores import make_store
@@ -31,6 +32,9 @@ from .sync_publishing import find_publishing, run_coroutine
 
 if TYPE_CHECKING:
     from .stores.redis.publishing import RedisPublishing
+
+
+Result = TypeVar("Result")
 
 
 class DirectPublisher:
@@ -67,9 +71,7 @@ class DirectPublisher:
         with _converting_errors(update):
             location = _check(update)
             if loop is not None:
-                return _publish_from_thread(
-                    _publish_here(update, location), loop, deadline
-                )
+                return _run_from_thread(_publish_here(update, location), loop, deadline)
             redis = find_publishing(location)
             if redis is not None:
                 return _append(redis, update, location, deadline)
@@ -101,6 +103,39 @@ class DirectPublisher:
                 return await workers.run(update.channel_id, append, deadline)
             publishing = _publish_with_new_store(update, location)
             return await asyncio.wait_for(publishing, deadline.left())
+
+    def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
+        """Return the ids of the last messages, from sync code.
+
+        Raises :class:`pushserver.publishers.LookupFailed`.
+        """
+        deadline = Deadline(get_settings().publisher_timeout)
+        with _converting_lookup_errors() as location:
+            loop = hubs.loop
+            if loop is None:
+                return run_coroutine(
+                    _look_up_in_new_store(channel_ids, location), deadline
+                )
+            return _run_from_thread(
+                _look_up_here(channel_ids, location), loop, deadline
+            )
+
+    async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
+        """Return the ids of the last messages, from any event loop.
+
+        Raises :class:`pushserver.publishers.LookupFailed`.
+        """
+        deadline = Deadline(get_settings().publisher_timeout)
+        with _converting_lookup_errors() as location:
+            loop = hubs.loop
+            if loop is None:
+                looking = _look_up_in_new_store(channel_ids, location)
+            elif loop is asyncio.get_running_loop():
+                looking = _look_up_here(channel_ids, location)
+            else:
+                future = _submit(_look_up_here(channel_ids, location), loop)
+                return await _wait_for(future, deadline)
+            return await asyncio.wait_for(looking, deadline.left())
 
     def _find_loop(self, update: Update) -> asyncio.AbstractEventLoop | None:
         """Return the push server's event loop, None to publish into a shared store.
@@ -200,24 +235,77 @@ def _append(
     return _make_receipt(delivered, info)
 
 
-def _submit(
-    publishing: Coroutine[Any, Any, Receipt], loop: asyncio.AbstractEventLoop
-) -> futures.Future[Receipt]:
-    """Start to publish on the push server's event loop, from another thread."""
+async def _look_up_here(
+    channel_ids: Sequence[str], location: PublisherLocation
+) -> list[str]:
+    """Look up the last messages through the hub, on the push server's event loop."""
+    return await _find_last_ids(hubs.get(location.store).info, channel_ids)
+
+
+async def _look_up_in_new_store(
+    channel_ids: Sequence[str], location: PublisherLocation
+) -> list[str]:
+    """Look up the last messages from a process without a push server."""
+    store = make_store(get_settings().store[location.store])
     try:
-        return asyncio.run_coroutine_threadsafe(publishing, loop)
+        return await _find_last_ids(store.info, channel_ids)
+    finally:
+        await store.aclose()
+
+
+async def _find_last_ids(
+    read_info: Callable[[str], Awaitable[ChannelInfo]], channel_ids: Sequence[str]
+) -> list[str]:
+    async def find(channel_id: str) -> str:
+        try:
+            return str((await read_info(channel_id)).last_message_id)
+        except ChannelNotFound:
+            return str(BEGINNING)
+
+    return await asyncio.gather(*map(find, channel_ids))
+
+
+@contextmanager
+def _converting_lookup_errors() -> Iterator[PublisherLocation]:
+    """Give the publisher location; convert exceptions to ``LookupFailed``."""
+    location = find_location(PublisherLocation, "publisher")
+    try:
+        yield location
+        return
+    except PushError as error:
+        failure: Exception = error
+        reason = str(error)
+    except (
+        NotStarted,
+        TimeoutError,
+        asyncio.TimeoutError,
+        futures.TimeoutError,
+    ) as late:
+        failure, reason = late, "no answer in time."
+    except futures.CancelledError as error:
+        failure, reason = error, "the push server of this process has stopped."
+    place = describe_store(get_settings().store[location.store])
+    raise LookupFailed(place, reason) from failure
+
+
+def _submit(
+    work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop
+) -> futures.Future[Result]:
+    """Start a coroutine on the push server's event loop, from another thread."""
+    try:
+        return asyncio.run_coroutine_threadsafe(work, loop)
     except RuntimeError as error:  # The event loop was closed.
-        publishing.close()
+        work.close()
         raise futures.CancelledError from error
 
 
-def _publish_from_thread(
-    publishing: Coroutine[Any, Any, Receipt],
+def _run_from_thread(
+    work: Coroutine[Any, Any, Result],
     loop: asyncio.AbstractEventLoop,
     deadline: Deadline,
-) -> Receipt:
-    """Publish on the push server's event loop, and wait in this thread."""
-    future = _submit(publishing, loop)
+) -> Result:
+    """Run a coroutine on the push server's event loop, and wait in this thread."""
+    future = _submit(work, loop)
     try:
         return future.result(deadline.left())
     except futures.TimeoutError:
@@ -225,12 +313,12 @@ def _publish_from_thread(
         raise
 
 
-async def _wait_for(future: futures.Future[Receipt], deadline: Deadline) -> Receipt:
-    """Wait on this event loop for a publish on the push server's event loop."""
+async def _wait_for(future: futures.Future[Result], deadline: Deadline) -> Result:
+    """Wait on this event loop for the result of the push server's event loop."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
-    def notify(future: futures.Future[Receipt]) -> None:
+    def notify(future: futures.Future[Result]) -> None:
         with suppress(RuntimeError):  # This event loop was closed.
             loop.call_soon_threadsafe(done.set)
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 import uuid
 from typing import Any
 
@@ -9,7 +12,8 @@ from django.template import Context, Template
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
-from pushserver.updates import subscriber_url
+from pushserver.updates import asend_update, subscriber_url
+from pushserver_channels.hub import hubs
 
 
 def render(tag: str, **context: Any) -> str:
@@ -81,3 +85,60 @@ def test_an_empty_id_is_no_channel(tag: str, settings: LazySettings) -> None:
     settings.PUSH_SERVER = {}
     with pytest.raises(ValueError, match="A channel id has from 1 to 512 characters"):
         render(tag)
+
+
+def read_channels(html: str) -> dict[str, Any]:
+    """Return the subscriptions that ``{% push_channels %}`` has written."""
+    begin, end = '<script type="application/json" data-push-channels>', "</script>"
+    assert html.startswith(begin)
+    assert html.endswith(end)
+    text = html.removeprefix(begin).removesuffix(end)
+    assert not set("<>&") & set(text)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_channels_of_a_page(settings: LazySettings) -> None:
+    """Each channel has its URL, and the id after which the page begins."""
+    settings.PUSH_SERVER = {}
+    html = render(
+        "{% push_channels news='news' me=channel since=since %}",
+        channel="user/<7>&",
+        since={"news": "1795350764:1", "user/<7>&": "0:0"},
+    )
+    assert read_channels(html) == {
+        "news": {"url": "/subscriber/news", "after": "1795350764:1"},
+        "me": {"url": subscriber_url("user/<7>&"), "after": "0:0"},
+    }
+
+
+def test_channels_of_an_unknown_position(settings: LazySettings) -> None:
+    """A page whose position is unknown begins now, and reports a gap."""
+    settings.PUSH_SERVER = {}
+    before = int(time.time())
+    html = render("{% push_channels news='news' since=since %}", since={"news": None})
+    (found,) = read_channels(html).values()
+    assert found.pop("url") == "/subscriber/news"
+    assert found.pop("missed") is True
+    second, tag = found.pop("after").split(":")
+    assert before <= int(second) <= time.time()
+    assert (tag, found) == ("0", {})
+
+
+def test_channels_that_are_missing_in_a_position(settings: LazySettings) -> None:
+    settings.PUSH_SERVER = {}
+    with pytest.raises(ValueError, match=r"position\(\[\.\.\.\]\)"):
+        render("{% push_channels news='news' since=since %}", since={"other": "0:0"})
+
+
+async def test_channels_without_a_position(settings: LazySettings) -> None:
+    """The tag looks the position up; in an event loop it would have to wait for it."""
+    settings.PUSH_SERVER = {}
+    hubs.get("default")
+    receipt = await asend_update("news", 1)
+    assert receipt is not None
+    assert receipt.info is not None
+    tag = "{% push_channels news='news' %}"
+    html = await asyncio.to_thread(render, tag)
+    assert read_channels(html)["news"]["after"] == receipt.info["last_message_id"]
+    assert read_channels(render(tag))["news"]["missed"] is True

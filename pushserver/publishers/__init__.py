@@ -9,12 +9,13 @@ from django.utils.module_loading import import_string
 
 from pushserver.conf import get_settings
 
-from .base import Publisher, PublishError, Receipt
+from .base import LookupFailed, Publisher, PublishError, Receipt
 from .http import HTTPPublisher
 from .update import Update
 
 __all__ = [
     "HTTPPublisher",
+    "LookupFailed",
     "PublishError",
     "Publisher",
     "Receipt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.request import Request
@@ -59,6 +60,13 @@ class PublishError(OSError):
         return f"Could not publish to {self.place}: {self.reason}"
 
 
+class LookupFailed(Exception):
+    """The last messages of channels could not be looked up. The text says why."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"Could not look up messages at {place}: {reason}")
+
+
 def why_not_started() -> str:
     """Return the reason of a publish whose time limit passed before it was sent."""
     return (
@@ -69,10 +77,10 @@ def why_not_started() -> str:
 
 
 class Publisher(Protocol):
-    """Sends messages to the push server.
+    """Sends messages to the push server, and looks up the last ones.
 
-    Both methods publish one message within ``publisher_timeout`` seconds, and raise
-    :class:`PublishError` if that fails.
+    All methods take at most ``publisher_timeout`` seconds. Those that publish one
+    message raise :class:`PublishError`, and the others :class:`LookupFailed`.
 
     Args:
         update: The message and its channel.
@@ -85,3 +93,9 @@ class Publisher(Protocol):
 
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
         """Publish a message from async code."""
+
+    def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
+        """Return the id of the last message of each channel, ``0:0`` if it has none."""
+
+    async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
+        """Return the ids of :meth:`find_last_ids_sync`, from async code."""

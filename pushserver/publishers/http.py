@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Sequence
 from functools import partial
 from http.client import (
     HTTPConnection,
@@ -18,7 +19,7 @@ from urllib.request import Request
 from pushserver.channel_urls import publisher_url
 from pushserver.conf import get_settings
 
-from .base import PublishError, Receipt, why_not_started
+from .base import LookupFailed, PublishError, Receipt, why_not_started
 from .connections import Connections, NoConnectionFree
 from .deadline import Deadline
 from .sockets import TimedSocket, open_socket
@@ -32,6 +33,9 @@ MAX_IDLE = 4.0
 
 #: Names the event of a message, as Nchan has it.
 EVENT_HEADER = "X-EventSource-Event"
+
+#: The id of the last message of a channel that has had none.
+NO_MESSAGE = "0:0"
 
 #: The most bytes that are read of an answer. Channel info is shorter.
 MAX_ANSWER = 65_536
@@ -82,6 +86,44 @@ class HTTPPublisher:
         except NotStarted as error:
             raise PublishError(request.full_url, why_not_started()) from error
 
+    def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
+        """Ask for the channel info of each channel.
+
+        Raises :class:`LookupFailed`.
+        """
+        deadline = Deadline(get_settings().publisher_timeout)
+        return [self._get_last_id(each, deadline) for each in channel_ids]
+
+    async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
+        """Ask in a thread: :meth:`find_last_ids_sync` for async code."""
+        deadline = Deadline(get_settings().publisher_timeout)
+        ids = []
+        for channel_id in channel_ids:
+            get = partial(self._get_last_id, channel_id, deadline)
+            try:
+                ids.append(await workers.run(channel_id, get, deadline))
+            except NotStarted as error:
+                url = publisher_url(channel_id)
+                raise LookupFailed(url, "other requests took all the time.") from error
+        return ids
+
+    def _get_last_id(self, channel_id: str, deadline: Deadline) -> str:
+        url = publisher_url(channel_id)
+        request = Request(url, headers={"Accept": "application/json"}, method="GET")
+        try:
+            with self._connections.use(deadline):
+                response, body = self._exchange(request, deadline)
+        except NoConnectionFree as error:
+            raise LookupFailed(url, "other requests took all the time.") from error
+        except PublishError as error:
+            raise LookupFailed(url, error.reason) from error
+        if response.status == 404:
+            return NO_MESSAGE
+        last_id = (_parse_info(body) or {}).get("last_message_id")
+        if response.status != 200 or not isinstance(last_id, str):
+            raise LookupFailed(url, _why_refused(response, body))
+        return last_id
+
     def _post(self, request: Request, deadline: Deadline) -> Receipt:
         url = request.full_url
         try:
@@ -103,7 +145,7 @@ class HTTPPublisher:
             connection = self._connections.take(place, MAX_IDLE)
             connection = connection or _Connection(*place)
             connection.connect(deadline)
-            response, body = connection.post(request)
+            response, body = connection.send(request)
         except (OSError, HTTPException) as error:
             if connection is not None:
                 connection.close()
@@ -167,10 +209,10 @@ class _Connection:
         # It has the methods of a socket that http.client uses.
         self._socket = self._http.sock = TimedSocket(connection, deadline)
 
-    def post(self, request: Request) -> tuple[HTTPResponse, bytes]:
+    def send(self, request: Request) -> tuple[HTTPResponse, bytes]:
         """Send a request; return the response and (the beginning of) its body."""
         self._http.request(
-            "POST",
+            request.get_method(),
             request.selector,
             body=request.data,
             headers={**request.unredirected_hdrs, **request.headers},

@@ -1,15 +1,70 @@
-"""``{% load pushserver %}{% channel_url "channel-id" %}``."""
+"""The template tags ``{% channel_url %}`` and ``{% push_channels %}``."""
 
 from __future__ import annotations
 
-from django import template
+import json
+import time
 
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from pushserver.event_loops import runs_in_event_loop
+from pushserver.positions import Position, position
 from pushserver.updates import subscriber_url
 
 register = template.Library()
+
+#: What HTML would end a script at, or read in it.
+_ESCAPES = {ord(">"): "\\u003E", ord("<"): "\\u003C", ord("&"): "\\u0026"}
 
 
 @register.simple_tag
 def channel_url(channel_id: object, *others: object) -> str:
     """Return the URL at which a page subscribes to a channel, or to several."""
     return subscriber_url([channel_id, *others] if others else channel_id)
+
+
+@register.simple_tag
+def push_channels(since: Position | None = None, **channels: object) -> SafeString:
+    """Return the channels of a page, to which ``updates.streams.js`` subscribes.
+
+    Args:
+        since: The result of :func:`~pushserver.updates.position`. Without it the page
+            begins when the tag is rendered.
+        channels: The channel ids, by the names under which processors are registered.
+
+    Raises ``ValueError`` if a channel id is invalid or is missing in ``since``.
+    """
+    if since is None:
+        since = _find_position(channels)
+    subscriptions = {}
+    for name, channel_id in channels.items():
+        try:
+            last_id = since[str(channel_id)]
+        except KeyError:
+            raise ValueError(
+                f"The position has no channel {channel_id!r}: name it in"
+                " position([...])."
+            ) from None
+        subscriptions[name] = _describe(subscriber_url(channel_id), last_id)
+    text = json.dumps(subscriptions).translate(_ESCAPES)
+    return format_html(
+        '<script type="application/json" data-push-channels>{}</script>',
+        mark_safe(text),  # noqa: S308 (escaped above)
+    )
+
+
+def _find_position(channels: dict[str, object]) -> Position:
+    """Return the position now, unknown where it cannot be looked up without waiting."""
+    if runs_in_event_loop():
+        return {str(each): None for each in channels.values()}
+    return position(channels.values())
+
+
+def _describe(url: str, last_id: str | None) -> dict[str, object]:
+    """Return the subscription of a channel, as ``updates.subscribe()`` takes it."""
+    if last_id is not None:
+        return {"url": url, "after": last_id}
+    # From now on; what was published before may be missed, and that is told.
+    return {"url": url, "after": f"{int(time.time())}:0", "missed": True}

@@ -15,7 +15,7 @@ from tests.servers import ServerProcess, daphne
 from tests.valkey import Valkey
 
 from .buffering_proxy import BufferingProxy
-from .stage import Site, Visit, Visitor, publish, until_held
+from .stage import RECORDER, Site, Visit, Visitor, publish, script_tag, until_held
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -306,3 +306,36 @@ async def test_module(
     await until_streaming(page)
     await publish(streaming, f"module-{len(statement)}-one", "hello")
     assert await page.until_got(1) == ["hello"]
+
+
+async def test_channels_of_a_template(
+    site: Site, streaming: ServerProcess, visit: Visitor
+) -> None:
+    """A page begins after its position, whichever scripts its tag comes before."""
+    await publish(streaming, "tag-one", "old")
+    info = httpx.get(
+        f"{streaming.url}/send-update/tag-one", headers={"Accept": "application/json"}
+    ).json()
+    await publish(streaming, "tag-one", "while the page was made")
+    channels = {
+        "one": {
+            "url": f"{streaming.url}/updates/tag-one",
+            "after": info["last_message_id"],
+        },
+        "two": {"url": f"{streaming.url}/updates/tag-two", "after": "0:0"},
+    }
+    tag = (
+        '<script type="application/json" data-push-channels>'
+        f"{json.dumps(channels)}</script>"
+    )
+    script = """
+        updates.on("one", ({data}) => got.push(data));
+        updates.on("two", ({data}) => got.push(data));
+    """
+    url = site.document(tag + "".join(map(script_tag, (RECORDER, *SCRIPTS, script))))
+    page = await visit(url)
+    assert await page.until_got(1) == ["while the page was made"]
+    await until_held(streaming, "tag-two")
+    await publish(streaming, "tag-two", "later")
+    assert await page.until_got(2) == ["while the page was made", "later"]
+    assert page.errors == []
