@@ -8,8 +8,8 @@ export interface Channel {
     /**
      * The id, `"<time>:<tag>"` as in channel info, of the last message that the page has.
      * The page gets the messages after it. Without it a page starts with the oldest
-     * message that is kept. To start from now, give the second before the page was
-     * rendered, by the server's clock: `"1795350764:0"`.
+     * message that is kept. To start from now, give what `pushserver.updates.position`
+     * returned before the page's data were read.
      */
     after?: string | null;
     /**
