@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pushserver import checks as setting_checks
 from pushserver import site_checks
 
 from .blocks import OLD_BLOCK
+from .servers import ROOT
 
 #: A store that W005 does not complain of.
 STORE = {"type": "memory", "max_messages": 100}
@@ -263,3 +265,14 @@ def test_an_id_is_that_of_one_check() -> None:
                     owners.setdefault(node.value.value, set()).add(owner)
     assert len(owners) == 15
     assert {each: names for each, names in owners.items() if len(names) > 1} == {}
+
+
+def test_each_check_is_documented() -> None:
+    """The id of each check is in the table of the documentation, and no other one."""
+    used = {
+        each
+        for path in (ROOT / "pushserver").rglob("*.py")
+        for each in re.findall(r'id="pushserver\.([EW]\d{3})"', path.read_text())
+    }
+    _, _, table = (ROOT / "docs/usage.rst").read_text().partition("\nChecks\n---")
+    assert set(re.findall(r"^``([EW]\d{3})`` ", table, re.MULTILINE)) == used
