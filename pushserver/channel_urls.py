@@ -12,7 +12,12 @@ from django.urls import get_script_prefix
 from django.utils.http import escape_leading_slashes
 
 from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
-from .paths import MAX_CHANNELS, build_path, build_separated_path
+from .paths import (
+    MAX_CHANNELS,
+    build_path,
+    build_separated_path,
+    build_template,
+)
 
 #: Where ``runpushserver`` listens if the settings do not say.
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -107,6 +112,24 @@ def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
     if isinstance(location, SubscriberLocation) and location.separator is not None:
         return build_separated_path(location.url, (checked,), location.separator)
     return build_path(location.url, checked)
+
+
+def describe_location(location: SubscriberLocation, root: str) -> str | None:
+    """Return how pages join the URLs of a location, as in ``Push-Location``.
+
+    Args:
+        location: The location.
+        root: The root path of the site.
+
+    Returns None if the location takes one channel only.
+    """
+    if location.separator is None:
+        return None
+    template = build_template(location.url)
+    if template is None:
+        return None
+    base = "" if get_settings().subscriber_host else quote_root(root)
+    return f'{base}{template}; separator="{location.separator}"'
 
 
 def quote_root(script_name: str) -> str:

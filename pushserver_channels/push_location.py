@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from pushserver.channel_urls import quote_root
-from pushserver.conf import SubscriberLocation, get_settings
-from pushserver.paths import build_template
+from pushserver.channel_urls import describe_location
+from pushserver.conf import SubscriberLocation
 
 from .protocol import Headers
 
@@ -21,13 +20,5 @@ def build_push_location(location: SubscriberLocation, root_path: str) -> Headers
         location: The location.
         root_path: The root path of the site, according to the server.
     """
-    if location.separator is None:
-        return []
-    template = build_template(location.url)
-    if template is None:
-        return []
-    root = ""
-    if get_settings().subscriber_host is None:
-        root = quote_root(settings.FORCE_SCRIPT_NAME or root_path)
-    value = f'{root}{template}; separator="{location.separator}"'
-    return [(b"push-location", value.encode())]
+    value = describe_location(location, settings.FORCE_SCRIPT_NAME or root_path)
+    return [] if value is None else [(b"push-location", value.encode())]
