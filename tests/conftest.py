@@ -7,14 +7,14 @@ import pytest
 
 from .servers import ServerProcess, daphne
 
-# Hooks and options that have to be known before the folders are read.
+# Hooks and options that pytest needs before it reads the folders.
 pytest_plugins = ("tests.tiers", "tests.conformance.summary")
 
 
 def pytest_collection_finish() -> None:
-    """Leave what is there now out of garbage collections.
+    """Exclude all existing objects from garbage collections.
 
-    Modules and thousands of collected tests make each one take most of a second.
+    With all modules and tests, each collection would take most of a second.
     """
     gc.collect()
     gc.freeze()
@@ -22,6 +22,6 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """A real Daphne with memory store; tests tell themselves apart by channel id."""
+    """A real Daphne with a memory store; each test uses its own channel ids."""
     with daphne() as process:
         yield process

@@ -13,7 +13,7 @@ from .servers import ROOT
 ORIGIN = "https://pages.example"
 
 
-#: Seconds for which a poll is held.
+#: Seconds for which the server holds a poll.
 TIMEOUT = 3
 
 CONF: dict[str, Any] = {
@@ -52,13 +52,13 @@ CONF: dict[str, Any] = {
     ],
 }
 
-#: Seconds for which the doctor of these tests waits. Long ones, as all is slow where
-#: much goes on besides; and nothing here is found by waiting for them in vain.
+#: Seconds for which the doctor of these tests waits. It is long, since the machine may
+#: be busy, and costs no time, since no test relies on the wait to run out.
 PATIENCE, DELAY = 6.0, 2.0
 
 
 def locations(publisher: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with changes to the publisher location."""
+    """Return the test settings with changes to the publisher location."""
     first, *others = CONF["locations"]
     return {"locations": [{**first, **publisher}, *others]}
 

@@ -1,4 +1,4 @@
-"""Code of a site that would end the process, where a request's ``X-Exit`` says so."""
+"""Code of a site that would end the process, if a request's ``X-Exit`` asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils.decorators import async_only_middleware
 
 
 def fail_at(place: str, request: HttpRequest) -> None:
-    """Raise what ``X-Exit: <place> <exception>`` names, if this is the place."""
+    """Raise the exception of ``X-Exit: <place> <exception>`` if the place matches."""
     wanted, _, name = request.headers.get("X-Exit", "").partition(" ")
     if wanted != place or request.method != "POST":
         return
@@ -27,7 +27,7 @@ def fail_at(place: str, request: HttpRequest) -> None:
 def exiting(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Return a middleware that fails in a thread."""
+    """Return a middleware that raises the exception in a thread."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         fail_at("middleware", request)
@@ -40,7 +40,7 @@ def exiting(
 def exiting_in_a_task(
     get_response: Callable[[HttpRequest], Awaitable[HttpResponse]],
 ) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
-    """Return a middleware that fails in a task of the event loop."""
+    """Return a middleware that raises the exception in a task of the event loop."""
 
     async def answer(request: HttpRequest) -> HttpResponse:
         fail_at("async-middleware", request)

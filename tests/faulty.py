@@ -1,4 +1,4 @@
-"""The bare application of the benchmarks, with a fault: a load generator notices."""
+"""The bare application of the benchmarks with a fault, to test the load generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FAULT = os.environ["FAULT"]
 
 
 async def application(scope: Event, receive: Receive, send: Send) -> None:
-    """Answer as the bare application does, but for what the environment tells."""
+    """Answer as the bare application does, with the fault that ``FAULT`` names."""
     subscribes = scope["method"] == "GET"
 
     async def send_faulty(event: Event) -> None:
@@ -23,7 +23,7 @@ async def application(scope: Event, receive: Receive, send: Send) -> None:
 
 
 def spoil(event: Event) -> Event:
-    """Return what is sent in the place of an event."""
+    """Return an event with the fault."""
     if event["type"] == "http.response.start":
         headers = dict(event["headers"])
         if FAULT == "doubled":

@@ -1,4 +1,4 @@
-"""The configuration of nginx that is written for a block of settings."""
+"""Write the nginx configuration for settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pushserver.nginx import (
     ProxyConfiguration,
 )
 
-#: The settings that the documentation of 0.3 proposed, but for the ports.
+#: The settings that the documentation of 0.3 proposed, except for the ports.
 OLD_SETTINGS: dict[str, Any] = {
     "port": 8001,
     "address": "127.0.0.1",
@@ -48,6 +48,6 @@ def write(
     options: Options | None = None,
     **push_server: Any,
 ) -> tuple[str, list[str]]:
-    """Return the configuration of some settings, and the warnings."""
+    """Return the configuration for the settings, and the warnings."""
     written = kind(read_settings(push_server), options or Options())
     return written.write(), written.out.warnings

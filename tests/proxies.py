@@ -1,4 +1,4 @@
-"""A network between a client and a server, that can fail in the ways of networks."""
+"""A TCP proxy between a client and a server that can fail as networks do."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class Proxy:
-    """Passes on TCP connections to a port of loopback, as a context manager.
+    """Forwards TCP connections to a port on loopback, as a context manager.
 
-    It runs in a thread of its own, so that it goes on whatever a test waits for.
+    It runs in its own thread, so that it works while a test blocks.
 
     Args:
-        target: The port.
-        tls: Speaks TLS with clients, if it is given.
+        target: The port to which it forwards.
+        tls: The TLS context for clients; without one they use plain TCP.
     """
 
     def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
@@ -43,20 +43,20 @@ class Proxy:
         self._loop.close()
 
     def cut(self) -> None:
-        """End all connections, and refuse new ones until :meth:`mend`."""
+        """End all connections and refuse new ones until :meth:`mend` is called."""
         self._run(self._close)
 
     def freeze(self) -> None:
-        """Pass nothing on until :meth:`mend`, but leave connections as they are."""
+        """Forward nothing until :meth:`mend` is called, but keep connections open."""
         self._loop.call_soon_threadsafe(self._questions.clear)
         self._loop.call_soon_threadsafe(self._answers.clear)
 
     def lose_answers(self) -> None:
-        """Pass on what clients say, but not what is answered, until :meth:`mend`."""
+        """Forward requests but not the answers until :meth:`mend` is called."""
         self._loop.call_soon_threadsafe(self._answers.clear)
 
     def mend(self) -> None:
-        """Pass on everything again; what stood still is lost with its connection."""
+        """Forward everything again; frozen connections are closed, with their data."""
         self._run(self._close)
         self._run(self._open)
 
@@ -77,12 +77,12 @@ class Proxy:
             server, self._server = self._server, None
             for listener in server.sockets:
                 self._loop.remove_reader(listener)
-            # asyncio leaves open what was accepted, if the server is closed before that
-            # has its turn.
+            # asyncio leaves accepted sockets open if the server is closed before the
+            # event loop has handled them.
             await asyncio.sleep(0)
             server.close()
         for writer in self._writers:
-            # A reset, as of a machine that is gone, not the end of a conversation.
+            # Send a reset, as if the machine were gone, and not an orderly close.
             writer.transport.abort()
         for task in self._tasks:
             task.cancel()
@@ -90,7 +90,7 @@ class Proxy:
 
     async def _end(self) -> None:
         await self._close()
-        # Also what was accepted meanwhile, and is not served yet.
+        # Also wait for connections that were accepted but not served yet.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)
 

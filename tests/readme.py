@@ -1,4 +1,4 @@
-"""The README as a newcomer follows it: its code blocks, in order, in a new site.
+"""Follow the README as a new user does: apply its code blocks, in order, to a new site.
 
 A comment before a code block says what to do with it::
 
@@ -23,13 +23,13 @@ from django.core.management import call_command
 
 from .servers import ROOT, ServerProcess
 
-#: The sections that a newcomer follows, by their titles.
+#: The titles of the sections that a new user follows.
 USE = "Use it in your site"
 BEGIN = "Where a page begins"
 ELSEWHERE = "Publish from another process"
 PRODUCTION = "Production"
 
-#: Runs a command without the settings of the tests, which a newcomer has not.
+#: Runs a command without the tests' settings, which a new user does not have.
 CLEAN = ("env", "-u", "DJANGO_SETTINGS_MODULE", "-u", "TEST_PUSH_SERVER")
 
 _MARK = re.compile(
@@ -43,13 +43,13 @@ _COMMANDS = re.compile(r"::\n\n(?P<commands>(?:    .*\n|\n)+)")
 
 @dataclass(frozen=True)
 class Step:
-    """A code block, and what a reader does with it.
+    """A code block and what the reader has to do with it.
 
     Attributes:
         verb: ``write`` a file, ``add to`` its end, or ``replace`` one of its lines.
         path: The file, in the folder of the site.
-        code: What to write.
-        old: What the line holds that is replaced.
+        code: The text to write.
+        old: What the line to be replaced contains.
     """
 
     verb: str
@@ -58,7 +58,7 @@ class Step:
     old: str | None
 
     def apply(self, folder: Path) -> None:
-        """Do it in the folder of the site."""
+        """Apply this step in the folder of the site."""
         file = folder / self.path
         file.parent.mkdir(exist_ok=True)
         if self.verb == "write":
@@ -83,27 +83,27 @@ def read_section(title: str) -> str:
 
 
 def steps(section: str) -> Iterator[Step]:
-    """Yield what a section of the README has a reader write, in order."""
+    """Yield the steps of a section of the README, in order."""
     for match in _MARK.finditer(read_section(section)):
         code = dedent(match["code"]).strip("\n") + "\n"
         yield Step(match["verb"], match["path"], code, match["old"])
 
 
 def commands(section: str) -> list[list[str]]:
-    """Return the commands in a section of the README; a quoted one may be long."""
+    """Return the commands in a section of the README; a quoted one may span lines."""
     found = []
     for block in _COMMANDS.finditer(read_section(section)):
         command = ""
         for line in dedent(block["commands"]).strip("\n").splitlines(keepends=True):
             command += line
-            with suppress(ValueError):  # A quotation goes on in the next line.
+            with suppress(ValueError):  # A quoted argument continues in the next line.
                 found.append(shlex.split(command))
                 command = ""
     return [words for words in found if words]
 
 
 def make_site(folder: Path, *sections: str) -> Path:
-    """Make a new site in a folder, with what sections of the README say."""
+    """Make a new site in a folder by following sections of the README."""
     call_command("startproject", "project", str(folder))
     for section in sections:
         for step in steps(section):
@@ -112,7 +112,7 @@ def make_site(folder: Path, *sections: str) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> str:
-    """Run Python in the folder of the site, and return what it printed."""
+    """Run Python in the folder of the site and return its output."""
     done = subprocess.run(
         [*CLEAN, sys.executable, *arguments],
         cwd=folder,
@@ -132,5 +132,5 @@ def serve(folder: Path, command: list[str]) -> ServerProcess:
     else:
         arguments.append("127.0.0.1:{port}")
     if "runserver" in arguments:
-        arguments.append("--noreload")  # Its reloader would be a process between.
+        arguments.append("--noreload")  # The reloader would start a child.
     return ServerProcess(*CLEAN, sys.executable, *arguments, cwd=folder)

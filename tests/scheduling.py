@@ -1,4 +1,4 @@
-"""Which tests go to which worker of pytest-xdist."""
+"""Assign tests to the workers of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SERVERS = {
 
 
 def group(nodeid: str) -> str:
-    """Return what the tests have in common that belong in one worker.
+    """Return the group of a test; tests of one group run in the same worker.
 
-    Servers are started once for each worker that has a test of theirs, so tests of one
-    server stay together. Others stay together by file, for what a module starts; each
-    fault starts its own world.
+    Each worker starts the servers of its tests, so tests of one server stay together.
+    Other tests stay together by file, because of module fixtures. Each fault starts its
+    own processes.
 
     Args:
-        nodeid: The test, like ``tests/live/test_storms.py::test_resets[granian-held]``.
+        nodeid: Its id, like ``tests/live/test_storms.py::test_resets[granian-held]``.
     """
     file, _, test = nodeid.partition("::")
     folder = file.removeprefix("tests/").partition("/")[0]
@@ -36,7 +36,7 @@ def group(nodeid: str) -> str:
 
 
 class ServerScheduling(LoadScopeScheduling):
-    """Gives each worker the whole group of a test."""
+    """Assigns each group of tests to one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)

@@ -1,4 +1,4 @@
-"""Real servers for tests: started, waited for, stopped."""
+"""Real servers for tests: start them, wait for them, stop them."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on, another one each time."""
+    """Return a free TCP port on loopback, a different one for each call."""
     while True:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port: int = listener.getsockname()[1]
         if port not in _given_ports:
-            # The system may name it again before who asked listens there.
+            # The system may return it again before the caller listens on it.
             _given_ports.add(port)
             return port
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
-    """Return whether somebody accepts connections on a port of loopback."""
+    """Return whether a port on loopback accepts connections."""
     try:
         socket.create_connection((host, port)).close()
     except OSError:
@@ -61,17 +61,17 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def _hear_interrupts() -> None:
-    # A shell lets what it runs in the background ignore them, and children inherit it.
+    # A shell makes background processes ignore SIGINT, and children inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class ServerProcess:
-    """A server of its own, as a context manager.
+    """A server process, as a context manager.
 
     Args:
-        command: The command line; ``{port}`` in it is the port.
-        env: What its environment has besides this process's.
-        cwd: The folder in which it runs.
+        command: The command line; ``{port}`` in it stands for the port.
+        env: Environment variables to add to those of this process.
+        cwd: The working directory of the server.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ServerProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it accepts connections."""
+        """Start the process and wait until it accepts connections."""
         self.process = subprocess.Popen(
             self.command,
             cwd=self.cwd,
@@ -107,11 +107,11 @@ class ServerProcess:
         wait_until(is_up)
 
     def listens(self) -> bool:
-        """Return whether it accepts connections."""
+        """Return whether the server accepts connections."""
         return listens(self.port, self.host)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
-        """Send a signal, wait for the end and return the exit status."""
+        """Send a signal, wait until the process ends and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
@@ -122,8 +122,8 @@ class ServerProcess:
             raise
 
     def log(self) -> str:
-        """Return what it printed so far."""
-        # Not by seeking: the process writes where its own file, the same, stands.
+        """Return the output of the process so far."""
+        # Do not seek: the process writes at the position of the same open file.
         size = os.fstat(self.output.fileno()).st_size
         return os.pread(self.output.fileno(), size, 0).decode(errors="replace")
 
@@ -143,7 +143,7 @@ def daphne(
     application: str = "tests.asgi:application",
     **env: str,
 ) -> ServerProcess:
-    """Return a Daphne that serves the tests' site with these settings."""
+    """Return a Daphne that serves the tests' site with the given settings."""
     conf = {"locations": LOCATIONS, **(push_server or {})}
     return ServerProcess(
         *(sys.executable, "-m", "daphne", "-v", "0"),
@@ -171,7 +171,7 @@ def runpushserver(*arguments: str, **push_server: Any) -> ServerProcess:
 
 
 def channel_info(url: str) -> dict[str, Any]:
-    """Return the channel info that a publisher URL tells, empty without a channel."""
+    """Return the channel info from a publisher URL; empty if there is no channel."""
     response = httpx.get(url, headers={"Accept": "application/json"})
     if response.status_code == 404:
         return {}
@@ -180,5 +180,5 @@ def channel_info(url: str) -> dict[str, Any]:
 
 
 def wait_until_held(url: str, count: int = 1) -> None:
-    """Wait until so many requests are held on the channel of a publisher URL."""
+    """Wait until the channel of a publisher URL has this number of held requests."""
     wait_until(lambda: channel_info(url).get("subscribers") == count)

@@ -1,6 +1,7 @@
-"""Settings of the tests; ``PUSH_SERVER`` is each test's own.
+"""Settings of the tests; each test sets its own ``PUSH_SERVER``.
 
-A server that a test starts as a process gets it as JSON in the environment.
+A server that a test starts as a process gets its ``PUSH_SERVER`` as JSON in the
+environment.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import os
 from pathlib import Path
 
 SECRET_KEY = "tests"
-# With "*" alone no page could publish, which may come by any name then.
+# With "*" alone no page could publish, since any host name would be allowed.
 ALLOWED_HOSTS = ["*", "127.0.0.1"]
 INTERNAL_IPS = ["127.0.0.1"]
 INSTALLED_APPS = ["django.contrib.staticfiles", "pushserver"]
 STATIC_URL = "/static/"
-#: As if collectstatic had been there: for an nginx in front, and for a view.
+#: Static files as after collectstatic, for nginx and for a view.
 STATIC_ROOT = Path(__file__).resolve().parent.parent / "pushserver/static"
 MIDDLEWARE = [
     *json.loads(os.environ.get("TEST_MIDDLEWARE", "[]")),

@@ -1,4 +1,4 @@
-"""Subscribers without a request."""
+"""Subscribers of a hub that need no HTTP request."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pushserver_channels.protocol import LAST_SECOND, build_message_id
 
 
 class OneMessage(Cursor):
-    """A place on a channel that is left with the first message.
+    """A subscription to a channel that ends with the first message.
 
     Attributes:
-        heard: Done when the wait has ended, with a message or None, or an error.
+        heard: Resolves with the message, with None if none came, or with an error.
     """
 
     def __init__(self, channel_id: str) -> None:
@@ -49,12 +49,12 @@ class OneMessage(Cursor):
             self.heard.set_result(None)
         else:
             self.heard.set_exception(error)
-            self.heard.exception()  # Perhaps nobody waits for it.
+            self.heard.exception()  # The result may never be awaited.
 
 
 @contextmanager
 def subscribe(hub: Hub, channel_id: str) -> Iterator[OneMessage]:
-    """Have a place on a channel during a block."""
+    """Subscribe to a channel during a block."""
     cursor = OneMessage(channel_id)
     hub.enter(cursor)
     try:
@@ -64,10 +64,10 @@ def subscribe(hub: Hub, channel_id: str) -> Iterator[OneMessage]:
 
 
 class LongPoll(LongPollConsumer):
-    """A long poll of a given hub.
+    """A long poll at a given hub.
 
     Attributes:
-        message: What it was answered with, None if there was none.
+        message: The message that answered the poll, or None.
     """
 
     message: Message | None = None
@@ -95,7 +95,7 @@ class LongPoll(LongPollConsumer):
 
 
 async def long_poll(hub: Hub, channel_id: str, after: MessageId) -> Message | None:
-    """Return the message that a long poll is answered with."""
+    """Return the message that answers a long poll."""
 
     async def receive() -> dict[str, Any]:
         return await asyncio.get_running_loop().create_future()

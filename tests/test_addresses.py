@@ -39,7 +39,7 @@ from pushserver.addresses import (
 def test_an_address_in_one_of_the_networks_is_contained(
     networks: list[str], address: str
 ) -> None:
-    """Addresses and networks of both families hold what they name, however written."""
+    """Addresses and networks of IPv4 and IPv6 contain addresses in any notation."""
     assert contains(parse_networks(networks), address)
 
 
@@ -66,7 +66,7 @@ def test_an_address_in_one_of_the_networks_is_contained(
 def test_what_is_not_in_the_networks_or_no_address_is_not_contained(
     networks: list[str], address: str | None
 ) -> None:
-    """An address of another network, no address and what is none are outside."""
+    """Addresses outside the networks, and invalid ones, are not contained."""
     assert not contains(parse_networks(networks), address)
 
 
@@ -128,7 +128,7 @@ def test_loopback_is_both_families() -> None:
 def test_each_hop_of_a_forwarded_request_has_to_be_inside(
     client: str | None, forwarded_for: str | None, inside: bool
 ) -> None:
-    """X-Forwarded-For takes rights away and never gives any."""
+    """X-Forwarded-For can revoke access, but never grant it."""
     assert is_inside(LOOPBACK, client, forwarded_for) is inside
 
 
@@ -151,7 +151,7 @@ def test_each_hop_of_a_forwarded_request_has_to_be_inside(
         ("for=unknown", "unknown"),
         ("for=_hidden", "_hidden"),
         ('for="_SEVKISEK"', "_SEVKISEK"),
-        # Elements that name nobody, or nobody who could be told.
+        # Elements that name no client, or none that can be read.
         ("proto=https", "unknown"),
         ("for=192.0.2.43, proto=https", "unknown"),
         ("for=192.0.2.43,", "unknown"),
@@ -174,12 +174,12 @@ def test_each_hop_of_a_forwarded_request_has_to_be_inside(
     ],
 )
 def test_forwarded_is_read(header: str, hops: str) -> None:
-    """Each element of the header of RFC 7239 names one client, or none is known."""
+    """Each element of a Forwarded header (RFC 7239) gives one client or "unknown"."""
     assert read_hops({"Forwarded": header}.get) == hops
 
 
 def test_all_headers_of_proxies_count() -> None:
-    """Whichever header names an address, it is a hop, and all of them are."""
+    """The addresses in all proxy headers count as hops."""
     for name in HOP_HEADERS:
         assert read_hops({name: "192.0.2.1" if name != "Forwarded" else "x"}.get)
     told = {
@@ -204,7 +204,7 @@ def test_all_headers_of_proxies_count() -> None:
 def test_hostile_values_of_forwarded_are_read_in_linear_time(
     start: str, part: str
 ) -> None:
-    """No value makes a reader go back and forth, which would take hours then."""
+    """Parsing a hostile header value takes linear time, without backtracking."""
     header = start + part * (MAX_LENGTH // len(part) - len(start))
     assert not is_inside(LOOPBACK, "127.0.0.1", read_hops({"Forwarded": header}.get))
     header *= 100
@@ -221,7 +221,7 @@ def test_hostile_values_of_forwarded_are_read_in_linear_time(
         (("", 0), ("/run/site.sock", 0), True),
         (["127.0.0.1", 4711], ["127.0.0.1", 8000], False),
         (("127.0.0.1", "4711"), ("127.0.0.1", "8000"), False),
-        # A connection that has been reset, of which uvicorn does not know the client.
+        # A connection that was reset; uvicorn does not know its client.
         (None, ("127.0.0.1", 8000), False),
         (("", 0), ("127.0.0.1", 8000), False),
         # A server that takes the client's address from a header.
@@ -234,12 +234,12 @@ def test_hostile_values_of_forwarded_are_read_in_linear_time(
 def test_a_tcp_client_is_not_taken_for_one_of_a_unix_socket(
     client: Any, server: Any, is_unix: bool
 ) -> None:
-    """Servers tell nothing of the client of a unix socket, and no port of their own."""
+    """Without client address and server port, a connection is by a unix socket."""
     assert comes_by_unix_socket(client, server) is is_unix
 
 
 def test_the_word_unix_stands_among_addresses() -> None:
-    """It allows clients of unix sockets, beside networks or alone."""
+    """The word "unix" allows clients of unix sockets, alone or beside networks."""
     allowed = parse_allowed(["127.0.0.1", "unix"])
     assert allowed == parse_networks(["127.0.0.1"])
     assert allowed.unix
@@ -250,7 +250,7 @@ def test_the_word_unix_stands_among_addresses() -> None:
 
 
 def test_networks_given_once_are_asked_for_each_hop() -> None:
-    """An iterator of networks lasts for all the addresses of a request."""
+    """An iterator of networks is used for all addresses of a request."""
     assert is_inside(iter(LOOPBACK), "127.0.0.1", "127.0.0.2, ::1")
 
 
@@ -259,13 +259,13 @@ def test_networks_given_once_are_asked_for_each_hop() -> None:
     ["localhost", "10.0.0.256", "10.0.0.0/33", "", "*", None, 5, b"10.0.0.1", "1.2.3"],
 )
 def test_what_is_no_address_cannot_be_parsed(address: object) -> None:
-    """A text that is neither address nor network is a ValueError that shows it."""
+    """A value that is neither address nor network raises ValueError with the value."""
     with pytest.raises(ValueError, match="does not appear to be"):
         parse_networks(["10.0.0.1", address])
 
 
 class Anywhere:
-    """What sites put into INTERNAL_IPS to have the debug page everywhere."""
+    """An object as used in INTERNAL_IPS to show the debug page to every address."""
 
     def __contains__(self, address: object) -> bool:
         return True
@@ -286,5 +286,5 @@ class Anywhere:
 def test_internal_ips_are_taken_as_far_as_they_are_addresses(
     internal_ips: object, known: tuple[str, ...]
 ) -> None:
-    """Host names, and objects that only know "in", are left out of the networks."""
+    """Host names, and objects that only support "in", are ignored in INTERNAL_IPS."""
     assert tuple(map(str, known_networks(internal_ips))) == known

@@ -93,7 +93,7 @@ print(*(who for (who,) in execute("SELECT who FROM visit ORDER BY who")))
 def test_what_a_receiver_writes_is_its_own(
     mode: str, written: str, tmp_path: Path
 ) -> None:
-    """One that fails undoes nothing of others; with ATOMIC_REQUESTS all of its own."""
+    """A failing receiver rolls back only its own writes, all with ATOMIC_REQUESTS."""
     done = subprocess.run(
         [sys.executable, "-c", SITE, str(tmp_path / "db.sqlite3"), mode],
         cwd=ROOT,
@@ -103,5 +103,5 @@ def test_what_a_receiver_writes_is_its_own(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == written.split()
-    # None of them fails without a word.
+    # Each failure is logged.
     assert "UNIQUE constraint failed" in done.stderr

@@ -1,4 +1,4 @@
-"""The benchmarks run, and what they measured gets into the documentation."""
+"""The benchmarks run, and their results are written into the documentation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MACHINE = {"processor": "A processor", "cores": 2, "Python": "3.11"}
 
 
 def make_results() -> list[Result]:
-    """Return a result for all that is measured."""
+    """Return a result for everything that the benchmarks measure."""
     more = {
         "left": 512.0,
         "left_again": 1024.0,
@@ -53,7 +53,7 @@ def make_results() -> list[Result]:
 
 @pytest.fixture
 def generator() -> None:
-    """Skip where the load generator does not run."""
+    """Skip the test where the load generator cannot run."""
     if not shutil.which("cc"):
         if "CI" in os.environ:
             pytest.fail("The benchmarks need a C compiler.")
@@ -67,7 +67,7 @@ def make_slice(rate: int) -> Slice:
 
 
 class FakeServer:
-    """A server that is looked at, and does nothing."""
+    """A server that only records whether it is awake."""
 
     works = False
 
@@ -82,7 +82,7 @@ class FakeServer:
 
 
 class FakeLoad:
-    """A load whose slices are known before, as a context manager; 0 is a failure."""
+    """A load with given rates for its slices, as a context manager; rate 0 fails."""
 
     def __init__(self, server: FakeServer, *rates: int) -> None:
         self.server = server
@@ -115,7 +115,7 @@ def start_nothing(env: dict[str, str]) -> Any:
 
 @contextmanager
 def contenders(*names: str) -> Iterator[list[Contender]]:
-    """Replace known contenders by some that start nothing; the first is the floor."""
+    """Replace the contenders by fakes that start nothing; the first is the floor."""
     fakes = [Contender(name, name, names[0], start_nothing) for name in names]
     with patch.dict(CONTENDERS, {fake.name: fake for fake in fakes}):
         yield fakes
@@ -124,7 +124,7 @@ def contenders(*names: str) -> Iterator[list[Contender]]:
 @pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_quick_run() -> None:
-    """A quick run of a scenario prints the ratio of ours to the bare application."""
+    """A quick run prints the ratio of our server to the bare application."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "publish"]
     command += ["--servers", "daphne-bare", "daphne"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -147,7 +147,7 @@ def test_quick_run() -> None:
     ],
 )
 def test_load(options: dict[str, Any]) -> None:
-    """A load gets its answers in each slice, and leaves nothing under way."""
+    """A load gets its answers in each slice and leaves no request open."""
     with uvicorn(BARE, {}) as server, Load(server, **options) as load:
         server.rest()
         for _ in range(3):
@@ -160,7 +160,7 @@ def test_load(options: dict[str, Any]) -> None:
 @pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_number_of_messages() -> None:
-    """A slice may end after as many messages as are asked for."""
+    """A slice can end after a given number of messages."""
     with uvicorn(BARE, {}) as server, Load(server, "publish") as load:
         assert load.take_slice(60, 20).operations == 20
         assert load.take_slice(60, 1).operations == 1
@@ -179,7 +179,7 @@ def test_number_of_messages() -> None:
     ],
 )
 def test_faults(fault: str, said: str) -> None:
-    """A server whose answers are not what they should be has failed."""
+    """A measurement fails if the server sends wrong answers."""
     with (
         uvicorn("tests.faulty:application", {"FAULT": fault}) as server,
         pytest.raises(LoadFailed, match=said),
@@ -191,7 +191,7 @@ def test_faults(fault: str, said: str) -> None:
 @pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_server_is_gone() -> None:
-    """A server that ends while it is measured has failed."""
+    """A measurement fails if the server ends meanwhile."""
     with uvicorn(BARE, {}) as server, Load(server, "fanout", clients=2) as load:
         server.process.kill()
         server.process.wait()
@@ -202,7 +202,7 @@ def test_server_is_gone() -> None:
 @pytest.mark.process
 @pytest.mark.usefixtures("generator")
 def test_server_does_not_start() -> None:
-    """A server that ends before it listens is told of with what it said."""
+    """The error for a server that fails to start contains its output."""
     with (
         pytest.raises(ServerFailed, match="nothing_there"),
         uvicorn("tests.nothing_there:application", {}),
@@ -211,7 +211,7 @@ def test_server_does_not_start() -> None:
 
 
 def test_slices_take_turns() -> None:
-    """Each load has a slice in each round, and only its own server works then."""
+    """Each load has a slice in each round, in which only its own server is awake."""
     servers = {name: FakeServer() for name in "abc"}
     order = []
 
@@ -234,7 +234,7 @@ def test_slices_take_turns() -> None:
 
 
 def test_side_by_side() -> None:
-    """A ratio is that of the round in the middle, not of the rates in the middle."""
+    """The reported ratio is the median ratio of the rounds, not a ratio of medians."""
     rates = {"uvicorn-bare": (9, 10, 100, 40), "uvicorn": (9, 8, 50, 40)}
 
     def connect(contender: Contender, server: Any, effort: Effort) -> Any:
@@ -253,7 +253,7 @@ def test_side_by_side() -> None:
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_failures(failing: int) -> None:
-    """A server that fails in a later turn is told of, and left out with all turns."""
+    """A server that fails in a later turn is reported and has no result."""
     names = ("uvicorn-bare", "uvicorn", "uvicorn-tuned")
     rates = {name: iter([(1, 1, 1)] * 3) for name in names}
     rates[names[failing]] = iter([(1, 1, 1), (1, 1, 0)])
@@ -276,7 +276,7 @@ def test_failures(failing: int) -> None:
 
 
 def test_turns() -> None:
-    """A result is the median of its turns, and so are the details beside it."""
+    """Values and details of a result are the medians of its turns."""
     values = iter([(3.0, 30.0), (1.0, 10.0), (2.0, 5.0)])
 
     def read(contender: Contender, start: Start, effort: Effort) -> Reading:
@@ -292,7 +292,7 @@ def test_turns() -> None:
 
 
 def test_results_of_before(tmp_path: Path) -> None:
-    """What was not tried now keeps its results; what failed now has none."""
+    """Only results of the current run are replaced; a failed one is removed."""
     path = tmp_path / "results.json"
     results = [result for result in make_results() if result.scenario == "publish"]
     first, second, *others = results
@@ -303,7 +303,7 @@ def test_results_of_before(tmp_path: Path) -> None:
 
 
 def test_floors() -> None:
-    """Where a server is measured beside others, one is divided by the other."""
+    """If a server is measured beside others, one of them is the ratio's floor."""
     for scenario in sum(SCENARIOS.values(), ()):
         floors = {name: CONTENDERS[name].floor for name in scenario.servers}
         floors |= scenario.floors
@@ -314,17 +314,17 @@ def test_floors() -> None:
 
 
 def test_sizing() -> None:
-    """A client that waits longer than a poll lasts costs more than its messages."""
+    """A client that waits longer than a poll sends more requests than messages."""
     page = fill_in((ROOT / "docs/performance.rst").read_text(), MACHINE, make_results())
     sizing = page.partition(".. results: sizing")[2]
     lines = sizing.splitlines()
     row = next(line for line in lines if line.startswith("ours, uvicorn  "))
-    # Half of 2,000 requests a second: one for each message, in a minute one more.
+    # Half of 2,000 requests a second: per minute one for the message and one more.
     assert row.split()[-4:-2] == ["10,000", "30,000"]
 
 
 def test_table() -> None:
-    """The table tells each server's ratio, and how busy the load was."""
+    """The table shows each server's ratio and how busy the load generator was."""
     results = [result for result in make_results() if result.scenario == "publish"]
     lines = build_table(results).splitlines()
     assert lines[0] == "publish (messages/s)"
@@ -334,7 +334,7 @@ def test_table() -> None:
 
 
 def test_chart() -> None:
-    """The chart is an SVG with a dot for each server in each row, one in the key."""
+    """The chart is an SVG with one dot per server and row, and one in the legend."""
     tree = ElementTree.fromstring(build_chart(make_results()))
     dots = [each for each in tree.iter() if each.tag.endswith("}circle")]
     measured = {
@@ -346,7 +346,7 @@ def test_chart() -> None:
 
 
 def test_page() -> None:
-    """The documentation has a place for each table, and only what is there changes."""
+    """The documentation has a place for each table, and only these places change."""
     page = (ROOT / "docs" / "performance.rst").read_text()
     filled = fill_in(page, MACHINE, make_results())
     for name in TABLES:

@@ -1,4 +1,4 @@
-"""What a cache in front of the push server does, and whether the doctor says so."""
+"""What a cache in front of the push server does, and what the doctor reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.process, pytest.mark.left_to_all("caches")]
 
 PATHS = "^/(updates|quiet|interval)/"
 
-#: What documentation and doctor advise, and what they say does not work.
+#: Configurations that the documentation recommends, and others that do not work.
 VARNISH = {
     "pipe": (True, f'sub vcl_recv {{ if (req.url ~ "{PATHS}") {{ return (pipe); }} }}'),
     "pass, unset": (
@@ -49,14 +49,14 @@ NGINX = {
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[ServerProcess, dict[str, Any]]]:
-    """A Daphne, and settings whose updates are sent to it and not through a proxy."""
+    """A Daphne, and settings that publish to it directly and not through a proxy."""
     with daphne(CONF) as server:
         yield server, {**CONF, "publisher_host": f"127.0.0.1:{server.port}"}
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that other users can read: started by root, the caches become one."""
+    """A folder that other users can read: caches started by root change users."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
@@ -144,7 +144,7 @@ def test_what_the_doctor_advises(
     cache: str,
     configuration: str,
 ) -> None:
-    """A cache with the documented configuration is well; without it is found out."""
+    """The doctor accepts the documented cache configurations and reports the others."""
     server, conf = served
     start, known = CACHES[cache]
     works, text = known[configuration]

@@ -12,7 +12,7 @@ from pushserver.updates import publisher_url, subscriber_url
 
 @pytest.fixture(autouse=True)
 def script_prefix() -> Iterator[None]:
-    """The path of the site is what it was when the test has ended."""
+    """Restore the script prefix of the site after the test."""
     before = get_script_prefix()
     yield
     set_script_prefix(before)
@@ -31,18 +31,18 @@ def script_prefix() -> Iterator[None]:
 def test_a_page_below_a_path(
     script_name: str, url: str, settings: LazySettings
 ) -> None:
-    """Channels are below the path of the site, as reverse() has its pages."""
+    """Channel URLs start with the path of the site, as those of reverse() do."""
     settings.PUSH_SERVER = {}
     set_script_prefix(script_name)
     assert subscriber_url("news") == url
     template = Template("{% load pushserver %}{% channel_url 'news' %}")
     assert template.render(Context()) == url
-    # Publishing does not depend on the request that a process handles.
+    # The publisher URL does not depend on the current request.
     assert publisher_url("news") == "http://127.0.0.1:8001/publisher/news"
 
 
 def test_a_site_that_is_forced_below_a_path(settings: LazySettings) -> None:
-    """With FORCE_SCRIPT_NAME the push server of the site is there, too."""
+    """With FORCE_SCRIPT_NAME the URLs of channels start with it, too."""
     settings.PUSH_SERVER = {}
     settings.FORCE_SCRIPT_NAME = "/app"
     assert publisher_url("news") == "http://127.0.0.1:8001/app/publisher/news"
@@ -51,7 +51,7 @@ def test_a_site_that_is_forced_below_a_path(settings: LazySettings) -> None:
 def test_a_host_that_is_named_has_the_locations_at_its_root(
     settings: LazySettings,
 ) -> None:
-    """Where another host has the locations, the path of the site means nothing."""
+    """With subscriber_host set, the path of the site is not used."""
     settings.PUSH_SERVER = {"publisher_host": "a:1", "subscriber_host": "b:2"}
     settings.FORCE_SCRIPT_NAME = "/app"
     set_script_prefix("/app/")

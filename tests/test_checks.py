@@ -17,12 +17,12 @@ from pushserver import site_checks
 from .blocks import OLD_BLOCK
 from .servers import ROOT
 
-#: A store that W005 does not complain of.
+#: A store for which the checks report no W005.
 STORE = {"type": "memory", "max_messages": 100}
 
 
 def run(block: Any, settings: LazySettings, **others: Any) -> list[checks.CheckMessage]:
-    """Return what the checks say of a block and of other settings of a site."""
+    """Return what the checks report for a block and other settings."""
     settings.PUSH_SERVER = block
     for name, value in others.items():
         setattr(settings, name, value)
@@ -58,12 +58,12 @@ def publisher(**keys: Any) -> dict[str, Any]:
 def test_right_settings_are_met_with_silence(
     block: Any, settings: LazySettings
 ) -> None:
-    """The old block and other blocks without a mistake give no message at all."""
+    """The old block and other valid blocks give no messages."""
     assert run(block, settings) == []
 
 
 def test_a_wrong_setting_is_an_error(settings: LazySettings) -> None:
-    """E001 is one sentence that names the place, and a hint what to write there."""
+    """E001 is one sentence that names the setting, with a hint how to correct it."""
     [message] = run(locations("/updates/(.+)", polling="lnog"), settings)
     assert message.id == "pushserver.E001"
     assert message.is_serious()
@@ -72,7 +72,7 @@ def test_a_wrong_setting_is_an_error(settings: LazySettings) -> None:
 
 
 def test_a_wrong_setting_ends_the_command(settings: LazySettings) -> None:
-    """The command "check" fails, showing the sentence and the hint."""
+    """The command "check" fails and shows the error and the hint."""
     settings.PUSH_SERVER = {"locatons": []}
     with pytest.raises(SystemCheckError) as caught:
         call_command("check")
@@ -84,7 +84,7 @@ def test_a_wrong_setting_ends_the_command(settings: LazySettings) -> None:
 def test_a_warning_does_not_end_the_command(
     settings: LazySettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command "check" tells a warning with its hint and succeeds."""
+    """The command "check" shows a warning with its hint and succeeds."""
     settings.PUSH_SERVER = {}
     call_command("check")
     told = capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_a_warning_does_not_end_the_command(
 
 
 def test_a_hidden_location_is_a_warning(settings: LazySettings) -> None:
-    """W001 names the location that never answers and the one that answers instead."""
+    """W001 names the location that is never reached and the one that hides it."""
     [message] = run(locations(r"/(.+)", r"/updates/([^/]+)"), settings)
     assert message.id == "pushserver.W001"
     assert not message.is_serious()
@@ -120,7 +120,7 @@ def test_a_hidden_location_is_a_warning(settings: LazySettings) -> None:
 def test_a_location_is_hidden_if_an_earlier_one_takes_its_paths(
     patterns: list[str], hidden: int, settings: LazySettings
 ) -> None:
-    """Each location of which all ids go to an earlier one is a warning, no other."""
+    """A location gives a warning if an earlier one matches all of its paths."""
     found = [message.id for message in run(locations(*patterns), settings)]
     assert found == ["pushserver.W001"] * hidden
 
@@ -140,7 +140,7 @@ def test_a_location_is_hidden_if_an_earlier_one_takes_its_paths(
 def test_no_pattern_is_too_odd_for_the_checks(
     pattern: str, settings: LazySettings
 ) -> None:
-    """What compiles can be checked: the checks tell, they never end in a traceback."""
+    """The checks accept any pattern that compiles, and never raise an exception."""
     assert run(locations(pattern, r"/other/(.+)"), settings) == []
 
 
@@ -154,7 +154,7 @@ def test_no_pattern_is_too_odd_for_the_checks(
 def test_publishing_open_to_a_proxy_is_a_warning(
     proxied: dict[str, Any], settings: LazySettings
 ) -> None:
-    """W002: behind a proxy on this machine, everybody would seem to be local."""
+    """W002: behind a proxy on this machine, every client seems to be local."""
     [message] = run(publisher(), settings, **proxied)
     assert message.id == "pushserver.W002"
     assert message.msg.startswith("PUSH_SERVER['locations'][0] lets this machine")
@@ -178,13 +178,13 @@ def test_publishing_open_to_a_proxy_is_a_warning(
 def test_only_loopback_looks_internal_behind_a_proxy(
     allow_from: Any, warned: bool, settings: LazySettings
 ) -> None:
-    """W002 is about this machine's own addresses; "any" was opened on purpose."""
+    """W002 is only about addresses of this machine; "any" is a deliberate choice."""
     found = run(publisher(allow_from=allow_from), settings, USE_X_FORWARDED_HOST=True)
     assert [message.id for message in found] == ["pushserver.W002"] * warned
 
 
 def test_a_passthrough_that_nobody_answers_is_a_warning(settings: LazySettings) -> None:
-    """W003 names the path that is in no URLconf, and what to add."""
+    """W003 names the path that is missing in the URLconf, and what to add."""
     block = locations("/updates/(.+)", passthrough="http://127.0.0.1:8000/nowhere")
     [message] = run(block, settings)
     assert message.id == "pushserver.W003"
@@ -196,7 +196,7 @@ def test_a_passthrough_that_nobody_answers_is_a_warning(settings: LazySettings) 
 def test_a_project_without_a_urlconf_can_be_checked(
     remove: bool, settings: LazySettings
 ) -> None:
-    """A push server without URLs of Django is checked as far as it goes."""
+    """The checks work for a site without a URLconf."""
     settings.ROOT_URLCONF = None
     if remove:
         del settings.ROOT_URLCONF
@@ -207,7 +207,7 @@ def test_a_project_without_a_urlconf_can_be_checked(
 def test_direct_publishing_without_a_shared_store_is_a_warning(
     settings: LazySettings,
 ) -> None:
-    """W004: what another process publishes directly would reach nobody."""
+    """W004: direct publishing from another process needs a shared store."""
     [message] = run({**publisher(), "publisher": "direct"}, settings)
     assert message.id == "pushserver.W004"
     assert "'direct'" in message.msg
@@ -228,7 +228,7 @@ def test_direct_publishing_without_a_shared_store_is_a_warning(
 def test_a_store_without_limits_is_a_warning(
     limits: dict[str, Any], warned: bool, settings: LazySettings
 ) -> None:
-    """W005 names the store that keeps every message for ever."""
+    """W005 names the store that keeps messages without any limit."""
     block = {"store": {"default": STORE, "news": {"type": "memory", **limits}}}
     found = run(block, settings)
     assert [message.id for message in found] == ["pushserver.W005"] * warned
@@ -238,7 +238,7 @@ def test_a_store_without_limits_is_a_warning(
 def test_several_mistakes_that_are_no_errors_are_told_at_once(
     settings: LazySettings,
 ) -> None:
-    """All warnings come together, each with a hint."""
+    """The checks report all warnings at once, each with a hint."""
     block = {
         "publisher": "direct",
         "locations": [
@@ -254,7 +254,7 @@ def test_several_mistakes_that_are_no_errors_are_told_at_once(
 
 
 def test_an_id_is_that_of_one_check() -> None:
-    """Who silences a warning by its id silences no other one."""
+    """Each id belongs to one check, so silencing it silences no other check."""
     owners: dict[str, set[str]] = {}
     for module in (setting_checks, site_checks):
         for function in ast.parse(Path(module.__file__).read_text()).body:

@@ -23,7 +23,7 @@ from .blocks import OLD_BLOCK, location, publisher, store, subscriber
 
 
 def test_the_old_block_is_accepted_word_for_word() -> None:
-    """The block that all old sites have copied means what it meant."""
+    """The block from the old documentation is accepted with its old meaning."""
     conf = read_settings(OLD_BLOCK)
     assert (conf.address, conf.port) == ("127.0.0.1", 8001)
     assert conf.publisher_host == Host("127.0.0.1:8001", secure=True)
@@ -44,7 +44,7 @@ def test_the_old_block_is_accepted_word_for_word() -> None:
 
 
 def test_no_setting_is_all_defaults(settings: LazySettings) -> None:
-    """A site without PUSH_SERVER publishes and subscribes at the default locations."""
+    """Without PUSH_SERVER a site publishes and subscribes at the default locations."""
     del settings.PUSH_SERVER
     conf = get_settings()
     assert conf == read_settings({})
@@ -67,7 +67,7 @@ def test_no_setting_is_all_defaults(settings: LazySettings) -> None:
 
 
 def test_the_defaults_of_locations_are_those_of_the_protocol() -> None:
-    """What a location does not say is as the protocol has it."""
+    """The default values of a location are those of the protocol."""
     sends, holds = location(publisher()), location(subscriber())
     assert (sends.create_on_post, sends.store_messages) == (True, True)
     assert sends.max_message_size == 1_048_576
@@ -89,7 +89,7 @@ KEYS: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("key", KEYS[""])
 def test_none_stands_for_not_set(key: str) -> None:
-    """A key that is None is as if it were not there, as in the old settings."""
+    """A key with the value None is treated as missing, as in the old settings."""
     assert read_settings({key: None}) == read_settings({})
 
 
@@ -103,13 +103,13 @@ def test_none_stands_for_not_set(key: str) -> None:
     ],
 )
 def test_none_in_a_location_stands_for_not_set(kind: str, key: str) -> None:
-    """A location's key that is None is as if it were not there."""
+    """A location's key with the value None is treated as missing."""
     make = {"publisher": publisher, "subscriber": subscriber}[kind]
     assert location(make(**{key: None})) == location(make())
 
 
 def test_none_in_a_host_or_store_stands_for_not_set() -> None:
-    """A key of a host or a store that is None is as if it were not there."""
+    """A host's or a store's key with the value None is treated as missing."""
     host = {"location": "a", "secure": None}
     assert read_settings({"publisher_host": host}).publisher_host == Host("a")
     assert read_settings(store(max_messages=None)) == read_settings(store())
@@ -135,7 +135,7 @@ def test_a_host_is_a_dict_or_a_string(key: str, raw: Any, url: str) -> None:
 
 
 def test_stores_have_names() -> None:
-    """Of several stores each location picks one, and the default where it says none."""
+    """A location names one of several stores; without a name it uses the default."""
     conf = read_settings(
         {
             "store": {
@@ -154,7 +154,7 @@ def test_stores_have_names() -> None:
 
 
 def test_a_prefix_is_short_for_a_pattern_and_loses_against_one() -> None:
-    """A prefix is followed by the id; a url, if there is one, counts alone."""
+    """A prefix is a pattern followed by the id; a url takes precedence over it."""
     short = {"type": "publisher", "prefix": "/p/"}
     assert location({"locations": [short]}).url.pattern == "/p/(.+)"
     both = {**short, "url": "/u/(.+)"}
@@ -162,21 +162,21 @@ def test_a_prefix_is_short_for_a_pattern_and_loses_against_one() -> None:
 
 
 def test_a_prefix_takes_any_id() -> None:
-    """Under a prefix an id may be any text, a line break in it, too."""
+    """An id below a prefix may be any text, even with line breaks."""
     for each in read_settings({}).locations:
         path = f"/{each.type}/a\nb/c"
         assert match_channel(each.url, path) == "a\nb/c"
 
 
 def test_no_locations_are_none() -> None:
-    """An empty list of locations is meant so."""
+    """An empty list of locations means that there are none."""
     conf = read_settings({"locations": []})
     assert conf.locations == ()
     assert conf.first_location(PublisherLocation) is None
 
 
 def test_the_first_location_of_a_kind_wins() -> None:
-    """The first of a kind is found whatever stands between."""
+    """The first location of a type is found, whatever other locations there are."""
     block = {
         "locations": [
             *subscriber(url="/a/(.+)")["locations"],
@@ -210,7 +210,7 @@ def test_the_first_location_of_a_kind_wins() -> None:
     ],
 )
 def test_origins_are_one_or_several(raw: Any, origins: tuple[str, ...]) -> None:
-    """An origin, a list of them or a star; upper and lower case are the same."""
+    """Origins may be one, a list or a star; they are case-insensitive."""
     assert location(subscriber(allow_origin=raw)).allow_origin == origins
 
 
@@ -226,7 +226,7 @@ def test_origins_are_one_or_several(raw: Any, origins: tuple[str, ...]) -> None:
     ],
 )
 def test_of_a_passthrough_url_the_path_counts(raw: str, path: str) -> None:
-    """The old form, a whole URL, and the path alone name the same view."""
+    """A passthrough may be a whole URL, as before, or only its path."""
     assert location(subscriber(passthrough=raw)).passthrough == path
 
 
@@ -244,7 +244,7 @@ def test_of_a_passthrough_url_the_path_counts(raw: str, path: str) -> None:
 def test_who_may_publish_is_addresses_networks_or_any(
     raw: Any, networks: list[str] | None
 ) -> None:
-    """Addresses and networks of both families, and "any" on purpose; [] is nobody."""
+    """allow_from takes addresses and networks (IPv4, IPv6), "any", or [] for none."""
     allowed = location(publisher(allow_from=raw)).allow_from
     expected = None if networks is None else tuple(map(ip_network, networks))
     assert allowed == expected
@@ -253,7 +253,7 @@ def test_who_may_publish_is_addresses_networks_or_any(
 def test_who_may_publish_is_else_internal_ips_else_loopback(
     settings: LazySettings,
 ) -> None:
-    """INTERNAL_IPS may publish, loopback where it is empty; a change takes effect."""
+    """allow_from defaults to the current INTERNAL_IPS, or else to loopback."""
     settings.PUSH_SERVER = publisher()
     for internal_ips, networks in (
         (["192.0.2.1", "no address"], (ip_network("192.0.2.1"),)),
@@ -267,7 +267,7 @@ def test_who_may_publish_is_else_internal_ips_else_loopback(
 
 
 def test_overridden_settings_take_effect(settings: LazySettings) -> None:
-    """A test's settings count from then on, and the site's again after it."""
+    """Settings that a test overrides take effect, and the site's again after it."""
     settings.PUSH_SERVER = {"port": 1}
     with override_settings(PUSH_SERVER={"port": 2}):
         assert get_settings().port == 2
@@ -278,13 +278,13 @@ def test_overridden_settings_take_effect(settings: LazySettings) -> None:
 
 
 def test_settings_are_read_once(settings: LazySettings) -> None:
-    """Asking for the settings costs nothing: it is the same object each time."""
+    """The settings are read once: each call returns the same object."""
     settings.PUSH_SERVER = {}
     assert get_settings() is get_settings()
 
 
 def test_settings_cannot_be_changed(settings: LazySettings) -> None:
-    """What was read is frozen, also what was not set."""
+    """The settings are immutable, also those with default values."""
     conf = read_settings({})
     with pytest.raises(dataclasses.FrozenInstanceError):
         conf.port = 5  # type: ignore[misc]
@@ -293,7 +293,7 @@ def test_settings_cannot_be_changed(settings: LazySettings) -> None:
 
 
 def test_reading_leaves_the_block_as_it_is() -> None:
-    """The site's own dict is not written to."""
+    """Reading the settings does not change the site's dict."""
     block = {"locations": [{"type": "publisher", "prefix": "/p/"}], **store()}
     before = repr(block)
     read_settings(block)

@@ -15,7 +15,7 @@ from .blocks import publisher, store, subscriber
 
 FIRST = "['locations'][0]"
 
-# What stands there, where it stands after PUSH_SERVER, and words of the sentence.
+# The value, its place in PUSH_SERVER, and words of the error.
 WRONG: list[tuple[Any, str, str]] = [
     (None, "", "must be a dict"),
     ([], "", "must be a dict"),
@@ -39,7 +39,7 @@ WRONG: list[tuple[Any, str, str]] = [
         "['publisher_host']['secur']",
         "Did you mean 'secure'?",
     ),
-    # Where to listen and where to find it
+    # Addresses and hosts
     ({"port": "8001"}, "['port']", "is '8001'"),
     ({"port": 0}, "['port']", "from 1 to 65535"),
     ({"port": 65536}, "['port']", "from 1 to 65535"),
@@ -210,7 +210,7 @@ WRONG: list[tuple[Any, str, str]] = [
 def test_a_wrong_setting_is_a_sentence_that_names_its_place(
     block: Any, place: str, words: str, settings: LazySettings
 ) -> None:
-    """A mistake is ImproperlyConfigured: where it is, what it is, what to write."""
+    """A mistake raises ImproperlyConfigured with place, value and correction."""
     settings.PUSH_SERVER = block
     with pytest.raises(ImproperlyConfigured) as caught:
         get_settings()
@@ -231,7 +231,7 @@ def test_a_wrong_setting_is_a_sentence_that_names_its_place(
 def test_a_hint_offers_nothing_that_stands_there_already(
     block: Any, place: str
 ) -> None:
-    """Of a value of the wrong type, the hint shows the right ones as Python does."""
+    """For a value of the wrong type, the hint does not suggest the value itself."""
     with pytest.raises(InvalidSetting) as caught:
         read_settings(block)
     assert caught.value.place == f"PUSH_SERVER{place}"
@@ -239,7 +239,7 @@ def test_a_hint_offers_nothing_that_stands_there_already(
 
 
 def test_the_second_location_is_called_the_second() -> None:
-    """The place counts locations as Python does."""
+    """The place in an error counts locations from 0, as Python does."""
     block = {**publisher()}
     block["locations"] += subscriber(polling="no")["locations"]
     with pytest.raises(InvalidSetting, match=re.escape("['locations'][1]['polling']")):
@@ -247,7 +247,7 @@ def test_the_second_location_is_called_the_second() -> None:
 
 
 def test_a_mistake_is_told_each_time(settings: LazySettings) -> None:
-    """Who asks again for wrong settings gets the same error, not a half-read block."""
+    """Reading invalid settings again raises the same error."""
     settings.PUSH_SERVER = {"port": "x"}
     for _ in range(2):
         with pytest.raises(ImproperlyConfigured, match="port"):

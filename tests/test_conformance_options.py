@@ -1,4 +1,4 @@
-"""The conformance tests as who points them at a server of theirs meets them."""
+"""The conformance tests with the options that run them on another server."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_tested(arguments: tuple[str, ...], sentence: str) -> None:
-    """Wrong options end the run with a sentence, and never as if all were well."""
+    """Invalid options end the run with an error message and a failure."""
     ended = run(*arguments)
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
     assert sentence in ended.stderr
 
 
 def test_what_is_no_push_server() -> None:
-    """Where nothing can be published, that is said once, and nothing is tried."""
+    """Without a push server at the URL, the run ends at once with one error message."""
     server = f"http://127.0.0.1:{free_port()}"
     ended = run("--server", server, *PUBLISHER, *SUBSCRIBER)
     assert ended.returncode == 1

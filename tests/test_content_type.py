@@ -1,4 +1,4 @@
-"""The keyword ``content_type`` of ``send_update``, over each way to publish."""
+"""The argument ``content_type`` of ``send_update``, for each way to publish."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .valkey import Valkey
 
 HTML = "text/html; charset=utf-8"
 
-#: Publishes with keywords, and returns the Content-Type and the body that arrived.
+#: Publishes with keyword arguments; returns Content-Type and body as received.
 Publish = Callable[..., tuple[str | None, bytes]]
 
 
@@ -43,7 +43,7 @@ def nchan() -> Iterator[Any]:
 
 
 def over_http(server: ServerProcess, settings: LazySettings) -> Publish:
-    """Publish with a POST, and look what a subscriber gets."""
+    """Publish with a POST and return what a subscriber receives."""
     settings.PUSH_SERVER = {
         "publisher_host": f"127.0.0.1:{server.port}",
         "locations": LOCATIONS,
@@ -59,7 +59,7 @@ def over_http(server: ServerProcess, settings: LazySettings) -> Publish:
 
 
 def directly(store: dict[str, Any], settings: LazySettings) -> Publish:
-    """Publish into a store without a request."""
+    """Publish into a store without an HTTP request."""
     settings.PUSH_SERVER = {"store": store}
 
     async def publish_and_look(data: Any, **options: Any) -> tuple[str | None, bytes]:
@@ -124,7 +124,7 @@ def test_data_goes_out_with_its_type(
     body: bytes | None,
     publish: Publish,
 ) -> None:
-    """With a type, text and bytes go out as they are, and anything else as JSON."""
+    """With a type, text and bytes are sent unchanged and other data as JSON."""
     assert publish(data, **options) == (content_type, body or b'{"a": 1}')
 
 
@@ -142,19 +142,19 @@ def test_data_goes_out_with_its_type(
     ],
 )
 def test_what_cannot_be_a_header_is_refused(content_type: str) -> None:
-    """It is a ValueError that names the argument, before anything is sent."""
+    """A type that cannot be a header raises ValueError before anything is sent."""
     with pytest.raises(ValueError, match="^content_type "):
         send_update("news", "<p>", content_type=content_type, ignore_errors=True)
 
 
 @pytest.mark.parametrize("content_type", [b"text/html", 5, True, ["text/html"]])
 def test_what_is_no_text_is_refused(content_type: Any) -> None:
-    """It is a TypeError that says what it must be."""
+    """A type that is not a text raises TypeError that says what is expected."""
     with pytest.raises(TypeError, match="content_type must be a str"):
         send_update("news", "<p>", content_type=content_type)
 
 
 def test_it_is_a_keyword() -> None:
-    """The four arguments of old stay four."""
+    """content_type is keyword-only; the four old arguments keep their positions."""
     with pytest.raises(TypeError):
         send_update("news", "<p>", False, False, HTML)  # type: ignore[misc]

@@ -51,7 +51,7 @@ def nchan() -> Iterator[tuple[Nginx, dict[str, Any]]]:
 
 @pytest.mark.process
 def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
-    """On an nginx set up by pushserver_nginx all is well, and the exit status is 0."""
+    """For an nginx set up by pushserver_nginx all checks pass, with exit status 0."""
     server, conf = nchan
     ended = examine(server.url, conf)
     assert ended.returncode == 0, ended.stdout
@@ -61,7 +61,7 @@ def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
 
 @pytest.mark.process
 def test_the_command_says_what_to_do() -> None:
-    """Without JSON, a fault is two lines: what is wrong, and what to do."""
+    """Without JSON, a fault is printed as two lines: the fault and the remedy."""
     nobody = f"127.0.0.1:{free_port()}"
     ended = examine(f"http://{nobody}", {**CONF, "publisher_host": nobody})
     assert ended.returncode == 1
@@ -97,7 +97,7 @@ def test_the_command_says_what_to_do() -> None:
     ],
 )
 def test_what_cannot_be_examined(url: str, conf: dict[str, Any], sentence: str) -> None:
-    """A wrong URL and wrong settings end the command with a sentence."""
+    """A wrong URL or wrong settings end the command with an error message."""
     with (
         override_settings(PUSH_SERVER=conf),
         pytest.raises(CommandError, match=re.escape(sentence)),
@@ -129,7 +129,7 @@ def finding(check: str, ok: bool | None, applies: bool = True) -> Finding:
     ],
 )
 def test_the_summary(findings: list[Finding], summary: str) -> None:
-    """All is well only if all checks that apply were made and found nothing."""
+    """The summary is positive only if all applicable checks were made and passed."""
     assert summarize(findings) == summary
 
 
@@ -137,7 +137,7 @@ def test_the_summary(findings: list[Finding], summary: str) -> None:
 
 
 def make_probe(url: str, conf: dict[str, Any]) -> Probe:
-    """Return what a check is given."""
+    """Return the probe that is passed to a check."""
     settings = read_settings(conf)
     publisher, subscriber = find_locations(settings)
     store = settings.store["default"]
@@ -156,7 +156,7 @@ def make_probe(url: str, conf: dict[str, Any]) -> Probe:
 def test_nothing_is_said_of_an_address_that_no_setting_names(
     monkeypatch: pytest.MonkeyPatch, conf: dict[str, Any], raises: type[Exception]
 ) -> None:
-    """That nobody listens at the default one is a fault only if something says so."""
+    """An unreachable default address is a fault only if a setting refers to it."""
     port = free_port()
     monkeypatch.setattr(channel_urls, "DEFAULT_PORT", port)
     named = {
@@ -174,20 +174,20 @@ def test_nothing_is_said_of_an_address_that_no_setting_names(
     "settings", [{"INSTALLED_APPS": ["pushserver"]}, {"STATIC_URL": None}]
 )
 def test_a_site_without_static_files(settings: dict[str, Any]) -> None:
-    """Where a site has none, there is no script to look for."""
+    """On a site without static files, the script is not checked."""
     with override_settings(**settings), pytest.raises(NotApplicable):
         check_script(make_probe("http://127.0.0.1:9", CONF))
 
 
 def test_a_script_elsewhere() -> None:
-    """The script is looked for where pages look for it, and that may be elsewhere."""
+    """The script is looked for at STATIC_URL, which may be on another host."""
     url = f"http://127.0.0.1:{free_port()}/files/"
     with override_settings(STATIC_URL=url), pytest.raises(Failure, match=url):
         check_script(make_probe("http://127.0.0.1:9", CONF))
 
 
 def test_a_slow_view_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A poll that ends before the passthrough view has told something is repeated."""
+    """A poll that ends before the passthrough view has published is repeated."""
     name = Message()
     name["Last-Modified"], name["Etag"] = "Thu, 01 Jan 2026 00:00:00 GMT", "0"
     answers = iter([(200, False), (304, False), (304, False), (200, True)])
@@ -210,7 +210,7 @@ def test_a_slow_view_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hears of subscribers" in check_passthrough(probe)
 
 
-# Servers that are no push servers
+# Servers other than push servers
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -232,7 +232,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 def test_no_server_keeps_the_doctor(
     monkeypatch: pytest.MonkeyPatch, begins: bytes, again: bytes | None, error: str
 ) -> None:
-    """An answer without end is given up in time, however often a byte of it comes."""
+    """An answer that never ends is abandoned in time, even if bytes keep coming."""
     monkeypatch.setattr(requests, "MAX_ANSWER", 9000)
     with socket.create_server(("127.0.0.1", 0)) as server:
         asks = SentRequest(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=0.2)
@@ -243,7 +243,7 @@ def test_no_server_keeps_the_doctor(
             if again is None:
                 connection.shutdown(socket.SHUT_WR)
             answer = threads.submit(asks.response)
-            with suppress(OSError):  # The doctor has hung up.
+            with suppress(OSError):  # The doctor has closed the connection.
                 while not answer.done():
                     connection.sendall(again or b"")
                     sleep(0.01)
@@ -252,7 +252,7 @@ def test_no_server_keeps_the_doctor(
 
 
 def test_a_compressed_answer_is_read() -> None:
-    """What a proxy has compressed is told as it was."""
+    """An answer that a proxy has compressed is read correctly."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         asks = SentRequest(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=10)
         connection, _ = server.accept()
@@ -268,7 +268,7 @@ def test_a_compressed_answer_is_read() -> None:
 
 
 def test_only_who_knows_the_secret_is_answered() -> None:
-    """The view answers on channels that this site's doctor made, and on no others."""
+    """The view answers only on channels that this site's doctor has created."""
     channel_id = make_echo_id()
     assert is_echo_id(channel_id)
     with override_settings(SECRET_KEY="another"):
@@ -285,7 +285,7 @@ def test_only_who_knows_the_secret_is_answered() -> None:
 def test_nobody_can_have_the_view_say_something(
     monkeypatch: pytest.MonkeyPatch, cookie: str, told: str | None
 ) -> None:
-    """Who has seen a doctor's channel can have it say a doctor's cookie, no more."""
+    """A client that knows a doctor's channel can only make the view send a cookie."""
     sent: list[object] = []
     monkeypatch.setattr(echo, "send_update", lambda *args, **kwargs: sent.append(args))
     request = RequestFactory().post("/passthrough")
@@ -328,7 +328,7 @@ def response(status: int, tag: int = 0, modified: str = "Sun, 22 Nov 2026") -> R
 
 
 def test_all_begin_with_the_oldest_message() -> None:
-    """It is well where two who begin are given the same message."""
+    """The check passes if two new clients get the same message."""
     check_beginning(ScriptedProbe(response(200), response(200)))
 
 
@@ -342,11 +342,11 @@ def test_all_begin_with_the_oldest_message() -> None:
     ids=["held", "next", "not modified"],
 )
 def test_a_cache_with_an_id_of_its_own(second: Response, words: str) -> None:
-    """A cache that asks with its own id, as Squid's does, is found out."""
+    """The doctor detects a cache that sends its own id to the server, as Squid does."""
     with pytest.raises(Failure, match=words):
         check_beginning(ScriptedProbe(response(200), second))
 
 
 def test_messages_that_are_kept_briefly() -> None:
-    """Where a message may be too old for the second who begins, nobody is blamed."""
+    """If a message may expire before the second client asks, no fault is reported."""
     check_beginning(ScriptedProbe(response(200), response(0), message_timeout=1))

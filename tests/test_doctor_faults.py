@@ -23,25 +23,25 @@ pytestmark = pytest.mark.process
 
 
 def subscribing_at(index: int, **settings: Any) -> dict[str, Any]:
-    """Return settings whose subscriber location is another one than the server's."""
+    """Return settings whose subscriber location differs from the server's."""
     publisher, *subscribers = CONF["locations"]
     return {"locations": [publisher, {**subscribers[index], **settings}]}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A way for nginx to be set up, and what the doctor should say of it.
+    """An nginx configuration with a fault, and what the doctor should report.
 
     Attributes:
-        wrong: The checks that find a fault, each with words of what they say.
+        wrong: The checks that find a fault, each with words of its text.
         proxy: Directives in the location that passes everything to Daphne.
-        server: What stands before that location.
-        site: What nginx passes everything to, if not to one Daphne.
-        open: The checks that cannot be made, None for whichever.
-        forwards: Whether nginx says whom it forwards for.
+        server: Directives before that location.
+        site: The upstream of nginx, if it is not one Daphne.
+        open: The checks that are inconclusive; None if that does not matter.
+        forwards: Whether nginx sends the addresses of clients.
         publishes: Where this process publishes: at the ``server`` behind this nginx,
             through this ``nginx``, or at ``another`` server.
-        conf: Settings that the doctor has, other than the server's.
+        conf: Settings of the doctor that differ from the server's.
     """
 
     wrong: dict[str, str] = field(default_factory=dict)
@@ -80,12 +80,12 @@ FAULTS = {
     ),
     "throttled": Fault(
         {"delay": "buffered or throttled"},
-        # Only what is not asked for from the beginning, or all would be slow.
+        # Throttle only later requests, so that the other checks are not slow.
         proxy="limit_rate $slowly;",
     ),
     "short timeout": Fault(
         {"timeout": f"s (504); 'timeout' is {TIMEOUT} s"},
-        # Only of polls that are held, as anything may be slow.
+        # Shorten only held polls, since any other request may be slow.
         server="""
             proxy_set_header Host $http_host;
             location @later { proxy_pass http://site; proxy_read_timeout 2s; }
@@ -176,7 +176,7 @@ FAULTS = {
     "cache": Fault(
         {
             "cache": "a cache answers",
-            # What follows from it.
+            # Consequences of the cache.
             "delay": "A waiting subscriber gets 304 instead of the message",
             "timeout": "A poll ended after ",
             "passthrough": "does not hear of a subscriber",
@@ -259,12 +259,12 @@ FAULTS = {
 }
 
 
-#: How many examinations go on at a time: with more of them all are answered late.
+#: How many examinations run at once; with more of them answers would be late.
 AT_ONCE = 24
 
 
 def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> Any:
-    """Return what writes an nginx configuration with a server for each fault."""
+    """Return a function that writes an nginx configuration with a server per fault."""
 
     def configure(port: int, directory: Path) -> str:
         servers = "".join(
@@ -318,7 +318,7 @@ def _forwarded(fault: Fault) -> str:
 
 @pytest.fixture(scope="module")
 def reports() -> Iterator[dict[str, dict[str, Finding]]]:
-    """What the doctor finds in each case, all asked at the same time."""
+    """Return the doctor's findings for each fault; all are examined at once."""
     ports = {name: free_port() for name in FAULTS}
     with ExitStack() as stack:
         site = stack.enter_context(daphne(CONF, "tests.asgi:application"))
@@ -337,9 +337,9 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
             return {**CONF, "publisher_host": f"127.0.0.1:{port}", **fault.conf}
 
         def prepare(name: str) -> Callable[[], dict[str, Finding]]:
-            """Return what asks, with the case's settings or else in their own process.
+            """Return a function that examines a case, in this or in its own process.
 
-            Where updates are sent is the one setting that is read when they are sent.
+            Of the settings, only publisher_host is read after the function is made.
             """
             url, conf = urls[name], settings(name)
             if conf["publisher_host"] != settings("none")["publisher_host"]:
@@ -348,8 +348,8 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
                 examination = Examination(url, patience=PATIENCE, delay=DELAY)
             return lambda: {each.check: each for each in examination.run()}
 
-        # nginx takes turns, so few requests find the second process; and many more from
-        # all examinations at once would be answered late.
+        # nginx alternates between the processes, so that few messages find the second
+        # one; more from all examinations at once would be answered late.
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(processes, "MESSAGES", 2)
         patch.setattr(processes, "REQUESTS", 3)
@@ -361,7 +361,7 @@ def reports() -> Iterator[dict[str, dict[str, Finding]]]:
 
 
 def findings_of(ended: subprocess.CompletedProcess[str]) -> dict[str, Finding]:
-    """Return what a command has told as JSON; its exit status tells the same."""
+    """Return the findings that a command printed as JSON, and check its exit status."""
     report = json.loads(ended.stdout)
     findings = [Finding(**each) for each in report["findings"]]
     assert report["ok"] is (ended.returncode == 0)
@@ -380,7 +380,7 @@ def wrong(findings: dict[str, Finding]) -> set[str]:
     "name", [name for name, fault in FAULTS.items() if fault.wrong or fault.open]
 )
 def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> None:
-    """An nginx with one fault is told of that fault, in words, and of no other."""
+    """The doctor reports the one fault of an nginx, in words, and no other."""
     found, fault = reports[name], FAULTS[name]
     assert wrong(found) == set(fault.wrong), found
     for check, words in fault.wrong.items():
@@ -396,13 +396,13 @@ def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> 
     "name", ["none", "closed publisher", "Daphne", "nginx before Daphne"]
 )
 def test_all_is_well(reports: dict[str, dict[str, Finding]], name: str) -> None:
-    """Where there is no fault, everything was tried and none is found."""
+    """Without a fault, all checks are made and pass."""
     assert tuple(reports[name]) == NAMES
     assert {finding.ok for finding in reports[name].values()} == {True}, reports[name]
 
 
 def test_what_does_not_apply(reports: dict[str, dict[str, Finding]]) -> None:
-    """What an interval poll has not, nor its location, is not tried."""
+    """Checks that do not apply to an interval poll are not made."""
     found = reports["none, interval"]
     assert wrong(found) == set(), found
     assert {name for name, finding in found.items() if not finding.applies} == {

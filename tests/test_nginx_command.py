@@ -16,7 +16,7 @@ from .servers import ROOT
 
 @pytest.mark.process
 def test_the_command_prints_and_warns() -> None:
-    """The configuration goes to stdout, warnings to stderr."""
+    """The configuration is written to stdout and warnings to stderr."""
     ended = subprocess.run(
         [sys.executable, "-m", "django", "pushserver_nginx"],
         env={
@@ -34,14 +34,14 @@ def test_the_command_prints_and_warns() -> None:
 
 
 def test_the_command_tells_wrong_settings() -> None:
-    """A wrong PUSH_SERVER ends the command with a sentence that names the place."""
+    """A wrong PUSH_SERVER ends the command with an error that names the setting."""
     sentence = re.escape("PUSH_SERVER['prot'] is not a known setting")
     with pytest.raises(CommandError, match=sentence):
         configuration({"prot": 1})
 
 
 def test_the_command_tells_wrong_options() -> None:
-    """What nginx could not read as a word ends the command with a sentence."""
+    """An option that nginx could not parse ends the command with an error."""
     text = configuration({}, "--listen", "80; include secrets")
     assert 'listen "80; include secrets";' in text
     with pytest.raises(CommandError, match=re.escape("'$user' holds a '$'")):

@@ -19,7 +19,7 @@ from .servers import ROOT
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_static_files_come_from_the_disk(kind: type[Configuration]) -> None:
-    """STATIC_URL is a location that reads STATIC_ROOT, with the types of files."""
+    """STATIC_URL becomes a location that serves STATIC_ROOT with content types."""
     with override_settings(STATIC_URL="files/", STATIC_ROOT="/srv/a site/files"):
         text, warnings = write(kind)
     block = text.partition("location /files/ {")[2]
@@ -44,7 +44,7 @@ def test_static_files_come_from_the_disk(kind: type[Configuration]) -> None:
 def test_static_files_that_nginx_cannot_serve(
     kind: type[Configuration], settings: dict[str, Any], sentence: str, warns: bool
 ) -> None:
-    """Why there is no location is a sentence in the file, and mostly a warning."""
+    """A comment explains why static files have no location, and usually a warning."""
     with override_settings(**settings):
         text, warnings = write(kind)
     assert "alias" not in text
@@ -55,7 +55,7 @@ def test_static_files_that_nginx_cannot_serve(
 @pytest.mark.process
 @pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["Nchan", "proxy"])
 def test_nginx_serves_static_files(arguments: list[str]) -> None:
-    """Scripts are sent as scripts and whole, nothing from outside of the folder."""
+    """nginx serves whole scripts with their type, and nothing outside the folder."""
     with (
         nginx({}, "--django", "127.0.0.1:9", *arguments) as server,
         httpx.Client(base_url=server.url) as client,
@@ -90,7 +90,7 @@ ODD_LOCATIONS: list[list[dict[str, Any]]] = [
 def test_nginx_accepts_it(
     kind: type[Configuration], locations: list[dict[str, Any]]
 ) -> None:
-    """Whatever the patterns hold, nginx -t finds no fault."""
+    """nginx -t accepts the configuration, whatever the patterns contain."""
 
     def configure(port: int, directory: Path) -> str:
         options = Options(

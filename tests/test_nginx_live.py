@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture(scope="module")
 def old_site() -> Iterator[tuple[ServerProcess, Nginx]]:
-    """nginx with Nchan before a Django that knows nothing of our server."""
+    """nginx with Nchan, in front of a Django without our push server."""
     need(shutil.which("curl"), "curl", "apt install curl")
     with ExitStack() as stack:
         django = stack.enter_context(
@@ -37,7 +37,7 @@ def old_site() -> Iterator[tuple[ServerProcess, Nginx]]:
 
 
 def curl(*arguments: str) -> tuple[int, dict[str, str], str]:
-    """Return the status, the headers and the body that curl is answered."""
+    """Return the status, the headers and the body of curl's response."""
     done = subprocess.run(
         ["curl", "-s", "-i", "-m", "20", *arguments],
         capture_output=True,
@@ -51,7 +51,7 @@ def curl(*arguments: str) -> tuple[int, dict[str, str], str]:
 
 
 def test_the_walk_through(old_site: tuple[ServerProcess, Nginx]) -> None:
-    """With curl: publish, receive, wait with the name of what was received, delete."""
+    """curl can publish, receive, poll for the next message, and delete a channel."""
     _, server = old_site
     publisher, subscriber = f"{server.url}/send-update/a", f"{server.url}/updates/a"
     status, _, body = curl(publisher, "-d", "hello")
@@ -71,7 +71,7 @@ def test_the_walk_through(old_site: tuple[ServerProcess, Nginx]) -> None:
 
 
 def test_passthrough_arrives_in_django(old_site: tuple[ServerProcess, Nginx]) -> None:
-    """The view hears of who came through nginx, from nginx, with their cookies."""
+    """The view gets passthrough requests from nginx with the subscriber's cookies."""
     django, server = old_site
     url = f"{server.url}/updates/passthrough"
 
@@ -92,7 +92,7 @@ def test_passthrough_arrives_in_django(old_site: tuple[ServerProcess, Nginx]) ->
 
 
 def test_send_update_publishes_to_it(old_site: tuple[ServerProcess, Nginx]) -> None:
-    """With nginx as publisher_host, send_update of any process arrives."""
+    """With nginx as publisher_host, send_update from any process arrives."""
     _, server = old_site
     conf = {**OLD_SETTINGS, "publisher_host": f"127.0.0.1:{server.port}"}
     script = (
@@ -114,14 +114,14 @@ def test_send_update_publishes_to_it(old_site: tuple[ServerProcess, Nginx]) -> N
 
 
 def test_polls_go_on_without_django() -> None:
-    """Where Django is down, nobody hears of subscribers but they are served."""
+    """While Django is down there is no passthrough, but subscribers are served."""
     with nginx(OLD_SETTINGS, "--django", "127.0.0.1:9") as alone:
         assert httpx.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
         assert httpx.get(f"{alone.url}/updates/a").content == b"x"
 
 
 def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
-    """Clients that hang up at any time, and bad requests, leave the worker alive."""
+    """Clients that disconnect at any time, and bad requests, do not end the worker."""
     _, server = old_site
     path, publisher = "/updates/hang-up", f"{server.url}/send-update/hang-up"
     for count in (0, 20):
@@ -141,7 +141,7 @@ def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
 
 
 def test_no_limit_is_no_limit() -> None:
-    """A limit of 0 is none: of messages, of their age and size, of channel ids."""
+    """A limit of 0 means no limit for messages, their age and size, and channel ids."""
     unlimited = {"max_channel_id_length": 0}
     conf = {
         "store": {"type": "memory"},
@@ -169,10 +169,10 @@ def test_several_workers_share_messages() -> None:
         "locations": [PUBLISHER, {**SUBSCRIBER, "passthrough": "/passthrough"}],
     }
     assert "worker_processes auto;" in configuration(conf)
-    # A port at which there is nobody: Django does not matter here.
+    # A port without a server, since Django is not needed here.
     options = ("--workers", "4", "--django", "127.0.0.1:9")
     with nginx(conf, *options) as server, httpx.Client(base_url=server.url) as client:
-        close = {"Connection": "close"}  # Another worker may take the next one.
+        close = {"Connection": "close"}  # Another worker may serve the next request.
         for number in range(20):
             sent = client.post(f"/send/{number}", content=b"x", headers=close)
             assert sent.status_code == 202
@@ -180,7 +180,7 @@ def test_several_workers_share_messages() -> None:
 
 
 def test_messages_are_sandboxed() -> None:
-    """nginx adds the headers with which the push server keeps browsers from running."""
+    """nginx adds the headers that prevent browsers from running messages."""
     conf = {
         "store": {"type": "memory", "max_messages": 100},
         "locations": [
@@ -222,7 +222,7 @@ def test_messages_are_sandboxed() -> None:
 
 
 class Keeping(Thread):
-    """A server that answers each request of one connection and never closes it."""
+    """A server that answers all requests of one connection and never closes it."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -241,7 +241,7 @@ class Keeping(Thread):
 
 @pytest.mark.parametrize("arguments", [[], ["--proxy"]], ids=["nchan", "proxy"])
 def test_nginx_closes_idle_connections_first(arguments: list[str]) -> None:
-    """A POST never meets a connection that uvicorn or gunicorn is closing."""
+    """nginx closes idle upstream connections before uvicorn or gunicorn does."""
     django = Keeping()
     conf = {"locations": [PUBLISHER, SUBSCRIBER]}
     with nginx(conf, *arguments, "--django", f"127.0.0.1:{django.port}") as server:

@@ -23,7 +23,7 @@ CONF = {"store": {"type": "memory", "max_messages": 10}, "locations": LOCATIONS}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Nginx]:
-    """nginx with Nchan, of a site whose one named host is 127.0.0.1."""
+    """nginx with Nchan, for a site whose only allowed host is 127.0.0.1."""
     with nginx(CONF) as process:
         yield process
 
@@ -61,7 +61,7 @@ OWN = "http://127.0.0.1:{port}"
 def test_nginx_refuses_pages_as_the_push_server_does(
     prefix: str, headers: dict[str, str], status: int, server: Nginx
 ) -> None:
-    """A page of another origin is 403 with a hint; programs and own pages publish."""
+    """Pages of other origins get 403 with a hint; programs and own pages publish."""
     headers = {name: each.format(port=server.port) for name, each in headers.items()}
     answer = httpx.post(f"{server.url}{prefix}a", headers=headers, content=b"news")
     assert answer.status_code == status
@@ -74,7 +74,7 @@ def test_nginx_refuses_pages_as_the_push_server_does(
     ALLOWED_HOSTS=[".site.example", "*"], CSRF_TRUSTED_ORIGINS=["https://*.b.example"]
 )
 def test_the_hosts_and_the_origins_of_django_are_written() -> None:
-    """Subdomains are matched where Django's settings mean them, and "*" is no host."""
+    """Subdomains match where Django's settings allow them, and "*" is not written."""
     text = NchanConfiguration(read_settings(CONF), Options()).write()
     assert r"(?:[^ /:]+\.)?site\.example)(?::\d+)?)" in text
     assert r"(?:https://(?:[^ /:]+\.)?b\.example) " in text

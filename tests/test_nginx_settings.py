@@ -75,7 +75,7 @@ def lines(text: str) -> list[str]:
 def test_settings_of_a_subscriber(
     setting: dict[str, Any], directives: list[str]
 ) -> None:
-    """Each setting of a subscriber location becomes Nchan's directive."""
+    """Each setting of a subscriber location is written as a directive of Nchan."""
     text, _ = write(locations=[{**SUBSCRIBER, **setting}])
     assert set(directives) <= set(lines(text))
 
@@ -96,7 +96,7 @@ def test_settings_of_a_subscriber(
 def test_settings_of_a_publisher(
     kind: type[Configuration], setting: dict[str, Any], directives: list[str]
 ) -> None:
-    """Each setting of a publisher location becomes nginx's directive."""
+    """Each setting of a publisher location is written as a directive of nginx."""
     if kind is ProxyConfiguration and "store_messages" in setting:
         directives = []
     text, _ = write(kind, locations=[{**PUBLISHER, **setting}])
@@ -105,7 +105,7 @@ def test_settings_of_a_publisher(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_anybody_may_publish_where_anybody_may(kind: type[Configuration]) -> None:
-    """'any' becomes no rule at all, and a comment that says so."""
+    """An allow_from of "any" becomes a comment instead of an access rule."""
     text, _ = write(kind, locations=[{**PUBLISHER, "allow_from": "any"}])
     assert "deny all;" not in lines(text)
     assert "# 'allow_from': 'any'. Everybody may publish here." in text
@@ -113,7 +113,7 @@ def test_anybody_may_publish_where_anybody_may(kind: type[Configuration]) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_site_below_a_path(kind: type[Configuration]) -> None:
-    """With FORCE_SCRIPT_NAME pages ask below it, and publishers need not."""
+    """With FORCE_SCRIPT_NAME locations also match below that path."""
     location = {"type": "subscriber", "url": r"/updates/([^/]+)"}
     with override_settings(FORCE_SCRIPT_NAME="/my.app/"):
         text, _ = write(kind, locations=[location])
@@ -121,7 +121,7 @@ def test_a_site_below_a_path(kind: type[Configuration]) -> None:
 
 
 def test_settings_of_a_store() -> None:
-    """Limits stand at the publishers of a store, whose channels are a group."""
+    """Limits of a store are written into its publisher locations, with a group."""
     text, _ = write(
         store={
             "news": {"type": "memory", "max_messages": 7, "message_timeout": 90},
@@ -138,7 +138,7 @@ def test_settings_of_a_store() -> None:
 def test_nothing_is_believed_that_clients_say_to_daphne(
     kind: type[Configuration],
 ) -> None:
-    """Wherever nginx asks Django or Daphne, it takes Daphne-Root-Path away."""
+    """nginx removes Daphne-Root-Path from all requests to Django or Daphne."""
     locations = [PUBLISHER, {**SUBSCRIBER, "passthrough": "/passthrough"}]
     text, _ = write(kind, locations=locations)
     for block in text.split("location ")[1:]:
@@ -148,7 +148,7 @@ def test_nothing_is_believed_that_clients_say_to_daphne(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_websockets_of_the_site_go_through(kind: type[Configuration]) -> None:
-    """What is not a push location may change its protocol."""
+    """Requests outside the push locations may upgrade to WebSocket."""
     text, _ = write(kind)
     site = text.partition("location / {")[2]
     assert "proxy_set_header Upgrade $http_upgrade;" in site
@@ -156,7 +156,7 @@ def test_websockets_of_the_site_go_through(kind: type[Configuration]) -> None:
 
 
 def test_stores_stay_apart() -> None:
-    """What nginx does not allow in a name makes no two stores one."""
+    """Stores whose names differ only in special characters have different groups."""
     stores = ("a.b", "a-b")
     text, _ = write(
         store=dict.fromkeys(("default", *stores), {"type": "memory"}),
@@ -168,7 +168,7 @@ def test_stores_stay_apart() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interface_lets_nobody_in(kind: type[Configuration]) -> None:
-    """nginx knows no interfaces, and the name of one could be anything."""
+    """An address with a network interface is left out, as nginx has no such rules."""
     allow_from = ["::1", "fe80::1%eth0; allow all"]
     text, _ = write(kind, locations=[{**PUBLISHER, "allow_from": allow_from}])
     rules = [each for each in lines(text) if each.startswith(("allow", "deny"))]
@@ -204,14 +204,14 @@ def test_an_interface_lets_nobody_in(kind: type[Configuration]) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_a_setting_cannot_become(push_server: dict[str, Any], place: str) -> None:
-    """It is a warning that names the setting, and the same in a comment."""
+    """A setting without an equivalent gives a warning, and the same as a comment."""
     text, warnings = write(**push_server)
     warning = next(each for each in warnings if place in each)
     assert warning in re.sub(r"\n *# ", " ", text)
 
 
 def test_settings_that_all_become_something() -> None:
-    """Nothing is warned of where Nchan does what the settings say."""
+    """There is no warning where Nchan supports all settings."""
     _, warnings = write(
         publisher="http",
         store={"type": "memory", "max_messages": 100, "message_timeout": 60},
@@ -221,7 +221,7 @@ def test_settings_that_all_become_something() -> None:
 
 
 def test_settings_of_a_proxy_all_become_something() -> None:
-    """In front of Daphne all settings are served, so nothing is warned of."""
+    """There is no warning in front of Daphne, since it supports all settings."""
     locations = [PUBLISHER, {**SUBSCRIBER, "concurrency": "last"}]
     _, warnings = write(ProxyConfiguration, locations=locations)
     assert warnings == []
@@ -240,7 +240,7 @@ def test_settings_of_a_proxy_all_become_something() -> None:
 def test_a_passthrough_that_django_would_refuse(
     internal_ips: list[str], django: str, warns: bool
 ) -> None:
-    """It is warned of where the view will not know nginx for what it is."""
+    """A warning appears if the passthrough view would refuse requests from nginx."""
     with override_settings(INTERNAL_IPS=internal_ips):
         _, warnings = write(
             options=Options(django=django),
@@ -265,7 +265,7 @@ def test_a_passthrough_that_django_would_refuse(
 def test_nginx_listens_where_updates_are_sent(
     push_server: dict[str, Any], listen: list[str]
 ) -> None:
-    """With Nchan it takes the place of the push server on this machine."""
+    """With Nchan, nginx listens at the push server's address on this machine."""
     text, _ = write(**push_server)
     assert re.findall(r"^ +listen (?!unix)(.+);$", text, re.MULTILINE) == listen
 
@@ -293,7 +293,7 @@ def test_nginx_listens_where_updates_are_sent(
 def test_nginx_does_not_listen_where_updates_are_sent(
     publisher_host: str | None, listen: str, warns: bool
 ) -> None:
-    """Whoever says where nginx listens is told if publishers do not find it there."""
+    """A warning appears if nginx does not listen at publisher_host."""
     _, warnings = write(
         options=Options(listen=(listen,)), publisher_host=publisher_host, locations=[]
     )
@@ -315,7 +315,7 @@ def test_nginx_does_not_listen_where_updates_are_sent(
 def test_the_push_server_behind_a_proxy(
     push_server: dict[str, Any], server: str
 ) -> None:
-    """It is where updates are sent on this machine, else where the site is."""
+    """The upstream is the push server on this machine, or else the site's address."""
     configuration = ProxyConfiguration(read_settings(push_server), Options())
     assert configuration.pushserver == server
     told = ProxyConfiguration(read_settings(push_server), Options(pushserver="a:1"))
@@ -327,7 +327,7 @@ def test_the_push_server_behind_a_proxy(
     [(["10.0.0.0/8"], True), (["10.0.0.0/8", "127.0.0.1"], False), ("any", False)],
 )
 def test_publishers_that_daphne_would_refuse(allow_from: Any, warns: bool) -> None:
-    """For Daphne each publisher comes from nginx, too, so nginx has to be allowed."""
+    """A warning appears if allow_from excludes nginx, from which publishers come."""
     locations = [{**PUBLISHER, "allow_from": allow_from}]
     _, warnings = write(ProxyConfiguration, locations=locations)
     assert any("does not hold 127.0.0.1" in each for each in warnings) == warns
@@ -338,7 +338,7 @@ def test_publishers_that_daphne_would_refuse(allow_from: Any, warns: bool) -> No
     [(["10.0.0.1"], True), (["10.0.0.1", "unix"], False), ("any", False)],
 )
 def test_daphne_behind_nginx_on_a_unix_socket(allow_from: Any, warns: bool) -> None:
-    """nginx comes by the socket then, which has to be allowed."""
+    """A warning appears if allow_from excludes unix sockets, which nginx uses."""
     location = {**PUBLISHER, "allow_from": allow_from}
     options = Options(django="unix:/run/site.sock")
     _, warnings = write(ProxyConfiguration, options, locations=[location])
@@ -346,7 +346,7 @@ def test_daphne_behind_nginx_on_a_unix_socket(allow_from: Any, warns: bool) -> N
 
 
 def test_the_server_is_named_after_the_subscribers_host() -> None:
-    """Pages ask for subscriber_host, so this is the server's name."""
+    """The server name is that of subscriber_host, to which pages send requests."""
     text, _ = write(subscriber_host={"location": "push.example:8443", "secure": True})
     assert "server_name push.example;" in lines(text)
 
@@ -355,6 +355,6 @@ def test_the_server_is_named_after_the_subscribers_host() -> None:
 def test_connections_are_kept_shorter_than_by_any_server(
     kind: type[Configuration],
 ) -> None:
-    """Each upstream is left after a second; gunicorn closes after two, uvicorn five."""
+    """nginx closes idle connections after 1 s; gunicorn does after 2 s, uvicorn 5 s."""
     text, _ = write(kind, **OLD_SETTINGS)
     assert text.count("keepalive_timeout 1s;") == text.count("upstream ")

@@ -20,12 +20,12 @@ from pushserver.nginx.writer import Untranslatable, literal, quote, translate
     ],
 )
 def test_words_are_quoted_where_nginx_wants_it(text: str, word: str) -> None:
-    """A text that means something to nginx is written so that it does not."""
+    """A text with characters that are special in nginx is quoted."""
     assert quote(text) == word
 
 
 def test_texts_that_cannot_be_words() -> None:
-    """A line break has no place in the configuration, nor a $ where it is a text."""
+    """Line breaks are refused, and so is a $ where nginx would expand variables."""
     with pytest.raises(Untranslatable, match="cannot be printed"):
         quote("a\nb;")
     with pytest.raises(Untranslatable, match="variable"):
@@ -44,7 +44,7 @@ def test_texts_that_cannot_be_words() -> None:
     ],
 )
 def test_patterns_are_translated(pattern: str, translated: str) -> None:
-    """A pattern comes without anchors, and as one piece."""
+    """Patterns are translated without anchors, as one group."""
     assert translate(pattern) == translated
 
 
@@ -52,6 +52,6 @@ def test_patterns_are_translated(pattern: str, translated: str) -> None:
     "pattern", [r"/(.+)\Z", r"/(\u0041+)", "(?a)/(.+)", "(?x)/(.+) # all"]
 )
 def test_patterns_that_nginx_does_not_know(pattern: str) -> None:
-    """What only Python understands is refused."""
+    """Patterns that only Python understands are refused."""
     with pytest.raises(Untranslatable, match="do not know"):
         translate(pattern)

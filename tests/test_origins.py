@@ -14,7 +14,7 @@ OWN = "http://example.com:8000"
 def fault(
     allow_origin: tuple[str, ...] | None = (), secure: bool = False, **meta: str
 ) -> str | None:
-    """Return what is said of a POST to example.com:8000 with these headers."""
+    """Return the fault found in a POST to example.com:8000 with these headers."""
     meta = {"HTTP_HOST": "example.com:8000", **meta}
     request = RequestFactory().post("/", secure=secure, **meta)
     return find_page_fault(request, allow_origin)
@@ -22,7 +22,7 @@ def fault(
 
 @pytest.fixture(autouse=True)
 def hosts(settings: LazySettings) -> None:
-    """A site whose hosts are named."""
+    """The allowed hosts of the site."""
     settings.ALLOWED_HOSTS = ["example.com", ".example.org", "[::1]"]
 
 
@@ -40,7 +40,7 @@ def hosts(settings: LazySettings) -> None:
     ],
 )
 def test_an_origin_has_no_port_that_is_the_usual(origin: str, written: str) -> None:
-    """Origins that are the same to a browser are the same text."""
+    """Origins that are equal in a browser are normalized to the same text."""
     assert normalize_origin(origin) == written
 
 
@@ -61,7 +61,7 @@ def test_an_origin_has_no_port_that_is_the_usual(origin: str, written: str) -> N
     ],
 )
 def test_programs_and_pages_of_the_own_origin_may(meta: dict[str, str]) -> None:
-    """Who sends no header of a browser may, and a page of the origin that is asked."""
+    """Requests without browser headers, and of the same origin, may publish."""
     assert fault(**meta) is None
 
 
@@ -87,7 +87,7 @@ def test_programs_and_pages_of_the_own_origin_may(meta: dict[str, str]) -> None:
 )
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", None])
 def test_pages_of_other_origins_may_not(origin: str, site: str | None) -> None:
-    """Another scheme, host or port is another origin, whatever else is said."""
+    """An origin with another scheme, host or port may not publish."""
     meta = {} if site is None else {"HTTP_SEC_FETCH_SITE": site}
     told = fault(HTTP_ORIGIN=origin, **meta)
     assert told is not None
@@ -97,11 +97,11 @@ def test_pages_of_other_origins_may_not(origin: str, site: str | None) -> None:
 
 @pytest.mark.parametrize("site", ["cross-site", "Cross-Site", " cross-site"])
 def test_a_page_of_another_site_without_an_origin_may_not(site: str) -> None:
-    """A form or an image of another site is refused where no Origin comes with it."""
+    """A cross-site form or image without an Origin header is refused."""
     told = fault(HTTP_SEC_FETCH_SITE=site)
     assert told is not None
     assert "Sec-Fetch-Site: cross-site" in told
-    # That Origin is on a list does not help where it is not sent.
+    # An allowed origin does not help if the header is missing.
     assert fault(("*",), HTTP_SEC_FETCH_SITE=site) is not None
 
 
@@ -127,7 +127,7 @@ def test_a_page_of_another_site_without_an_origin_may_not(site: str) -> None:
 def test_a_host_that_anybody_could_have_named_is_not_the_own(
     hosts: list[str], debug: bool, host: str, may: bool, settings: LazySettings
 ) -> None:
-    """What ALLOWED_HOSTS does not name but by "*" may be a name that was rebound."""
+    """A host that only "*" allows is not trusted, because of DNS rebinding."""
     settings.ALLOWED_HOSTS = hosts
     settings.DEBUG = debug
     told = fault(HTTP_HOST=host, HTTP_ORIGIN=f"http://{host}")
@@ -156,7 +156,7 @@ def test_a_host_that_anybody_could_have_named_is_not_the_own(
 def test_trusted_origins_are_those_of_django(
     trusted: str, origin: str, may: bool, settings: LazySettings
 ) -> None:
-    """CSRF_TRUSTED_ORIGINS is read as Django's CSRF check reads it."""
+    """CSRF_TRUSTED_ORIGINS is interpreted as by Django's CSRF check."""
     settings.CSRF_TRUSTED_ORIGINS = [trusted]
     assert (fault(HTTP_ORIGIN=origin) is None) is may
     assert (fault(None, HTTP_ORIGIN=origin) is None) is may
@@ -175,7 +175,7 @@ def test_trusted_origins_are_those_of_django(
 def test_a_location_names_origins_of_its_own(
     allow_origin: tuple[str, ...], origin: str, may: bool
 ) -> None:
-    """The location's allow_origin lets pages in, but never one without an origin."""
+    """allow_origin lets pages publish, but no request without an origin."""
     assert (fault(allow_origin, HTTP_ORIGIN=origin) is None) is may
 
 
@@ -193,7 +193,7 @@ PROXY = ("HTTP_X_FORWARDED_PROTO", "https")
 def test_the_scheme_is_djangos(
     conf: dict[str, Any], meta: dict[str, str], may: bool, settings: LazySettings
 ) -> None:
-    """Behind a proxy that speaks TLS, Django's setting says where the scheme stands."""
+    """Behind a TLS proxy, SECURE_PROXY_SSL_HEADER determines the scheme."""
     for name, value in conf.items():
         setattr(settings, name, value)
     meta |= {"HTTP_HOST": "example.com", "HTTP_ORIGIN": "https://example.com"}
@@ -207,7 +207,7 @@ def test_the_scheme_is_djangos(
 def test_the_forwarded_host_counts_where_django_uses_it(
     used: bool, settings: LazySettings
 ) -> None:
-    """X-Forwarded-Host is the host where USE_X_FORWARDED_HOST says so."""
+    """X-Forwarded-Host is the host if USE_X_FORWARDED_HOST is set."""
     settings.USE_X_FORWARDED_HOST = used
     meta = {
         "HTTP_HOST": "127.0.0.1:8000",
@@ -218,7 +218,7 @@ def test_the_forwarded_host_counts_where_django_uses_it(
 
 
 def test_what_a_client_wrote_is_not_repeated_at_length() -> None:
-    """An origin of any length is told with its beginning, in one line."""
+    """A long origin is shortened to one line in the error."""
     told = fault(HTTP_ORIGIN="http://" + "a" * 100_000 + "\n<script>")
     assert told is not None
     assert len(told) < 1000

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a package is built from; building leaves traces beside it."""
+    """A copy of the files for building a package, since the build writes into it."""
     copy = tmp_path_factory.mktemp("source")
     for file in ROOT.iterdir():
         if file.is_file() and not file.name.startswith("."):
@@ -37,7 +37,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(source: Path) -> Path:
-    """The folder with the source archive and the wheel built from it."""
+    """The folder with the source archive and the wheel that were built."""
     done = subprocess.run(
         [sys.executable, "-m", "build", *_isolation(), str(source)],
         capture_output=True,
@@ -49,7 +49,7 @@ def built(source: Path) -> Path:
 
 
 def _isolation() -> list[str]:
-    # The environment's own setuptools needs no download, but has to be new enough.
+    # The environment's setuptools needs no download, but has to be recent enough.
     try:
         new_enough = int(version("setuptools").partition(".")[0]) >= 77
     except ModuleNotFoundError:
@@ -59,7 +59,7 @@ def _isolation() -> list[str]:
 
 @pytest.fixture(scope="module")
 def wheel(built: Path) -> Iterator[zipfile.ZipFile]:
-    """The wheel, opened."""
+    """The opened wheel."""
     [file] = built.glob("*.whl")
     with zipfile.ZipFile(file) as archive:
         yield archive
@@ -67,7 +67,7 @@ def wheel(built: Path) -> Iterator[zipfile.ZipFile]:
 
 @pytest.fixture(scope="module")
 def metadata(wheel: zipfile.ZipFile) -> Message:
-    """What the wheel says of itself."""
+    """The metadata of the wheel."""
     name = f"django_pushserver-{pushserver.__version__}.dist-info/METADATA"
     return Parser().parsestr(wheel.read(name).decode())
 
@@ -81,12 +81,12 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
     ],
 )
 def test_the_wheel_holds_more_than_modules(name: str, wheel: zipfile.ZipFile) -> None:
-    """The browser's client and the marks of typed packages are installed."""
+    """The browser's client and the markers of typed packages are in the wheel."""
     assert name in wheel.namelist()
 
 
 def test_the_wheel_holds_all_of_both_packages(wheel: zipfile.ZipFile) -> None:
-    """Each file of the two packages is installed, in each of their folders."""
+    """Each file of the two packages is in the wheel, in every folder."""
     files = {
         file.relative_to(ROOT).as_posix()
         for package in ("pushserver", "pushserver_channels")
@@ -97,7 +97,7 @@ def test_the_wheel_holds_all_of_both_packages(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """Neither the tests nor the example site land beside the packages."""
+    """Neither the tests nor the example site are in the wheel."""
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert tops == {
         "pushserver",
@@ -107,7 +107,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_source_archive_holds_what_a_wheel_is_built_from(built: Path) -> None:
-    """From the source archive alone the same wheel can be built."""
+    """The source archive alone is enough to build the same wheel."""
     [file] = built.glob("*.tar.gz")
     with tarfile.open(file) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -122,7 +122,7 @@ def test_the_source_archive_holds_what_a_wheel_is_built_from(built: Path) -> Non
 
 
 def test_what_the_package_needs_comes_with_it(metadata: Message) -> None:
-    """Installing brings Django and the server's parts; Redis is asked for."""
+    """Installing includes Django and the server's dependencies; Redis is an extra."""
     assert metadata["Name"] == "django-pushserver"
     assert metadata["Version"] == pushserver.__version__
     requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
@@ -139,7 +139,7 @@ def test_what_the_package_needs_comes_with_it(metadata: Message) -> None:
 
 
 def test_versions_with_known_holes_are_not_accepted(metadata: Message) -> None:
-    """Daphne below 4.2.2 has two published vulnerabilities; Django 5.2 is needed."""
+    """Daphne below 4.2.2 has two published vulnerabilities; Django 5.2 is required."""
     needed = {
         requirement.name.lower(): requirement.specifier
         for requirement in map(Requirement, metadata.get_all("Requires-Dist", []))
@@ -152,7 +152,7 @@ def test_versions_with_known_holes_are_not_accepted(metadata: Message) -> None:
 
 
 def test_the_readme_is_the_description(metadata: Message) -> None:
-    """A package index shows the README."""
+    """The README is the description on a package index."""
     assert metadata["Description-Content-Type"].startswith("text/x-rst")
     readme = (ROOT / "README.rst").read_text(encoding="utf-8")
     assert str(metadata.get_payload()).strip() == readme.strip()

@@ -35,7 +35,7 @@ URLS = [
     f"redis+cluster://user:{SECRET}@[::1]:6379,b:6379",
 ]
 
-#: What nobody can use, each in another way.
+#: Invalid URLs, each with another fault.
 WRONG_URLS = [
     f"redsi://user:{SECRET}@127.0.0.1:6379/0",
     f"redis://user:{SECRET}@127.0.0.1:port/0",
@@ -63,7 +63,7 @@ def store(**settings: Any) -> dict[str, Any]:
 
 
 def pages(call: Callable[[], object]) -> str:
-    """Return all that Django shows of the error that a call raises."""
+    """Return everything that Django shows of the error that a call raises."""
     try:
         call()
     except Exception:
@@ -83,7 +83,7 @@ def fail() -> None:
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize("url", URLS)
 def test_a_password_in_a_url_is_not_shown(url: str, debug: bool) -> None:
-    """Neither as a setting, nor as a local variable; but where Redis is, is shown."""
+    """The password is shown neither in settings nor in local variables."""
     with override_settings(PUSH_SERVER=store(url=url), DEBUG=debug):
         shown = pages(fail)
         assert get_settings().store["default"].address == url
@@ -94,7 +94,7 @@ def test_a_password_in_a_url_is_not_shown(url: str, debug: bool) -> None:
 
 
 def test_a_url_without_a_password_is_shown(settings: Any) -> None:
-    """What is no secret is of use on the page of an error."""
+    """A URL without a password is shown on the error page, where it is useful."""
     settings.PUSH_SERVER = store(url="redis://127.0.0.1:6379/0?db=2")
     assert "redis://127.0.0.1:6379/0?db=2" in pages(fail)
 
@@ -102,7 +102,7 @@ def test_a_url_without_a_password_is_shown(settings: Any) -> None:
 @pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize("url", WRONG_URLS)
 def test_a_url_that_cannot_be_used_is_not_shown(url: str, debug: bool) -> None:
-    """The error, all that led to it, and their local variables hide the password."""
+    """The error, its causes and their local variables do not show the password."""
 
     def start() -> None:
         check_store(get_settings().store["default"])
@@ -143,7 +143,7 @@ URL = URLS[0]
     ],
 )
 def test_a_wrong_setting_does_not_show_a_password(push_server: Any) -> None:
-    """Wherever a URL stands that does not belong there, it is told without it."""
+    """An error about a URL in the wrong setting does not show its password."""
     with override_settings(PUSH_SERVER=push_server, DEBUG=True):
         shown = pages(get_settings)
         with pytest.raises(InvalidSetting) as caught:
@@ -153,7 +153,7 @@ def test_a_wrong_setting_does_not_show_a_password(push_server: Any) -> None:
 
 
 def test_a_redis_that_cannot_be_reached_does_not_show_a_password() -> None:
-    """Of the errors of redis-py nothing is shown but their text."""
+    """Only the text of redis-py's errors is shown, without local variables."""
     url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"
     with override_settings(PUSH_SERVER=store(url=url), DEBUG=True):
         shown = pages(lambda: send_update("news", 1))
@@ -163,7 +163,7 @@ def test_a_redis_that_cannot_be_reached_does_not_show_a_password() -> None:
 
 @pytest.mark.process
 def test_a_redis_that_refuses_a_password_does_not_show_it() -> None:
-    """What redis-py sends to log in is no part of an error's page."""
+    """The login command of redis-py is not shown on the error page."""
     with (
         Valkey() as valkey,
         override_settings(
@@ -200,7 +200,7 @@ def test_a_redis_that_refuses_a_password_does_not_show_it() -> None:
 def test_a_password_may_stand_beside_the_url(
     settings: dict[str, Any], address: str
 ) -> None:
-    """A user and a password may be settings of their own, as they are, unencoded."""
+    """User and password may be separate settings, without percent-encoding."""
     found = read_settings(store(**settings)).store["default"]
     assert isinstance(found, RedisStoreSettings)
     assert found.address == address
@@ -211,7 +211,7 @@ def test_a_password_may_stand_beside_the_url(
 def test_a_url_with_a_password_is_a_warning_for_deployment(
     url: str, settings: Any
 ) -> None:
-    """W012, since other programs than Django may show it."""
+    """W012 warns of a password in a URL, since other programs may show it."""
     settings.PUSH_SERVER = store(url=url)
     [message] = check_passwords(None)
     assert message.id == "pushserver.W012"
@@ -231,7 +231,7 @@ def test_a_url_with_a_password_is_a_warning_for_deployment(
     ],
 )
 def test_masking(text: str, masked: str) -> None:
-    """What may be a user and a password is not shown, and the text stays the same."""
+    """The user and the password in a text are masked, and the rest is unchanged."""
     assert mask(text) == masked
     hidden = hide({"a": [text]})["a"][0]
     assert hidden == text

@@ -30,14 +30,14 @@ IDS = st.text(min_size=1, max_size=512)
 
 @given(pattern=st.sampled_from(PATTERNS), channel_id=IDS)
 def test_each_id_that_gets_a_path_comes_back(pattern: str, channel_id: str) -> None:
-    """Of any id and pattern, the path that is built matches and gives the same id."""
+    """For any id and pattern, the path that is built matches and gives the same id."""
     compiled = re.compile(pattern)
     try:
         path = build_path(compiled, channel_id)
     except ValueError:
         assume(False)
     assert path.isascii()
-    # As a client takes the URL apart, and as the server gets it.
+    # As a client parses the URL, and as the server receives it.
     asked = urlsplit(f"http://localhost{path}").path
     assert match_channel(compiled, decode_path(asked.encode())) == channel_id
 
@@ -54,7 +54,7 @@ def test_each_id_has_a_path_where_the_pattern_takes_all(channel_id: str) -> None
     other=st.lists(st.sampled_from([b"a", b"/", b"%C3", b"%B0", b"%AF", b"%25", b"%"])),
 )
 def test_two_ids_never_become_one(one: list[bytes], other: list[bytes]) -> None:
-    """Paths of different bytes have different ids, also where they are not UTF-8."""
+    """Paths with different bytes have different ids, even if they are not UTF-8."""
     everything = re.compile("(.*)", re.DOTALL)
     ids = [
         match_channel(everything, decode_path(b"".join(parts)))
@@ -83,7 +83,7 @@ def test_two_ids_never_become_one(one: list[bytes], other: list[bytes]) -> None:
     ],
 )
 def test_an_id_is_percent_encoded_in_its_path(channel_id: str, path: str) -> None:
-    """An id stands in its path with all but unreserved characters encoded."""
+    """All characters of an id but the unreserved ones are percent-encoded."""
     assert build_path(re.compile(r"/updates/([^/]+)"), channel_id) == path
     assert match_channel(re.compile(r"/updates/([^/]+)"), decode_path(path.encode()))
 
@@ -93,7 +93,7 @@ def test_an_id_is_percent_encoded_in_its_path(channel_id: str, path: str) -> Non
 def test_an_id_that_clients_would_resolve_away_has_no_path(
     pattern: str, channel_id: str
 ) -> None:
-    """The ids "." and ".." are refused: clients would ask for another path."""
+    """The ids "." and ".." are refused, since clients would resolve them."""
     with pytest.raises(ValueError, match="has no URL"):
         build_path(re.compile(pattern), channel_id)
 
@@ -112,7 +112,7 @@ def test_an_id_that_clients_would_resolve_away_has_no_path(
 def test_an_id_that_the_pattern_cannot_match_is_refused(
     pattern: str, channel_id: str
 ) -> None:
-    """The refusal names the id and the pattern."""
+    """The error names the id and the pattern."""
     with pytest.raises(ValueError, match="cannot match it") as caught:
         build_path(re.compile(pattern), channel_id)
     assert repr(channel_id) in str(caught.value)
@@ -120,13 +120,13 @@ def test_an_id_that_the_pattern_cannot_match_is_refused(
 
 
 def test_an_id_that_no_server_could_read_is_refused() -> None:
-    """A lone surrogate has no UTF-8 and so no path."""
+    """A lone surrogate cannot be encoded as UTF-8, so it has no path."""
     with pytest.raises(ValueError, match="surrogate"):
         build_path(re.compile(r"/updates/([^/]+)"), "a\udc2fb")
 
 
 def test_alternatives_in_a_group_still_make_a_path() -> None:
-    """A choice inside the group itself is no hindrance."""
+    """A pattern with alternatives inside its group still has a path."""
     assert build_path(re.compile(r"/(news|sports)/x"), "sports") == "/sports/x"
 
 
@@ -141,14 +141,14 @@ def test_alternatives_in_a_group_still_make_a_path() -> None:
     ],
 )
 def test_a_pattern_that_cannot_be_turned_round_is_refused(pattern: str) -> None:
-    """What is no single path is a ValueError that names the pattern and the reason."""
+    """A pattern without a unique path raises ValueError with pattern and reason."""
     with pytest.raises(ValueError, match="cannot be turned into a URL") as caught:
         build_path(re.compile(pattern), "news")
     assert repr(pattern) in str(caught.value)
 
 
 def test_a_percent_sign_in_a_pattern_is_text() -> None:
-    """A pattern's own percent sign is encoded in the path and matches it again."""
+    """A pattern's own percent sign is encoded in the path, which matches again."""
     pattern = re.compile(r"/100%/([^/]+)")
     path = build_path(pattern, "news")
     assert path == "/100%25/news"
@@ -157,14 +157,14 @@ def test_a_percent_sign_in_a_pattern_is_text() -> None:
 
 @pytest.mark.parametrize("pattern", [r"/updates\?id=(.+)", r"/updates#(.+)"])
 def test_an_id_is_in_the_path_and_nowhere_else(pattern: str) -> None:
-    """A path never ends early at a ? or # of the pattern: they are encoded."""
+    """The characters ? and # of a pattern are encoded in the path."""
     path = build_path(re.compile(pattern), "news")
     assert urlsplit(f"http://localhost{path}").path == path
 
 
 @pytest.mark.parametrize("pattern", [r"updates/(.+)", r"(.+)"])
 def test_a_path_begins_with_a_slash(pattern: str) -> None:
-    """A pattern that fits no path of HTTP gives none: it would change the host."""
+    """A pattern without a leading slash is refused: it could change the host."""
     with pytest.raises(ValueError, match="has no URL"):
         build_path(re.compile(pattern), "news")
 
@@ -192,13 +192,13 @@ def test_a_path_begins_with_a_slash(pattern: str) -> None:
     ],
 )
 def test_the_whole_path_has_to_match(raw_path: bytes, channel_id: str | None) -> None:
-    """The id is the decoded group; an encoded slash is part of it, a bare one not."""
+    """The id is the decoded group; it may contain encoded slashes, but no bare ones."""
     pattern = re.compile(r"/updates/([^/]+)")
     assert match_channel(pattern, decode_path(raw_path)) == channel_id
 
 
 def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
-    """Each such byte is a character that no other path gives and nobody can encode."""
+    """Each invalid byte becomes a unique character that cannot be encoded."""
     pattern = re.compile(r"/updates/([^/]+)")
     ids = [
         match_channel(pattern, decode_path(path))
@@ -211,7 +211,7 @@ def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
 
 
 def test_an_optional_group_without_a_part_is_an_empty_id() -> None:
-    """A path that matches without its group is found, for the location to refuse."""
+    """A match without the optional group gives an empty id; locations refuse it."""
     assert match_channel(re.compile("/updates(?:/(.+))?"), "/updates") == ""
 
 
@@ -242,17 +242,17 @@ def test_a_group_with_a_name_is_a_group() -> None:
 def test_a_slash_is_kept_where_no_client_resolves_it_away(
     channel_id: str, path: str
 ) -> None:
-    """Where the pattern takes slashes they stay, but for dot and empty segments."""
+    """Slashes are kept if the pattern allows them, but not at dot or empty segments."""
     pattern = re.compile(r"/updates/(.+)")
     assert build_path(pattern, channel_id) == path
     assert match_channel(pattern, decode_path(path.encode())) == channel_id
-    # As clients take a URL apart, which ask for what they have resolved.
+    # Clients parse and resolve the URL before they request it.
     assert httpx.URL(f"http://localhost{path}").raw_path == path.encode()
     assert urljoin("http://localhost/page/x", path) == f"http://localhost{path}"
 
 
 def test_a_slash_that_a_pattern_asks_for() -> None:
-    """An id of two segments has a path where a pattern has just those."""
+    """An id of two segments has a path if the pattern requires two segments."""
     pattern = re.compile(r"/updates/([^/]+/[^/]+)/")
     assert build_path(pattern, "user/abc") == "/updates/user/abc/"
     with pytest.raises(ValueError, match="has no URL"):

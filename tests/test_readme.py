@@ -1,4 +1,4 @@
-"""The README is followed to the letter, in a new site."""
+"""Follow the README literally in a new site."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ NEWS = {"type": "answer", "value": "42"}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a site that was made by startproject and the README."""
+    """The folder of a site that startproject and the README have made."""
     return make_site(tmp_path_factory.mktemp("site"), USE)
 
 
 def send(server: ServerProcess, value: str) -> httpx.Response:
-    """Send the form of the page, as a browser does."""
+    """Submit the form of the page, as a browser does."""
     with httpx.Client(base_url=server.url) as client:
         page = client.get("/").text
         token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', page)
@@ -45,7 +45,7 @@ def send(server: ServerProcess, value: str) -> httpx.Response:
 
 
 def check_script(server: ServerProcess) -> None:
-    """Fail unless the page's script is served, whole and as a script."""
+    """Check that the page's script is served completely and as a script."""
     page = httpx.get(f"{server.url}/").text
     source = re.search('<script src="([^"]+)"', page)
     assert source is not None, page
@@ -56,7 +56,7 @@ def check_script(server: ServerProcess) -> None:
 
 
 def test_the_readme_names_three_commands_that_serve_the_site() -> None:
-    """Each of them is tried below."""
+    """The README names the three commands that the next test runs."""
     assert [line[0:3] for line in SERVERS] == [
         ["daphne", "project.asgi:application"],
         ["python", "manage.py", "runserver"],
@@ -67,7 +67,7 @@ def test_the_readme_names_three_commands_that_serve_the_site() -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("command", SERVERS, ids=" ".join)
 def test_a_new_site_works(site: Path, command: list[str]) -> None:
-    """On any port the page and its script are served, and what is sent arrives."""
+    """On any port the page and its script are served, and updates arrive."""
     with serve(site, command) as server, ThreadPoolExecutor() as threads:
         check_script(server)
         held = threads.submit(httpx.get, f"{server.url}/updates/news", timeout=30)
@@ -76,13 +76,13 @@ def test_a_new_site_works(site: Path, command: list[str]) -> None:
         assert held.result().json() == NEWS
         module = httpx.get(f"{server.url}/static/pushserver/updates.module.js")
         assert module.headers["Content-Type"].startswith("text/javascript")
-        # runserver makes the system checks, and so ours.
+        # runserver runs the system checks, ours included.
         assert ("runserver" in command) == ("no issues" in server.log())
 
 
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """The site without DEBUG, with the address of its server and collected files."""
+    """The site without DEBUG, with its server's address and collected static files."""
     there = importlib.util.find_spec("whitenoise")
     need(there, "WhiteNoise", "pip install whitenoise")
     folder = tmp_path_factory.mktemp("production")
@@ -102,13 +102,13 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProce
 
 @pytest.mark.process
 def test_static_files_in_production(production: ServerProcess) -> None:
-    """Without DEBUG, WhiteNoise serves what collectstatic has collected."""
+    """Without DEBUG, WhiteNoise serves the collected static files."""
     check_script(production)
 
 
 @pytest.mark.process
 def test_another_process_publishes(production: ServerProcess) -> None:
-    """With the address of the server, the command of the README reaches the page."""
+    """With the server's address, the README's command publishes to the page."""
     [[_, *command]] = commands(ELSEWHERE)
     run(production.cwd, *command)
     answer = httpx.get(f"{production.url}/updates/news").json()

@@ -44,7 +44,7 @@ def fails(*arguments: str, **push_server: object) -> str:
 
 @pytest.mark.process
 def test_it_serves_the_push_locations_alone() -> None:
-    """Push locations are answered, every other path is 404 with a sentence."""
+    """Push locations are served; any other path is 404 with an explanation."""
     with runpushserver("{port}") as server:
         assert (
             httpx.post(f"{server.url}/send-update/a", content=b"x").status_code == 202
@@ -57,7 +57,7 @@ def test_it_serves_the_push_locations_alone() -> None:
 
 @pytest.mark.process
 def test_it_says_what_runs_where() -> None:
-    """The start-up lines name the versions, the settings and the URL."""
+    """The start-up output names the versions, the settings and the URL."""
     with runpushserver("{port}") as server:
         wait_until(lambda: "Quit the server" in server.log())
         lines = server.log()
@@ -69,7 +69,7 @@ def test_it_says_what_runs_where() -> None:
 
 @pytest.mark.process
 def test_it_listens_where_the_settings_say() -> None:
-    """Without an argument, address and port are those of PUSH_SERVER."""
+    """Without an argument, the address and port are those of PUSH_SERVER."""
     server = runpushserver()
     server.env.update(environment(address="127.0.0.1", port=server.port))
     with server:
@@ -78,7 +78,7 @@ def test_it_listens_where_the_settings_say() -> None:
 
 @pytest.mark.process
 def test_it_serves_the_whole_site_if_asked() -> None:
-    """With --allrequests, what is no push location goes to Django."""
+    """With --allrequests, requests outside the push locations go to Django."""
     with runpushserver("--allrequests", "{port}") as server:
         assert httpx.get(f"{server.url}/hello").text == "hello from Django"
         assert httpx.get(f"{server.url}/interval/a").status_code == 304
@@ -100,7 +100,7 @@ def test_it_serves_static_files_under_debug() -> None:
 
 @pytest.mark.process
 def test_its_daphne_is_tuned() -> None:
-    """Its Daphne is the tuned one, with room for a burst, and garbage is let be."""
+    """Its Daphne has a long backlog, tuned connections and rare collections."""
     with runpushserver("--allrequests", "{port}") as server:
         told = httpx.get(f"{server.url}/daphne").json()
     assert told == {
@@ -112,7 +112,7 @@ def test_its_daphne_is_tuned() -> None:
 
 
 def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
-    """A Daphne that somebody else starts is as it comes, and so is its process."""
+    """A Daphne that is started by other means is not tuned."""
     told = httpx.get(f"{server.url}/daphne").json()
     assert told["factory"] == "daphne.http_protocol"
     assert told["thresholds"] == list(gc.get_threshold())
@@ -121,14 +121,14 @@ def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
 
 @pytest.mark.process
 def test_it_redirects_other_hosts_if_asked() -> None:
-    """With --forcehost, who came by another host is redirected permanently."""
+    """With --forcehost, requests for another host are redirected permanently."""
     with runpushserver("--allrequests", "--forcehost", "push.test", "{port}") as server:
         url = f"{server.url}/hel%20lo?a=b"
         moved = httpx.get(url, headers={"Host": f"other.test:{server.port}"})
         wanted = httpx.get(
             f"{server.url}/hello", headers={"Host": f"PUSH.test:{server.port}"}
         )
-        # Behind the host, this would make the host a user name.
+        # Appended to the host, this target would turn the host into a user name.
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
             client.sendall(b"GET @evil.example/ HTTP/1.1\r\nHost: other.test\r\n\r\n")
             nonsense = client.recv(65536)
@@ -141,7 +141,7 @@ def test_it_redirects_other_hosts_if_asked() -> None:
 
 @pytest.mark.process
 def test_it_listens_on_ipv6_if_asked() -> None:
-    """With -6, it listens on IPv6's loopback."""
+    """With -6, it listens on the IPv6 loopback address."""
     with httpx.Client() as client:
         server = runpushserver("-6", "{port}")
         server.host = "::1"
@@ -161,16 +161,16 @@ def test_it_listens_on_ipv6_if_asked() -> None:
     ],
 )
 def test_wrong_arguments_are_told(arguments: list[str], sentence: str) -> None:
-    """A wrong argument ends the command with a sentence that says why."""
+    """A wrong argument ends the command with an error that gives the reason."""
     assert sentence in fails(*arguments)
 
 
 @pytest.mark.process
 def test_wrong_settings_are_told() -> None:
-    """A wrong PUSH_SERVER ends the command with a sentence that names the place."""
+    """A wrong PUSH_SERVER ends the command with an error that names the setting."""
     assert "PUSH_SERVER['prot'] is not a known setting" in fails("0", prot=1)
 
 
 def test_a_taken_port_is_told(server: ServerProcess) -> None:
-    """A port that somebody listens on ends the command with a sentence."""
+    """A port that is in use ends the command with an error."""
     assert f"Cannot listen on 127.0.0.1:{server.port}" in fails(str(server.port))

@@ -32,7 +32,7 @@ def channel_id() -> str:
 
 @pytest.fixture
 def site(server: ServerProcess, settings: LazySettings) -> dict[str, Any]:
-    """A site in this process whose push server is another process; its settings."""
+    """The settings of a site in this process whose push server is another process."""
     settings.PUSH_SERVER = {
         "publisher_host": f"127.0.0.1:{server.port}",
         "locations": LOCATIONS,
@@ -61,7 +61,7 @@ class Subscriber:
 
 @pytest.fixture
 def subscriber(server: ServerProcess, channel_id: str) -> Subscriber:
-    """A client that waits on the channel."""
+    """A client with a held request on the channel."""
     return Subscriber(server, channel_id)
 
 
@@ -94,7 +94,7 @@ def test_a_view_of_the_serving_process_publishes(
     channel_id: str,
     subscriber: Subscriber,
 ) -> None:
-    """A sync and an async view beside the push server publish without HTTP."""
+    """A sync and an async view in the server's process publish without HTTP."""
     told = httpx.get(f"{server.url}/{view}/{channel_id}")
     assert told.status_code == 200
     assert told.json()["status"] == 201
@@ -107,7 +107,7 @@ def test_a_view_of_the_serving_process_publishes(
 def test_a_view_publishes_to_its_own_process_over_http(
     view: str, data: dict[str, str], loopback_server: ServerProcess, channel_id: str
 ) -> None:
-    """A server that is busy with a view still takes the view's own POST."""
+    """A server that is busy with a view still accepts the view's own POST."""
     subscriber = Subscriber(loopback_server, channel_id)
     told = httpx.get(f"{loopback_server.url}/{view}/{channel_id}", timeout=30)
     assert told.status_code == 200
@@ -120,7 +120,7 @@ def test_a_view_publishes_to_its_own_process_over_http(
 def test_a_view_publishes_before_anybody_has_subscribed(
     view: str, data: dict[str, str], channel_id: str
 ) -> None:
-    """On a server that was just started, the first update is kept like all others."""
+    """On a new server, the first update is stored like any other."""
     with daphne() as server:
         told = httpx.get(f"{server.url}/{view}/{channel_id}")
         assert told.status_code == 200
@@ -131,7 +131,7 @@ def test_a_view_publishes_before_anybody_has_subscribed(
 
 
 def test_a_hundred_views_publish_at_once(server: ServerProcess) -> None:
-    """Views that publish at the same time get each its own answer."""
+    """Views that publish at the same time each get their own response."""
     channel_ids = [uuid.uuid4().hex for _ in range(100)]
 
     async def publish() -> list[httpx.Response]:
@@ -153,7 +153,7 @@ def test_a_hundred_views_publish_at_once(server: ServerProcess) -> None:
 def test_a_sync_view_of_another_process_publishes(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
-    """A site that is served elsewhere, by WSGI, publishes over HTTP."""
+    """A site that is served by another WSGI process publishes over HTTP."""
     told = Client().get(f"/publish/{channel_id}")
     assert told.json()["status"] == 201
     assert subscriber.received() == {"type": "sync", "by": "view"}
@@ -167,7 +167,7 @@ async def test_a_view_of_another_asgi_process_publishes(
     server: ServerProcess,
     channel_id: str,
 ) -> None:
-    """A site that is served elsewhere, by ASGI, publishes over HTTP."""
+    """A site that is served by another ASGI process publishes over HTTP."""
     subscriber = await asyncio.to_thread(Subscriber, server, channel_id)
     told = await AsyncClient().get(f"/{view}/{channel_id}")
     assert told.json()["status"] == 201
@@ -177,7 +177,7 @@ async def test_a_view_of_another_asgi_process_publishes(
 async def test_sync_receivers_hear_what_a_sync_view_sends(
     site: dict[str, Any], channel_id: str
 ) -> None:
-    """A receiver runs in the thread of the view, which waits for it meanwhile."""
+    """A sync receiver runs in the view's thread, which waits for it."""
     heard: list[tuple[str, threading.Thread]] = []
 
     def hear(signal: Signal, channel_id: str, **kwargs: Any) -> None:
@@ -199,7 +199,7 @@ async def test_sync_receivers_hear_what_a_sync_view_sends(
 async def test_a_view_publishes_directly_where_push_clients_are(
     view: str, _data: object, channel_id: str, settings: LazySettings
 ) -> None:
-    """In the process that serves, neither a host nor a listening port is needed."""
+    """In the serving process, no host and no listening port is needed."""
     settings.PUSH_SERVER = {"publisher": "direct"}
     hub = hubs.get("default")
     told = await AsyncClient().get(f"/{view}/{channel_id}")
@@ -210,7 +210,7 @@ async def test_a_view_publishes_directly_where_push_clients_are(
 def test_a_thread_publishes(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
-    """A thread without an event loop publishes."""
+    """A thread without an event loop can publish."""
     receipts: list[Receipt | None] = []
 
     def work() -> None:
@@ -226,7 +226,7 @@ def test_a_thread_publishes(
 async def test_a_thread_of_async_code_publishes(
     site: dict[str, Any], server: ServerProcess, channel_id: str
 ) -> None:
-    """A thread of an async program uses the sync function."""
+    """A thread of an async program can use the sync function."""
     subscriber = await asyncio.to_thread(Subscriber, server, channel_id)
     receipt = await asyncio.to_thread(send_update, channel_id, {"by": "thread"})
     assert receipt is not None
@@ -237,7 +237,7 @@ async def test_a_thread_of_async_code_publishes(
 def test_event_loops_one_after_another_publish(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
-    """Nothing is bound to the event loop of the first call."""
+    """Publishing does not depend on the event loop of the first call."""
     for number in range(3):
         receipt = asyncio.run(asend_update(channel_id, number))
         assert receipt is not None
@@ -247,14 +247,14 @@ def test_event_loops_one_after_another_publish(
 
 
 def run(*command: str, block: dict[str, Any]) -> str:
-    """Run a command of Python in a process of its own; return what it printed."""
+    """Run Python with arguments in a new process and return its output."""
     return run_python("-W", "error", *command, push_server=block)
 
 
 def test_a_management_command_publishes(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
-    """A command of the site publishes over HTTP, and its process ends in peace."""
+    """A management command publishes over HTTP, and its process ends normally."""
     code = f"""
 from pushserver.updates import send_update
 
@@ -268,7 +268,7 @@ print(send_update({channel_id!r}, {{"by": "command"}}))
 def test_a_process_without_an_event_loop_publishes(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
-    """A worker, as task queues start it, publishes whatever starting it imported."""
+    """A task worker can publish, whatever modules it imports at the start."""
     code = f"""
 import django
 
@@ -288,7 +288,7 @@ assert [send_update({channel_id!r}, number).status for number in range(3)] == [
 def test_processes_that_were_forked_publish(
     site: dict[str, Any], server: ServerProcess, channel_id: str
 ) -> None:
-    """Workers forked after an update do not write into their parent's connection."""
+    """Forked workers do not write into the connection of their parent."""
     code = f"""
 import os
 import django
@@ -325,7 +325,7 @@ assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
 def test_a_process_that_serves_no_push_clients_does_not_publish_into_itself(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
-    """Importing the server is not running it: updates go to who waits elsewhere."""
+    """A process that only imports the server publishes to the configured one."""
     code = f"""
 import tests.asgi
 from pushserver.updates import send_update

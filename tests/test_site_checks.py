@@ -29,7 +29,7 @@ SERVING = PLAIN + "from pushserver_channels.routing import get_application\n"
 
 _numbers = itertools.count()
 
-#: Writes a package with these modules, and returns its name.
+#: Writes a package with these modules and returns its name.
 Project = Callable[..., str]
 
 
@@ -37,7 +37,7 @@ Project = Callable[..., str]
 def project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: LazySettings
 ) -> Project:
-    """Makes a project, whose asgi.py is found as startproject's is."""
+    """Makes projects whose asgi.py is found like that of startproject."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def make(asgi: str | None = None, **modules: str) -> str:
@@ -58,12 +58,12 @@ def project(
 
 @pytest.fixture
 def asgi_runserver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Daphne's runserver comes first."""
+    """Daphne's runserver takes precedence."""
     monkeypatch.setattr(site_checks, "_runserver_owner", lambda: "daphne")
 
 
 def run(settings: LazySettings, debug: bool = True, **conf: Any) -> list[str]:
-    """Return the ids of what the checks of the site say."""
+    """Return the ids of the messages from the site's checks."""
     return [message.id or "" for message in say(settings, debug, **conf)]
 
 
@@ -118,7 +118,7 @@ def say(
 def test_asgi_modules_are_read_not_imported(
     modules: dict[str, str], serves: bool, project: Project
 ) -> None:
-    """The push locations are found in what asgi.py imports of the project."""
+    """The push locations are found in the project's modules that asgi.py imports."""
     name = project(**{key: f"{each}\n" for key, each in modules.items()})
     module = find_asgi_module()
     assert module is not None
@@ -130,7 +130,7 @@ def test_asgi_modules_are_read_not_imported(
 def test_a_module_that_cannot_be_read_is_no_reason_to_warn(
     source: str, project: Project, settings: LazySettings
 ) -> None:
-    """Who serves it will say what is wrong with it."""
+    """A module with an error gives no warning; the server will report the error."""
     project(source)
     with pytest.raises(LookupError):
         find_asgi_module()
@@ -140,7 +140,7 @@ def test_a_module_that_cannot_be_read_is_no_reason_to_warn(
 def test_a_project_that_is_too_long_to_read_is_no_reason_to_warn(
     project: Project, settings: LazySettings
 ) -> None:
-    """Only so many modules are read before each command."""
+    """The number of modules that the checks read is limited."""
     many = {
         f"m{number}": f"from . import m{number + 1}\n" for number in range(MAX_MODULES)
     }
@@ -153,7 +153,7 @@ def test_a_project_that_is_too_long_to_read_is_no_reason_to_warn(
 def test_the_named_application_is_read(
     project: Project, settings: LazySettings
 ) -> None:
-    """ASGI_APPLICATION comes before the usual place."""
+    """ASGI_APPLICATION takes precedence over the default module."""
     name = project(PLAIN, routing=SERVING)
     settings.ASGI_APPLICATION = f"{name}.routing.application"
     assert find_asgi_module() == AsgiModule(f"{name}.routing", True, False)
@@ -171,19 +171,19 @@ def test_the_named_application_is_read(
     ],
 )
 def test_static_files_in_an_application_are_seen(line: str, project: Project) -> None:
-    """Whatever is imported for them is taken to serve them."""
+    """An import of a static files handler counts as serving static files."""
     project(f"{SERVING}{line}\n")
     module = find_asgi_module()
     assert module is not None
     assert module.serves_static
 
 
-# Who serves the locations
+# Serving the locations
 
 
 @pytest.mark.usefixtures("asgi_runserver")
 def test_nobody_serves_the_locations(project: Project, settings: LazySettings) -> None:
-    """W007 names the module, and what to write there."""
+    """W007 names the module, and what to add to it."""
     name = project(PLAIN)
     settings.ASGI_APPLICATION = f"{name}.asgi.application"
     (message,) = say(settings)
@@ -194,7 +194,7 @@ def test_nobody_serves_the_locations(project: Project, settings: LazySettings) -
 
 
 def test_there_is_no_asgi_module(project: Project, settings: LazySettings) -> None:
-    """A site that has but a WSGI application is told both, that and its runserver."""
+    """A site with only a WSGI application gets both warnings, W007 and W008."""
     project(None)
     assert run(settings) == ["pushserver.W007", "pushserver.W008"]
 
@@ -215,7 +215,7 @@ def test_there_is_no_asgi_module(project: Project, settings: LazySettings) -> No
 def test_a_push_server_elsewhere_needs_no_application(
     debug: bool, conf: dict[str, Any], project: Project, settings: LazySettings
 ) -> None:
-    """Where nginx or runpushserver may serve the locations, nobody is warned."""
+    """There is no warning if nginx or runpushserver may serve the locations."""
     project(PLAIN)
     assert run(settings, debug, **conf) == []
 
@@ -227,7 +227,7 @@ def test_a_complete_site_is_met_with_silence(
     settings: LazySettings,
     asgi_runserver: None,
 ) -> None:
-    """With the locations in asgi.py and Daphne's runserver, nothing is missing."""
+    """With the locations in asgi.py and Daphne's runserver there is no warning."""
     name = project(SERVING)
     settings.ASGI_APPLICATION = f"{name}.asgi.application"
     for debug in (True, False):
@@ -238,7 +238,7 @@ def test_a_complete_site_is_met_with_silence(
 
 
 def test_a_runserver_of_wsgi(project: Project, settings: LazySettings) -> None:
-    """W008 says what to put into INSTALLED_APPS, and the application's name."""
+    """W008 names what to add to INSTALLED_APPS, and the application."""
     name = project(SERVING + "import whitenoise\n")
     (message,) = say(settings)
     assert message.id == "pushserver.W008"
@@ -249,7 +249,7 @@ def test_a_runserver_of_wsgi(project: Project, settings: LazySettings) -> None:
 def test_a_runserver_of_asgi_without_an_application(
     project: Project, settings: LazySettings, asgi_runserver: None
 ) -> None:
-    """W008 says what ASGI_APPLICATION has to be."""
+    """W008 names the value that ASGI_APPLICATION needs."""
     name = project(SERVING)
     settings.ASGI_APPLICATION = None
     (message,) = say(settings)
@@ -260,7 +260,7 @@ def test_a_runserver_of_asgi_without_an_application(
 def test_a_runserver_that_nobody_knows(
     project: Project, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another app's command may well speak ASGI."""
+    """The runserver of another app may support ASGI, so there is no warning."""
     monkeypatch.setattr(site_checks, "_runserver_owner", lambda: "some.app")
     project(SERVING)
     assert run(settings) == []
@@ -270,7 +270,7 @@ def test_a_runserver_that_nobody_knows(
 
 
 def script_fault(settings: LazySettings) -> str:
-    """Return the one thing that is said of a complete site, about its script."""
+    """Return the only message of the checks, W009 about the script."""
     (message,) = site_checks.check_site(None)
     assert message.id == "pushserver.W009"
     assert message.hint
@@ -292,7 +292,7 @@ def test_a_script_that_no_page_can_load(
     settings: LazySettings,
     asgi_runserver: None,
 ) -> None:
-    """W009 says what is not set up, in development."""
+    """W009 names the missing setting in development."""
     name = project(SERVING)
     settings.ASGI_APPLICATION = f"{name}.asgi.application"
     assert run(settings) == []
@@ -306,7 +306,7 @@ def test_a_script_that_no_page_can_load(
 def test_a_script_that_no_application_serves(
     project: Project, settings: LazySettings
 ) -> None:
-    """Without Daphne's runserver asgi.py has to serve static files, or Django does."""
+    """W009 appears if no server serves static files; middleware may serve them."""
     name = project(SERVING, urls="urlpatterns = []")
     settings.ROOT_URLCONF = f"{name}.urls"
     assert run(settings) == ["pushserver.W008", "pushserver.W009"]
@@ -317,7 +317,7 @@ def test_a_script_that_no_application_serves(
 def test_a_site_without_static_files_in_production(
     project: Project, settings: LazySettings
 ) -> None:
-    """Something else may serve the files there."""
+    """In production other programs may serve the files, so there is no warning."""
     project(SERVING)
     run(settings, debug=False)
     settings.INSTALLED_APPS = ["pushserver"]
@@ -365,7 +365,7 @@ def test_the_package_of_a_store_is_missing(
 def test_updates_are_sent_to_a_django_that_does_not_serve(
     publisher: str, project: Project, settings: LazySettings
 ) -> None:
-    """W010 says where nginx listens for them."""
+    """W010 gives the address at which nginx listens for updates."""
     project(PLAIN)
     host = "127.0.0.1:8000"
     (message,) = say(settings, False, publisher_host=host, publisher=publisher)
@@ -388,24 +388,24 @@ def test_updates_are_sent_to_a_django_that_does_not_serve(
 def test_updates_are_sent_to_who_may_well_serve(
     asgi: str, conf: dict[str, Any], project: Project, settings: LazySettings
 ) -> None:
-    """Another place than Django's is nginx's, and a shared store needs no place."""
+    """There is no W010 if nginx or a shared store may receive the updates."""
     project(asgi)
     assert run(settings, False, **conf) == []
 
 
-# A site as a newcomer makes it
+# A new project
 
 
 @pytest.mark.process
 def test_a_new_project_is_told_what_is_missing(tmp_path: Path) -> None:
-    """Each step that a hint names takes its warning away, until there is none."""
+    """Each step that a hint names removes its warning, until none is left."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     env.pop("DJANGO_SETTINGS_MODULE", None)
 
     conf = {"store": STORE, "locations": LOCATIONS}
 
     def check(name: str, asgi: str | None, *apps: str, **others: str) -> str:
-        """Return what the checks say of a new project with these changes."""
+        """Return what the checks report for a new project with these changes."""
         folder = tmp_path / name
         folder.mkdir()
         call_command("startproject", "project", str(folder))

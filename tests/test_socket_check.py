@@ -1,4 +1,4 @@
-"""The check that says what uvicorn needs for WebSockets."""
+"""The check that warns if uvicorn cannot serve WebSockets."""
 
 from __future__ import annotations
 

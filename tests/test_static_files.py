@@ -1,4 +1,4 @@
-"""The scripts of the app under ``manage.py collectstatic``."""
+"""The app's scripts with ``manage.py collectstatic``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.test import override_settings
 
 
 class Hashing(ManifestStaticFilesStorage):
-    """Names files by their contents, also in the imports of modules."""
+    """Names files by their content hash, also in the imports of modules."""
 
     support_js_module_import_aggregation = True
 
 
 def test_modules_are_collected(tmp_path: Path) -> None:
-    """The module's import, and it alone, is given the name with the hash."""
+    """The import in the module is rewritten to the script's name with the hash."""
     storages: dict[str, Any] = {
         "staticfiles": {"BACKEND": f"{__name__}.{Hashing.__name__}"}
     }

@@ -17,7 +17,7 @@ from pushserver_channels.hub import hubs
 
 
 def render(tag: str, **context: Any) -> str:
-    """Return what a template renders that loads the tags."""
+    """Render a template that loads the tags."""
     text: str = Template("{% load pushserver %}" + tag).render(Context(context))
     return text
 
@@ -41,7 +41,7 @@ def render(tag: str, **context: Any) -> str:
 def test_an_expression_becomes_the_url_of_its_channel(
     tag: str, path: str | None, settings: LazySettings
 ) -> None:
-    """The tag takes any template expression and writes the subscriber URL."""
+    """The tag accepts any template expression and writes the subscriber URL."""
     settings.PUSH_SERVER = {"subscriber_host": "push.example.com:8001"}
     rendered = render(
         tag,
@@ -56,7 +56,7 @@ def test_an_expression_becomes_the_url_of_its_channel(
 
 
 def test_the_tag_is_the_function(settings: LazySettings) -> None:
-    """Template and Python agree, whatever the locations are."""
+    """The tag and the Python function return the same URL for all locations."""
     settings.PUSH_SERVER = {
         "subscriber_host": {"location": "example.com", "secure": True},
         "locations": [{"type": "subscriber", "url": r"^/updates/([^/]+)/$"}],
@@ -68,20 +68,20 @@ def test_the_tag_is_the_function(settings: LazySettings) -> None:
 def test_without_a_host_the_url_is_for_the_host_of_the_page(
     settings: LazySettings,
 ) -> None:
-    """A site that serves its own push locations gets a path."""
+    """Without subscriber_host the tag writes a path."""
     settings.PUSH_SERVER = {}
     assert render("{% channel_url 'news' %}") == "/subscriber/news"
 
 
 def test_markup_in_a_pattern_is_escaped(settings: LazySettings) -> None:
-    """The URL is safe inside an attribute of a page."""
+    """The URL is escaped for use in an HTML attribute."""
     settings.PUSH_SERVER = {"locations": [{"type": "subscriber", "prefix": "/a&b'/"}]}
     assert render("{% channel_url 'x' %}") == "/a&amp;b&#x27;/x"
 
 
 @pytest.mark.parametrize("tag", ["{% channel_url missing %}", "{% channel_url '' %}"])
 def test_an_empty_id_is_no_channel(tag: str, settings: LazySettings) -> None:
-    """A misspelt variable is a sentence, not a URL that nobody answers."""
+    """A misspelt variable raises an error instead of writing a useless URL."""
     settings.PUSH_SERVER = {}
     with pytest.raises(ValueError, match="A channel id has from 1 to 512 characters"):
         render(tag)

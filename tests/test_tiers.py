@@ -1,4 +1,4 @@
-"""What is tested when, and where, is what it says in CONTRIBUTING.rst."""
+"""The tiers of tests are those that CONTRIBUTING.rst describes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .scheduling import group
 
 
 def test_the_default_tier_is_a_part_of_all() -> None:
-    """What is chosen for the default tier is there, and each store has its turn."""
+    """The default tier is a part of all tests, and includes each store."""
     assert set(servers.ROWS) > tiers.ROWS
     faults = {(fault.name, store) for fault in FAULTS for store in fault.stores}
     assert faults > tiers.FAULTS
@@ -35,5 +35,5 @@ def test_the_default_tier_is_a_part_of_all() -> None:
 def test_the_tests_of_a_server_are_in_one_worker(
     one: str, other: str, together: bool
 ) -> None:
-    """Servers are not started again in each worker."""
+    """Tests of one server run in the same worker, so that it starts once."""
     assert (group(f"tests/{one}") == group(f"tests/{other}")) is together

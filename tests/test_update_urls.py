@@ -56,14 +56,14 @@ def test_the_urls_follow_the_settings(
     subscribes_at: str,
     settings: LazySettings,
 ) -> None:
-    """Hosts come from the settings, else from where runpushserver listens."""
+    """Hosts come from the settings, or else from where runpushserver listens."""
     settings.PUSH_SERVER = block
     assert publisher_url("a/b") == publishes_at
     assert subscriber_url("a/b") == subscribes_at
 
 
 def test_the_first_location_of_a_kind_is_the_one(settings: LazySettings) -> None:
-    """Of several locations the first of its kind gives the URL."""
+    """The first location of a type gives the URL."""
     settings.PUSH_SERVER = {
         "publisher_host": "h",
         "locations": [
@@ -81,7 +81,7 @@ def test_the_first_location_of_a_kind_is_the_one(settings: LazySettings) -> None
 def test_without_a_location_there_is_no_url(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
-    """A site without such a location is told so."""
+    """A site without such a location gets an error that says so."""
     settings.PUSH_SERVER = {"locations": []}
     with pytest.raises(ValueError, match=r"PUSH_SERVER\['locations'\] has no \w+ loc"):
         make_url("news")
@@ -91,7 +91,7 @@ def test_without_a_location_there_is_no_url(
 def test_an_id_has_a_length(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
-    """An id that the server would refuse for its length has no URL; in characters."""
+    """An id with more characters than the server accepts is refused."""
     settings.PUSH_SERVER = {}
     assert make_url("ä" * 512).endswith("%C3%A4" * 512)
     for channel_id in ("", "x" * 513, "x" * 1_000_000):
@@ -103,7 +103,7 @@ def test_an_id_has_a_length(
 def test_under_a_prefix_any_text_is_an_id(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
-    """A prefix takes slashes, line breaks and all other characters."""
+    """Below a prefix, ids may contain slashes, line breaks and all other characters."""
     settings.PUSH_SERVER = {}
     for channel_id in ("a/b", "a\nb", "\r", "\u2028", "a\0", "ä", "%", "a;b=c", "-"):
         assert make_url(channel_id)
@@ -113,7 +113,7 @@ def test_under_a_prefix_any_text_is_an_id(
 def test_an_id_that_the_pattern_cannot_match_has_no_url(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
-    """The error says which id and which pattern."""
+    """The error names the id and the pattern."""
     settings.PUSH_SERVER = {
         "locations": [
             {"type": "publisher", "url": r"/p/(\d+)"},

@@ -38,7 +38,7 @@ def site(server: ServerProcess, settings: LazySettings) -> None:
 
 @pytest.fixture
 def nobody(settings: LazySettings) -> str:
-    """The site's push server is down; its host."""
+    """The host of the site's push server, which is down."""
     host = f"127.0.0.1:{free_port()}"
     settings.PUSH_SERVER = {"publisher_host": host, "locations": LOCATIONS}
     return host
@@ -46,7 +46,7 @@ def nobody(settings: LazySettings) -> str:
 
 @pytest.fixture
 def signals() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What the signals of updates say, in their order."""
+    """The signals of updates that were sent, in order."""
     heard: list[tuple[str, dict[str, Any]]] = []
 
     def hear_pre(signal: Any, **kwargs: Any) -> None:
@@ -69,7 +69,7 @@ def channel_id() -> str:
 
 
 def received(channel_id: object) -> httpx.Response:
-    """Return the first message of a channel, as a subscriber gets it."""
+    """Return the first message of a channel as a subscriber receives it."""
     url = subscriber_url(channel_id).replace("/updates/", "/interval/")
     return httpx.get(url)
 
@@ -97,7 +97,7 @@ NOW = datetime.datetime(2026, 11, 22, 14, 30, 1, 5000, tzinfo=datetime.timezone.
     ids=lambda value: str(value)[:20],
 )
 def test_data_is_sent_as_json(data: Any, seen: Any, channel_id: str) -> None:
-    """What Django's JSON encoder writes arrives, with the type and length it has."""
+    """The output of Django's JSON encoder arrives with its type and length."""
     receipt = send_update(channel_id, data)
     assert receipt is not None
     assert receipt.status == 202
@@ -127,7 +127,7 @@ def test_data_is_sent_as_json(data: Any, seen: Any, channel_id: str) -> None:
 def test_serialized_data_is_sent_as_it_is(
     data: Any, body: bytes, channel_id: str
 ) -> None:
-    """Text becomes UTF-8 and bytes stay as they are, with the length in bytes."""
+    """Text is sent as UTF-8 and bytes unchanged, with the length in bytes."""
     send_update(channel_id, data, already_serialized=True)
     response = received(channel_id)
     assert response.status_code == 200
@@ -138,7 +138,7 @@ def test_serialized_data_is_sent_as_it_is(
 
 @pytest.mark.parametrize("data", [{"a": 1}, None, 5, ["x"], gettext_lazy("x")])
 def test_what_is_not_text_is_not_serialized_already(data: Any) -> None:
-    """Data that is no text is a TypeError that says what it must be."""
+    """Serialized data that is neither text nor bytes raises TypeError."""
     with pytest.raises(TypeError, match="must be str or bytes, not"):
         send_update("news", data, already_serialized=True)
 
@@ -147,7 +147,7 @@ def test_what_is_not_text_is_not_serialized_already(data: Any) -> None:
 def test_what_is_no_json_is_refused(
     number: float, channel_id: str, signals: list[Any]
 ) -> None:
-    """A NaN, which no browser could parse, is a ValueError and nothing is sent."""
+    """A NaN, which no browser could parse, raises ValueError and nothing is sent."""
     with pytest.raises(ValueError, match="JSON"):
         send_update(channel_id, {"a": [number]})
     assert received(channel_id).status_code == 304
@@ -158,7 +158,7 @@ def test_what_is_no_json_is_refused(
 def test_what_cannot_be_serialized_is_a_type_error(
     data: Any, channel_id: str, settings: LazySettings
 ) -> None:
-    """Errors of the programmer are raised whatever is ignored."""
+    """Data that cannot be serialized raises TypeError even with ignore_errors."""
     settings.PUSH_SERVER_IGNORE_ERRORS = True
     with pytest.raises(TypeError):
         send_update(channel_id, data, ignore_errors=True)
@@ -168,7 +168,7 @@ def test_what_cannot_be_serialized_is_a_type_error(
     "channel_id", [17, uuid.UUID(int=17), gettext_lazy("lazy"), 1.5, "käse/a b?c#%d"]
 )
 def test_an_id_that_is_no_text_becomes_one(channel_id: object) -> None:
-    """A primary key or a UUID names the channel of its text."""
+    """A primary key or a UUID is converted to text as a channel id."""
     data = uuid.uuid4().hex
     httpx.delete(publisher_url(channel_id))
     send_update(channel_id, data)
@@ -177,7 +177,7 @@ def test_an_id_that_is_no_text_becomes_one(channel_id: object) -> None:
 
 @pytest.mark.parametrize("channel_id", [b"news", bytearray(b"news"), None])
 def test_an_id_that_has_no_text_of_its_own_is_refused(channel_id: object) -> None:
-    """Bytes and None are a mistake: nobody subscribes to "b'news'" or "None"."""
+    """Bytes and None are refused, since nobody subscribes to "b'news'" or "None"."""
     for make_url in (publisher_url, subscriber_url):
         with pytest.raises((TypeError, ValueError)):
             make_url(channel_id)
@@ -186,7 +186,7 @@ def test_an_id_that_has_no_text_of_its_own_is_refused(channel_id: object) -> Non
 def test_the_signals_carry_what_is_sent(
     channel_id: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """Before and after, the same update is told; after it, what happened, too."""
+    """Both signals carry the same update; the second also has the receipt."""
     data = {"käse": [1]}
     receipt = send_update(channel_id, data)
     assert [name for name, _ in signals] == ["pre", "post"]
@@ -209,7 +209,7 @@ def test_the_signals_carry_what_is_sent(
 def test_the_signals_carry_serialized_data_as_it_was_given(
     channel_id: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """Serialized data is the text or bytes of the caller, and is said to be such."""
+    """The signals carry serialized data unchanged and marked as serialized."""
     send_update(channel_id, "[1]", True)
     for _, said in signals:
         assert said["already_serialized"] is True
@@ -220,7 +220,7 @@ def test_the_signals_carry_serialized_data_as_it_was_given(
 def test_a_failure_is_told_to_who_listens(
     nobody: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """When publishing fails, the exception that is raised is the response."""
+    """When publishing fails, the second signal has the raised exception."""
     with pytest.raises(PublishError) as caught:
         send_update("news", {})
     assert [name for name, _ in signals] == ["pre", "post"]
@@ -230,7 +230,7 @@ def test_a_failure_is_told_to_who_listens(
 def test_an_ignored_failure_is_told_to_who_listens(
     nobody: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """The signal tells also of the failure that is not raised."""
+    """The second signal has the exception even if it is ignored."""
     assert send_update("news", {}, ignore_errors=True) is None
     assert isinstance(signals[1][1]["response"], PublishError)
 
@@ -240,7 +240,7 @@ def test_a_failure_that_is_no_publishing_error_is_told_and_raised(
     signals: list[tuple[str, dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A failure of another kind is raised whatever is ignored, and told as well."""
+    """An exception other than PublishError is never ignored, and is in the signal."""
     settings.PUSH_SERVER = {"publisher": "direct"}
     monkeypatch.setitem(sys.modules, "pushserver_channels.publishers", None)
     with pytest.raises(ImproperlyConfigured) as caught:
@@ -249,7 +249,7 @@ def test_a_failure_that_is_no_publishing_error_is_told_and_raised(
 
 
 def test_receivers_may_be_async(channel_id: str) -> None:
-    """A receiver that is a coroutine hears the signal, too."""
+    """A coroutine function can be a receiver."""
     heard = []
 
     async def hear(signal: Any, **kwargs: Any) -> None:
@@ -265,7 +265,7 @@ def test_receivers_may_be_async(channel_id: str) -> None:
 
 
 def test_a_receiver_may_send_an_update_itself(channel_id: str) -> None:
-    """From the receiver of a signal, another channel can be told."""
+    """A receiver of the signal can send an update to another channel."""
 
     def copy(signal: Any, channel_id: str, data: Any, **kwargs: Any) -> None:
         if not channel_id.endswith("-copy"):
@@ -280,7 +280,7 @@ def test_a_receiver_may_send_an_update_itself(channel_id: str) -> None:
 
 
 def test_what_a_receiver_raises_before_stops_the_update(channel_id: str) -> None:
-    """A receiver of the first signal may forbid the update by an exception."""
+    """An exception of a receiver of the first signal stops the update."""
 
     def forbid(signal: Any, **kwargs: Any) -> None:
         raise PermissionError("not now")
@@ -295,7 +295,7 @@ def test_what_a_receiver_raises_before_stops_the_update(channel_id: str) -> None
 
 
 def test_a_receiver_ends_no_server(channel_id: str) -> None:
-    """On an event loop, what would end it is an error; a script it may end."""
+    """SystemExit in a receiver becomes an error on an event loop, but ends a script."""
 
     def leave(signal: Any, **kwargs: Any) -> None:
         raise SystemExit(3)
@@ -319,7 +319,7 @@ def test_a_receiver_ends_no_server(channel_id: str) -> None:
 
 
 def test_a_header_that_a_receiver_adds_is_sent(channel_id: str) -> None:
-    """A receiver of the first signal may change the request, as its type."""
+    """A receiver of the first signal may change the request, including its headers."""
 
     def change(signal: Any, request: Request, **kwargs: Any) -> None:
         request.add_header("Content-Type", "text/plain")
@@ -333,7 +333,7 @@ def test_a_header_that_a_receiver_adds_is_sent(channel_id: str) -> None:
 
 
 def test_an_unreachable_server_is_an_error(nobody: str) -> None:
-    """The error names the URL and what to do about it."""
+    """The error names the URL and the remedy."""
     with pytest.raises(PublishError) as caught:
         send_update("news", {})
     error = caught.value
@@ -346,7 +346,7 @@ def test_an_unreachable_server_is_an_error(nobody: str) -> None:
 def test_errors_are_ignored_where_the_caller_says_so(
     nobody: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An ignored failure is logged, and None is what happened."""
+    """An ignored error is logged, and None is returned."""
     assert send_update("news", {}, ignore_errors=True) is None
     [record] = caplog.records
     assert record.levelname == "WARNING"
@@ -371,14 +371,14 @@ def test_errors_are_ignored_where_the_site_says_so(nobody: str) -> None:
 def test_a_host_that_is_none_is_an_error_of_the_site(
     host: str, settings: LazySettings
 ) -> None:
-    """A host that cannot be connected to is told as such, whoever finds it out."""
+    """An invalid host raises an error, wherever it is detected."""
     settings.PUSH_SERVER = {"publisher_host": host, "locations": LOCATIONS}
     with pytest.raises((PublishError, ImproperlyConfigured)):
         send_update("news", {})
 
 
 async def test_in_async_code_the_sync_function_says_what_to_write() -> None:
-    """It would block the event loop, so it is refused with the way out."""
+    """send_update on an event loop would block it; the error names asend_update."""
     with pytest.raises(SynchronousOnlyOperation, match="await asend_update") as caught:
         send_update("news", {})
     assert "event loop" in str(caught.value)
@@ -387,7 +387,7 @@ async def test_in_async_code_the_sync_function_says_what_to_write() -> None:
 async def test_in_async_code_the_async_function_sends(
     channel_id: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """asend_update sends the same and tells the same."""
+    """asend_update sends the same and returns the same."""
     receipt = await asend_update(channel_id, {"a": "ä"})
     assert isinstance(receipt, Receipt)
     assert receipt.status == 202
@@ -397,14 +397,14 @@ async def test_in_async_code_the_async_function_sends(
 
 
 async def test_in_async_code_errors_are_raised_and_ignored_alike(nobody: str) -> None:
-    """asend_update knows ignore_errors, too."""
+    """asend_update supports ignore_errors, too."""
     with pytest.raises(PublishError):
         await asend_update("news", {})
     assert await asend_update("news", {}, ignore_errors=True) is None
 
 
 async def test_many_updates_at_once_all_arrive(channel_id: str) -> None:
-    """Updates that are sent at the same time do not get in each other's way."""
+    """Concurrent updates do not disturb each other."""
     receipts = await asyncio.gather(
         *(asend_update(f"{channel_id}-{number}", number) for number in range(40))
     )

@@ -54,7 +54,7 @@ def test_too_many_or_none(count: int, settings: LazySettings) -> None:
 
 @pytest.mark.parametrize("separator", SEPARATORS)
 def test_each_separator_comes_back(separator: str, settings: LazySettings) -> None:
-    """The server finds the ids in the URL that was built of them."""
+    """The server finds the ids in the URL that was built from them."""
     location = {**LOCATIONS[1], "separator": separator}
     settings.PUSH_SERVER = {"locations": [location]}
     ids = ("a/b", f"c{separator}d", separator * 2, "ü %2C")

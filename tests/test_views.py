@@ -23,7 +23,7 @@ from pushserver.views import INTERNAL_REQUEST
 FORM = "application/x-www-form-urlencoded"
 OUTSIDE = "203.0.113.9"
 
-#: Makes a request and returns its status and text.
+#: Sends a request and returns the response's status and text.
 Ask = Callable[..., tuple[int, str]]
 
 
@@ -37,7 +37,7 @@ def ask_wsgi(
     headers: dict[str, str] | None = None,
     csrf: bool = False,
 ) -> tuple[int, str]:
-    """Ask the site as a WSGI server does."""
+    """Send a request to the site as a WSGI server does."""
     client = Client(enforce_csrf_checks=csrf, REMOTE_ADDR=address)
     response = client.generic(method, path, body, content_type, headers=headers)
     return response.status_code, response.content.decode()
@@ -54,7 +54,7 @@ def ask_asgi(
     csrf: bool = False,
     scope: dict[str, Any] | None = None,
 ) -> tuple[int, str]:
-    """Ask the site as an ASGI server does."""
+    """Send a request to the site as an ASGI server does."""
     body = body.encode() if isinstance(body, str) else body
     raw = [
         (name.lower().encode(), value.encode())
@@ -101,14 +101,14 @@ def ask_asgi(
 
 @pytest.fixture(params=[ask_wsgi, ask_asgi], ids=["wsgi", "asgi"])
 def ask(request: pytest.FixtureRequest) -> Ask:
-    """Ask the site over each of Django's interfaces."""
+    """Send requests over each of Django's interfaces."""
     function: Ask = request.param
     return function
 
 
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What the two signals of subscriptions say, in their order."""
+    """The signals of subscriptions that were sent, in order."""
     said: list[tuple[str, dict[str, Any]]] = []
 
     def hear_subscribe(signal: Signal, **kwargs: Any) -> None:
@@ -133,7 +133,7 @@ def events(heard: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, str]]:
 def test_a_form_becomes_a_signal(
     event: str, ask: Ask, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """Each event is its signal, with the channel and the subscriber's request."""
+    """Each event sends its signal, with the channel and the subscriber's request."""
     status, text = ask(
         f"channel_id=news&{event}=1",
         headers={
@@ -156,7 +156,7 @@ def test_a_form_becomes_a_signal(
 
 @pytest.fixture
 def users(settings: LazySettings) -> Iterator[None]:
-    """A site with users, whose system checks end with the test."""
+    """A site with users; the system checks of their apps are removed after the test."""
     registered = set(registry.registered_checks)
     settings.INSTALLED_APPS = [
         *settings.INSTALLED_APPS,
@@ -175,7 +175,7 @@ def users(settings: LazySettings) -> Iterator[None]:
 def test_the_request_has_a_user(
     ask: Ask, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """The request has run through the middleware, which knows the user."""
+    """The request has passed the middleware, which sets the user."""
     ask()
     [(_, said)] = heard
     assert said["request"].user.is_anonymous
@@ -188,7 +188,7 @@ def test_the_request_has_a_user(
 def test_any_channel_id_comes_through(
     channel_id: str, ask: Ask, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    """The form carries any text as the id."""
+    """Any text may be the channel id in the form."""
     status, _ = ask(urlencode({"channel_id": channel_id, "unsubscribe": "1"}))
     assert status == 200
     assert events(heard) == [("unsubscribe", channel_id)]
@@ -210,7 +210,7 @@ def test_any_channel_id_comes_through(
 def test_an_incomplete_form_is_refused(
     body: bytes | str, reason: str, ask: Ask, heard: list[Any]
 ) -> None:
-    """403 says what the form lacks, and nobody hears anything."""
+    """The response is 403 and names what is missing; no signal is sent."""
     status, text = ask(body)
     assert status == 403
     assert text.startswith(reason)
@@ -218,13 +218,13 @@ def test_an_incomplete_form_is_refused(
 
 
 def test_a_form_of_another_type_is_refused(ask: Ask, heard: list[Any]) -> None:
-    """What is no form holds no channel id, whatever it looks like."""
+    """A request whose type is not that of a form is refused."""
     assert ask(content_type="application/json")[0] == 403
     assert heard == []
 
 
 def test_the_query_string_is_no_form(ask: Ask, heard: list[Any]) -> None:
-    """A channel id in the URL does not count."""
+    """A channel id in the query string is ignored."""
     status, _ = ask("", path="/passthrough?channel_id=news&subscribe=1")
     assert status == 403
     assert heard == []
@@ -232,7 +232,7 @@ def test_the_query_string_is_no_form(ask: Ask, heard: list[Any]) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
 def test_only_a_post_is_answered(method: str, ask: Ask, heard: list[Any]) -> None:
-    """Other methods are 403, also with a complete form and from inside."""
+    """Other methods get 403, even with a complete form and an internal address."""
     status, text = ask(method=method)
     assert status == 403
     assert heard == []
@@ -271,7 +271,7 @@ def test_other_requests_are_answered_from_inside_only(
     heard: list[Any],
     settings: LazySettings,
 ) -> None:
-    """For an nginx in our place: INTERNAL_IPS, and each hop of X-Forwarded-For."""
+    """Only INTERNAL_IPS may send requests; each hop of X-Forwarded-For is checked."""
     settings.INTERNAL_IPS = internal_ips
     headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
     found, text = ask(address=address, headers=headers)
@@ -293,7 +293,7 @@ FOREIGN_PAGES: list[dict[str, str]] = [
 def test_a_page_of_another_site_is_not_inside(
     ask: Ask, heard: list[Any], headers: dict[str, str]
 ) -> None:
-    """A browser at an internal address sends what any page has it send."""
+    """A page of another site in a browser at an internal address is refused."""
     status, text = ask(headers=headers)
     assert status == 403
     assert "CSRF_TRUSTED_ORIGINS" in text
@@ -304,7 +304,7 @@ def test_a_page_of_another_site_is_not_inside(
 def test_the_subscribers_own_headers_are_passed_through(
     heard: list[Any], headers: dict[str, str]
 ) -> None:
-    """What the push server itself asks has the page's headers, and is answered."""
+    """The push server's request may carry the headers of the subscriber's page."""
     status, _ = ask_asgi(headers=headers, scope={INTERNAL_REQUEST: True})
     assert status == 200
     assert len(heard) == 1
@@ -313,7 +313,7 @@ def test_the_subscribers_own_headers_are_passed_through(
 def test_a_request_of_the_push_server_itself_is_internal(
     heard: list[Any], settings: LazySettings
 ) -> None:
-    """The mark in the scope counts wherever the subscriber comes from."""
+    """The marker in the scope is accepted whatever the subscriber's address is."""
     settings.INTERNAL_IPS = []
     status, _ = ask_asgi(
         address=OUTSIDE,
@@ -328,21 +328,21 @@ def test_a_request_of_the_push_server_itself_is_internal(
 def test_only_the_mark_itself_is_the_mark(
     mark: object, heard: list[Any], settings: LazySettings
 ) -> None:
-    """Another value under the key of the mark is not the mark."""
+    """Another value for the marker's key is not accepted."""
     status, _ = ask_asgi(address=OUTSIDE, scope={INTERNAL_REQUEST: mark})
     assert status == 403
     assert heard == []
 
 
 def test_no_header_is_the_mark(ask: Ask, heard: list[Any]) -> None:
-    """A client that sends the name of the mark is as foreign as before."""
+    """A header with the name of the marker has no effect."""
     for name in (INTERNAL_REQUEST, "pushserver-internal", "pushserver_internal"):
         assert ask(address=OUTSIDE, headers={name: "True"})[0] == 403
     assert heard == []
 
 
 def test_the_internal_request_has_to_be_a_whole_form_too(heard: list[Any]) -> None:
-    """The mark spares the address, not the method and the form."""
+    """The marker replaces the address check, but not those of method and form."""
     internal = {INTERNAL_REQUEST: True}
     assert ask_asgi(method="GET", scope=internal)[0] == 403
     assert ask_asgi("channel_id=news", scope=internal)[0] == 403
@@ -352,7 +352,7 @@ def test_the_internal_request_has_to_be_a_whole_form_too(heard: list[Any]) -> No
 def test_no_csrf_token_is_asked_for(
     ask: Ask, heard: list[Any], settings: LazySettings
 ) -> None:
-    """The push server has no form of the site's pages."""
+    """The push server's request has no CSRF token, and needs none."""
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.middleware.csrf.CsrfViewMiddleware",
@@ -365,7 +365,7 @@ def test_no_csrf_token_is_asked_for(
 def test_no_login_is_asked_for(
     ask: Ask, heard: list[Any], settings: LazySettings
 ) -> None:
-    """Who may subscribe without a login is told of on a site that else wants one."""
+    """The view needs no login, even on a site that requires one."""
     settings.MIDDLEWARE = [
         *settings.MIDDLEWARE,
         "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -378,19 +378,19 @@ def test_no_login_is_asked_for(
 def test_it_answers_with_a_slash_and_without(
     path: str, ask: Ask, heard: list[Any]
 ) -> None:
-    """The URLs may be included at any prefix; a slash at the end does no harm."""
+    """The URLs may be included at any prefix, with or without a trailing slash."""
     assert ask(path=path)[0] == 200
     assert len(heard) == 1
 
 
 def test_it_answers_nothing_below_its_url(ask: Ask) -> None:
-    """Other paths under the prefix are not its affair."""
+    """Other paths below the prefix are not found."""
     for path in ("/passthrough/x", "/passthroughx", "/passthrough//"):
         assert ask(path=path)[0] == 404
 
 
 def test_its_route_has_a_name() -> None:
-    """Sites may ask for the URL by its name."""
+    """The route has a name for reverse()."""
     assert reverse("pushserver-passthrough") in ("/passthrough", "/with-slash/")
 
 
@@ -401,7 +401,7 @@ def test_what_a_receiver_raises_harms_nobody(
     heard: list[tuple[str, dict[str, Any]]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is logged with its traceback, and the receivers after it still hear."""
+    """The exception is logged with its traceback, and later receivers still run."""
     signal = {"subscribe": channel_subscribe, "unsubscribe": channel_unsubscribe}[event]
     later: list[str] = []
 
@@ -438,7 +438,7 @@ def test_what_would_end_the_process_is_logged(
     heard: list[tuple[str, dict[str, Any]]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A receiver that exits ends neither the view nor the server."""
+    """A receiver that raises SystemExit ends neither the view nor the server."""
 
     def fail(**kwargs: Any) -> None:
         raise error
@@ -459,7 +459,7 @@ def test_what_would_end_the_process_is_logged(
 
 
 def test_a_receiver_may_be_async(ask: Ask) -> None:
-    """A receiver that is a coroutine hears, too."""
+    """A coroutine function can be a receiver."""
     later: list[str] = []
 
     async def hear(channel_id: str, **kwargs: Any) -> None:

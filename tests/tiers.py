@@ -10,19 +10,19 @@ all        make test-all   Every server with every store, every fault with every
                            store, and the largest crowds.
 =========  ==============  ==========================================================
 
-What belongs to which tier is written here and nowhere else, in four rules:
+Only this module says which test belongs to which tier, by four rules:
 
 1. A test starts processes if it is in one of :data:`PROCESS_FOLDERS`, asks for one of
    :data:`PROCESS_FIXTURES`, has one of :data:`PROCESS_PARAMS`, or is marked
-   ``process``. The fast tier leaves those out, and fails a test that starts a process
-   all the same.
+   ``process``. The fast tier leaves those out, and fails any other test that starts a
+   process.
 2. Of the conformance tests' servers, the default tier runs :data:`ROWS`.
 3. Of the faults, the default tier runs :data:`FAULTS`.
 4. Crowds have as many clients as :data:`CROWDS` says, and properties that Hypothesis
    tests as many examples as :data:`EXAMPLES`, unless they say otherwise.
 
 Rules 2 and 3 are applied where those tests are parametrized, by :func:`in_tier`. One
-line at the end of a run says what was left to ``make test-all``.
+line at the end of a run names the tests that only ``make test-all`` runs.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ PROCESS_FOLDERS = ("browser", "conformance", "faults", "js", "live")
 PROCESS_FIXTURES = {"server", "valkey"}
 PROCESS_PARAMS = {"make": {"redis", "layer redis", "layer pubsub"}}
 
-#: Each server, and one process and several on each kind of store. What is left out is
-#: another server with a store that it has nothing to do with.
+#: Each server, and one process and several on each kind of store. The combinations of
+#: other servers with stores that are independent of them are left out.
 ROWS = {
     "Daphne",
     "uvicorn",
@@ -55,8 +55,8 @@ ROWS = {
 }
 
 #: Each store without a fault, and one fault of each kind with the store in Redis, which
-#: is the one that promises to lose nothing: a process ends, a process is restarted,
-#: Redis comes back with its data or without, is full, drops its clients, is cut off.
+#: promises to lose nothing: a process ends, a process is restarted, Redis comes back
+#: with its data or without, is full, disconnects its clients, is unreachable.
 FAULTS = {
     ("nothing", "redis"),
     ("nothing", "channel_layer"),
@@ -70,10 +70,10 @@ FAULTS = {
     ("cut", "redis"),
 }
 
-#: How many clients a crowd has.
+#: The number of clients in a crowd, by tier.
 CROWDS = {"fast": 300, "default": 300, "all": 2000}
 
-#: How many examples Hypothesis tries.
+#: The number of examples that Hypothesis tries, by tier.
 EXAMPLES = {"fast": 25, "default": 100, "all": 500}
 
 _left: Counter[str] = Counter()
@@ -81,11 +81,11 @@ _running: pytest.Item | None = None
 
 
 def in_tier(value: Any, chosen: Collection[Any], what: str, **options: Any) -> Any:
-    """Return a value as a parameter that only the tier ``all`` has if it is not chosen.
+    """Return a parameter for tests; unless it is chosen, only the tier ``all`` runs it.
 
     Args:
-        value: The parameter's value; a tuple is several.
-        chosen: The values that the default tier has too.
+        value: The parameter's value; a tuple holds several.
+        chosen: The values that the default tier runs, too.
         what: What the summary calls the tests that are left out.
         options: Those of :func:`pytest.param`.
     """
@@ -95,7 +95,7 @@ def in_tier(value: Any, chosen: Collection[Any], what: str, **options: Any) -> A
 
 
 def starts_processes(item: pytest.Item) -> bool:
-    """Return whether a test starts processes, by the first rule."""
+    """Return whether a test starts processes, by rule 1."""
     folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else callspec.params
@@ -120,7 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     tier = config.getoption("tier")
-    # How long an example takes depends on what else the machine does.
+    # The duration of an example depends on the load of the machine.
     settings.register_profile("tests", deadline=None, max_examples=EXAMPLES[tier])
     settings.load_profile("tests")
     if tier == "fast":
@@ -176,7 +176,7 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    # A worker of xdist collects; whoever started it tells what was left out.
+    # A worker of xdist reports the tests left out to the process that started it.
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["left"] = dict(_left)
@@ -184,7 +184,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    # Each worker has collected the same.
+    # All workers collect the same tests, so one report is enough.
     _left.update(getattr(node, "workeroutput", {}).get("left", {}) if not _left else {})
 
 
@@ -198,5 +198,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(scope="session")
 def crowd(pytestconfig: pytest.Config) -> int:
-    """How many clients a crowd has."""
+    """The number of clients in a crowd."""
     return CROWDS[pytestconfig.getoption("tier")]

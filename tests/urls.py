@@ -1,4 +1,4 @@
-"""The site of the tests: passthrough, and views that publish and tell."""
+"""The site of the tests: the passthrough view, and views that publish and report."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pushserver.updates import asend_update, send_update, subscriber_url
 
 from .exits import fail_at
 
-#: What the passthrough signals said, oldest first.
+#: The passthrough signals, oldest first.
 heard: deque[dict[str, object]] = deque()
 
-#: Where they are written down too, to be read when the server has ended.
+#: A file for the signals, too, to be read after the server has ended.
 LOG = os.environ.get("TEST_PASSTHROUGH_LOG")
 
 
@@ -64,21 +64,21 @@ def hear_unsubscribe(request: HttpRequest, channel_id: str, **kwargs: object) ->
 
 
 def tell(request: HttpRequest) -> JsonResponse:
-    """Answer what was heard, of one channel if it is named, or how much of it."""
+    """Respond with the signals, of one channel if it is given, or with their number."""
     channel = request.GET.get("channel")
     events = [each for each in list(heard) if channel in (None, each["channel_id"])]
     return JsonResponse({"heard": len(events) if "count" in request.GET else events})
 
 
 async def state(request: HttpRequest) -> JsonResponse:
-    """Answer how many tasks and threads there are."""
+    """Respond with the numbers of tasks and threads."""
     return JsonResponse(
         {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count()}
     )
 
 
 def daphne(request: HttpRequest) -> JsonResponse:
-    """Answer how the Daphne that serves this, and its process, are set."""
+    """Respond with the settings of the Daphne that serves this, and of its process."""
     from twisted.internet import reactor
 
     [listening] = [each for each in reactor.getReaders() if hasattr(each, "backlog")]
@@ -107,7 +107,7 @@ async def apublish(request: HttpRequest, channel_id: str) -> JsonResponse:
 
 
 def places(request: HttpRequest, channel_id: str) -> JsonResponse:
-    """Answer where a page and a channel are."""
+    """Respond with the URLs of a page and of a channel."""
     return JsonResponse(
         {"page": reverse("hello"), "channel": subscriber_url(channel_id)}
     )

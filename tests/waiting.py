@@ -1,4 +1,4 @@
-"""Waiting for a state, in place of sleeping for a time."""
+"""Wait for a state instead of sleeping for a time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any
 
-#: Seconds after which a state will not come any more, however slow the machine is.
+#: Seconds to wait for a state; long enough for a slow machine.
 PATIENCE = 30.0
 
 
 def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
-    """Return what a condition answers, as soon as it is true; fail after seconds."""
+    """Return a condition's result as soon as it is true; fail after the timeout."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         answer = condition()
@@ -26,12 +26,12 @@ def wait_until(condition: Callable[[], Any], timeout: float = PATIENCE) -> Any:
 async def until(
     condition: Callable[[], Any], timeout: float = PATIENCE, interval: float = 0.005
 ) -> Any:
-    """Return what a condition answers, as soon as it is true, and fail after seconds.
+    """Return a condition's result as soon as it is true; fail after the timeout.
 
     Args:
-        condition: What it returns is awaited if it can be.
-        timeout: Seconds after which it fails.
-        interval: Seconds between two tries, in which the event loop goes on.
+        condition: A function; its result is awaited if it is awaitable.
+        timeout: Seconds until it fails.
+        interval: Seconds between two calls, in which the event loop runs.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout

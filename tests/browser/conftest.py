@@ -32,7 +32,7 @@ ARGUMENTS = (
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A real Chromium; where there is none, tests are skipped, but not in CI."""
+    """A real Chromium; without one tests are skipped, but fail in CI."""
     chromium = shutil.which("chromium")
     try:
         from playwright.async_api import async_playwright
@@ -46,7 +46,7 @@ async def browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(
             executable_path=chromium,
             args=ARGUMENTS,
-            # Playwright turns off what a test here is about.
+            # Playwright disables the back-forward cache, which a test here needs.
             ignore_default_args=["--disable-back-forward-cache"],
         )
         yield browser
@@ -55,7 +55,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Visit]]]:
-    """Opens a URL in a tab: of one visitor, or with options of another one."""
+    """Opens a URL in a new tab, of an existing visitor or of a new one with options."""
     contexts = []
 
     async def visit(
@@ -77,20 +77,20 @@ async def visit(browser: Browser) -> AsyncIterator[Callable[..., Awaitable[Visit
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """A site whose pages may subscribe to the push server, which is elsewhere."""
+    """A site whose pages may subscribe to the push server of another origin."""
     with Site().serving() as site:
         yield site
 
 
 @pytest.fixture(scope="session")
 def push(site: Site) -> Iterator[ServerProcess]:
-    """A push server alone, on another origin than the site."""
+    """A push server without a site, on another origin than the pages."""
     with push_server(site) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def whole(site: Site) -> Iterator[ServerProcess]:
-    """The same with a Django site, whose passthrough view tells what it heard."""
+    """A push server with a Django site, whose passthrough view records requests."""
     with push_server(site, "--allrequests") as server:
         yield server

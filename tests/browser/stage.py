@@ -1,4 +1,4 @@
-"""What the browser's tests are played on: a site of pages, push servers, visits."""
+"""What the browser tests need: a site with pages, push servers and tabs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLIENT = ROOT / "pushserver/static/pushserver"
 LIBRARIES = ROOT / "tests/browser/static"
 
-#: Collects, in a page, what the tests want to know of it.
+#: Records in a page what the tests check.
 RECORDER = """
     window.got = [];
     window.states = [];
@@ -45,10 +45,10 @@ def script_tag(script: str) -> str:
 
 
 class Site:
-    """A web server with the client, jQuery and the pages that tests write.
+    """A web server with the client, jQuery and the pages that tests define.
 
     Attributes:
-        gate: ``/gate.js``, an empty script, is not answered before this is set.
+        gate: The response to ``/gate.js``, an empty script, waits until this is set.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class Site:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def page(self, *scripts: str) -> str:
-        """Return the URL of a page with scripts: files ``*.js``, or what to run."""
+        """Return the URL of a page with scripts: file names ``*.js`` or code."""
         return self.document("".join(map(script_tag, (RECORDER, *scripts))))
 
     def document(self, head: str) -> str:
-        """Return the URL of a page with this head."""
+        """Return the URL of a page with this content of <head>."""
         path = f"/pages/{len(self._pages)}"
         self._pages[path] = f"<!doctype html><title>{path}</title>{head}<p>A page"
         return self.url + path
@@ -109,12 +109,12 @@ class Site:
 
 
 def push_server(site: Site, *arguments: str) -> ServerProcess:
-    """Return a push server whose subscribers are the pages of a site on another origin.
+    """Return a push server for pages of a site on another origin.
 
     Its subscriber locations are ``/updates/``; ``/brief-304/`` and ``/brief-408/``,
-    which hold requests not for long; ``/polled/``, which has polls only; ``/strict/``,
-    which creates no channels; and ``/small/updates/``, of which one message is kept.
-    Pages of the site may publish at ``/open/send-update/`` only.
+    which have a short timeout; ``/polled/``, which has polls only; ``/strict/``, which
+    creates no channels; and ``/small/updates/``, whose store keeps one message. Pages
+    of the site may publish at ``/open/send-update/`` only.
     """
     of_pages = {
         "type": "subscriber",
@@ -153,7 +153,7 @@ def push_server(site: Site, *arguments: str) -> ServerProcess:
 
 
 class Visit:
-    """A page in the browser, and everything that went wrong in it."""
+    """A page in the browser, and its errors."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -171,19 +171,19 @@ class Visit:
 
     async def until(self, condition: str, argument: Any = None) -> None:
         """Wait until an expression or a function of the page is true."""
-        # Not at each frame, the default: pages that are behind others draw none.
+        # Do not poll per frame, the default, since pages in the background draw none.
         await self.page.wait_for_function(
             condition, arg=argument, polling=20, timeout=20_000
         )
 
     async def until_got(self, count: int) -> list[Any]:
-        """Wait until so many messages were given to the page, and return them all."""
+        """Wait until the page has received this number of messages, and return them."""
         await self.until("(count) => got.length >= count", count)
         messages: list[Any] = await self.run("got")
         return messages
 
 
-#: Opens a URL in a new tab, of a visitor who is here or of another one.
+#: Opens a URL in a new tab, of an existing visitor or of a new one.
 Visitor = Callable[..., Awaitable[Visit]]
 
 
@@ -208,7 +208,7 @@ def subscribe(server: ServerProcess, channel: str, location: str = "/updates/") 
 
 
 async def until_held(server: ServerProcess, channel: str, count: int = 1) -> None:
-    """Wait until so many requests are held on a channel."""
+    """Wait until a channel has this number of held requests."""
     url = f"{server.url}/send-update/{channel}"
     await asyncio.to_thread(wait_until_held, url, count)
 
@@ -216,7 +216,7 @@ async def until_held(server: ServerProcess, channel: str, count: int = 1) -> Non
 async def until_heard(
     server: ServerProcess, channel: str, count: int
 ) -> list[dict[str, Any]]:
-    """Wait until the passthrough view heard so many times, and return what it heard."""
+    """Wait for this number of passthrough requests and return them."""
 
     def heard() -> list[dict[str, Any]]:
         answer = httpx.get(f"{server.url}/heard", params={"channel": channel})

@@ -70,7 +70,7 @@ async def posts(visit: Visit) -> list[str]:
 
 
 async def test_posts_reach_all_windows(example: ServerProcess, visit: Visitor) -> None:
-    """What one window posts appears in the others, and in windows opened later."""
+    """A post in one window appears in the others, and in windows opened later."""
     one = await visit(example.url)
     other = await visit(example.url)
     await until_count(one, 2)
@@ -84,7 +84,7 @@ async def test_posts_reach_all_windows(example: ServerProcess, visit: Visitor) -
 
 
 async def test_posts_are_text(example: ServerProcess, visit: Visitor) -> None:
-    """Whatever somebody posts, in all windows it is text."""
+    """Posts are shown as text in all windows, and never as HTML."""
     nasty = "</script><img src=x onerror='window.hit = 1'><b>bold</b>"
     one = await visit(example.url)
     await post(one, nasty)
@@ -98,7 +98,7 @@ async def test_posts_are_text(example: ServerProcess, visit: Visitor) -> None:
 
 
 async def test_count(example: ServerProcess, visit: Visitor) -> None:
-    """All windows show how many are here; one that is closed is no more."""
+    """All windows show the number of open windows, which decreases when one closes."""
     one = await visit(example.url)
     beside = await visit(example.url, beside=one)
     other = await visit(example.url)
@@ -135,7 +135,7 @@ async def test_connection_and_wire(visit: Visitor) -> None:
 
 
 async def test_refusal(example: ServerProcess, visit: Visitor) -> None:
-    """A post that the site refuses is not lost, and the page says why."""
+    """A post that the site refuses stays in the form, and the page shows the reason."""
     window = await visit(example.url)
     await window.run("document.querySelector('[name=csrfmiddlewaretoken]').value = ''")
     await post(window, "keep me")
@@ -145,7 +145,7 @@ async def test_refusal(example: ServerProcess, visit: Visitor) -> None:
 
 
 async def test_gap(example: ServerProcess, visit: Visitor) -> None:
-    """A window that missed messages shows what the site has."""
+    """A window that missed messages loads the posts from the site."""
     away = await visit(example.url)
     other = await visit(example.url)
     await until_state(away, "live")
@@ -163,7 +163,7 @@ async def test_gap(example: ServerProcess, visit: Visitor) -> None:
 async def test_looks(
     example: ServerProcess, visit: Visitor, width: int, scheme: str
 ) -> None:
-    """The page fits narrow and wide windows, light and dark, without an error."""
+    """The page fits narrow and wide windows, light and dark, without errors."""
     viewport = {"width": width, "height": 800}
     window = await visit(example.url, viewport=viewport, color_scheme=scheme)
     await post(window, "a-very-long-word-" * 20)
@@ -175,7 +175,7 @@ async def test_looks(
 
 
 async def test_apart(visit: Visitor) -> None:
-    """The page works as well with its push server on another port."""
+    """The page also works with its push server on another port."""
     site = example_site()
     push = example_server(
         *("manage.py", "runpushserver", "127.0.0.1:{port}"), PORT=str(site.port)

@@ -1,4 +1,4 @@
-"""Messages reach pages of another origin: all, once, in order."""
+"""Messages reach pages of another origin: all of them, once and in order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_order(site: Site, push: ServerProcess, visit: Visitor) -> None:
 
 
 async def test_same_origin(server: ServerProcess, visit: Visitor) -> None:
-    """A page of the server's own origin needs no leave of it."""
+    """A page of the server's own origin needs no CORS."""
     page = await visit(f"{server.url}/hello")
     await page.page.add_script_tag(path="pushserver/static/pushserver/updates.js")
     await page.run(
@@ -53,21 +53,21 @@ async def test_same_origin(server: ServerProcess, visit: Visitor) -> None:
 
 
 async def test_preflight(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """A page of another origin passes the preflight and reads the ids it asks with."""
+    """A page of another origin passes the preflight and can read the ids it sends."""
     first, second = await publish(push, "preflight", 1, 2)
     page = await visit(site.page("updates.js", subscribe(push, "preflight")))
     await page.until_got(2)
     await until_held(push, "preflight")
     asked = await page.run("exchanges.map(({request}) => request['If-None-Match'])")
     tags = [each.partition(":")[2] for each in (first, second)]
-    # Each is told when it is asked and when it is answered.
+    # Each exchange is recorded twice: with the request and with the response.
     assert asked == ["0", "0", tags[0], tags[0], tags[1]]
 
 
 async def test_headers_of_other_clients(
     site: Site, push: ServerProcess, visit: Visitor
 ) -> None:
-    """A page of another origin may send Etag, as NchanSubscriber.js does, and more."""
+    """A page of another origin may send Etag, like NchanSubscriber.js, and others."""
     await publish(push, "other-clients", "news")
     page = await visit(site.page())
     asked = """(url) => fetch(url, {
@@ -87,7 +87,7 @@ async def test_credentials(site: Site, whole: ServerProcess, visit: Visitor) -> 
 
 
 async def test_another_origin(push: ServerProcess, visit: Visitor) -> None:
-    """A page of an origin that is not allowed is given nothing by the browser."""
+    """A page of an origin that is not allowed cannot read messages."""
     with Site().serving() as stranger:
         await publish(push, "stranger", "secret")
         page = await visit(stranger.page("updates.js", subscribe(push, "stranger")))
@@ -98,7 +98,7 @@ async def test_another_origin(push: ServerProcess, visit: Visitor) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "stop"])
 async def test_restart(site: Site, visit: Visitor, how: signal.Signals) -> None:
-    """A page comes back to a server that was restarted, and gets what comes after."""
+    """A page reconnects to a restarted server and gets later messages."""
     with push_server(site) as server:
         page = await visit(site.page("updates.js", subscribe(server, "restart")))
         await until_held(server, "restart")
@@ -114,7 +114,7 @@ async def test_restart(site: Site, visit: Visitor, how: signal.Signals) -> None:
 
 
 async def test_gap(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """A page that comes back too late is told so before the next message."""
+    """A page that reconnects too late gets the gap before the next message."""
     first, second, _ = await publish(push, "gap", 1, 2, 3, store="/small")
     channel = f"{{url: '{push.url}/small/updates/gap', after: '{first}'}}"
     script = f"record('main'); updates.subscribe({{main: {channel}}})"
@@ -127,7 +127,7 @@ async def test_gap(site: Site, push: ServerProcess, visit: Visitor) -> None:
 async def test_timeout(
     site: Site, push: ServerProcess, visit: Visitor, status: int
 ) -> None:
-    """A page asks again at once when the server has held its request long enough."""
+    """A page sends a new request at once when the server ends a poll by timeout."""
     script = subscribe(push, f"timeout-{status}", location=f"/brief-{status}/")
     page = await visit(site.page("updates.js", script))
     await page.until(
@@ -151,7 +151,7 @@ async def test_unknown_channel(site: Site, push: ServerProcess, visit: Visitor) 
 
 
 async def test_deleted_channel(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """A page whose channel is deleted is told so, and asks no more."""
+    """A page whose channel is deleted is told so and sends no more requests."""
     page = await visit(site.page("updates.js", subscribe(push, "deleted")))
     await until_held(push, "deleted")
     await asyncio.to_thread(httpx.delete, f"{push.url}/send-update/deleted")

@@ -18,7 +18,7 @@ ORDERS = [
     (*reversed(JQUERY), "updates.js"),
 ]
 
-#: A page as they were written for the old client.
+#: A page as written for the old client.
 OLD_PAGE = """
     window.alerts = [];
     $.ajaxSetup({timeout: 50, cache: false, headers: {"X-Of-The-Page": "1"}});
@@ -34,14 +34,14 @@ OLD_PAGE = """
 async def test_jquery(
     site: Site, push: ServerProcess, visit: Visitor, jquery: str, first: bool
 ) -> None:
-    """An old page works unchanged, and its settings of jQuery.ajax are its own."""
+    """An old page works unchanged, with its own settings of jQuery.ajax."""
     channel = f"old-{jquery}-{first}"
     url = f"{push.url}/updates/{channel}"
     scripts = [jquery, "updates.js"] if first else ["updates.js", jquery]
     page = await visit(site.page(*scripts, OLD_PAGE.replace("URL", url)))
     assert await page.run("$.updates === updates && jQuery.updates === updates")
     await until_held(push, channel)
-    # The page's own request runs into the timeout; the client's, older, is held on.
+    # The page's own request times out; the client's earlier one stays held.
     await page.run(f"() => {{ $.ajax({{url: '{url}-own', headers: {{}}}}) }}")
     await page.until("alerts.length === 1")
     await until_held(push, channel)
@@ -49,7 +49,7 @@ async def test_jquery(
     await publish(push, channel, {"type": "other"}, *answers)
     assert await page.until_got(3) == answers
     assert await page.run("alerts") == ["error"]
-    # One was asked and held, four were answered, the last is held.
+    # The first request was held; four were answered, and the last one is held.
     assert await page.run("exchanges.filter((each) => each.status).length") == 4
 
 
@@ -57,7 +57,7 @@ async def test_jquery(
 async def test_two_jqueries(
     site: Site, visit: Visitor, scripts: tuple[str, ...]
 ) -> None:
-    """Each jQuery of a page has the client, and gives its names back as it should."""
+    """Each jQuery of a page has the client, and noConflict() restores its names."""
     page = await visit(site.page(*scripts, "window.newer = jQuery.noConflict(true);"))
     last, before = [
         script.split("-")[1].split(".min")[0]
@@ -75,14 +75,14 @@ async def test_two_jqueries(
 
 
 async def test_without_jquery(site: Site, visit: Visitor) -> None:
-    """Without jQuery there is none: the client invents no names but its own."""
+    """Without jQuery, the client defines no global names but its own."""
     page = await visit(site.page("updates.js"))
     assert await page.run("typeof jQuery + typeof $") == "undefined" * 2
     assert await page.run("typeof updates.subscribe") == "function"
 
 
 async def test_dollar_alone(site: Site, visit: Visitor) -> None:
-    """A jQuery that is only known as $ has the client when the document is parsed."""
+    """A jQuery that is only known as $ has the client after the document is parsed."""
     script = "window.$ = jQuery.noConflict(true);"
     page = await visit(site.page("updates.js", JQUERY[1], script))
     assert await page.run("$.updates === updates")
@@ -104,7 +104,7 @@ async def test_dollar_alone(site: Site, visit: Visitor) -> None:
 async def test_module(
     site: Site, push: ServerProcess, visit: Visitor, statement: str
 ) -> None:
-    """It is imported for its effect, or under its name; either way it is one object."""
+    """The client can be imported with or without a name; both give the same object."""
     channel = f"module-{hash(statement)}"
     script = (
         f"{statement} record('main');"
@@ -141,7 +141,7 @@ async def test_twice_on_a_page(site: Site, visit: Visitor) -> None:
 async def test_failing_processor(
     site: Site, push: ServerProcess, visit: Visitor
 ) -> None:
-    """A processor that throws is reported on the console, and stops nobody."""
+    """An exception of a processor is logged on the console, and others still run."""
     script = """
         updates.registerProcessor("main", "a", () => { throw new Error("mine") });
     """

@@ -1,4 +1,4 @@
-"""A message that is opened at its URL, as a page in the site's own origin."""
+"""Messages that are opened as pages at their URL, in the site's own origin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .stage import Visit, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-#: Says in a cookie, for the site's own pages to see, at which URL it ran.
+#: Sets a cookie with the URL at which it ran, for the site's own pages to read.
 SCRIPT = "document.cookie = location.pathname.split('/').pop() + '=ran; path=/';"
 HTML = f"<!doctype html><title>quiet</title><p>A page<script>{SCRIPT}</script>"
 XHTML = (
@@ -30,7 +30,7 @@ XSLT = (
     "</xsl:template></xsl:stylesheet></a>"
 )
 
-#: What a browser runs as a page of its origin: the type and the body.
+#: Messages that a browser runs as pages of its origin: the type and the body.
 RUNS = {
     "html": ("text/html", HTML),
     "odd": ("TEXT/HTML ;charset=utf-8", HTML),
@@ -41,7 +41,7 @@ RUNS = {
     "xslt": ("text/xsl", XSLT),
     "svg": ("image/svg+xml", SVG),
 }
-#: What it shows as text, if it has not to guess.
+#: Messages that a browser shows as text, if it does not guess the type.
 SHOWS = {
     "none": (None, HTML),
     "any": ("*/*", HTML),
@@ -49,7 +49,7 @@ SHOWS = {
     "text": ("text/plain", HTML),
     "json": ("application/json", HTML),
 }
-#: What it saves.
+#: Messages that a browser saves as files.
 SAVES = {
     "unknown": ("unknown/unknown", HTML),
     "unknown2": ("application/unknown", HTML),
@@ -59,7 +59,7 @@ SAVES = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """A server whose messages are pages of its origin: sandboxed, and let to run."""
+    """A server with messages as pages: sandboxed, and at ``/inline/`` not."""
     subscriber = {"type": "subscriber", "create_on_get": True}
     with daphne(
         {
@@ -76,7 +76,7 @@ def server() -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="module")
 def messages(server: ServerProcess) -> dict[str, tuple[str | None, str]]:
-    """All messages, each in a channel of its name."""
+    """All messages, each in a channel with its name."""
     messages = {**RUNS, **SHOWS, **SAVES}
     with httpx.Client(base_url=f"{server.url}/send-update/") as client:
         for name, (content_type, body) in messages.items():
@@ -98,7 +98,7 @@ async def test_opened(
     visit: Visitor,
     location: str,
 ) -> None:
-    """A message opened at its URL runs no script, unless the location lets it."""
+    """A message opened at its URL runs no script, unless the location allows it."""
     from playwright.async_api import Error
 
     page = await visit(f"{server.url}/hello")
@@ -126,7 +126,7 @@ async def test_opened(
 async def test_embedded(
     server: ServerProcess, visit: Visitor, location: str, tag: str
 ) -> None:
-    """A message in a frame of the site's own page runs no script there either."""
+    """A message in a frame of the site's own page runs no script either."""
     page = await visit(f"{server.url}/hello")
     await page.run(
         """([name, url]) => new Promise((resolve) => {
@@ -143,7 +143,7 @@ async def test_embedded(
 
 @pytest.mark.usefixtures("messages")
 async def test_fetched(server: ServerProcess, visit: Visitor) -> None:
-    """A page of the site that fetches a message gets it whatever its type is."""
+    """A page of the site can fetch messages of any type."""
     page = await visit(f"{server.url}/hello")
     text = "fetch('/updates/html').then((answer) => answer.text())"
     assert await page.run(text) == HTML

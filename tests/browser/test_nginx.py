@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture(scope="module")
 def nchan(site: Site) -> Iterator[Nginx]:
-    """nginx with Nchan, for pages of another origin, before a plain Django."""
+    """nginx with Nchan, for pages of another origin, in front of a plain Django."""
     of_pages = {
         "type": "subscriber",
         "create_on_get": True,
@@ -67,7 +67,7 @@ async def test_credentials(site: Site, nchan: Nginx, visit: Visitor) -> None:
 
 
 async def test_timeout(site: Site, nchan: Nginx, visit: Visitor) -> None:
-    """A page asks again at once when Nchan has held its request long enough."""
+    """A page sends a new request at once when Nchan ends a poll by timeout."""
     script = subscribe(nchan, "timeout", location="/brief/")
     page = await visit(site.page("updates.js", script))
     await page.until("exchanges.filter((each) => each.status === 408).length > 1")
@@ -77,12 +77,13 @@ async def test_timeout(site: Site, nchan: Nginx, visit: Visitor) -> None:
 
 
 async def test_restarts(site: Site, nchan: Nginx, visit: Visitor) -> None:
-    """A page goes on when nginx is reloaded or restarted, though it is answered 410."""
+    """A page reconnects when nginx is reloaded or restarted and responds with 410."""
     script = subscribe(nchan, "restarts", location="/plain/")
     page = await visit(site.page("updates.js", script))
     published_at = 0
-    # A reload is not the first: Nchan goes on to count who was there before it, so a
-    # message may come before the page asks again, which needs an id to get it then.
+    # A reload is not the first: Nchan still counts subscribers from before it, so a
+    # message may be published before the page reconnects. To get it then, the page
+    # needs an id.
     for count, how in enumerate((signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM), 1):
         await until_held(nchan, "restarts")
         if how == signal.SIGHUP:
@@ -96,7 +97,7 @@ async def test_restarts(site: Site, nchan: Nginx, visit: Visitor) -> None:
         if how != signal.SIGHUP:
             await asyncio.to_thread(nchan.start)
         await until_held(nchan, "restarts")
-        # Nchan has forgotten the ids that it gave, and gives those of a second again.
+        # A restarted Nchan has forgotten its ids; within a second it gives them again.
         await until(lambda: time.time() >= published_at + 1)  # noqa: B023
         [message_id] = await publish(nchan, "restarts", count)
         published_at = int(message_id.partition(":")[0])
@@ -105,7 +106,7 @@ async def test_restarts(site: Site, nchan: Nginx, visit: Visitor) -> None:
 
 
 async def test_deleted_channel(site: Site, nchan: Nginx, visit: Visitor) -> None:
-    """A page goes on where Nchan's channel is deleted, too: Nchan answers the same."""
+    """A page reconnects after its channel is deleted, since Nchan responds the same."""
     page = await visit(site.page("updates.js", subscribe(nchan, "deleted")))
     await until_held(nchan, "deleted")
     await asyncio.to_thread(httpx.delete, f"{nchan.url}/send-update/deleted")

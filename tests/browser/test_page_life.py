@@ -1,4 +1,4 @@
-"""Pages that close, go into the back-forward cache, sleep, and lose the network."""
+"""Pages that close, enter the back-forward cache, sleep, or lose the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_closed(site: Site, whole: ServerProcess, visit: Visitor) -> None:
-    """A page that is left lets go of its request, without an error to anybody."""
+    """A page that closes ends its request without an error."""
     page = await visit(site.page("updates.js", subscribe(whole, "closed")))
     await until_held(whole, "closed")
     await page.page.goto(site.page())
@@ -35,7 +35,7 @@ async def test_closed(site: Site, whole: ServerProcess, visit: Visitor) -> None:
 async def test_back_forward_cache(
     site: Site, push: ServerProcess, visit: Visitor
 ) -> None:
-    """A page that comes back from the cache gets what it missed, and nothing twice."""
+    """A page that returns from the cache gets what it missed, and nothing twice."""
     script = "addEventListener('pageshow', (e) => window.persisted = e.persisted)"
     page = await visit(site.page("updates.js", script, subscribe(push, "cache")))
     await publish(push, "cache", "before")
@@ -44,7 +44,7 @@ async def test_back_forward_cache(
     await page.page.goto(site.page())
     await until_held(push, "cache", 0)
     await publish(push, "cache", "meanwhile")
-    # A page from the cache is not loaded.
+    # A page from the cache is not loaded again.
     await page.page.go_back(wait_until="commit")
     assert await page.until_got(2) == ["before", "meanwhile"]
     assert await page.run("persisted") is True
@@ -56,7 +56,7 @@ async def test_back_forward_cache(
 
 
 async def test_firefox(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """For Firefox requests are marked, and end before a tab is closed, or go on."""
+    """In Firefox, requests are keepalive, and are sent again if the page stays."""
     firefox = """
         window.mozInnerScreenX = 0;
         window.kept = [];
@@ -68,7 +68,7 @@ async def test_firefox(site: Site, push: ServerProcess, visit: Visitor) -> None:
     """
     page = await visit(site.page(firefox, "updates.js", subscribe(push, "firefox")))
     await until_held(push, "firefox")
-    # A link to a file, say: the page is not left after all.
+    # For example a link to a download: the page stays open.
     await page.run("() => { dispatchEvent(new Event('beforeunload')) }")
     await page.until("exchanges.length === 2")
     await until_held(push, "firefox")
@@ -79,7 +79,7 @@ async def test_firefox(site: Site, push: ServerProcess, visit: Visitor) -> None:
 
 
 async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) -> None:
-    """A page that the browser prerenders asks when it is shown, and not before."""
+    """A prerendered page sends no request before it is shown."""
     site.gate.clear()
     was_run = f"fetch('{push.url}/updates/prerendered-was-run')"
     shown = site.page("updates.js", subscribe(push, "prerendered"), was_run)
@@ -88,7 +88,7 @@ async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) ->
         f'<script type="speculationrules">{rules}</script>'
         f"<script>fetch('/gate.js').then(() => location.href = '{shown}')</script>"
     )
-    # In the pages that Playwright opens itself it turns prerendering off.
+    # Playwright disables prerendering in the pages that it opens itself.
     session = await browser.new_browser_cdp_session()
     target = await session.send("Target.createTarget", {"url": first})
     try:
@@ -102,7 +102,7 @@ async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) ->
 
 
 async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """A page asks at once when the browser says that the network is back."""
+    """A page sends a request at once when the browser is online again."""
     page = await visit(site.page("updates.js", subscribe(push, "online")))
     await until_held(push, "online")
     asked = await page.run("exchanges.length")
@@ -115,7 +115,7 @@ async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) 
 
 
 async def test_sleep(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """A page on a computer that slept asks at once, and lets go of its old request."""
+    """After sleep, a page sends a new request at once and ends the old one."""
     page = await visit("about:blank")
     await page.page.clock.install()
     await page.page.goto(site.page("updates.js", subscribe(push, "sleep")))
@@ -129,7 +129,7 @@ async def test_sleep(site: Site, push: ServerProcess, visit: Visitor) -> None:
 
 
 async def test_late_processor(site: Site, push: ServerProcess, visit: Visitor) -> None:
-    """Processors of a script that loads after the one that subscribes miss nothing."""
+    """Processors in a script that loads later miss no messages."""
     await publish(push, "late", {"type": "kept"})
     url = f"{push.url}/updates/late"
     later = "updates.registerProcessor('a', 'kept', ({type}) => late.push(type));"
@@ -143,7 +143,7 @@ async def test_late_processor(site: Site, push: ServerProcess, visit: Visitor) -
         wait_until="commit",
     )
     await page.until("window.late")
-    # Whatever the client had asked for by now would be answered as well.
+    # A request that the client had sent by now would be answered, too.
     await page.run("(url) => fetch(url).then((answer) => answer.text())", url)
     site.gate.set()
     await page.until("late.length === 1")

@@ -1,4 +1,4 @@
-"""Pages that publish: those of the push server's own origin may, others may not."""
+"""Pages of the push server's own origin may publish, and other pages may not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .stage import Site, Visit, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-#: Sends a body without reading the answer; resolves when there is one.
+#: Sends a request without reading the response; resolves when there is one.
 NO_CORS = """
     ([method, url, body]) => fetch(url, {method, body, mode: "no-cors"})
         .then((response) => response.type, (error) => "failed")
@@ -38,13 +38,13 @@ FORM = """
 
 
 async def info(server: ServerProcess, channel: str) -> dict[str, Any]:
-    """Return the channel info, empty without a channel."""
+    """Return the channel info; empty if there is no channel."""
     url = f"{server.url}/send-update/{channel}"
     return await asyncio.to_thread(channel_info, url)
 
 
 async def submit(page: Visit, *arguments: str) -> int:
-    """Submit a form and return the status of the page that it leads to."""
+    """Submit a form and return the status of the resulting page."""
     async with page.page.expect_navigation() as leaving:
         await page.run(FORM, list(arguments))
     response = await leaving.value
@@ -56,7 +56,7 @@ async def submit(page: Visit, *arguments: str) -> int:
 async def test_a_page_of_another_site_changes_nothing(
     site: Site, whole: ServerProcess, visit: Visitor, host: str
 ) -> None:
-    """Neither fetch() nor a form publishes, with or without no-cors, nor deletes."""
+    """fetch() and forms of another site's page can neither publish nor delete."""
     channel = f"foreign-{host}"
     url = f"{whole.url}/send-update/{channel}"
     await asyncio.to_thread(httpx.put, url)
@@ -76,7 +76,7 @@ async def test_a_page_of_another_site_changes_nothing(
 async def test_a_page_of_another_site_tells_the_passthrough_view_nothing(
     site: Site, whole: ServerProcess, visit: Visitor
 ) -> None:
-    """The view, which answers this address, refuses a form of another site's page."""
+    """The passthrough view refuses a form of another site's page."""
     page = await visit(site.document(""))
     form = "application/x-www-form-urlencoded"
     url = f"{whole.url}/passthrough"
@@ -93,7 +93,7 @@ async def test_a_page_of_another_site_tells_the_passthrough_view_nothing(
 async def test_a_page_of_the_own_origin_publishes(
     whole: ServerProcess, visit: Visitor
 ) -> None:
-    """fetch() and a form of a page of the same origin publish and read the answer."""
+    """fetch() and a form of the same origin publish, and can read responses."""
     channel = "own-page"
     url = f"/send-update/{channel}"
     page = await visit(f"{whole.url}/hello")
@@ -107,7 +107,7 @@ async def test_a_page_of_the_own_origin_publishes(
 async def test_a_page_that_the_location_allows_publishes(
     site: Site, push: ServerProcess, visit: Visitor
 ) -> None:
-    """An origin in allow_origin publishes, after a preflight too, and reads answers."""
+    """An origin in allow_origin can publish, with preflight, and read responses."""
     url = f"{push.url}/open/send-update/friend"
     page = await visit(site.document(""))
     assert await page.run(CORS, ["GET", url]) == 404

@@ -1,4 +1,4 @@
-"""The page of the README, in a new site, as a newcomer sees it."""
+"""The page of the README, in a new site, as a new user sees it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DAPHNE = commands(USE)[2]
 
 
 async def until_shown(visit: Visit, *values: str) -> None:
-    """Wait until the page shows these values, in this order, and no others."""
+    """Wait until the page shows exactly these values, in this order."""
     shown = "[...document.querySelectorAll('#answers li')].map((li) => li.textContent)"
     await visit.until(f"(values) => {shown}.join() === values.join()", list(values))
 
 
 async def send(visit: Visit, value: str) -> None:
-    """Send a value with the form of the page."""
+    """Submit a value with the form of the page."""
     await visit.page.fill("input[name=value]", value)
     await visit.page.click("button")
 
@@ -39,7 +39,7 @@ def find_beginning(server: ServerProcess) -> str:
 async def test_what_one_page_sends_another_shows(
     tmp_path: Path, visit: Visitor
 ) -> None:
-    """Two windows show what one sends, and a page that comes later shows it as well."""
+    """Two windows show what one of them sends, and so does a page that opens later."""
     make_site(tmp_path, USE)
     with serve(tmp_path, DAPHNE) as server:
         one = await visit(server.url)
@@ -53,7 +53,7 @@ async def test_what_one_page_sends_another_shows(
 
 
 async def test_a_page_begins_now(tmp_path: Path, visit: Visitor) -> None:
-    """A page that begins now does not show the messages of before."""
+    """A page with "now" does not show earlier messages."""
     make_site(tmp_path, USE, BEGIN)
     with serve(tmp_path, DAPHNE) as server:
         [old] = await publish(server, "news", {"type": "answer", "value": "old"})

@@ -1,14 +1,15 @@
-"""Conformance to the protocol: the servers, the marks, the differences, the summary.
+"""Fixtures and options for the tests of conformance to the protocol.
 
 ``pytest tests/conformance`` runs over every server in :mod:`tests.conformance.servers`;
-with ``--server`` over one that runs already, of which it knows the URLs only::
+with ``--server`` over one that is already running, known only by its URLs::
 
     pytest tests/conformance --server http://127.0.0.1:8000
         --publisher '/send-update/{channel}' --subscriber '/updates/{channel}'
 
-The other locations are optional; what needs one that is not given is skipped. Each test
-has a channel of its own and deletes it. A server has to tell in its channel info how
-many requests are held, and to take messages of up to 1 MiB, and none longer.
+Other locations are optional; tests that need a missing one are skipped. Each test
+uses its own channel and deletes it. The channel info of the server has to contain
+the number of held requests, and it has to accept messages of up to 1 MiB, but none
+that are longer.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from .servers import ROWS, serve
 from .sites import ROLES, Client, Early, Relay, Site
 
 
-# pytest reads options of a directory only where the command line names it; elsewhere
+# pytest reads options of a directory only if the command line names it; otherwise
 # they have their defaults, and the tests run over the servers that they start.
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "a running server to be tested")
@@ -103,7 +104,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def _check_it_publishes(site: Site) -> None:
-    """End the tests at once where each of them would only wait for a push server."""
+    """End the tests if nothing can be published, since each would only time out."""
     client = Client()
     relay = Relay(site, client)
     try:
@@ -128,7 +129,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def early(site: Site, client: Client) -> Iterator[Early]:
-    """What was begun before all other tests, which then need not wait for its end."""
+    """Long operations that start before all tests, so that these need not wait."""
     relay = Relay(site, client)
     yield Early(relay)
     relay.close()
@@ -136,7 +137,7 @@ def early(site: Site, client: Client) -> Iterator[Early]:
 
 @pytest.fixture
 def relay(site: Site, early: Early, client: Client) -> Iterator[Relay]:
-    """The server under test, through a channel that nobody has used."""
+    """The server under test with an unused channel."""
     relay = Relay(site, client)
     yield relay
     relay.close()
@@ -144,7 +145,7 @@ def relay(site: Site, early: Early, client: Client) -> Iterator[Relay]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    """Where a server is known to differ, assert that it does what is written there."""
+    """Where a server is known to differ, assert the known difference instead."""
     relay = pyfuncitem.funcargs.get("relay")
     if isinstance(relay, Relay):
         known = pyfuncitem.config.getoption("differs_as", None) or relay.site.name
@@ -162,7 +163,7 @@ def pytest_runtest_makereport(
     if "site" in getattr(item, "fixturenames", ()):
         server = item.callspec.params["site"]  # type: ignore[attr-defined]
         if report.when == "call" or not report.passed:
-            # An attribute travels with a report from a worker of xdist.
+            # xdist sends an attribute with the report of its worker.
             report.conformance = (server, *_requirement(item), _result(report))
     return report
 

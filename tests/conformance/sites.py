@@ -1,7 +1,7 @@
-"""A server as the conformance tests see it: URLs, and one fresh channel for each test.
+"""A server as the conformance tests see it: URLs, and a new channel for each test.
 
-Nothing here knows what runs behind the URLs, so that the tests can be pointed at any
-server that speaks the protocol.
+Nothing here depends on what is behind the URLs, so the tests can be run on any server
+with the protocol.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 from tests.servers import wait_until
 
-#: What a template of a URL path stands for, and so which options there are.
+#: URL paths by role; each role is also an option.
 ROLES = {
     "publisher": "publishes",
     "subscriber": "long poll; a GET creates the channel",
@@ -41,7 +41,7 @@ ROLES = {
 }
 PUBLISHERS = [role for role in ROLES if "publishes" in ROLES[role]]
 
-#: Seconds after which an answer that has to come at once will not come any more.
+#: Seconds after which an answer that is due at once counts as missing.
 TIMEOUT = 10.0
 
 Headers = dict[str, str]
@@ -49,7 +49,7 @@ Headers = dict[str, str]
 
 @dataclass
 class Answer:
-    """An answer as it was on the wire."""
+    """A response as it was on the wire."""
 
     status_line: str
     fields: list[tuple[str, str]]
@@ -69,7 +69,7 @@ class Answer:
 
 
 class Wire:
-    """A connection on which a test says what it wants and sees what comes.
+    """A connection for requests and responses on the wire.
 
     Args:
         server: The base URL.
@@ -87,7 +87,7 @@ class Wire:
         self._method = ""
 
     def send(self, method: str, path: str, *lines: str, body: bytes = b"") -> None:
-        """Send a request with these header lines, and do not wait for the answer."""
+        """Send a request with these headers, and do not wait for the response."""
         self._method, self._is_asking = method, True
         head = "\r\n".join(
             [f"{method} {path} HTTP/1.1", f"Host: {self.host}", *lines, "", ""]
@@ -96,18 +96,18 @@ class Wire:
 
     @property
     def is_answered(self) -> bool:
-        """Whether a byte of an answer, or the end of the connection, has come."""
+        """Whether a byte of a response, or the end of the connection, has arrived."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             return bool(selector.select(0))
 
     @property
     def is_held(self) -> bool:
-        """Whether what was sent has no answer yet."""
+        """Whether the request has no response yet."""
         return self._is_asking and not self.is_answered
 
     def answer(self) -> Answer:
-        """Wait for an answer and return it."""
+        """Wait for the response and return it."""
         status_line = self._line()
         fields = []
         while line := self._line():
@@ -144,7 +144,7 @@ class Wire:
 
 
 class Client:
-    """Makes the requests that are answered at once, on a connection for each server."""
+    """Sends requests that are answered at once, on one connection per server."""
 
     def __init__(self) -> None:
         self._wires: dict[str, Wire] = {}
@@ -158,14 +158,14 @@ class Client:
         body: bytes = b"",
     ) -> Answer:
         wire = self._wires.get(server)
-        if wire is None or wire.is_answered:  # That would be the end of the connection.
+        if wire is None or wire.is_answered:  # EOF means the end of the connection.
             if wire is not None:
                 wire.close()
             wire = self._wires[server] = Wire(server)
         fields = dict(headers or {})
         if body or method in ("POST", "PUT"):
             fields["Content-Length"] = str(len(body))
-        # The connection is for the next request, too, if all goes well.
+        # Keep the connection for the next request if there is no error.
         del self._wires[server]
         wire.send(method, path, *_lines(fields), body=body)
         answer = wire.answer()
@@ -190,12 +190,12 @@ class Site:
     """A server under test.
 
     Attributes:
-        name: What the summary calls it.
-        servers: Base URLs; several are processes that share a store.
+        name: The name in the summary.
+        servers: Base URLs; several URLs are processes that share a store.
         paths: Templates with ``{channel}``, by role.
         origin: An origin whose pages may subscribe at the role ``cors``.
-        heard: The path at which the tests' own site tells what passthrough told it.
-        lags: Whether a process learns a moment later what was asked of another one.
+        heard: The path at which the tests' own site reports the passthrough requests.
+        lags: Whether a process learns of requests to other processes with a delay.
     """
 
     name: str
@@ -207,14 +207,14 @@ class Site:
 
 
 class Relay:
-    """A server under test, through one fresh channel.
+    """A server under test, with one new channel.
 
-    Where there are several processes the publisher speaks to the first one and the
-    subscribers to each in turn, beginning with another one.
+    With several processes, the publisher uses the first one and subscribers use each in
+    turn, beginning with the second one.
 
     Args:
         site: The server.
-        client: Makes the plain requests.
+        client: Sends the requests that are answered at once.
     """
 
     def __init__(self, site: Site, client: Client) -> None:
@@ -229,19 +229,19 @@ class Relay:
     # URLs
 
     def path(self, role: str = "subscriber") -> str:
-        """Return the path of a role; the test is skipped if the server has none."""
+        """Return the path of a role; skip the test if the server has none."""
         if role not in self.site.paths:
             pytest.skip(f"--{role} is not given")
         return self.site.paths[role].replace("{channel}", quote(self.channel, safe=""))
 
     def server(self, role: str = "subscriber") -> str:
-        """Return the base URL at which a role is asked this time."""
+        """Return the base URL for the next request of a role."""
         if role in PUBLISHERS:
             return self.site.servers[0]
         return next(self._subscriber_servers)
 
     def other(self) -> Relay:
-        """Return the same server through another channel."""
+        """Return the same server with another channel."""
         relay = Relay(self.site, self._client)
         self._others.append(relay)
         return relay
@@ -267,7 +267,7 @@ class Relay:
         return len(set(known)) == 1
 
     def _infos(self, role: str = "publisher") -> dict[str, dict[str, object]]:
-        """Return the channel info of each process, empty without a channel."""
+        """Return the channel info of each process; empty if there is no channel."""
         infos = {}
         for server in self.site.servers:
             asked = ("GET", server, self.path(role), {"Accept": "text/json"})
@@ -291,16 +291,16 @@ class Relay:
         after: Answer | None = None,
         headers: Headers | None = None,
     ) -> Answer:
-        """GET the message after an earlier answer, or the oldest one."""
+        """GET the message after an earlier response, or the oldest one."""
         return self.request("GET", role, {**name(after), **(headers or {})})
 
     def info(self, role: str = "publisher") -> dict[str, object]:
-        """Return the channel info, empty without a channel."""
+        """Return the channel info; empty if there is no channel."""
         answer = self.request("GET", role, {"Accept": "text/json"})
         return read_info(answer) if answer.status == 200 else {}
 
     def heard(self) -> list[dict[str, object]]:
-        """Return what the passthrough of the channel was told, in its order."""
+        """Return the passthrough requests for the channel, in order."""
         if self.site.heard is None:
             pytest.skip(
                 "what passthrough told can be known of the tests' own site only"
@@ -320,7 +320,7 @@ class Relay:
         after: Answer | None = None,
         headers: Headers | None = None,
     ) -> Wire:
-        """Send a GET that may be held, and do not wait for the answer."""
+        """Send a GET that may be held, and do not wait for the response."""
         path = self.path(role)
         wire = self.wire(role)
         fields = {**name(after), **(headers or {})}
@@ -328,20 +328,20 @@ class Relay:
         return wire
 
     def wire(self, role: str = "subscriber") -> Wire:
-        """Return a connection on which nothing has been said yet."""
+        """Return a connection without a request."""
         wire = Wire(self.server(role))
         self._wires.append(wire)
         return wire
 
     def wait_until_held(self, count: int = 1, role: str = "publisher") -> None:
-        """Wait until so many requests are held, as the channel info tells."""
+        """Wait until the channel info shows this number of held requests."""
         wait_until(lambda: self.are_held(count, role), TIMEOUT)
 
     def are_held(self, count: int, role: str = "publisher") -> bool:
-        """Return whether so many requests are held.
+        """Return whether this number of requests is held.
 
-        Of several processes each has to tell of its own; what it knows of the others is
-        another question, which has a test.
+        With several processes, each has to count its own requests; another test checks
+        whether it counts those of the others.
         """
         infos = self._infos(role)
         if len(infos) > 1 and count:
@@ -353,7 +353,7 @@ class Relay:
         return {each.get("subscribers", 0) for each in infos.values()} == {count}
 
     def is_any_held(self, role: str = "publisher") -> bool:
-        """Return whether a process tells that requests are held."""
+        """Return whether any process reports held requests."""
         return any(each.get("subscribers") for each in self._infos(role).values())
 
     def hang_up(self) -> None:
@@ -362,7 +362,7 @@ class Relay:
             wire.close()
 
     def close(self) -> None:
-        """Hang up, and leave no channel behind."""
+        """Close all connections and delete the channel."""
         self.hang_up()
         for role in self._roles & {"few-publisher", "brief-publisher"}:
             self.request("DELETE", role)
@@ -372,13 +372,13 @@ class Relay:
 
 
 class Early:
-    """What takes its time: a message that grows old, a poll that ends by itself.
+    """Long operations: a message that expires and a poll that times out.
 
     Attributes:
-        relay: The server, through a channel with both.
+        relay: The server, with a channel for both.
         young: The message of the role ``brief``, as it was received at once.
-        seen: The message after which the role ``timed`` was asked.
-        timed: The request to it.
+        seen: The message whose id the poll of the role ``timed`` has.
+        timed: The connection of that poll.
     """
 
     def __init__(self, relay: Relay) -> None:
@@ -396,7 +396,7 @@ class Early:
 
 
 def name(answer: Answer | None) -> Headers:
-    """Return the request headers that name the message of an answer."""
+    """Return the request headers with the id of a response."""
     if answer is None:
         return {}
     return {
@@ -406,7 +406,7 @@ def name(answer: Answer | None) -> Headers:
 
 
 def read_info(answer: Answer) -> dict[str, object]:
-    """Return channel info from JSON or plain text; what is told is up to the server."""
+    """Parse channel info as JSON or plain text; a server may add more."""
     try:
         info = json.loads(answer.text)
     except ValueError:

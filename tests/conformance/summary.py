@@ -1,4 +1,4 @@
-"""What became of the conformance tests, as a table for the docs."""
+"""The results of the conformance tests, as a table for the documentation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-#: What became of the tests: by server, by level (``must``, ``should``, ``more``), and
-#: by requirement, for which there may be several.
+#: The results by server, by level (``must``, ``should``, ``more``), and by
+#: requirement, which may have several.
 results: defaultdict[str, dict[str, defaultdict[str, set[str]]]] = defaultdict(
     lambda: {level: defaultdict(set) for level in ("must", "should", "more")}
 )
 
-#: How many tests of a server asserted a known difference.
+#: The number of tests of a server that asserted a known difference.
 differences: defaultdict[str, int] = defaultdict(int)
 
 
@@ -25,7 +25,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Tell how much of the protocol each server meets, as a table for the docs."""
+    """Print how much of the protocol each server meets, as a table for the docs."""
     if not results:
         return
     rows = [("server", "MUST", "SHOULD", "what is added here")]
@@ -49,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def _share(requirements: dict[str, set[str]]) -> str:
-    """Return how many of the requirements that were tried are met."""
+    """Return the share of the tested requirements that are met."""
     tried = [each for each in requirements.values() if each != {"not tried"}]
     met = sum(each <= {"passed", "not tried"} for each in tried)
     left = len(requirements) - len(tried)

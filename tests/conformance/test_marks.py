@@ -1,4 +1,4 @@
-"""The tests are what they say they are."""
+"""The marks of the conformance tests are complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS: list[tuple[ModuleType, str, int]] = [
 
 
 def _tests(module: ModuleType, level: str) -> Iterator[tuple[int, str]]:
-    """Return the requirements that a module tests, with the tests' docstrings."""
+    """Return the requirements that a module tests, with the docstrings of the tests."""
     for test in vars(module).values():
         for mark in getattr(test, "pytestmark", ()):
             if mark.name == level:
@@ -28,7 +28,7 @@ def _tests(module: ModuleType, level: str) -> Iterator[tuple[int, str]]:
 def test_each_requirement_has_one_test(
     module: ModuleType, level: str, count: int
 ) -> None:
-    """The requirements of each level are numbered, and each has a test of its own."""
+    """The requirements of each level are numbered, and each has one test."""
     numbers = [number for number, _ in _tests(module, level)]
     assert numbers == list(range(1, count + 1))
 
@@ -37,6 +37,6 @@ def test_each_requirement_has_one_test(
 def test_each_requirement_has_its_section(
     module: ModuleType, level: str, count: int
 ) -> None:
-    """A test says in which section of the protocol its requirement stands."""
+    """The docstring of a test names the section of its requirement."""
     for number, says in _tests(module, level):
         assert re.search(r" \((2\.1|3\.1|3\.2)\)\.", says), number

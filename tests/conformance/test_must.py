@@ -1,6 +1,6 @@
-"""The thirty requirements of Rev. 2.23 that a server has to meet, in its order.
+"""The thirty MUST requirements of Rev. 2.23, in its order.
 
-In parentheses: the section where it is found.
+The section of each is in parentheses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FUTURE = {
 
 @must(1)
 def test_there_are_urls_to_publish_at_and_urls_to_subscribe_at(relay: Relay) -> None:
-    """What is sent to one URL is received at another one (2.1)."""
+    """A message that is sent to one URL is received at another one (2.1)."""
     assert relay.path("publisher") != relay.path("subscriber")
     assert relay.publish(b"news").status in (201, 202)
     assert relay.get().body == b"news"
@@ -29,8 +29,8 @@ def test_there_are_urls_to_publish_at_and_urls_to_subscribe_at(relay: Relay) -> 
 
 @must(2)
 def test_a_request_is_a_publishers_or_a_subscribers_by_its_url(relay: Relay) -> None:
-    """A GET of the publisher URL hears no message, one of the subscriber
-    URL does (2.1).
+    """A GET of the publisher URL gets no message, one of the subscriber URL
+    does (2.1).
     """
     relay.publish(b"news")
     assert relay.request("GET", "publisher").body != b"news"
@@ -39,7 +39,7 @@ def test_a_request_is_a_publishers_or_a_subscribers_by_its_url(relay: Relay) -> 
 
 @must(3)
 def test_channels_are_told_apart_by_their_ids(relay: Relay) -> None:
-    """What is published on one channel is not received on another (2.1)."""
+    """A message on one channel is not received on another (2.1)."""
     other = relay.other()
     relay.publish(b"one")
     other.publish(b"two")
@@ -85,7 +85,7 @@ def test_subscribers_need_not_be_answered_immediately(relay: Relay) -> None:
 def test_every_valid_get_of_a_subscriber_is_accepted(
     relay: Relay, headers: dict[str, str]
 ) -> None:
-    """Headers that say nothing of a message make no difference (3.1)."""
+    """Headers that do not name a message make no difference (3.1)."""
     relay.publish(b"news")
     answer = relay.get(headers=headers)
     assert (answer.status, answer.body) == (200, b"news")
@@ -102,7 +102,7 @@ def test_without_a_date_the_oldest_message_is_meant(relay: Relay) -> None:
 
 @must(8)
 def test_an_answer_names_its_message_so_that_the_next_one_follows(relay: Relay) -> None:
-    """Last-Modified and Etag, sent back, bring each message once and in order (3.1)."""
+    """Sending back Last-Modified and Etag gets each message once in order (3.1)."""
     sent = [b"%d" % number for number in range(20)]
     for body in sent:
         relay.publish(body)
@@ -117,7 +117,7 @@ def test_an_answer_names_its_message_so_that_the_next_one_follows(relay: Relay) 
 
 @must(9)
 def test_an_answer_has_the_content_type_of_its_message(relay: Relay) -> None:
-    """Content-Type is the publisher's own, and missing where it sent none (3.1)."""
+    """Content-Type is the publisher's, and missing if it sent none (3.1)."""
     relay.publish(b"{}", "application/json")
     relay.publish(b"anything", None)
     first = relay.get()
@@ -128,8 +128,8 @@ def test_an_answer_has_the_content_type_of_its_message(relay: Relay) -> None:
 
 @must(10)
 def test_a_subscriber_location_follows_one_of_the_mechanisms(relay: Relay) -> None:
-    """With no message yet, a long poll is held and an interval poll is
-    told 304 (3.1).
+    """Without a message, a long poll is held and an interval poll gets
+    304 (3.1).
     """
     held = relay.hold()
     relay.wait_until_held(1)
@@ -140,7 +140,7 @@ def test_a_subscriber_location_follows_one_of_the_mechanisms(relay: Relay) -> No
 
 @must(11)
 def test_a_long_poll_for_a_message_to_come_is_delayed(relay: Relay) -> None:
-    """Who has seen the last message waits for the next one (3.1)."""
+    """A client that has the last message waits for the next one (3.1)."""
     relay.publish(b"old")
     held = relay.hold(after=relay.get())
     relay.wait_until_held(1)
@@ -151,9 +151,7 @@ def test_a_long_poll_for_a_message_to_come_is_delayed(relay: Relay) -> None:
 
 @must(12)
 def test_delayed_answers_meet_all_the_conditions_together(relay: Relay) -> None:
-    """Of two held requests, one gets its message and the other its
-    channel's end (3.1).
-    """
+    """Of two held requests, one gets its message and the other 410 (3.1)."""
     other = relay.other()
     served, ended = relay.hold(), other.hold()
     relay.wait_until_held(1)
@@ -168,7 +166,7 @@ def test_delayed_answers_meet_all_the_conditions_together(relay: Relay) -> None:
 
 @must(13)
 def test_a_held_request_is_answered_as_soon_as_there_is_a_message(relay: Relay) -> None:
-    """The answer comes without another request, with the message and its type (3.1)."""
+    """A held request gets the message and its type without another request (3.1)."""
     held = relay.hold()
     relay.wait_until_held(1)
     assert relay.publish(b"<p>", "text/html; charset=utf-8").status == 201
@@ -180,7 +178,7 @@ def test_a_held_request_is_answered_as_soon_as_there_is_a_message(relay: Relay) 
 
 @must(14)
 def test_a_delayed_answer_looks_like_an_immediate_one(relay: Relay) -> None:
-    """But for the server's Date, both are the same byte for byte (3.1)."""
+    """Both responses are the same byte for byte, except for Date (3.1)."""
     held = relay.hold()
     relay.wait_until_held(1)
     relay.publish(b"news")
@@ -194,7 +192,7 @@ def test_a_delayed_answer_looks_like_an_immediate_one(relay: Relay) -> None:
 
 @must(15)
 def test_the_end_of_a_channel_ends_the_wait_for_it(relay: Relay) -> None:
-    """A held request is answered 410 when its channel is deleted (3.1)."""
+    """A held request is answered with 410 when its channel is deleted (3.1)."""
     held = relay.hold()
     relay.wait_until_held(1)
     relay.request("DELETE", "publisher")
@@ -203,7 +201,7 @@ def test_the_end_of_a_channel_ends_the_wait_for_it(relay: Relay) -> None:
 
 @must(16)
 def test_a_conflict_is_told_immediately(relay: Relay) -> None:
-    """Where only the newest request is held, the older one is answered 409 (3.1)."""
+    """Where only the newest request is held, the older one gets 409 (3.1)."""
     older = relay.hold("last")
     relay.wait_until_held(1)
     relay.hold("last")
@@ -212,8 +210,8 @@ def test_a_conflict_is_told_immediately(relay: Relay) -> None:
 
 @must(17)
 def test_an_interval_poll_for_a_message_to_come_is_304(relay: Relay) -> None:
-    """An interval poll is answered at once: the message, or 304 if there
-    is none (3.1).
+    """An interval poll is answered at once: with the message, or with 304 if
+    there is none (3.1).
     """
     assert relay.get("interval").status == 304
     relay.publish(b"news")
@@ -224,8 +222,8 @@ def test_an_interval_poll_for_a_message_to_come_is_304(relay: Relay) -> None:
 
 @must(18)
 def test_several_subscribers_are_treated_in_one_of_the_ways(relay: Relay) -> None:
-    """Of two requests both are served, or one of them and the other is
-    told 409 (3.1).
+    """Of two requests both are served, or one of them and the other gets
+    409 (3.1).
     """
     older = relay.hold()
     relay.wait_until_held(1)
@@ -240,7 +238,7 @@ def test_several_subscribers_are_treated_in_one_of_the_ways(relay: Relay) -> Non
 
 @must(19)
 def test_every_subscriber_is_served_by_default(relay: Relay) -> None:
-    """Without any choice of the site, all held requests get the message (3.1)."""
+    """Without a setting of the site, all held requests get the message (3.1)."""
     held = [relay.hold() for _ in range(5)]
     relay.wait_until_held(5)
     relay.publish(b"news")
@@ -249,7 +247,7 @@ def test_every_subscriber_is_served_by_default(relay: Relay) -> None:
 
 @must(20)
 def test_every_valid_request_of_a_publisher_is_accepted(relay: Relay) -> None:
-    """Each method is answered, and the connection goes on to the next request (3.2)."""
+    """Each method is answered, and the connection can be used again (3.2)."""
     wire = relay.wire("publisher")
     for method in ("PUT", "GET", "HEAD", "OPTIONS", "PATCH", "PROPFIND", "DELETE"):
         wire.send(method, relay.path("publisher"))
@@ -263,9 +261,7 @@ def test_every_valid_request_of_a_publisher_is_accepted(relay: Relay) -> None:
 
 @must(21)
 def test_publishers_requests_meet_all_the_conditions_together(relay: Relay) -> None:
-    """The life of a channel is told by the statuses of one publisher's
-    requests (3.2).
-    """
+    """The statuses of a publisher's requests follow the life of a channel (3.2)."""
     methods = ("GET", "PUT", "GET", "POST", "DELETE", "GET", "DELETE")
     statuses = [relay.request(each, "publisher").status for each in methods]
     assert statuses == [404, 200, 200, 202, 200, 404, 404]
@@ -273,7 +269,7 @@ def test_publishers_requests_meet_all_the_conditions_together(relay: Relay) -> N
 
 @must(22)
 def test_a_publishers_get_tells_whether_the_channel_exists(relay: Relay) -> None:
-    """GET is 404 before the channel is made, and 200 from then on (3.2)."""
+    """GET is 404 before the channel is created, and 200 from then on (3.2)."""
     assert relay.request("GET", "publisher").status == 404
     relay.publish()
     assert relay.request("GET", "publisher").status == 200
@@ -281,7 +277,7 @@ def test_a_publishers_get_tells_whether_the_channel_exists(relay: Relay) -> None
 
 @must(23)
 def test_a_put_creates_the_channel(relay: Relay) -> None:
-    """PUT is 200, whether the channel is made by it or was there (3.2)."""
+    """PUT is 200, whether it creates the channel or the channel exists (3.2)."""
     assert relay.request("PUT", "publisher").status == 200
     assert relay.request("GET", "publisher").status == 200
     assert relay.request("PUT", "publisher").status == 200
@@ -289,7 +285,9 @@ def test_a_put_creates_the_channel(relay: Relay) -> None:
 
 @must(24)
 def test_a_delete_removes_the_channel_and_its_messages(relay: Relay) -> None:
-    """DELETE is 200; then there is no channel, and later no old message in it (3.2)."""
+    """DELETE is 200; then the channel does not exist, and its messages are
+    gone (3.2).
+    """
     relay.publish(b"old")
     assert relay.request("DELETE", "publisher").status == 200
     assert relay.request("GET", "publisher").status == 404
@@ -299,7 +297,7 @@ def test_a_delete_removes_the_channel_and_its_messages(relay: Relay) -> None:
 
 @must(25)
 def test_a_delete_ends_every_held_request(relay: Relay) -> None:
-    """All who wait have been sent 410 (3.2)."""
+    """All held requests are answered with 410 (3.2)."""
     held = [relay.hold() for _ in range(5)]
     relay.wait_until_held(5)
     assert relay.request("DELETE", "publisher").status == 200
@@ -308,14 +306,14 @@ def test_a_delete_ends_every_held_request(relay: Relay) -> None:
 
 @must(26)
 def test_a_delete_of_no_channel_is_404(relay: Relay) -> None:
-    """There is nothing to delete where nothing was made (3.2)."""
+    """Without a channel, DELETE is 404 (3.2)."""
     assert relay.request("DELETE", "publisher").status == 404
 
 
 @must(27)
 def test_a_post_reaches_every_held_request(relay: Relay) -> None:
-    """Whatever id they named, also one from the future, who is held is
-    answered (3.2).
+    """All held requests are answered, whatever their ids are, even one from the
+    future (3.2).
     """
     relay.publish(b"old")
     held = [relay.hold(after=relay.get()), relay.hold(headers=FUTURE)]
@@ -326,7 +324,7 @@ def test_a_post_reaches_every_held_request(relay: Relay) -> None:
 
 @must(28)
 def test_a_post_tells_whether_somebody_was_sent_the_message(relay: Relay) -> None:
-    """201 if a held request was answered with it, 202 if not (3.2)."""
+    """201 if a held request was answered with the message, 202 if not (3.2)."""
     assert relay.publish(b"old").status == 202
     held = relay.hold(after=relay.get())
     relay.wait_until_held(1)
@@ -345,7 +343,7 @@ def test_a_content_type_is_forwarded_as_it_is(relay: Relay) -> None:
 
 @must(30)
 def test_every_success_tells_of_the_channel(relay: Relay) -> None:
-    """The bodies of all answers from 200 to 299 hold channel info (3.2)."""
+    """The bodies of all responses from 200 to 299 contain channel info (3.2)."""
     answers = [
         relay.request("PUT", "publisher"),
         relay.publish(b"news"),

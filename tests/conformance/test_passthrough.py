@@ -1,4 +1,4 @@
-"""Passthrough: a Django view hears who comes and goes, whatever serves the polls."""
+"""Passthrough: a Django view is told when subscribers come and go, on any server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _events(relay: Relay) -> list[object]:
 
 
 def _hold(relay: Relay, **headers: str) -> Wire:
-    """Hold a request, and wait until it is held and the view has heard of it."""
+    """Hold a request, and wait until the view has received a passthrough request."""
     held = relay.hold(headers=headers)
     relay.wait_until_held(1)
     wait_until(lambda: _events(relay) == ["subscribe"])
@@ -25,7 +25,7 @@ def _hold(relay: Relay, **headers: str) -> Wire:
 
 @pytest.mark.parametrize("end", ["message", "deletion", "hanging up"])
 def test_the_view_hears_of_the_beginning_and_of_the_end(relay: Relay, end: str) -> None:
-    """Each held request is a subscribe and an unsubscribe, whatever ended it."""
+    """Each held request sends subscribe and unsubscribe, however it ends."""
     held = _hold(relay)
     if end == "message":
         relay.publish()
@@ -39,7 +39,7 @@ def test_the_view_hears_of_the_beginning_and_of_the_end(relay: Relay, end: str) 
 
 
 def test_every_end_has_had_its_beginning(relay: Relay) -> None:
-    """Clients that hang up at once are told of twice or not at all."""
+    """Clients that disconnect at once cause two passthrough requests or none."""
     for _ in range(20):
         relay.hold().close()
     last = relay.hold(headers={"Cookie": "last=1"})
@@ -60,7 +60,7 @@ def test_every_end_has_had_its_beginning(relay: Relay) -> None:
 
 
 def test_the_view_sees_the_request_of_the_subscriber(relay: Relay) -> None:
-    """Both times it has the subscriber's own cookies and headers."""
+    """Both passthrough requests have the subscriber's cookies and headers."""
     _hold(
         relay,
         **{
@@ -79,7 +79,7 @@ def test_the_view_sees_the_request_of_the_subscriber(relay: Relay) -> None:
 
 @pytest.mark.parametrize("text", ["100%", "a+b c", "é", "a&subscribe=&channel_id=b"])
 def test_the_view_is_told_the_channel_as_it_is(relay: Relay, text: str) -> None:
-    """What is special in a form arrives as a part of the channel id."""
+    """Special characters in a channel id arrive as part of the id."""
     relay.channel += text
     _hold(relay)
     relay.publish()
@@ -87,7 +87,7 @@ def test_the_view_is_told_the_channel_as_it_is(relay: Relay, text: str) -> None:
 
 
 def test_a_channel_id_that_is_not_encoded_is_told_as_it_is(relay: Relay) -> None:
-    """A URL may hold & and + bare; they are none of the form's."""
+    """Unencoded & and + in a URL are not special in the form."""
     path = relay.path()
     relay.channel += "&unsubscribe=1&a=b+c"
     held = relay.wire()
@@ -99,7 +99,7 @@ def test_a_channel_id_that_is_not_encoded_is_told_as_it_is(relay: Relay) -> None
 
 
 def test_the_view_does_not_hear_of_who_was_never_held(relay: Relay) -> None:
-    """A request that is answered at once was no subscription."""
+    """A request that is answered at once causes no passthrough request."""
     relay.publish(b"one")
     answer = relay.get()
     assert answer.body == b"one"
@@ -110,21 +110,21 @@ def test_the_view_does_not_hear_of_who_was_never_held(relay: Relay) -> None:
     "header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP"]
 )
 def test_nobody_can_keep_the_view_from_hearing(relay: Relay, header: str) -> None:
-    """Addresses that a subscriber claims to come from make no difference."""
+    """Addresses that a subscriber claims in headers make no difference."""
     _hold(relay, **{header: "203.0.113.9"})
     relay.publish()
     wait_until(lambda: _events(relay) == ["subscribe", "unsubscribe"])
 
 
 def test_a_preflight_is_no_subscription(relay: Relay) -> None:
-    """The view hears nothing of OPTIONS, nor of methods that are refused."""
+    """OPTIONS and refused methods cause no passthrough request."""
     relay.request("OPTIONS", "subscriber")
     relay.request("POST", "subscriber")
     _hold(relay)
 
 
 def test_only_the_push_server_may_tell_the_view(relay: Relay) -> None:
-    """The world's requests to the view are refused, so nobody can pretend."""
+    """The view refuses requests of other clients."""
     if relay.site.heard is None:
         pytest.skip("the path of the view is known of the tests' own site only")
     form = f"channel_id={relay.channel}&subscribe=1".encode()

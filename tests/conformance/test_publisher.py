@@ -53,7 +53,7 @@ YAML = (
 def test_channel_info_has_the_form_asked_for(
     relay: Relay, accept: str, media_type: str, form: str
 ) -> None:
-    """The first known type of Accept decides, else it is plain text."""
+    """The first known type of Accept decides, and otherwise it is plain text."""
     relay.publish()
     answer = relay.request("GET", "publisher", {"Accept": accept})
     assert answer.headers["Content-Type"].partition(";")[0] == media_type
@@ -62,7 +62,7 @@ def test_channel_info_has_the_form_asked_for(
 
 @pytest.mark.parametrize("kind", ["json", "xml", "yaml"])
 def test_channel_info_has_the_type_asked_for(relay: Relay, kind: str) -> None:
-    """Who asks for application/json gets application/json, and so the others."""
+    """The response has the type that Accept asks for."""
     relay.publish()
     asked = [f"application/{kind}"]
     if kind != "xml":
@@ -73,7 +73,7 @@ def test_channel_info_has_the_type_asked_for(relay: Relay, kind: str) -> None:
 
 
 def test_channel_info_names_the_last_message(relay: Relay) -> None:
-    """The id is the seconds and the tag that the message's own headers have."""
+    """The id has the seconds and the tag of the message's own headers."""
     for _ in range(3):
         relay.publish()
     told = str(relay.info()["last_message_id"])
@@ -84,7 +84,7 @@ def test_channel_info_names_the_last_message(relay: Relay) -> None:
 
 
 def test_a_channel_without_messages_has_a_last_id_of_zero(relay: Relay) -> None:
-    """0:0 is the id where nothing was published yet."""
+    """0:0 is the id if nothing was published yet."""
     relay.get("interval")
     assert relay.info() == {
         "messages": 0,
@@ -95,7 +95,7 @@ def test_a_channel_without_messages_has_a_last_id_of_zero(relay: Relay) -> None:
 
 
 def test_channel_info_counts_who_was_held_before(relay: Relay) -> None:
-    """The answer to a POST counts the requests that it ended."""
+    """The response to a POST counts the requests that it has answered."""
     held = [relay.hold() for _ in range(3)]
     relay.wait_until_held(3)
     answer = relay.request("POST", "publisher", {"Accept": "text/json"}, b"news")
@@ -105,7 +105,7 @@ def test_channel_info_counts_who_was_held_before(relay: Relay) -> None:
 
 
 def test_a_delete_tells_what_the_channel_was(relay: Relay) -> None:
-    """The info in its answer counts the messages that go."""
+    """The info in the response counts the deleted messages."""
     relay.publish()
     relay.publish()
     answer = relay.request("DELETE", "publisher", {"Accept": "text/json"})
@@ -113,7 +113,7 @@ def test_a_delete_tells_what_the_channel_was(relay: Relay) -> None:
 
 
 def test_a_put_publishes_nothing(relay: Relay) -> None:
-    """A body of a PUT is no message, and who is held stays so."""
+    """The body of a PUT is not a message, and held requests stay held."""
     held = relay.hold()
     relay.wait_until_held(1)
     assert relay.request("PUT", "publisher", body=b"not a message").status == 200
@@ -122,7 +122,7 @@ def test_a_put_publishes_nothing(relay: Relay) -> None:
 
 
 def test_a_head_is_a_get_without_the_body(relay: Relay) -> None:
-    """HEAD is 404 or 200 as GET is, and tells the length of what GET would say."""
+    """HEAD is 404 or 200 like GET, with the length of GET's body."""
     assert relay.request("HEAD", "publisher").status == 404
     relay.publish()
     head, get = relay.request("HEAD", "publisher"), relay.request("GET", "publisher")
@@ -131,7 +131,7 @@ def test_a_head_is_a_get_without_the_body(relay: Relay) -> None:
 
 
 def test_options_of_a_publisher_tell_the_methods(relay: Relay) -> None:
-    """OPTIONS is 204 with what is allowed."""
+    """OPTIONS is 204 with the allowed methods."""
     answer = relay.request("OPTIONS", "publisher")
     assert answer.status == 204
     allowed = set(re.split(", *", answer.headers["Allow"]))
@@ -139,7 +139,7 @@ def test_options_of_a_publisher_tell_the_methods(relay: Relay) -> None:
 
 
 def test_other_methods_of_a_publisher_are_405(relay: Relay) -> None:
-    """A method that means nothing here is 405, with what is allowed."""
+    """A method that is not supported is 405, with the allowed methods."""
     answer = relay.request("PATCH", "publisher", body=b"not a message")
     assert answer.status == 405
     assert "POST" in answer.headers["Allow"]
@@ -147,7 +147,7 @@ def test_other_methods_of_a_publisher_are_405(relay: Relay) -> None:
 
 
 def test_a_method_that_nobody_knows_is_405(relay: Relay) -> None:
-    """Methods are an open list, so one that was never heard of is refused likewise."""
+    """An unknown method is refused in the same way."""
     wire = relay.wire("publisher")
     wire.send("BREW", relay.path("publisher"))
     assert wire.answer().status == 405
@@ -155,7 +155,7 @@ def test_a_method_that_nobody_knows_is_405(relay: Relay) -> None:
 
 @pytest.mark.parametrize("role", ["publisher", "subscriber"])
 def test_the_body_of_a_refused_request_is_no_request(relay: Relay, role: str) -> None:
-    """What follows a refused request on its connection is read from its beginning."""
+    """The request after a refused one on the same connection is read correctly."""
     body = b"GET / HTTP/1.1\r\nHost: smuggled\r\n\r\n"
     wire = relay.wire(role)
     wire.send("PATCH", relay.path(role), f"Content-Length: {len(body)}", body=body)
@@ -174,7 +174,7 @@ def test_a_message_may_be_empty(relay: Relay) -> None:
 
 
 def test_a_message_is_any_bytes(relay: Relay) -> None:
-    """All 256 values of a byte arrive as they were sent."""
+    """All 256 values of a byte arrive unchanged."""
     body = bytes(range(256)) * 800
     relay.publish(body, "application/octet-stream")
     assert relay.get().body == body
@@ -192,7 +192,7 @@ def test_a_message_may_come_in_chunks(relay: Relay) -> None:
 
 
 def test_a_post_without_a_length_publishes_an_empty_message(relay: Relay) -> None:
-    """No Content-Length means no body."""
+    """Without Content-Length there is no body."""
     wire = relay.wire("publisher")
     wire.send("POST", relay.path("publisher"))
     assert wire.answer().status == 202
@@ -200,9 +200,9 @@ def test_a_post_without_a_length_publishes_an_empty_message(relay: Relay) -> Non
 
 
 def test_a_message_too_large_is_413(relay: Relay) -> None:
-    """A message of a megabyte is taken, one byte more is refused."""
+    """A message of one megabyte is accepted, and one byte more is refused."""
     assert relay.publish(bytes(1_048_576)).status == 202
-    # A server may close a connection on which it has left a body unread.
+    # A server may close a connection with an unread body.
     close = {"Connection": "close"}
     refused = relay.request("POST", "publisher", close, bytes(1_048_577))
     assert refused.status == 413
@@ -210,21 +210,21 @@ def test_a_message_too_large_is_413(relay: Relay) -> None:
 
 
 def test_a_location_can_refuse_to_create_channels(relay: Relay) -> None:
-    """A POST is 404 there until the channel was made in another way."""
+    """A POST is 404 until the channel is created in another way."""
     assert relay.publish(role="known").status == 404
     relay.request("PUT", "publisher")
     assert relay.publish(role="known").status == 202
 
 
 def test_an_unstored_message_is_not_asked_for_later(relay: Relay) -> None:
-    """Nobody waited, so it is 202 and gone; its id is told all the same."""
+    """Without a held request it is 202 and not kept, but its id is reported."""
     assert relay.publish(role="unstored").status == 202
     assert relay.info()["messages"] == 0
     assert relay.info()["last_message_id"] != "0:0"
 
 
 def test_ids_grow_also_over_a_deletion(relay: Relay) -> None:
-    """A channel that is made again goes on after its old ids."""
+    """The ids of a channel that is created again continue after the old ones."""
     for _ in range(3):
         relay.publish()
     before = _number(relay)
@@ -240,7 +240,7 @@ def _number(relay: Relay) -> tuple[int, int]:
 
 @pytest.mark.parametrize("text", ["100%", "a+b c", "é", "a&b=c;d", "a#b?c"])
 def test_a_channel_id_is_any_text(relay: Relay, text: str) -> None:
-    """What is percent-encoded in a URL is part of the id."""
+    """Percent-encoded characters in a URL are part of the id."""
     special = relay.other()
     special.channel = relay.channel + text
     assert special.publish(b"news").status == 202
@@ -249,14 +249,14 @@ def test_a_channel_id_is_any_text(relay: Relay, text: str) -> None:
 
 
 def test_a_channel_id_may_hold_a_slash(relay: Relay) -> None:
-    """An encoded slash is a part of the id, and no boundary of the path."""
+    """An encoded slash is part of the id, and not a separator of the path."""
     relay.channel += "/part"
     assert relay.publish(b"news").status == 202
     assert relay.get().body == b"news"
 
 
 def test_a_channel_id_may_be_encoded_or_not(relay: Relay) -> None:
-    """%61 is a, so both name one channel."""
+    """%61 is a, so both URLs name one channel."""
     relay.publish(b"news")
     wire = relay.wire()
     path = relay.path()

@@ -1,6 +1,6 @@
-"""The eight recommendations of Rev. 2.23; one sentence of it may hold several.
+"""The eight recommendations of Rev. 2.23; one of its sentences may contain several.
 
-In parentheses: the section where it is found.
+The section of each is in parentheses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ should = pytest.mark.should
     "method", ["HEAD", "POST", "PUT", "DELETE", "PATCH", "PROPFIND"]
 )
 def test_other_methods_of_a_subscriber_are_405(relay: Relay, method: str) -> None:
-    """Only GET subscribes (3.1). OPTIONS is CORS's, which is younger than that."""
+    """Only GET subscribes (3.1). OPTIONS belongs to CORS, which is newer."""
     wire = relay.wire()
     wire.send(method, relay.path(), "Content-Length: 0")
     assert wire.answer().status == 405
@@ -27,7 +27,7 @@ def test_other_methods_of_a_subscriber_are_405(relay: Relay, method: str) -> Non
 
 @should(2)
 def test_the_mechanism_is_the_sites_choice(relay: Relay) -> None:
-    """Long polling and interval polling can be had beside each other (3.1)."""
+    """A site can have long polling and interval polling (3.1)."""
     assert relay.get("interval").status == 304
     held = relay.hold()
     relay.wait_until_held(1)
@@ -46,8 +46,8 @@ def test_serving_all_subscribers_can_be_chosen(relay: Relay) -> None:
 
 @should(4)
 def test_serving_the_newest_subscriber_can_be_chosen(relay: Relay) -> None:
-    """Last in, first out: only the newest request is held, the others
-    end with 409 (3.1).
+    """Last in, first out: only the newest request is held, the others end with
+    409 (3.1).
     """
     older = relay.hold("last")
     relay.wait_until_held(1)
@@ -71,7 +71,7 @@ def test_serving_the_oldest_subscriber_can_be_chosen(relay: Relay) -> None:
 
 @should(6)
 def test_the_number_of_stored_messages_can_be_limited(relay: Relay) -> None:
-    """Of more messages than are kept, the oldest go (3.2)."""
+    """Above the limit, the oldest messages are removed (3.2)."""
     for body in (b"one", b"two", b"three", b"four"):
         relay.publish(body, role="few-publisher")
     assert relay.get("few-subscriber").body == b"two"
@@ -79,7 +79,7 @@ def test_the_number_of_stored_messages_can_be_limited(relay: Relay) -> None:
 
 @should(7)
 def test_the_age_of_stored_messages_can_be_limited(early: Early) -> None:
-    """A message that has grown too old is not sent any more (3.2)."""
+    """A message that is too old is not sent any more (3.2)."""
     relay = early.relay
     relay.path("brief-subscriber")
     assert early.young is not None
@@ -89,7 +89,7 @@ def test_the_age_of_stored_messages_can_be_limited(early: Early) -> None:
         return relay.is_any_held("brief-publisher")
 
     def is_gone() -> bool:
-        # Whoever is held has not been sent the old message; it hangs up at once.
+        # A held request was not answered with the old message; close it at once.
         held = relay.hold("brief-subscriber")
         wait_until(lambda: held.is_answered or is_held())
         gone = not held.is_answered
@@ -102,7 +102,9 @@ def test_the_age_of_stored_messages_can_be_limited(early: Early) -> None:
 
 @should(8)
 def test_a_location_can_store_nothing(relay: Relay) -> None:
-    """A message published there reaches who waits, and nobody later (3.2)."""
+    """A message that is published there reaches held requests, and no later
+    one (3.2).
+    """
     held = relay.hold()
     relay.wait_until_held(1)
     assert relay.publish(b"now", role="unstored").status == 201

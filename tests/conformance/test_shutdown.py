@@ -1,4 +1,4 @@
-"""What becomes of held requests when a server is told to stop."""
+"""What happens to held requests when a server is stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Start = Callable[..., tuple[ServerProcess, Relay]]
 
 @pytest.fixture
 def start(request: pytest.FixtureRequest, client: Client) -> Iterator[Start]:
-    """Start a server of the test's own."""
+    """Start a server for one test."""
     if request.config.getoption("server", None):
         pytest.skip("a server that runs already is not stopped")
     with ExitStack() as stack:
@@ -45,7 +45,7 @@ def _has_ended(server: ServerProcess) -> Callable[[], bool]:
 def test_held_requests_are_sent_away(
     start: Start, name: str, how: signal.Signals
 ) -> None:
-    """Each held request is answered 503, with a time after which to come back."""
+    """Each held request is answered with 503 and Retry-After."""
     server, relay = start(name)
     held = [relay.hold() for _ in range(5)]
     relay.wait_until_held(5)
@@ -59,7 +59,7 @@ def test_held_requests_are_sent_away(
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_without_held_requests_ends(start: Start, name: str) -> None:
-    """Nothing of ours keeps an idle server from its end."""
+    """The push server does not delay the end of an idle server."""
     server, relay = start(name)
     relay.publish()
     assert relay.get().status == 200

@@ -17,20 +17,20 @@ def _time(headers: dict[str, str]) -> datetime:
 
 
 def _first_of_two(relay: Relay) -> dict[str, str]:
-    """Publish two messages and return the headers that name the first one."""
+    """Publish two messages and return the headers with the id of the first one."""
     relay.publish(b"one")
     relay.publish(b"two")
     return name(relay.get())
 
 
 def test_an_etag_is_a_number(relay: Relay) -> None:
-    """It counts the messages of a second, bare, as the field's clients read it."""
+    """The Etag counts the messages of a second, without quotes, as clients expect."""
     relay.publish()
     assert relay.get().headers["Etag"].isdigit()
 
 
 def test_an_answer_tells_caches_what_it_is(relay: Relay) -> None:
-    """Cache-Control repeats the tag; Vary names the headers that chose the message."""
+    """Cache-Control repeats the tag; Vary names the headers that select the message."""
     relay.publish()
     answer = relay.get()
     cache_control = answer.headers["Cache-Control"].split(", ")
@@ -65,7 +65,7 @@ def test_a_date_without_a_tag_is_before_its_second(relay: Relay) -> None:
 
 @pytest.mark.parametrize("form", ["{}", '"{}"', 'W/"{}"'])
 def test_a_tag_may_be_quoted_or_weak(relay: Relay, form: str) -> None:
-    """Proxies rewrite If-None-Match; 3, "3" and W/"3" are the same."""
+    """Proxies rewrite If-None-Match, so 3, "3" and W/"3" are the same."""
     headers = _first_of_two(relay)
     headers["If-None-Match"] = form.format(headers["If-None-Match"])
     assert relay.get(headers=headers).body == b"two"
@@ -73,14 +73,14 @@ def test_a_tag_may_be_quoted_or_weak(relay: Relay, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"])
 def test_a_date_may_have_its_old_forms(relay: Relay, form: str) -> None:
-    """The dates of RFC 850 and of asctime are understood."""
+    """Dates in the formats of RFC 850 and asctime are accepted."""
     headers = _first_of_two(relay)
     headers["If-Modified-Since"] = _time(headers).strftime(form)
     assert relay.get(headers=headers).body == b"two"
 
 
 def test_a_date_may_have_a_numeric_zone(relay: Relay) -> None:
-    """The same moment in another zone names the same message."""
+    """The same time in another zone names the same message."""
     headers = _first_of_two(relay)
     there = _time(headers).astimezone(timezone(timedelta(hours=1)))
     headers["If-Modified-Since"] = there.strftime("%a, %d %b %Y %H:%M:%S %z")
@@ -90,7 +90,7 @@ def test_a_date_may_have_a_numeric_zone(relay: Relay) -> None:
 @pytest.mark.parametrize("header", ["If-Modified-Since", "If-None-Match"])
 @pytest.mark.parametrize("value", ["nonsense", "", "0, 1"])
 def test_an_unreadable_id_is_400(relay: Relay, header: str, value: str) -> None:
-    """The answer says in a sentence which header it is."""
+    """The error names the header."""
     headers = {**_first_of_two(relay), header: value}
     answer = relay.get(headers=headers)
     assert answer.status == 400
@@ -98,7 +98,7 @@ def test_an_unreadable_id_is_400(relay: Relay, header: str, value: str) -> None:
 
 
 def test_an_interval_poll_is_told_its_own_id_again(relay: Relay) -> None:
-    """304 has no body, and the Last-Modified and Etag that the client sent."""
+    """304 has no body, and the client's own Last-Modified and Etag."""
     relay.publish()
     headers = name(relay.get())
     answer = relay.get("interval", headers=headers)
@@ -107,7 +107,7 @@ def test_an_interval_poll_is_told_its_own_id_again(relay: Relay) -> None:
 
 
 def test_a_poll_ends_after_its_time(relay: Relay, early: Early) -> None:
-    """It is 304 with the client's own id, which goes on from there."""
+    """It is 304 with the client's own id, from which it can continue."""
     relay.path("timed")
     assert early.timed is not None
     answer = early.timed.answer()
@@ -118,7 +118,7 @@ def test_a_poll_ends_after_its_time(relay: Relay, early: Early) -> None:
 
 
 def test_a_location_can_refuse_unknown_channels(relay: Relay) -> None:
-    """A GET is 404 there until the channel was made in another way."""
+    """A GET is 404 until the channel is created in another way."""
     assert relay.get("existing").status == 404
     relay.publish(b"news")
     assert relay.get("existing").body == b"news"
@@ -126,7 +126,7 @@ def test_a_location_can_refuse_unknown_channels(relay: Relay) -> None:
 
 @pytest.mark.parametrize("role", ["subscriber", "interval"])
 def test_a_location_can_create_channels(relay: Relay, role: str) -> None:
-    """From the first GET on there is a channel."""
+    """The channel exists from the first GET on."""
     assert relay.info() == {}
     if role == "interval":
         relay.get(role)
@@ -137,7 +137,7 @@ def test_a_location_can_create_channels(relay: Relay, role: str) -> None:
 
 
 def test_a_message_that_was_missed_is_told(relay: Relay) -> None:
-    """Push-Gap names the newest message that went before the client came for it."""
+    """Push-Gap has the id of the newest message that the client has missed."""
     for body in (b"one", b"two", b"three"):
         relay.publish(body, role="few-publisher")
     first = relay.get("few-subscriber")
@@ -151,7 +151,7 @@ def test_a_message_that_was_missed_is_told(relay: Relay) -> None:
 
 
 def test_who_missed_nothing_is_told_nothing(relay: Relay) -> None:
-    """There is no Push-Gap where a client starts, nor where it is up to date."""
+    """A client that starts, or that has all messages, gets no Push-Gap."""
     for body in (b"one", b"two", b"three", b"four"):
         relay.publish(body, role="few-publisher")
     start = relay.get("few-subscriber", headers=EPOCH)
@@ -162,7 +162,7 @@ def test_who_missed_nothing_is_told_nothing(relay: Relay) -> None:
 
 
 def test_an_id_from_before_a_deletion_waits_for_the_next_message(relay: Relay) -> None:
-    """Nobody starves because a channel was made again."""
+    """A client with an id from before a deletion gets the next message."""
     for _ in range(3):
         relay.publish(b"old")
     seen = relay.get(after=relay.get(after=relay.get()))
@@ -174,7 +174,7 @@ def test_an_id_from_before_a_deletion_waits_for_the_next_message(relay: Relay) -
 
 
 def test_a_client_that_leaves_is_not_held_any_more(relay: Relay) -> None:
-    """The server notices who hung up, and a POST then says that nobody was there."""
+    """The server notices a disconnect, and a POST then reports no subscriber."""
     held = [relay.hold() for _ in range(3)]
     relay.wait_until_held(3)
     for each in held:
@@ -184,7 +184,7 @@ def test_a_client_that_leaves_is_not_held_any_more(relay: Relay) -> None:
 
 
 def test_a_connection_serves_poll_after_poll(relay: Relay) -> None:
-    """A held request is answered on a connection that stays open for the next one."""
+    """A connection stays open after a held request for the next one."""
     wire = relay.wire()
     wire.send("GET", relay.path())
     relay.wait_until_held(1)
@@ -197,7 +197,7 @@ def test_a_connection_serves_poll_after_poll(relay: Relay) -> None:
 
 
 def test_a_query_string_makes_no_difference(relay: Relay) -> None:
-    """Clients add a number to go round their caches."""
+    """Clients add a number to avoid caches."""
     relay.publish(b"news")
     wire = relay.wire()
     wire.send("GET", relay.path() + "?_=1699")
@@ -205,7 +205,7 @@ def test_a_query_string_makes_no_difference(relay: Relay) -> None:
 
 
 def test_a_burst_arrives_whole_and_in_order(relay: Relay) -> None:
-    """Who polls while messages come faster than polls gets all of them."""
+    """A client gets all messages, even if they are published faster than it polls."""
     held = relay.hold()
     relay.wait_until_held(1)
     sent = [b"%d" % number for number in range(100)]
@@ -220,7 +220,7 @@ def test_a_burst_arrives_whole_and_in_order(relay: Relay) -> None:
 
 
 def test_many_are_answered_by_one_message(relay: Relay) -> None:
-    """Each of a hundred held requests gets the message."""
+    """A message answers a hundred held requests."""
     held = [relay.hold() for _ in range(100)]
     relay.wait_until_held(100)
     assert relay.publish(b"news").status == 201
@@ -237,7 +237,7 @@ def _origin(relay: Relay) -> dict[str, str]:
 
 
 def test_a_page_of_an_allowed_origin_may_read_answers(relay: Relay) -> None:
-    """Its origin is echoed, cookies are allowed, and the id can be read."""
+    """Its origin is echoed, cookies are allowed, and the id headers are exposed."""
     origin = _origin(relay)
     relay.publish()
     headers = relay.get("cors", headers=origin).headers
@@ -249,7 +249,7 @@ def test_a_page_of_an_allowed_origin_may_read_answers(relay: Relay) -> None:
 
 
 def test_a_page_of_an_allowed_origin_may_read_errors(relay: Relay) -> None:
-    """An end of a channel that a page cannot read would be no end."""
+    """A page has to see that its channel was deleted."""
     held = relay.hold("cors", headers=_origin(relay))
     relay.wait_until_held(1)
     relay.request("DELETE", "publisher")
@@ -259,7 +259,7 @@ def test_a_page_of_an_allowed_origin_may_read_errors(relay: Relay) -> None:
 
 
 def test_a_page_of_another_origin_may_not_read_answers(relay: Relay) -> None:
-    """It is answered as anybody is, without a header that would let it read that."""
+    """Without CORS headers, the browser does not let the page read the response."""
     _origin(relay)
     relay.publish()
     answer = relay.get("cors", headers={"Origin": "http://elsewhere.example"})
@@ -269,7 +269,7 @@ def test_a_page_of_another_origin_may_not_read_answers(relay: Relay) -> None:
 
 
 def test_a_preflight_allows_the_headers_of_an_id(relay: Relay) -> None:
-    """Browsers ask before they send an id, in any client's form, or a token."""
+    """Browsers ask before they send id headers of any client, or a token."""
     asked = {
         **_origin(relay),
         "Access-Control-Request-Method": "GET",

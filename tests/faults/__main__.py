@@ -1,4 +1,4 @@
-"""Let each fault happen to each store, and write the table of what it costs.
+"""Test each fault with each store, and write the table of the results.
 
 ``python -m tests.faults [--only NAME …] [--stores STORE …]``
 """

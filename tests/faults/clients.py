@@ -1,4 +1,4 @@
-"""A small HTTP client that breaks when the network does, and says so."""
+"""A small HTTP client that raises an error when the network fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """A response of a server."""
 
     status: int
     headers: dict[str, str]
@@ -16,7 +16,7 @@ class Answer:
 
 
 class Client:
-    """Asks servers of loopback, over one connection to each."""
+    """Sends requests to servers on loopback, over one connection to each."""
 
     def __init__(self) -> None:
         self._open: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
@@ -30,7 +30,7 @@ class Client:
         body: bytes = b"",
         timeout: float = 60.0,
     ) -> Answer:
-        """Return the answer to a request. Raises ``OSError`` if there is none."""
+        """Return the response to a request; raises ``OSError`` if there is none."""
         try:
             return await asyncio.wait_for(
                 self._ask(port, method, path, headers or {}, body), timeout
@@ -78,6 +78,6 @@ class Client:
             writer.transport.abort()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for port in list(self._open):
             self._hang_up(port)

@@ -1,4 +1,4 @@
-"""What can happen, and what it may cost."""
+"""The faults that are tested, and what each may cost."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SHARED = ("redis", "channel_layer")
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that happens while publishers and subscribers go on.
+    """An event that happens while publishers and subscribers are active.
 
     Attributes:
-        name: For the command line.
-        title: For people.
-        happen: Makes it happen, and returns when it is over.
-        stores: The stores that it can happen to.
-        world: What it needs, as for :class:`World`.
-        traffic: What goes on meanwhile, as for :class:`Traffic`.
-        may_lose: Why a store in Redis may lose messages then; empty if it may not.
-            Subscribers are told of them all the same.
-        may_leave_open: Why a publisher may get no clear answer.
-        budget: Seconds after which delivery goes on at the latest, once it is over.
+        name: The name on the command line.
+        title: The name in the documentation.
+        happen: Causes the fault, and returns when it is over.
+        stores: The stores with which it can happen.
+        world: Arguments for :class:`World`.
+        traffic: Arguments for :class:`Traffic`.
+        may_lose: Why a store in Redis may lose messages; empty if it may not.
+            Subscribers are informed of the gap in any case.
+        may_leave_open: Why a publisher may get no clear response.
+        budget: Seconds within which delivery resumes after the fault.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Fault:
     budget: float = 5.0
 
     def complain(self, outcome: Outcome, store: str) -> list[str]:
-        """Return what a store has not kept to."""
+        """Return the guarantees that a store has broken."""
         if store != "redis":
-            # It promises no more than what is written of it, but for the order.
+            # Other stores guarantee only the order.
             return ["reordered"] if outcome.reordered else []
         complaints = {
             "lost": outcome.lost and not self.may_lose,
@@ -64,7 +64,7 @@ def nothing(world: World) -> None:
 
 
 def with_some_behind(happen: Callable[[World], None]) -> Callable[[World], None]:
-    """Make it happen while some, who are away, do not yet have what is published."""
+    """Return the fault with a delay in which absent subscribers miss messages."""
 
     def happen_then(world: World) -> None:
         world.let_publish(10)
@@ -114,7 +114,7 @@ def kill_master(world: World) -> None:
     master.stop(signal.SIGKILL)
 
 
-# The times that follow are the faults themselves: so long is Redis away.
+# These times are part of the faults: for so long Redis is unreachable.
 
 
 def stop_redis(seconds: float) -> Callable[[World], None]:

@@ -1,4 +1,4 @@
-"""Letting a fault happen."""
+"""Run a fault with a store."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .faults import Fault
 from .traffic import Outcome, Traffic
 from .worlds import World
 
-#: So many are received by each before a fault, and after it.
+#: The number of messages that each subscriber receives before and after a fault.
 MESSAGES = 10
 
 
 def run(fault: Fault, store: str) -> Outcome:
-    """Return what a fault costs with a store."""
-    # A thousand clients need a thousand sockets.
+    """Return the outcome of a fault with a store."""
+    # A thousand clients need as many sockets.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with World(store, **fault.world) as world:

@@ -1,4 +1,4 @@
-"""Settings of the servers that meet faults: the tests' own, with channel layers."""
+"""Settings of the servers for the faults: those of the tests with channel layers."""
 
 from __future__ import annotations
 

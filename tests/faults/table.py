@@ -1,4 +1,4 @@
-"""What faults have cost, as the table in docs/reliability.rst."""
+"""The outcomes of the faults, as the table in docs/reliability.rst."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "reliability.rst"
 BEGIN = ".. begin of the fault table, written by python -m tests.faults\n"
 END = ".. end of the fault table\n"
 
-#: What was measured last, so that one row can be measured again.
+#: The latest outcomes, so that one row can be measured again.
 RESULTS = Path(__file__).with_name("results.json")
 
 TITLES = {
@@ -30,7 +30,7 @@ Results = dict[str, dict[str, Outcome]]
 
 
 def read_results() -> Results:
-    """Return what was measured last, by fault and store."""
+    """Return the latest outcomes by fault and store."""
     if not RESULTS.exists():
         return {}
     return {
@@ -40,7 +40,7 @@ def read_results() -> Results:
 
 
 def write_results(results: Results) -> None:
-    """Remember what was measured, and write the table."""
+    """Store the outcomes and write the table."""
     content = {
         fault: {store: asdict(outcome) for store, outcome in stores.items()}
         for fault, stores in results.items()
@@ -82,7 +82,7 @@ def _cells(fault: Fault, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
 
 
 def describe(outcome: Outcome) -> str:
-    """Return what a fault has cost, in words."""
+    """Describe the outcome of a fault in words."""
     costs = [
         f"**{count} {what}**"
         for count, what in (

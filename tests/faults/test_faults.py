@@ -1,6 +1,6 @@
-"""What a fault costs, while publishers and subscribers go on, with real processes.
+"""What faults cost while publishers and subscribers are active, with real processes.
 
-``python -m tests.faults`` measures them, and writes the table in the documentation.
+``python -m tests.faults`` measures them and writes the table in the documentation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .worlds import Missing
 
 
 def measure(fault: Fault, store: str) -> Outcome:
-    """Return what a fault costs; skip the test if a part is missing, but not in CI."""
+    """Return the outcome of a fault; skip if a program is missing, but fail in CI."""
     try:
         return run(fault, store)
     except Missing as error:
@@ -38,9 +38,9 @@ def measure(fault: Fault, store: str) -> Outcome:
     ],
 )
 def test_a_fault(name: str, store: str) -> None:
-    """Each accepted message is received once and in order, or told of.
+    """Each accepted message is received once and in order, or a gap is reported.
 
-    So it is with a store in Redis, and without a fault with the others too.
+    This holds for a store in Redis, and without a fault for the others too.
     """
     [fault] = [each for each in FAULTS if each.name == name]
     outcome = measure(fault, store)
@@ -50,7 +50,7 @@ def test_a_fault(name: str, store: str) -> None:
 
 
 def test_the_table() -> None:
-    """The table in the documentation tells of every fault, and what was measured."""
+    """The table in the documentation has every fault and the latest outcomes."""
     results = read_results()
     for fault in FAULTS:
         assert set(results[fault.name]) == set(fault.stores), fault.name

@@ -1,4 +1,4 @@
-"""Publishers and subscribers that go on whatever happens, and what came of it."""
+"""Publishers and subscribers that stay active during faults, and their outcome."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .clients import Answer, Client
 
 MessageId = tuple[int, int]
 
-#: Seconds after which a message that has not come is lost.
+#: Seconds after which a message that has not arrived is lost.
 PATIENCE = 30.0
 
 
 @dataclass
 class Sent:
-    """A message that was published, or not.
+    """A message that a publisher has sent.
 
     Attributes:
         at: When it was sent.
-        accepted: Whether the server said so; None if it did not answer.
+        accepted: Whether the server accepted it; None if it did not respond.
         id: Its id, if it was accepted.
     """
 
@@ -36,20 +36,20 @@ class Sent:
 
 @dataclass
 class Outcome:
-    """What a fault has cost, over all channels and subscribers.
+    """The outcome of a fault, over all channels and subscribers.
 
     Attributes:
         accepted: Messages that a server has accepted.
         lost: Accepted, but not received by a subscriber.
-        announced: Those of the lost of which the subscriber was told, by name.
-        late: Those of which it was told later, when it had younger ones.
+        announced: Lost messages that are named in a ``Push-Gap`` of the subscriber.
+        late: Those announced only after the subscriber had received younger ones.
         doubled: Received twice.
         reordered: Received after one that was published later.
-        refused: Messages that were answered with 503.
-        blunt: Answers to publishers that are neither: another status, a 503 without
+        refused: Messages to which the server responded with 503.
+        blunt: Other responses to publishers: another status, a 503 without
             ``Retry-After``, or none at all.
-        published: Refused, but received.
-        slowest: The longest that a publisher waited for an answer, in seconds.
+        published: Refused, but received by a subscriber.
+        slowest: The longest time that a publisher waited for a response, in seconds.
         resumed: Seconds until each subscriber has received a message that was sent
             after the fault.
     """
@@ -69,13 +69,13 @@ class Outcome:
 
 @dataclass
 class Publisher:
-    """Numbers its messages, sends each once, and each to the next server.
+    """Numbers its messages and sends each once, to one server after the other.
 
     Attributes:
-        channel: Where it publishes; nobody else does.
+        channel: Where it publishes; it is the channel's only publisher.
         ports: Where the servers listen.
         pause: Seconds between two messages.
-        sent: What it sent, by number.
+        sent: The messages it has sent, by number.
     """
 
     channel: str
@@ -87,7 +87,7 @@ class Publisher:
     stopped: bool = False
 
     async def publish(self) -> None:
-        """Publish until it is stopped."""
+        """Publish until the publisher is stopped."""
         client = Client()
         ports = cycle(self.ports)
         path = f"/send-update/{self.channel}"
@@ -109,7 +109,7 @@ class Publisher:
     def _note(self, sent: Sent, answer: Answer) -> None:
         sent.accepted = answer.status in (201, 202)
         if sent.accepted:
-            # The only publisher of its channel: the last message there is its own.
+            # This is the only publisher of its channel, so the last message is its own.
             second, tag = json.loads(answer.body)["last_message_id"].split(":")
             sent.id = (int(second), int(tag))
         elif answer.status != 503 or "retry-after" not in answer.headers:
@@ -122,14 +122,14 @@ class Publisher:
 
 @dataclass(frozen=True)
 class Received:
-    """A message as it came to a subscriber.
+    """A message as a subscriber received it.
 
     Attributes:
-        number: The one its publisher gave it.
-        at: When it came.
+        number: The number that its publisher gave it.
+        at: When it was received.
         id: Its id.
-        gap: What ``Push-Gap`` said, None without it.
-        after: The id that the subscriber had named.
+        gap: The value of ``Push-Gap``, or None.
+        after: The id that the subscriber had sent.
     """
 
     number: int
@@ -141,14 +141,14 @@ class Received:
 
 @dataclass
 class Subscriber:
-    """Polls a channel for what follows the last message, each time another server.
+    """Polls a channel for the next message, at one server after the other.
 
     Attributes:
         channel: What it subscribes to.
         ports: Where the servers listen.
-        retry: Seconds before it tries again, about.
-        nap: Seconds for which it is away after each tenth message.
-        received: What it got, in this order.
+        retry: Seconds until it tries again, approximately.
+        nap: Seconds for which it pauses after each tenth message.
+        received: The messages it has received, in order.
     """
 
     channel: str
@@ -159,7 +159,7 @@ class Subscriber:
     numbers: set[int] = field(default_factory=set)
 
     async def subscribe(self) -> None:
-        """Subscribe until it is cancelled."""
+        """Subscribe until the task is cancelled."""
         client = Client()
         headers: dict[str, str] = {}
         last_id = None
@@ -210,15 +210,15 @@ def _parse_id(text: str) -> MessageId:
 
 
 class Traffic:
-    """Channels with a publisher each and subscribers, as an async context manager.
+    """Channels with a publisher and subscribers each, as an async context manager.
 
     Args:
         ports: Where the servers listen.
-        channels: How many channels.
-        subscribers: How many subscribers each of them has.
+        channels: The number of channels.
+        subscribers: The number of subscribers of each channel.
         pause: Seconds between two messages of a publisher.
-        retry: Seconds before a subscriber tries again, about.
-        nap: Seconds for which every second subscriber is away now and then.
+        retry: Seconds until a subscriber tries again, approximately.
+        nap: Seconds for which every second subscriber pauses now and then.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class Traffic:
         ports = list(ports)
         self.publishers = [Publisher(name, ports, pause) for name in names]
         self.subscribers = [
-            # They start at different servers.
+            # The subscribers start at different servers.
             Subscriber(name, _rotated(ports, number), retry, nap * (number % 2))
             for name in names
             for number in range(subscribers)
@@ -243,7 +243,7 @@ class Traffic:
         self.fault_ended = 0.0
 
     def count_attempts(self) -> list[int]:
-        """Return how often each publisher has published, or tried."""
+        """Return how many messages each publisher has sent, accepted or not."""
         return [len(each.sent) for each in self.publishers]
 
     async def __aenter__(self) -> Traffic:
@@ -263,7 +263,7 @@ class Traffic:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def flow(self, messages: int) -> None:
-        """Return when each subscriber has received so many messages more."""
+        """Return when each subscriber has received this number of further messages."""
         before = {id(each): len(each.received) for each in self.subscribers}
         await self._until(
             lambda: all(
@@ -273,11 +273,11 @@ class Traffic:
         )
 
     def end_fault(self) -> None:
-        """Note that the fault is over; publishing may still be refused for a while."""
+        """Record that the fault is over; servers may refuse messages for a while."""
         self.fault_ended = time.monotonic()
 
     async def resume(self) -> float:
-        """Return how long it takes until all have received something new."""
+        """Return the seconds until all subscribers have received a new message."""
         await self._until(
             lambda: all(
                 self._first_after(each) is not None for each in self.subscribers
@@ -287,14 +287,14 @@ class Traffic:
         return max(firsts) - self.fault_ended
 
     async def end(self) -> None:
-        """Stop publishing, and wait until the last messages have come."""
+        """Stop publishing and wait until the last messages have arrived."""
         for publisher in self.publishers:
             publisher.stopped = True
         await asyncio.gather(*self._publishing)
         await self._until(self._has_all, fails=False)
 
     def outcome(self, resumed: float) -> Outcome:
-        """Return what has become of all messages."""
+        """Return the outcome for all messages."""
         outcome = Outcome(resumed=resumed)
         publishers = {each.channel: each for each in self.publishers}
         for publisher in self.publishers:
@@ -331,7 +331,7 @@ class Traffic:
                     outcome.late += 1
 
     def _first_after(self, subscriber: Subscriber) -> float | None:
-        """Return when it first received what was sent after the fault."""
+        """Return when a subscriber first received a message sent after the fault."""
         publisher = next(
             each for each in self.publishers if each.channel == subscriber.channel
         )
@@ -366,7 +366,7 @@ def _rotated(ports: list[int], number: int) -> list[int]:
 
 
 def _is_announced(sent: Sent, subscriber: Subscriber) -> bool:
-    """Return whether a subscriber was told that it missed a message."""
+    """Return whether the subscriber received a gap that covers the message."""
     return any(
         each.gap is not None
         and each.after is not None

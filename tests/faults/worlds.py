@@ -1,4 +1,4 @@
-"""Servers and stores for a fault to happen to."""
+"""Servers and stores for testing faults."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ LOCATIONS: tuple[dict[str, Any], ...] = (
 
 
 def find_faketime() -> str:
-    """Return the library by which a process can be told another time."""
+    """Return the library that can set the clock of a process."""
     for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
         return str(path)
     raise Missing("libfaketime is not installed: apt-get install libfaketime")
 
 
 class Missing(Exception):
-    """A part is missing; the text says which command installs it."""
+    """A required program is missing; the text says which command installs it."""
 
 
 class World:
-    """Daphne processes on one store, as a context manager.
+    """Daphne processes with one store, as a context manager.
 
     Args:
         store: ``redis``, ``channel_layer`` (over Redis) or ``memory``.
-        servers: How many processes.
-        persistent: Whether Valkey has its data again after a restart.
-        cuttable: Whether a network is between the processes and Valkey.
+        servers: The number of processes.
+        persistent: Whether Valkey's data survive a restart.
+        cuttable: Whether a proxy is between the processes and Valkey.
         servers_of: ``sentinel`` or ``cluster``, for more than one Valkey.
         clock: Whether the clock can be set: Valkey's, or the process's own with a store
             in memory.
@@ -52,7 +52,7 @@ class World:
     valkey: Valkey
     proxy: Proxy
     cluster: Cluster
-    #: Tells how often each publisher has published, or tried.
+    #: Returns how many messages each publisher has sent, accepted or not.
     count_attempts: Callable[[], list[int]]
 
     def __init__(
@@ -82,10 +82,10 @@ class World:
             url = "" if self.store == "memory" else self._start_redis(stack)
             self.servers = [self._make_server(url) for _ in range(self.count)]
             with ThreadPoolExecutor() as threads:
-                # Each of them takes a second to start.
+                # Each process takes a second to start.
                 list(threads.map(stack.enter_context, self.servers))
             for server in self.servers:
-                # Over a channel layer, a process is there from its first request.
+                # Over a channel layer, a process joins with its first request.
                 httpx.get(f"{server.url}/send-update/nobody")
             self._stack = stack.pop_all()
         return self
@@ -94,16 +94,16 @@ class World:
         self._stack.close()
 
     def let_publish(self, times: int) -> None:
-        """Wait until each publisher has published, or tried, so often."""
+        """Wait until each publisher has sent this number of further messages."""
         enough = [count + times for count in self.count_attempts()]
         wait_until(lambda: all(map(ge, self.count_attempts(), enough)))
 
     def set_clock(self, seconds: float) -> None:
-        """Let the clock be so many seconds ahead."""
+        """Set the clock ahead by a number of seconds."""
         self._clock_file.write_text(f"{seconds:+g}")
 
     def _start_redis(self, stack: ExitStack) -> str:
-        """Start what Redis the servers use, and return its URL."""
+        """Start the Redis servers and return their URL."""
         if self.servers_of == "cluster":
             self.cluster = stack.enter_context(Cluster(replicas=True))
             return self.cluster.url
@@ -111,7 +111,7 @@ class World:
         if self.clock:
             self.valkey.env.update(self._clock_environment())
         stack.enter_context(self.valkey)
-        # The store was there long before the fault: ids that it has lost are old.
+        # The store is marked as old, so that lost ids are recognized as old.
         with self.valkey.client() as client:
             run_id = client.info("server")["run_id"]
             client.set("pushserver:{00}:mark", f"1 {run_id}")
@@ -150,7 +150,7 @@ class World:
             "LD_PRELOAD": find_faketime(),
             "FAKETIME_TIMESTAMP_FILE": str(self._clock_file),
             "FAKETIME_NO_CACHE": "1",
-            # Only what the clock shows is changed, not how time goes by.
+            # Only the time of day is faked, not the monotonic clock.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }

@@ -14,14 +14,14 @@ from .small_server import SmallServer, serving
 
 @pytest.fixture
 def small() -> Iterator[SmallServer]:
-    """A small push server that answers 202."""
+    """A small push server that responds with 202."""
     with serving(SmallServer()) as server:
         yield server
 
 
 @pytest.fixture(autouse=True)
 def publisher(monkeypatch: pytest.MonkeyPatch) -> HTTPPublisher:
-    """A publisher of the test's own, without connections of earlier tests."""
+    """A new publisher without connections of earlier tests."""
     publisher = HTTPPublisher()
     monkeypatch.setattr(publishers, "_http_publisher", lambda: publisher)
     return publisher

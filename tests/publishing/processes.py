@@ -1,4 +1,4 @@
-"""Code that publishes, in a process of its own."""
+"""Run code that publishes in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.servers import ROOT
 
 
 def run_code(code: str, before: str = "", **push_server: Any) -> str:
-    """Run code of a site in a process of its own; return what it printed.
+    """Run code of a site in a process of its own and return its output.
 
     Args:
-        code: Has ``send_update`` and ``asend_update``.
-        before: What comes before anything else, such as the patches of gevent.
+        code: The code; it may use ``send_update`` and ``asend_update``.
+        before: Code to run before anything else, such as the patches of gevent.
         push_server: The settings.
     """
     begin = "import django\ndjango.setup()\n"
@@ -25,7 +25,7 @@ def run_code(code: str, before: str = "", **push_server: Any) -> str:
 
 
 def run_python(*arguments: str, push_server: dict[str, Any]) -> str:
-    """Run Python in a process of its own, with settings; return what it printed."""
+    """Run Python with settings in a process of its own and return its output."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,

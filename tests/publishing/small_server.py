@@ -12,15 +12,15 @@ from django.conf import LazySettings
 
 
 def lower(headers: Message) -> dict[str, str]:
-    """Return headers by their names in lower case."""
+    """Return headers with lower-case names."""
     return {name.lower(): value for name, value in headers.items()}
 
 
 class Answerer(BaseHTTPRequestHandler):
-    """Answers a POST as its server is told, and writes down what came."""
+    """Responds to a POST with the server's configured response and records it."""
 
     protocol_version = "HTTP/1.1"
-    # Headers and body in one packet: two would wait for each other's confirmation.
+    # Send headers and body in one packet, or the second would wait for an ACK.
     wbufsize = -1
     server: SmallServer
 
@@ -48,7 +48,7 @@ class Answerer(BaseHTTPRequestHandler):
 
 
 class SmallServer(ThreadingHTTPServer):
-    """A push server that answers what a test wants."""
+    """A push server whose responses a test configures."""
 
     daemon_threads = True
     request_queue_size = 100
@@ -72,12 +72,12 @@ class SmallServer(ThreadingHTTPServer):
         self.closed += 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that do not like its certificate."""
+        """Ignore clients that reject the server's certificate."""
 
 
 @contextlib.contextmanager
 def serving(server: SmallServer) -> Iterator[SmallServer]:
-    """Let a server answer in a thread."""
+    """Run a server in a thread."""
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -94,7 +94,7 @@ def serving(server: SmallServer) -> Iterator[SmallServer]:
 def publish_to(
     host: str, settings: LazySettings, secure: bool = False, **others: Any
 ) -> None:
-    """Let updates go to a host, over HTTP."""
+    """Set the host to which updates are published over HTTP."""
     settings.PUSH_SERVER = {
         "publisher_host": {"location": host, "secure": secure},
         "publisher": "http",

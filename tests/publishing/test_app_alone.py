@@ -54,7 +54,7 @@ print(send_update("alone", {"from": "the app alone"}).status)
 
 
 def test_the_app_works_without_the_server(server: ServerProcess) -> None:
-    """Without channels, daphne, redis, twisted and our server, it publishes by HTTP."""
+    """The app publishes over HTTP without channels, daphne, redis and our server."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ALONE, f"127.0.0.1:{server.port}"],
         cwd=ROOT,

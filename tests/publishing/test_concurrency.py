@@ -1,4 +1,4 @@
-"""Publishing whatever Python does to threads, pools and event loops."""
+"""Publish from threads, process pools, greenlets and several event loops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture(params=["http", "redis"])
 def way(request: pytest.FixtureRequest, small: SmallServer) -> dict[str, Any]:
-    """Settings for a process that publishes over HTTP, or into Redis."""
+    """The settings of a process that publishes over HTTP, or into Redis."""
     if request.param == "http":
         return {"publisher_host": small.host.replace("127.0.0.1", "localhost")}
     url = request.getfixturevalue("valkey").url
@@ -54,7 +54,7 @@ print(*(each.wait().status for each in greenlets))
 
 @pytest.mark.parametrize("kind", GREENLETS)
 def test_greenlets(kind: str, way: dict[str, Any]) -> None:
-    """Greenlets that share a thread publish at once."""
+    """Greenlets that share a thread can publish concurrently."""
     if find_spec(kind) is None:
         pytest.skip(f"{kind} is not installed: there is none for this Python")
     before, code = GREENLETS[kind]
@@ -62,7 +62,7 @@ def test_greenlets(kind: str, way: dict[str, Any]) -> None:
 
 
 def test_greenlets_beside_an_event_loop(way: dict[str, Any]) -> None:
-    """An event loop that another greenlet runs in the same thread is not in the way."""
+    """Another greenlet's event loop in the same thread does not prevent publishing."""
     if find_spec("gevent") is None:
         pytest.skip("gevent is not installed: there is none for this Python")
     code = """
@@ -84,7 +84,7 @@ greenlet.get()
 
 
 def test_a_thread_that_outlives_the_main_one(way: dict[str, Any]) -> None:
-    """A late thread publishes, from sync code and on an event loop of its own."""
+    """A thread that outlives the main one publishes from sync and async code."""
     code = """
 import asyncio, threading
 
@@ -99,7 +99,7 @@ threading.Thread(target=late).start()
 
 
 def test_at_exit(way: dict[str, Any]) -> None:
-    """What runs at the end of the process publishes."""
+    """A function that runs at exit can publish."""
     code = """
 import asyncio, atexit
 
@@ -114,7 +114,7 @@ print(send_update("news", 0).status)
 
 
 def test_where_no_thread_can_be_started(way: dict[str, Any]) -> None:
-    """Async code publishes all the same, and errors are PublishErrors."""
+    """Async code can publish where no thread can be started."""
     code = """
 import asyncio, threading
 from pushserver.publishers import PublishError
@@ -130,7 +130,7 @@ print(asyncio.run(asend_update("news", 2)).status)
 
 
 def test_event_loops_at_once(way: dict[str, Any]) -> None:
-    """Several event loops publish at the same time, beside sync threads."""
+    """Several event loops publish at the same time as sync threads."""
     code = """
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -149,7 +149,7 @@ print(*(receipt.status for receipt in receipts))
 
 
 def test_forked_children(way: dict[str, Any]) -> None:
-    """Children that were forked while threads published do not disturb each other."""
+    """Children forked while threads publish do not disturb each other."""
     code = """
 import asyncio, os, threading
 

@@ -24,7 +24,7 @@ from .small_server import SmallServer, publish_to
 
 @pytest.mark.parametrize("status", [202, 500])
 def test_a_huge_answer(small: SmallServer, settings: LazySettings, status: int) -> None:
-    """Of an answer without an end some is read, and its connection is let go."""
+    """Only a part of a huge response is read, and its connection is closed."""
     small.status = status
     small.headers = {"Content-Length": str(10**30)}
     small.answer = b"x" * 1_000_000
@@ -39,7 +39,7 @@ def test_a_huge_answer(small: SmallServer, settings: LazySettings, status: int) 
 
 
 def test_a_connection_is_kept(small: SmallServer, settings: LazySettings) -> None:
-    """Updates one after another go over one connection, also after an error."""
+    """Consecutive updates use the same connection, also after an error."""
     publish_to(small.host, settings)
     for number in range(10):
         small.status = 404 if number == 5 else 202
@@ -51,7 +51,7 @@ def test_a_connection_is_kept(small: SmallServer, settings: LazySettings) -> Non
 def test_each_of_several_at_once_has_a_connection(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """Updates sent by several threads at once do not share a connection."""
+    """Threads that publish at the same time do not share a connection."""
     publish_to(small.host, settings)
 
     def send(number: int) -> None:
@@ -75,7 +75,7 @@ def test_each_of_several_at_once_has_a_connection(
 def test_a_connection_that_the_server_closed_is_not_used(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """A server that hangs up between two updates costs no update."""
+    """A connection that the server closes between two updates loses no update."""
     publish_to(small.host, settings)
     small.leaves = True
     for number in range(3):
@@ -87,7 +87,7 @@ def test_a_connection_that_the_server_closed_is_not_used(
 def test_a_connection_that_the_server_announced_to_close_is_not_used(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """ "Connection: close" of an answer is heeded."""
+    """A connection is not used again after a response with "Connection: close"."""
     publish_to(small.host, settings)
     small.headers = {"Connection": "close"}
     for number in range(3):
@@ -110,7 +110,7 @@ def test_an_idle_connection_is_not_used_for_ever(
 def test_a_connection_with_an_unasked_answer_is_not_used(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """What a server says unasked is not taken for the answer to the next update."""
+    """An unexpected response is not taken for that of the next update."""
     publish_to(small.host, settings)
     send_update("news", 1)
     small.connections[0].sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
@@ -123,7 +123,7 @@ def test_a_connection_with_an_unasked_answer_is_not_used(
 def test_a_server_that_hangs_up_in_the_middle_is_an_error(
     settings: LazySettings,
 ) -> None:
-    """An update of which nobody knows whether it arrived is not sent twice."""
+    """An update that may have been published is not sent twice."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         publish_to(f"127.0.0.1:{listener.getsockname()[1]}", settings)
         received: list[bytes] = []
@@ -154,7 +154,7 @@ def test_a_server_that_hangs_up_in_the_middle_is_an_error(
 def test_a_failed_update_leaves_no_connection_open(
     answer: bytes, settings: LazySettings
 ) -> None:
-    """The connection is closed with the error, not when memory is tidied up."""
+    """The connection is closed with the error, and not by the garbage collector."""
     done = threading.Event()
 
     def fail() -> None:
@@ -177,7 +177,7 @@ def test_a_failed_update_leaves_no_connection_open(
         thread = threading.Thread(target=talk)
         thread.start()
         try:
-            gc.collect()  # What earlier tests left is none of this one's.
+            gc.collect()  # Collect the objects of earlier tests first.
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 fail()
@@ -189,7 +189,7 @@ def test_a_failed_update_leaves_no_connection_open(
 
 
 class Idle:
-    """A connection that is open."""
+    """An open connection."""
 
     is_closed = False
 
@@ -201,7 +201,7 @@ class Idle:
 
 
 class Emptied(deque[Any]):
-    """Idle connections that another thread takes as soon as they can be taken."""
+    """Idle connections that another thread removes as soon as one is added."""
 
     def append(self, item: Any) -> None:
         super().append(item)
@@ -212,9 +212,9 @@ class Emptied(deque[Any]):
 
 
 def test_a_connection_that_another_thread_takes_at_once() -> None:
-    """Keeping a connection, and closing all, fail in no thread meanwhile.
+    """Keeping and closing connections works while another thread removes them.
 
-    The update has been published by then, so an error would be a lie.
+    The update has been published at that time, so it must not raise an error.
     """
     connections: Connections[Idle] = Connections()
     connections._idle["server"] = Emptied()
@@ -223,7 +223,7 @@ def test_a_connection_that_another_thread_takes_at_once() -> None:
 
 
 def test_closing_while_another_thread_keeps_a_connection_elsewhere() -> None:
-    """All connections that were idle are closed, and none of the others is needed."""
+    """All idle connections are closed while another thread keeps a new one."""
     connections: Connections[Idle] = Connections()
 
     class Keeping(Idle):

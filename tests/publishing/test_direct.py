@@ -24,14 +24,14 @@ INFO = {"messages": 1, "requested": 0, "subscribers": 2, "last_message_id": "17:
 def test_without_a_server_here_publishing_is_http(
     choice: str, settings: LazySettings
 ) -> None:
-    """Where no push server runs in this process, an update takes the wire."""
+    """Without a push server in this process, updates are published over HTTP."""
     settings.PUSH_SERVER = {"publisher": choice}
     assert isinstance(get_publisher(), HTTPPublisher)
     assert get_publisher() is get_publisher()
 
 
 def test_direct_without_a_server_here_is_an_error(settings: LazySettings) -> None:
-    """Publishing directly into nothing is refused with the way out."""
+    """Publishing directly without a server raises an error with the remedy."""
     settings.PUSH_SERVER = {"publisher": "direct"}
     assert isinstance(get_publisher(), DirectPublisher)
     with pytest.raises(PublishError, match="Use 'auto'"):
@@ -41,7 +41,7 @@ def test_direct_without_a_server_here_is_an_error(settings: LazySettings) -> Non
 def test_direct_without_the_server_package_is_an_error(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the server cannot be imported, "direct" is a mistake and "auto" is HTTP."""
+    """If the server cannot be imported, "direct" is an error and "auto" uses HTTP."""
     monkeypatch.setitem(sys.modules, "pushserver_channels.publishers", None)
     settings.PUSH_SERVER = {"publisher": "direct"}
     with pytest.raises(ImproperlyConfigured, match="Use 'auto' or 'http'"):
@@ -57,16 +57,16 @@ def test_direct_without_the_server_package_is_an_error(
 async def test_with_a_server_in_use_here_publishing_is_direct(
     choice: str, kind: type, settings: LazySettings
 ) -> None:
-    """In the process that serves, an update needs no socket unless it is told to."""
+    """In the serving process, updates are published directly unless HTTP is set."""
     settings.PUSH_SERVER = {"publisher": choice}
-    hubs.get("default")  # As the first push client of this process does.
+    hubs.get("default")  # The hub that the first push client creates.
     assert type(get_publisher()) is kind
 
 
 async def test_direct_publishing_keeps_the_message(settings: LazySettings) -> None:
-    """What is published directly is in the store, with the channel info of a POST."""
+    """A directly published message is stored, and the receipt has the channel info."""
     settings.PUSH_SERVER = {}
-    hubs.get("default")  # As the first push client of this process does.
+    hubs.get("default")  # The hub that the first push client creates.
     receipt = await asend_update("news", {"a": "ä"})
     assert receipt is not None
     assert receipt.status == 202
@@ -79,9 +79,9 @@ async def test_direct_publishing_keeps_the_message(settings: LazySettings) -> No
 
 
 async def test_direct_publishing_works_from_a_thread(settings: LazySettings) -> None:
-    """A thread of the serving process hands its update to the loop that serves."""
+    """A thread of the serving process publishes through the server's event loop."""
     settings.PUSH_SERVER = {}
-    hubs.get("default")  # As the first push client of this process does.
+    hubs.get("default")  # The hub that the first push client creates.
     receipts = await asyncio.gather(
         *(asyncio.to_thread(send_update, "news", number) for number in range(20))
     )
@@ -96,10 +96,10 @@ async def test_direct_publishing_works_from_a_thread(settings: LazySettings) -> 
 async def test_direct_publishing_has_the_limits_of_its_location(
     limits: dict[str, Any], status: int, settings: LazySettings
 ) -> None:
-    """What a POST would be refused, the direct way refuses: same status, same error."""
+    """Direct publishing has the same limits as a POST, with the same errors."""
     location = {"type": "publisher", "prefix": "/p/", **limits}
     settings.PUSH_SERVER = {"locations": [location]}
-    hubs.get("default")  # As the first push client of this process does.
+    hubs.get("default")  # The hub that the first push client creates.
     for send in (asend_update, lambda *args: asyncio.to_thread(send_update, *args)):
         with pytest.raises(PublishError) as caught:
             await send("news", "long")
@@ -109,9 +109,9 @@ async def test_direct_publishing_has_the_limits_of_its_location(
 
 
 async def test_direct_publishing_of_an_unkept_message(settings: LazySettings) -> None:
-    """The location's store_messages counts for direct publishing, too."""
+    """The location's store_messages applies to direct publishing, too."""
     location = {"type": "publisher", "prefix": "/p/", "store_messages": False}
     settings.PUSH_SERVER = {"locations": [location]}
-    hubs.get("default")  # As the first push client of this process does.
+    hubs.get("default")  # The hub that the first push client creates.
     assert await asend_update("news", {})
     assert (await hubs.get("default").info("news")).messages == 0

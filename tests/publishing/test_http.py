@@ -27,7 +27,7 @@ INFO = {"messages": 1, "requested": 0, "subscribers": 2, "last_message_id": "17:
 
 
 def test_an_update_is_one_post(small: SmallServer, settings: LazySettings) -> None:
-    """What is sent is a plain POST that any push server of the protocol takes."""
+    """An update is a plain POST that any server of the protocol accepts."""
     publish_to(small.host, settings)
     send_update("käse/a", {"a": "ä"})
     [(path, headers, body)] = small.requests
@@ -63,7 +63,7 @@ def test_each_good_status_is_a_receipt(
     small: SmallServer,
     settings: LazySettings,
 ) -> None:
-    """200, 201 and 202 are all good, with channel info or without or with nonsense."""
+    """200, 201 and 202 mean success, whatever channel info the body contains."""
     publish_to(small.host, settings)
     small.status, small.answer = status, answer
     receipt = send_update("news", {})
@@ -82,7 +82,7 @@ def test_each_good_status_is_a_receipt(
 def test_another_status_is_an_error(
     status: int, small: SmallServer, settings: LazySettings
 ) -> None:
-    """The error has the status, the URL and the sentence that the server wrote."""
+    """The error has the status, the URL and the message of the server."""
     publish_to(small.host, settings)
     small.status = status
     if status != 204:
@@ -99,7 +99,7 @@ def test_another_status_is_an_error(
 def test_a_page_for_people_is_not_quoted(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """Of an error page the status is told, not its markup; of a long text the start."""
+    """The error contains the status but no HTML, and only the start of a long text."""
     publish_to(small.host, settings)
     small.status, small.answer = 500, b"<html>Oops</html>"
     small.headers = {"Content-Type": "text/html"}
@@ -115,7 +115,7 @@ def test_a_page_for_people_is_not_quoted(
 
 @pytest.mark.process
 def test_a_real_server_says_why_it_refuses(settings: LazySettings) -> None:
-    """403, 404 and 413 of a push server are errors with its own sentence."""
+    """The errors for 403, 404 and 413 contain the push server's message."""
     closed = [
         {"type": "publisher", "prefix": "/foreign/", "allow_from": ["192.0.2.1"]},
         {"type": "publisher", "prefix": "/closed/", "create_on_post": False},
@@ -152,7 +152,7 @@ def test_a_real_server_says_why_it_refuses(settings: LazySettings) -> None:
 def test_an_answer_that_is_no_http_is_an_error(
     answer: bytes, settings: LazySettings
 ) -> None:
-    """Whatever answers at the publisher's port, it is a PublishError with the URL."""
+    """Any response that is not HTTP raises PublishError with the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         publish_to(host, settings)
@@ -174,7 +174,7 @@ def test_an_answer_that_is_no_http_is_an_error(
 
 
 def test_nobody_there_is_an_error_with_a_remedy(settings: LazySettings) -> None:
-    """A refused connection names the URL and asks whether the push server runs."""
+    """For a refused connection, the error names the URL and suggests a remedy."""
     host = f"127.0.0.1:{free_port()}"
     publish_to(host, settings)
     with pytest.raises(PublishError) as caught:
@@ -188,7 +188,7 @@ def test_nobody_there_is_an_error_with_a_remedy(settings: LazySettings) -> None:
 def test_nobody_at_the_default_address_is_an_error_with_a_remedy(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no setting says where to publish, the error says which one would."""
+    """Without settings, the error says which setting names the publisher's address."""
     port = free_port()
     monkeypatch.setattr(channel_urls, "DEFAULT_PORT", port)
     settings.PUSH_SERVER = {"publisher": "http"}
@@ -201,14 +201,14 @@ def test_nobody_at_the_default_address_is_an_error_with_a_remedy(
 
 
 def test_an_unknown_host_is_an_error(settings: LazySettings) -> None:
-    """A name that no resolver knows is a PublishError, too."""
+    """A host name that cannot be resolved raises PublishError, too."""
     publish_to("push-server.invalid:80", settings)
     with pytest.raises(PublishError, match=r"http://push-server\.invalid:80/"):
         send_update("news", {})
 
 
 def test_an_error_survives_pickling() -> None:
-    """Task queues send exceptions to other processes."""
+    """A PublishError can be pickled, since task queues send exceptions."""
     error = PublishError("http://push/news", "it answered 403.", 403)
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert str(again) == str(error)
@@ -220,7 +220,7 @@ def test_an_error_survives_pickling() -> None:
 
 
 def test_a_receipt_knows_whether_somebody_was_there() -> None:
-    """Only 201 says that a subscriber was sent the message."""
+    """Only status 201 means that a subscriber was sent the message."""
     assert Receipt(201).delivered
     assert not Receipt(202, INFO).delivered
     assert Receipt(202) == Receipt(202)
@@ -229,7 +229,7 @@ def test_a_receipt_knows_whether_somebody_was_there() -> None:
 async def test_a_request_of_ones_own_can_be_published(
     small: SmallServer, publisher: HTTPPublisher, settings: LazySettings
 ) -> None:
-    """The publisher takes any request, with the headers that it has."""
+    """The publisher takes any request, with its headers."""
     settings.PUSH_SERVER = {"locations": LOCATIONS}
     url = f"http://{small.host}/send-update/x?y=z"
     request = Request(url, data=b"<b>", headers={"Content-Type": "text/html"})

@@ -1,4 +1,4 @@
-"""Many updates at once from async code: bounded, in order, and told truly."""
+"""Many concurrent updates from async code: bounded, in order, with correct errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANY = 300
 async def test_they_share_a_few_connections(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """All are published, over no more connections than there are threads."""
+    """All updates are published, over at most as many connections as threads."""
     publish_to(small.host, settings)
     receipts = await asyncio.gather(*(asend_update(f"{n}", n) for n in range(MANY)))
     assert [each.status for each in receipts if each] == [202] * MANY
@@ -40,7 +40,7 @@ async def test_they_share_a_few_connections(
 async def test_those_of_a_channel_keep_their_order(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """What is published on one channel arrives in the order of the calls."""
+    """Updates of one channel arrive in the order of the calls."""
     publish_to(small.host, settings)
     await asyncio.gather(*(asend_update(f"{n % 3}", n) for n in range(MANY)))
     for channel in range(3):
@@ -50,7 +50,7 @@ async def test_those_of_a_channel_keep_their_order(
 
 
 async def test_what_was_never_sent_is_told(settings: LazySettings) -> None:
-    """Only what may have been published is said to be so."""
+    """Only errors of updates that may have been published say so."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         publish_to(host, settings, publisher_timeout=0.5)
@@ -64,12 +64,12 @@ async def test_what_was_never_sent_is_told(settings: LazySettings) -> None:
         ]
         assert not_sent
         assert len(sent) + len(not_sent) == 40
-        # What was handed to the system arrives, as this listener is there.
+        # The requests that were sent have arrived, since this listener is there.
         assert count_posts(listener) == len(sent)
 
 
 def count_posts(listener: socket.socket) -> int:
-    """Return how many requests have come to a listener that has answered none."""
+    """Return the number of requests that a listener has received but not answered."""
     listener.setblocking(False)
     count = 0
     with contextlib.suppress(BlockingIOError):
@@ -83,19 +83,19 @@ def count_posts(listener: socket.socket) -> int:
 async def test_who_is_cancelled_is_not_sent(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """An update whose task is cancelled before its turn is not published."""
+    """An update whose task is cancelled while it is queued is not published."""
     publish_to(small.host, settings)
     first, second, third = (
         asyncio.create_task(asend_update("news", number)) for number in range(3)
     )
-    await asyncio.sleep(0)  # All of them are queued: they have one channel.
+    await asyncio.sleep(0)  # All of them are queued, since they have the same channel.
     second.cancel()
     await asyncio.gather(first, third)
     assert [body for *_, body in small.requests] == [b"0", b"2"]
 
 
 def test_connections_are_bounded() -> None:
-    """Sync code beyond the limit of connections waits for one until its deadline."""
+    """Above the limit, sync code waits until its deadline for a free connection."""
     bounded: Connections[Any] = Connections()
     with ExitStack() as stack:
         for _ in range(MAX_CONNECTIONS):

@@ -32,18 +32,18 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture(autouse=True)
 def empty(valkey: Valkey) -> None:
-    """Nothing is left of the test before."""
+    """Empty Valkey before each test."""
     valkey.run("FLUSHALL")
     valkey.run("CONFIG", "RESETSTAT")
 
 
 def publish_into(url: str, settings: LazySettings, **others: Any) -> None:
-    """Let updates go into a Redis."""
+    """Set the Redis into which updates are published."""
     settings.PUSH_SERVER = {"store": {"type": "redis", "url": url}, **others}
 
 
 def calls(valkey: Valkey) -> dict[str, int]:
-    """Return how often Valkey was asked each command."""
+    """Return the number of calls of each command in Valkey."""
     with valkey.client() as client:
         stats = client.info("commandstats")
     return {name: each["calls"] for name, each in stats.items()}
@@ -59,7 +59,7 @@ def bodies(valkey: Valkey, channel_id: str = "news") -> list[str]:
 def test_one_client_and_one_round_trip_each(
     valkey: Valkey, settings: LazySettings
 ) -> None:
-    """Updates one after the other are one command each, over one connection."""
+    """Each update is one command, and all use the same connection."""
     publish_into(valkey.url, settings)
     receipts = [send_update("news", number) for number in range(20)]
     assert [each.status for each in receipts if each] == [202] * 20
@@ -68,14 +68,14 @@ def test_one_client_and_one_round_trip_each(
     assert receipts[-1].info["messages"] == 20
     asked = calls(valkey)
     assert asked["cmdstat_evalsha"] == 20
-    # The first one makes the script known.
+    # The first update loads the script.
     assert asked.get("cmdstat_eval", 0) <= 1
-    assert asked["cmdstat_time"] <= 21  # The script asks for it, too.
+    assert asked["cmdstat_time"] <= 21  # The script itself calls TIME, too.
     assert bodies(valkey) == [str(number) for number in range(20)]
 
 
 def test_a_script_that_was_forgotten(valkey: Valkey, settings: LazySettings) -> None:
-    """Redis is told the script again when it does not know it any more."""
+    """A script that Redis has lost is loaded again."""
     publish_into(valkey.url, settings)
     for number in range(3):
         assert send_update("news", number)
@@ -84,7 +84,7 @@ def test_a_script_that_was_forgotten(valkey: Valkey, settings: LazySettings) -> 
 
 
 async def test_many_at_once(valkey: Valkey, settings: LazySettings) -> None:
-    """Many tasks share a few connections, and a channel keeps its order."""
+    """Many tasks share a few connections, and each channel keeps its order."""
     publish_into(valkey.url, settings)
     before = valkey.client().info("stats")["total_connections_received"]
     receipts = await asyncio.gather(*(asend_update("news", n) for n in range(300)))
@@ -109,7 +109,7 @@ def test_connections_that_were_closed_meanwhile(
 
 
 def test_an_answer_that_is_lost(valkey: Valkey, settings: LazySettings) -> None:
-    """A message that Redis has already is not published twice."""
+    """A message whose answer is lost is not published twice."""
     with Proxy(valkey.port) as proxy:
         publish_into(f"redis://127.0.0.1:{proxy.port}", settings)
         assert send_update("news", 0)
@@ -130,7 +130,7 @@ def test_an_answer_that_is_lost(valkey: Valkey, settings: LazySettings) -> None:
 
 
 def test_a_redis_that_does_not_answer(valkey: Valkey, settings: LazySettings) -> None:
-    """The limit is for Redis, too; what it hears later it publishes no more."""
+    """After the time limit, Redis does not publish the message any more."""
     with Proxy(valkey.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}"
         publish_into(url, settings, publisher_timeout=0.3)
@@ -144,7 +144,7 @@ def test_a_redis_that_does_not_answer(valkey: Valkey, settings: LazySettings) ->
 def test_a_deadline_before_the_message_is_sent(
     valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A message of which nothing was sent has not been published, and is told so."""
+    """A message that was not sent before the deadline is reported as not published."""
     publish_into(valkey.url, settings, publisher_timeout=0.3)
     assert send_update("news", 0)
     locate = BlockingOneServer.locate
@@ -185,7 +185,7 @@ def test_a_redis_that_loads_its_data(
 
 
 def test_a_redis_that_is_away(settings: LazySettings) -> None:
-    """It is an error that says where and what to do, also when errors are ignored."""
+    """The error names the address and the remedy, also if errors are ignored."""
     publish_into(f"redis://:secret@127.0.0.1:{free_port()}/0", settings)
     with pytest.raises(PublishError, match="Does it run there") as caught:
         send_update("news", 1)
@@ -194,7 +194,7 @@ def test_a_redis_that_is_away(settings: LazySettings) -> None:
 
 
 def test_a_restart(settings: LazySettings) -> None:
-    """After Redis was started again, updates go on."""
+    """After a restart of Redis, updates are published again."""
     with Valkey(persistent=True) as restarted:
         publish_into(restarted.url, settings)
         assert send_update("news", 0)
@@ -207,7 +207,7 @@ def test_a_restart(settings: LazySettings) -> None:
 
 
 def test_in_a_cluster(settings: LazySettings) -> None:
-    """Each channel is published on the server that has it."""
+    """In a cluster, each channel is published on the server of its slot."""
     with Cluster() as cluster:
         publish_into(cluster.url, settings)
         receipts = [send_update(f"{number}", number) for number in range(12)]
@@ -217,7 +217,7 @@ def test_in_a_cluster(settings: LazySettings) -> None:
 
 
 def test_where_sentinel_says(valkey: Valkey, settings: LazySettings) -> None:
-    """The master that the sentinels name is published into."""
+    """Updates are published into the master that the sentinels name."""
     with Sentinel(valkey) as sentinel:
         publish_into(sentinel.url, settings)
         assert send_update("news", 0)

@@ -20,7 +20,7 @@ from .small_server import SmallServer, publish_to
 
 
 def test_a_silent_server_is_not_waited_for(settings: LazySettings) -> None:
-    """A server that never answers is an error that names the limit."""
+    """For a server that never responds, the error names the time limit."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         publish_to(host, settings, publisher_timeout=0.2)
@@ -43,7 +43,7 @@ def test_a_silent_server_is_not_waited_for(settings: LazySettings) -> None:
 def test_a_server_that_answers_in_drops_is_not_waited_for(
     head: bytes, settings: LazySettings
 ) -> None:
-    """The limit is for the whole answer: a byte now and then does not extend it."""
+    """The limit is for the whole response: single bytes do not extend it."""
     pause = threading.Event()
     gave_up = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -58,7 +58,7 @@ def test_a_server_that_answers_in_drops_is_not_waited_for(
                     received += connection.recv(65536)
                 try:
                     connection.sendall(head)
-                    # More often than the limit, and all together far longer than it.
+                    # Each pause is shorter than the limit; their sum is far longer.
                     for _ in range(99):
                         pause.wait(0.1)
                         connection.sendall(b"x")
@@ -78,9 +78,9 @@ def test_a_server_that_answers_in_drops_is_not_waited_for(
 def test_a_limit_that_passes_before_sending(
     small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An update of which nothing was sent is told to be unpublished, though connected.
+    """An update that was not sent before the deadline is reported as not published.
 
-    Also if its connection has sent another one before.
+    This holds for a new connection and for one that was used before.
     """
 
     start = TimedSocket.start
@@ -106,7 +106,7 @@ def test_a_limit_that_passes_before_sending(
 def test_a_time_limit_of_zero_is_none(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """0 seconds are no limit, as elsewhere in the settings."""
+    """A limit of 0 seconds means no limit, as in the other settings."""
     publish_to(small.host, settings, publisher_timeout=0)
     assert send_update("news", {})
     assert send_update("news", {})
@@ -115,7 +115,7 @@ def test_a_time_limit_of_zero_is_none(
 def test_a_time_limit_is_that_of_the_moment(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """A kept connection has the limit of the call that uses it."""
+    """A kept connection uses the time limit of the current call."""
     publish_to(small.host, settings)
     assert send_update("news", {})
     publish_to(small.host, settings, publisher_timeout=123)
@@ -125,7 +125,7 @@ def test_a_time_limit_is_that_of_the_moment(
 
 @pytest.fixture
 def deaf() -> Iterator[tuple[str, int]]:
-    """An address that answers no attempt to connect: its queue is full."""
+    """An address that does not accept connections, since its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         listener.listen(0)
@@ -143,7 +143,7 @@ def deaf() -> Iterator[tuple[str, int]]:
 def test_all_addresses_of_a_name_share_the_limit(
     deaf: tuple[str, int], settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name with four deaf addresses takes the time of one."""
+    """Four unreachable addresses of one name together take one time limit."""
     address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [address] * 4)
     publish_to("push.example", settings, publisher_timeout=0.5)
@@ -161,7 +161,7 @@ def test_a_deaf_address_before_a_good_one(
     settings: LazySettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first address does not take all the time: the second one is tried, too."""
+    """An unreachable first address leaves enough time for the second one."""
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
         for address in (deaf, small.server_address)
@@ -174,7 +174,7 @@ def test_a_deaf_address_before_a_good_one(
 def test_a_resolver_that_does_not_answer(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looking up a name is in the limit, and costs one thread however often it is."""
+    """Name resolution is within the limit, and blocks at most one thread."""
     release = threading.Event()
     asked: list[object] = []
 

@@ -66,7 +66,7 @@ def secure(certificate: Path) -> Iterator[SmallServer]:
 def test_a_certificate_that_nobody_trusts_is_refused(
     secure: SmallServer, settings: LazySettings
 ) -> None:
-    """A self-signed certificate is an error that says so, and nothing is published."""
+    """A self-signed certificate raises an error, and nothing is published."""
     publish_to(secure.host, settings, secure=True)
     with pytest.raises(PublishError) as caught:
         send_update("news", {})
@@ -82,7 +82,7 @@ def test_a_trusted_certificate_is_used(
     certificate: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Over TLS an update arrives and the connection is kept as without."""
+    """With a trusted certificate updates arrive, and the connection is kept."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     publish_to(secure.host, settings, secure=True)
     for number in range(3):
@@ -94,7 +94,7 @@ def test_a_trusted_certificate_is_used(
 def test_tls_to_a_plain_port_is_an_error_that_tells_it(
     small: SmallServer, settings: LazySettings
 ) -> None:
-    """The old documentation's "secure" without TLS there names the setting."""
+    """With "secure" set for a server without TLS, the error names the setting."""
     publish_to(small.host, settings, secure=True)
     with pytest.raises(PublishError) as caught:
         send_update("news", {})

@@ -25,12 +25,12 @@ from pushserver_channels.stores.memory import MemoryStore
 from pushserver_channels.stores.redis import RedisStore
 from tests.valkey import Valkey
 
-#: When the clock of a test starts: in the middle of a second.
+#: The initial time of a test's clock: in the middle of a second.
 START_OF_CLOCK = 1_700_000_000.5
 
 
 class Clock:
-    """A clock that stands until a test moves it."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = START_OF_CLOCK
@@ -39,15 +39,15 @@ class Clock:
         return self.now
 
     def move(self, seconds: float) -> None:
-        """Step forward, or back if seconds are negative."""
+        """Move the clock forward, or back if seconds are negative."""
         self.now += seconds
 
 
 class Audience:
-    """Remembers what a store hands to those who wait.
+    """Records the messages that a store delivers to subscribers.
 
     Attributes:
-        waiting: The channels on which somebody waits.
+        waiting: The channels that have subscribers.
     """
 
     def __init__(self) -> None:
@@ -67,13 +67,13 @@ _audiences: WeakKeyDictionary[Store, Audience] = WeakKeyDictionary()
 
 
 def attach_audience(store: Store) -> None:
-    """Have a store hand its messages to an audience of its own."""
+    """Attach a new audience to a store."""
     _audiences[store] = Audience()
     store.attach(_audiences[store])
 
 
 def audience_of(store: Store) -> Audience:
-    """Return the audience that was attached to a store."""
+    """Return the audience that is attached to a store."""
     return _audiences[store]
 
 
@@ -87,17 +87,17 @@ class Subject:
         store.attach(self.audience)
 
     def free(self) -> None:
-        """Let the store free what is due by now, as it does itself in time."""
+        """Let the store free what has expired, as its own timer would."""
         if isinstance(self.store, MemoryStore):
             self.store.sweep()
 
     def wait(self, channel_id: str) -> None:
-        """Let somebody wait on a channel."""
+        """Add a subscriber to a channel."""
         self.audience.waiting.add(channel_id)
         self.store.listen(channel_id)
 
     def leave(self, channel_id: str) -> None:
-        """Let nobody wait on a channel any more."""
+        """Remove the subscriber from a channel."""
         self.audience.waiting.discard(channel_id)
         self.store.unlisten(channel_id)
 
@@ -120,22 +120,22 @@ _prefixes = (f"{number}:" for number in count())
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[Valkey]:
-    """A real Valkey; tests tell themselves apart by the prefix of their keys."""
+    """A real Valkey; each test uses its own key prefix."""
     with Valkey() as process:
         yield process
 
 
 def make_memory_store(clock: Clock, **limits: Any) -> MemoryStore:
-    """Return a store in memory."""
+    """Return a new memory store."""
     return MemoryStore(MemoryStoreSettings(type="memory", **limits), clock)
 
 
 def make_redis_store(valkey: Valkey, clock: Clock, **limits: Any) -> RedisStore:
-    """Return a store in Valkey, with keys of its own."""
+    """Return a store in Valkey with its own key prefix."""
     prefix = next(_prefixes)
     with valkey.client() as client:
-        # As if it was there since the epoch: then a channel's first message has none
-        # before it.
+        # Mark the store as existing since the epoch, so that a channel's first message
+        # has no previous message.
         client.set(f"{prefix}{{00}}:mark", 0)
     settings = RedisStoreSettings(
         type="redis", url=valkey.url, key_prefix=prefix, **limits
@@ -144,7 +144,7 @@ def make_redis_store(valkey: Valkey, clock: Clock, **limits: Any) -> RedisStore:
 
 
 def make_layer_store(clock: Clock, **limits: Any) -> ChannelLayerStore:
-    """Return a store in memory with a channel layer, in a group of its own."""
+    """Return a memory store with a channel layer, in its own group."""
     settings = ChannelLayerStoreSettings(
         type="channel_layer", group=next(_prefixes), **limits
     )
@@ -152,7 +152,7 @@ def make_layer_store(clock: Clock, **limits: Any) -> ChannelLayerStore:
 
 
 def need_channels_redis() -> None:
-    """Skip the test without channels_redis, saying what installs it; in CI, fail."""
+    """Skip the test without channels_redis, and say how to install it; in CI, fail."""
     if find_spec("channels_redis") is None:
         how = "channels_redis is not installed: pip install channels_redis"
         if os.environ.get("CI"):
@@ -161,12 +161,12 @@ def need_channels_redis() -> None:
 
 
 def layer_settings(kind: str, request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return CHANNEL_LAYERS with a layer; those in Redis are in a real Valkey."""
+    """Return CHANNEL_LAYERS with a layer; layers in Redis use a real Valkey."""
     layer: dict[str, Any] = {"BACKEND": LAYERS[kind]}
     if kind != "memory":
         need_channels_redis()
         valkey = request.getfixturevalue("valkey")
-        # More than any test has under way: what a layer drops has tests of its own.
+        # More messages than any test sends at once: other tests are about a full layer.
         layer["CONFIG"] = {"hosts": [valkey.url]}
         if kind == "redis":
             layer["CONFIG"]["capacity"] = 1000
@@ -174,22 +174,22 @@ def layer_settings(kind: str, request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 async def close_layer() -> None:
-    """Let go of the connections of the layer in CHANNEL_LAYERS."""
+    """Close the connections of the layer in CHANNEL_LAYERS."""
     layer = get_channel_layer()
     if not isinstance(layer, InMemoryChannelLayer):
         await layer.flush()
-        # Its tasks end when they have their turn.
+        # Let the layer's tasks end.
         await asyncio.sleep(0)
 
 
-#: The kinds of stores; one in Redis does not limit the number of channels.
+#: The kinds of stores; those in Redis do not limit the number of channels.
 LIMITED = ("memory", *(f"layer {kind}" for kind in LAYERS))
 KINDS = ("redis", *LIMITED)
 
 
 @pytest.fixture(params=KINDS)
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeSubject]:
-    """Make stores of each kind, with their limits as options."""
+    """Make stores of each kind, with limits as keyword arguments."""
     made = []
     store_kind, _, layer_kind = request.param.partition(" ")
     layers = layer_settings(layer_kind, request) if layer_kind else {}

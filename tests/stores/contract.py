@@ -1,4 +1,4 @@
-"""What the tests of the contract of stores share."""
+"""What the contract tests of the stores share."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .conftest import LIMITED, Subject
 FUTURE = MessageId(2**40, 0)
 
 
-#: Tags count from 0 in each second; over a channel layer, nobody counts for all.
+#: The stores with tags that count from 0 in each second; over a layer they do not.
 counting = pytest.mark.parametrize("make", ["memory", "redis"], indirect=True)
 
 
-#: Of stores that can limit the number of channels.
+#: The stores that can limit the number of channels.
 limited = pytest.mark.parametrize("make", LIMITED, indirect=True)
 
 
 async def kept(subject: Subject, channel_id: str = "a") -> list[bytes]:
-    """Return the bodies that a reader gets, one after the other."""
+    """Return the bodies that a subscriber reads one after the other."""
     bodies, after = [], START
     while (message := await subject.store.next(channel_id, after)) is not None:
         assert message.id > after

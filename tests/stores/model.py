@@ -31,7 +31,7 @@ CHANNELS = st.sampled_from(["a", "b", "c"])
 
 
 class Model:
-    """A channel, told with plain lists."""
+    """A model of a channel with plain lists."""
 
     def __init__(self, now: float, floor: MessageId | None) -> None:
         self.floor = floor
@@ -42,7 +42,7 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Does anything with a store, and expects what the model does."""
+    """Applies random operations to a store and to the model, and compares both."""
 
     ids = Bundle("ids")
 
@@ -58,7 +58,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.steps_back = steps_back
         self.limits = limits
         self.loop = asyncio.new_event_loop()
-        # What is due is freed by a rule of this machine, not by time.
+        # A rule of this machine frees expired messages, not a timer.
         self.interval, memory.SWEEP_INTERVAL = memory.SWEEP_INTERVAL, 10**6
         self.clock = Clock()
         self.subject = Subject(self.make_store(**limits), self.clock)
@@ -68,7 +68,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.latest = self.clock.now
 
     def run(self, function: Callable[[str], None], channel_id: str) -> None:
-        """Call a function where the event loop runs."""
+        """Call a function while the event loop runs."""
 
         async def call() -> None:
             function(channel_id)
@@ -87,11 +87,11 @@ class StoreMachine(RuleBasedStateMachine):
     # The model
 
     def first_previous(self, channel_id: str, message_id: MessageId) -> object:
-        """Return the id that a channel's first message has before it."""
+        """Return the previous id of a channel's first message."""
         return self.channels[channel_id].floor
 
     def drop(self, channel_id: str) -> None:
-        """Let there be no such channel any more."""
+        """Remove a channel."""
         last_id = self.channels.pop(channel_id).last_id
         if last_id is not None:
             self.floor = max(self.floor or last_id, last_id)
@@ -145,7 +145,7 @@ class StoreMachine(RuleBasedStateMachine):
         message, info, delivered = self.loop.run_until_complete(appending)
         previous = channel.last_id or self.first_previous(channel_id, message.id)
         assert message == Message(message.id, body, body or None, previous)
-        # Ids grow, over deletions too, and their time is no other than the clock's was.
+        # Ids grow, even over deletions, and their time is one that the clock has shown.
         assert message.id > self.last_ids.get(channel_id, START)
         assert int(self.clock.now) <= message.id.time <= int(self.latest)
         assert message.id.tag >= 0
@@ -270,14 +270,14 @@ class StoreMachine(RuleBasedStateMachine):
                 and self.clock.now - channel.used_at >= timeout
                 and not channel.messages
                 and channel_id not in self.subject.audience.waiting
-                # A clock that steps back may make a channel live a little longer.
+                # A clock that steps back may extend the life of a channel.
                 and not (self.steps_back and channel_id in self.subject.store.channels)
             ):
                 self.drop(channel_id)
 
     @rule(message_id=consumes(ids))
     def forget(self, message_id: MessageId) -> None:
-        """Let old ids be asked for less often than new ones."""
+        """Drop an old id, so that newer ones are used more often."""
 
     @invariant()
     def no_channel_is_kept_in_secret(self) -> None:

@@ -1,8 +1,8 @@
-"""A process that publishes: its messages' ids, in the order in which it got them.
+"""A process that publishes and prints the ids of its messages in order.
 
 ``python -m tests.stores.publish URL PREFIX CHANNEL PUBLISHERS MESSAGES [STEP]``
 
-With a step its clock is set back by so many seconds, again and again.
+With a step, its clock is set back by that number of seconds again and again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SteppingClock:
     """A clock that is set back again and again.
 
     Args:
-        step: By so many seconds each time.
+        step: The number of seconds by which it is set back each time.
     """
 
     def __init__(self, step: float) -> None:

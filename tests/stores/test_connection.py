@@ -1,4 +1,4 @@
-"""One connection to a server that answers as a test wants it to."""
+"""A Redis connection to a server whose answers a test controls."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pushserver_channels.stores.redis.resp import pack
 
 
 class Streams:
-    """What a connection of redis-py is, once it is open."""
+    """A fake connection of redis-py that is open already."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
     async def connect(self) -> None:
-        """Do nothing: it is open."""
+        """Do nothing, since the connection is open."""
 
     async def disconnect(self, nowait: bool) -> None:
         self._writer.close()
@@ -29,7 +29,7 @@ class Streams:
 
 @dataclass
 class World:
-    """A connection, and the server's end of it."""
+    """A connection and the server's end of it."""
 
     connection: Connection
     reader: asyncio.StreamReader
@@ -40,7 +40,7 @@ class World:
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[World]:
-    """Provide a connection to a server, and both its ends."""
+    """Open a connection to a server and provide both ends."""
     accepted: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
     accepted = asyncio.get_running_loop().create_future()
     pushes: list[Push] = []
@@ -66,7 +66,7 @@ async def connected() -> AsyncIterator[World]:
 
 
 async def test_the_order_of_commands() -> None:
-    """Commands come in the order in which they are sent, in one write or several."""
+    """Commands are sent in order, in one write or several."""
     async with connected() as world:
         answers = [world.connection.send("ECHO", number) for number in range(10)]
         await asyncio.sleep(0)
@@ -78,13 +78,13 @@ async def test_the_order_of_commands() -> None:
 
 
 async def test_pushes_and_answers() -> None:
-    """A published message is no answer, nor is a push of a kind that nobody knows."""
+    """Published messages and unknown pushes are not taken for a command's answer."""
     async with connected() as world:
         answer = world.connection.send("GET", "a")
         world.writer.write(
             b">3\r\n+MOVING\r\n:1\r\n+host\r\n"
             b">3\r\n$7\r\nmessage\r\n+topic\r\n+text\r\n"
-            # No push, but it looks like one.
+            # This answer is not a push, but looks like one.
             b"*3\r\n$7\r\nmessage\r\n+topic\r\n+text\r\n"
         )
         assert await answer == [b"message", b"topic", b"text"]
@@ -93,7 +93,7 @@ async def test_pushes_and_answers() -> None:
 
 
 async def test_a_subscription() -> None:
-    """A push answers SUBSCRIBE; one that answers nothing says that a topic moved."""
+    """A push confirms SUBSCRIBE; an unexpected one means that a topic moved."""
     async with connected() as world:
         confirmation = b">3\r\n+ssubscribe\r\n+topic\r\n:1\r\n"
         answer = world.connection.send("SSUBSCRIBE", "topic", answered_by_push=True)
@@ -107,7 +107,7 @@ async def test_a_subscription() -> None:
 
 
 async def test_an_answer_that_cannot_be_read() -> None:
-    """It ends the connection, and its command fails, and so do those after it."""
+    """An unreadable answer ends the connection; its command and later ones fail."""
 
     def convert(answer: object) -> object:
         raise ValueError("unreadable")
@@ -123,7 +123,7 @@ async def test_an_answer_that_cannot_be_read() -> None:
 
 
 async def test_the_end_of_a_connection() -> None:
-    """Commands without an answer fail when the server ends the connection."""
+    """Pending commands fail when the server ends the connection."""
     async with connected() as world:
         answer = world.connection.send("GET", "a")
         await world.reader.readuntil(b"\r\na\r\n")

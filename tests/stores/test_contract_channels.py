@@ -1,4 +1,4 @@
-"""What creates, describes and deletes a channel; on each kind of store."""
+"""Creating, describing and deleting a channel; on each kind of store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .contract import FUTURE, kept
 
 
 async def test_append_makes_a_channel(make: MakeSubject) -> None:
-    """Appending makes a channel if it may, and says so if it may not."""
+    """Appending creates a channel if it is allowed to, and fails otherwise."""
     subject = make()
     with pytest.raises(ChannelNotFound):
         await subject.store.append(Update("a", b"news"), create=False)
@@ -28,7 +28,7 @@ async def test_append_makes_a_channel(make: MakeSubject) -> None:
 
 
 async def test_an_empty_channel(make: MakeSubject) -> None:
-    """A channel without a message has the id 0:0, and nobody asked for it."""
+    """An empty channel has the last id 0:0 and was never requested."""
     subject = make()
     info = await subject.store.create("a")
     assert (info.messages, info.requested, info.subscribers) == (0, -1, 0)
@@ -37,7 +37,7 @@ async def test_an_empty_channel(make: MakeSubject) -> None:
 
 
 async def test_create_changes_nothing(make: MakeSubject) -> None:
-    """Creating a channel that is there leaves it as it is."""
+    """Creating an existing channel does not change it."""
     subject = make()
     await subject.append("a", b"news")
     before = await subject.store.info("a")
@@ -46,7 +46,7 @@ async def test_create_changes_nothing(make: MakeSubject) -> None:
 
 
 async def test_info(make: MakeSubject) -> None:
-    """The info tells how many are kept and which is the newest."""
+    """The info has the number of messages and the newest id."""
     subject = make()
     for number in range(1, 4):
         appended = await subject.store.append(Update("a", b""))
@@ -56,7 +56,7 @@ async def test_info(make: MakeSubject) -> None:
 
 
 async def test_requested(make: MakeSubject) -> None:
-    """The info tells whole seconds since a subscriber asked, not a publisher."""
+    """The info has the whole seconds since the last request of a subscriber."""
     subject = make()
     assert (await subject.store.append(Update("a", b""))).info.requested == -1
     await subject.store.next("a", FUTURE)
@@ -72,7 +72,7 @@ async def test_requested(make: MakeSubject) -> None:
 
 
 async def test_delete(make: MakeSubject) -> None:
-    """A deletion returns what the channel was, and tells all who wait."""
+    """Deleting returns the channel's info, and notifies all subscribers."""
     subject = make()
     for _ in range(3):
         await subject.append("a")
@@ -89,7 +89,7 @@ async def test_delete(make: MakeSubject) -> None:
 
 
 async def test_delete_one_of_two(make: MakeSubject) -> None:
-    """A deletion is of one channel."""
+    """Deleting a channel does not change other channels."""
     subject = make()
     await subject.append("a", b"1")
     await subject.append("b", b"2")
@@ -99,7 +99,7 @@ async def test_delete_one_of_two(make: MakeSubject) -> None:
 
 
 async def test_who_waits_is_handed_each_message(make: MakeSubject) -> None:
-    """Who waits is handed each message once, in the order of their ids."""
+    """A subscriber gets each message once, in the order of ids."""
     subject = make()
     subject.wait("a")
     appended = [await subject.store.append(Update("a", b"%d" % n)) for n in range(5)]
@@ -110,7 +110,7 @@ async def test_who_waits_is_handed_each_message(make: MakeSubject) -> None:
 
 
 async def test_concurrent_appends(make: MakeSubject) -> None:
-    """Many who append at once get ids of their own, handed out in their order."""
+    """Concurrent appends get different ids, and are delivered in their order."""
     subject = make()
     subject.wait("a")
     appended = await asyncio.gather(

@@ -13,7 +13,7 @@ from .contract import counting, kept
 
 @counting
 async def test_an_id_is_the_second_and_a_count(make: MakeSubject) -> None:
-    """An id is the second in which it was given, and a tag that counts inside it."""
+    """An id is the second in which it was given, and a tag that counts within it."""
     subject = make()
     now = int(START_OF_CLOCK)
     ids = [(await subject.append("a")).id for _ in range(3)]
@@ -24,7 +24,7 @@ async def test_an_id_is_the_second_and_a_count(make: MakeSubject) -> None:
 
 @counting
 async def test_each_channel_counts_for_itself(make: MakeSubject) -> None:
-    """Tags count in each channel for itself."""
+    """Each channel counts its own tags."""
     subject = make()
     assert (await subject.append("a")).id.tag == 0
     assert (await subject.append("b")).id.tag == 0
@@ -34,7 +34,7 @@ async def test_each_channel_counts_for_itself(make: MakeSubject) -> None:
 @counting
 @pytest.mark.parametrize("step", [-0.5, -1, -3600, -START_OF_CLOCK])
 async def test_the_clock_steps_back(make: MakeSubject, step: float) -> None:
-    """When the clock steps back the last time is kept and the tag counts on."""
+    """When the clock steps back, ids keep the last time and the tag continues."""
     subject = make()
     before = await subject.append("a")
     subject.clock.move(step)
@@ -44,7 +44,7 @@ async def test_the_clock_steps_back(make: MakeSubject, step: float) -> None:
 
 @counting
 async def test_the_clock_steps_back_and_comes_forward(make: MakeSubject) -> None:
-    """When the clock has caught up again, its time is taken again."""
+    """When the clock has caught up, ids use its time again."""
     subject = make()
     ids = []
     for step in (0, -10, 5, 4, 0.75, 1, 1):
@@ -55,7 +55,7 @@ async def test_the_clock_steps_back_and_comes_forward(make: MakeSubject) -> None
 
 
 async def test_deleted_and_made_again(make: MakeSubject) -> None:
-    """Ids go on after a channel was deleted and made again within one second."""
+    """Ids continue after a channel was deleted and created again within a second."""
     subject = make()
     ids = []
     for _ in range(5):
@@ -65,7 +65,7 @@ async def test_deleted_and_made_again(make: MakeSubject) -> None:
 
 
 async def test_deleted_twice_without_a_message(make: MakeSubject) -> None:
-    """Ids go on too over a channel that was made and deleted without a message."""
+    """Ids continue after a channel was created and deleted without a message."""
     subject = make()
     before = await subject.append("a")
     for _ in range(3):
@@ -76,7 +76,7 @@ async def test_deleted_twice_without_a_message(make: MakeSubject) -> None:
 
 @pytest.mark.parametrize("step", [-0.5, -1, -3600])
 async def test_deleted_and_the_clock_steps_back(make: MakeSubject, step: float) -> None:
-    """Ids go on when the clock steps back while there is no such channel."""
+    """Ids continue when the clock steps back while the channel is deleted."""
     subject = make()
     ids = [(await subject.append("a")).id for _ in range(3)]
     await subject.store.delete("a")
@@ -86,7 +86,7 @@ async def test_deleted_and_the_clock_steps_back(make: MakeSubject, step: float) 
 
 
 async def test_forgotten_and_the_clock_steps_back(make: MakeSubject) -> None:
-    """Ids go on when the clock steps back after a channel was forgotten."""
+    """Ids continue when the clock steps back after a channel has expired."""
     subject = make(message_timeout=10, channel_timeout=100)
     before = [(await subject.append("a")).id for _ in range(3)]
     subject.clock.move(200)
@@ -98,7 +98,7 @@ async def test_forgotten_and_the_clock_steps_back(make: MakeSubject) -> None:
 
 
 async def test_the_last_id_outlives_its_message(make: MakeSubject) -> None:
-    """Ids go on after the messages have expired."""
+    """Ids continue after the messages have expired."""
     subject = make(message_timeout=1)
     before = await subject.append("a")
     subject.clock.move(5)

@@ -1,4 +1,4 @@
-"""How many channels there are, and for how long; on each kind of store."""
+"""The number of channels and their lifetime; on each kind of store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .contract import kept, limited
 
 @limited
 async def test_max_channels(make: MakeSubject) -> None:
-    """One channel more than max_channels is refused, whoever asks for it."""
+    """Any operation that would exceed max_channels is refused."""
     subject = make(max_channels=2)
     await subject.append("a")
     await subject.store.create("b")
@@ -39,7 +39,7 @@ async def test_max_channels(make: MakeSubject) -> None:
 async def test_max_channels_and_a_channel_that_is_not_wanted(
     make: MakeSubject,
 ) -> None:
-    """Who may create none is told that there is none, not that there are too many."""
+    """A request that may not create a channel gets "not found", not "too many"."""
     subject = make(max_channels=1)
     await subject.append("a")
     with pytest.raises(ChannelNotFound):
@@ -48,7 +48,7 @@ async def test_max_channels_and_a_channel_that_is_not_wanted(
 
 @pytest.mark.parametrize("use", ["create", "append", "next", "info", "unkept"])
 async def test_channel_timeout(make: MakeSubject, use: str) -> None:
-    """A channel is forgotten channel_timeout seconds after it was last used."""
+    """A channel is removed channel_timeout seconds after its last use."""
     subject = make(channel_timeout=100, message_timeout=1)
     await subject.store.create("a")
     subject.clock.move(90)
@@ -66,7 +66,7 @@ async def test_channel_timeout(make: MakeSubject, use: str) -> None:
     subject.clock.move(99)
     subject.free()
     before = subject.clock.now
-    # Looking would use it, so look from a time at which nothing is changed by that.
+    # info() counts as a use, so call it at a time at which that changes nothing.
     subject.clock.move(-99)
     await subject.store.info("a")
     subject.clock.now = before + 1
@@ -76,7 +76,7 @@ async def test_channel_timeout(make: MakeSubject, use: str) -> None:
 
 
 async def test_a_channel_with_messages_is_not_forgotten(make: MakeSubject) -> None:
-    """A channel is there as long as it has a message, and goes with the last."""
+    """A channel exists as long as it has a message, and ends with the last one."""
     subject = make(channel_timeout=10, message_timeout=100)
     message = await subject.append("a", b"news")
     for _ in range(10):
@@ -92,7 +92,7 @@ async def test_a_channel_with_messages_is_not_forgotten(make: MakeSubject) -> No
 
 
 async def test_a_channel_with_messages_for_ever(make: MakeSubject) -> None:
-    """A channel whose messages do not expire is never forgotten."""
+    """A channel whose messages do not expire is never removed."""
     subject = make(channel_timeout=10)
     await subject.append("a", b"news")
     subject.clock.move(10**6)
@@ -101,7 +101,7 @@ async def test_a_channel_with_messages_for_ever(make: MakeSubject) -> None:
 
 
 async def test_an_expired_channel_is_still_there(make: MakeSubject) -> None:
-    """A channel whose messages have all expired still exists, until it is forgotten."""
+    """A channel without messages still exists until its timeout."""
     subject = make(channel_timeout=100, message_timeout=10)
     await subject.append("a", b"news")
     subject.clock.move(50)
@@ -110,7 +110,7 @@ async def test_an_expired_channel_is_still_there(make: MakeSubject) -> None:
 
 
 async def test_a_channel_with_subscribers_is_not_forgotten(make: MakeSubject) -> None:
-    """A channel is there as long as somebody waits, and then for channel_timeout."""
+    """A channel exists while it has subscribers, and then for channel_timeout."""
     subject = make(channel_timeout=100)
     await subject.store.create("a")
     subject.wait("a")
@@ -120,7 +120,7 @@ async def test_a_channel_with_subscribers_is_not_forgotten(make: MakeSubject) ->
     subject.leave("a")
     subject.clock.move(99)
     subject.free()
-    subject.clock.move(-99)  # Looking uses it.
+    subject.clock.move(-99)  # info() counts as a use.
     await subject.store.info("a")
     subject.clock.move(100)
     subject.free()
@@ -129,7 +129,7 @@ async def test_a_channel_with_subscribers_is_not_forgotten(make: MakeSubject) ->
 
 
 async def test_no_channel_timeout(make: MakeSubject) -> None:
-    """With channel_timeout 0 no channel is forgotten."""
+    """With channel_timeout 0 no channel is removed."""
     subject = make(channel_timeout=0)
     await subject.store.create("a")
     subject.clock.move(10**6)
@@ -139,7 +139,7 @@ async def test_no_channel_timeout(make: MakeSubject) -> None:
 
 @limited
 async def test_forgotten_channels_make_room(make: MakeSubject) -> None:
-    """What was forgotten does not count for max_channels."""
+    """Removed channels do not count for max_channels."""
     subject = make(channel_timeout=100, max_channels=1)
     await subject.store.create("a")
     subject.clock.move(100)
@@ -148,7 +148,7 @@ async def test_forgotten_channels_make_room(make: MakeSubject) -> None:
 
 
 async def test_a_closed_store(make: MakeSubject) -> None:
-    """A store may be closed twice, and before it was used."""
+    """A store may be closed twice, and without having been used."""
     subject = make()
     subject.store.close()
     subject = make(channel_timeout=100)

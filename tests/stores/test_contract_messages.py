@@ -1,4 +1,4 @@
-"""Which messages are kept, and for how long; on each kind of store."""
+"""Which messages are kept and for how long; on each kind of store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .contract import kept
 async def test_any_message(
     make: MakeSubject, body: bytes, content_type: bytes | None
 ) -> None:
-    """A message is kept byte for byte, with its type or without one."""
+    """A message is kept byte for byte, with or without a type."""
     subject = make()
     appended = await subject.store.append(Update("a", body, content_type))
     found = await subject.store.next("a", START)
@@ -51,7 +51,7 @@ async def test_any_message(
     ],
 )
 async def test_any_channel_id(make: MakeSubject, channel_id: str) -> None:
-    """A channel id may be any text, and names one channel."""
+    """A channel id may be any text, and identifies one channel."""
     subject = make()
     message = await subject.append(channel_id)
     assert await subject.store.next(channel_id, START) == message
@@ -89,7 +89,7 @@ async def test_message_timeout(make: MakeSubject, timeout: int, ask: str) -> Non
     """A message is delivered while floor(now) <= time + message_timeout, not longer."""
     subject = make(message_timeout=timeout)
     message = await subject.append("a", b"news")
-    # The last moment of the last second, in which the clock shows time + timeout.
+    # The last moment at which the clock shows the second time + message_timeout.
     subject.clock.now = message.id.time + timeout + 0.999
     if ask == "freeing":
         subject.free()
@@ -102,7 +102,7 @@ async def test_message_timeout(make: MakeSubject, timeout: int, ask: str) -> Non
 
 
 async def test_a_timeout_of_parts_of_a_second(make: MakeSubject) -> None:
-    """A timeout may be a part of a second; seconds of ids are whole all the same."""
+    """A timeout may be a fraction of a second, although ids have whole seconds."""
     subject = make(message_timeout=0.5)
     message = await subject.append("a", b"news")
     subject.clock.now = message.id.time + 0.999
@@ -128,7 +128,7 @@ async def test_each_message_expires_for_itself(make: MakeSubject) -> None:
 
 
 async def test_min_messages(make: MakeSubject) -> None:
-    """The newest min_messages are kept whatever their age."""
+    """The newest min_messages are kept, whatever their age."""
     subject = make(min_messages=2, message_timeout=10)
     for number in range(4):
         await subject.append("a", b"%d" % number)
@@ -144,7 +144,7 @@ async def test_min_messages(make: MakeSubject) -> None:
 
 
 async def test_fewer_than_min_messages(make: MakeSubject) -> None:
-    """Less than min_messages never expire."""
+    """Fewer than min_messages never expire."""
     subject = make(min_messages=2, message_timeout=10, channel_timeout=20)
     await subject.append("a", b"1")
     subject.clock.move(10**6)
@@ -153,7 +153,7 @@ async def test_fewer_than_min_messages(make: MakeSubject) -> None:
 
 
 async def test_min_and_max_messages(make: MakeSubject) -> None:
-    """Between min_messages and max_messages the timeout decides."""
+    """Between min_messages and max_messages, the timeout decides."""
     subject = make(min_messages=1, max_messages=3, message_timeout=10)
     for number in range(5):
         await subject.append("a", b"%d" % number)
@@ -163,7 +163,7 @@ async def test_min_and_max_messages(make: MakeSubject) -> None:
 
 
 async def test_messages_that_are_not_kept(make: MakeSubject) -> None:
-    """A message that is not kept is handed to who waits, and nobody finds it later."""
+    """A message that is not kept reaches current subscribers, and no later ones."""
     subject = make(max_messages=2)
     await subject.append("a", b"1")
     await subject.append("a", b"2")

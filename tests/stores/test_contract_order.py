@@ -1,4 +1,4 @@
-"""Which message is next, and what it carries; on each kind of store."""
+"""The order of messages and their content; on each kind of store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .contract import FUTURE, counting
 
 
 async def test_next_is_not_last(make: MakeSubject) -> None:
-    """Asked for what follows a message, the store returns the next, not the newest."""
+    """next() returns the message after an id, not the newest one."""
     subject = make()
     messages = [await subject.append("a", b"%d" % number) for number in range(5)]
     for one, following in zip(messages, messages[1:], strict=False):
@@ -23,9 +23,9 @@ async def test_next_is_not_last(make: MakeSubject) -> None:
 
 @pytest.mark.parametrize("make", ["memory"], indirect=True)
 async def test_nothing_is_known_at_once(make: MakeSubject) -> None:
-    """The memory store knows at once that there is nothing after a channel's last id.
+    """The memory store knows at once that nothing follows a channel's last id.
 
-    It is a subscriber's request, and it makes no channel.
+    This counts as a subscriber's request, but creates no channel.
     """
     subject = make()
     assert not subject.store.has_nothing("a", FUTURE)
@@ -40,7 +40,7 @@ async def test_nothing_is_known_at_once(make: MakeSubject) -> None:
 
 
 async def test_the_start(make: MakeSubject) -> None:
-    """Before every message is the oldest one."""
+    """The start is before the oldest message."""
     subject = make()
     oldest = await subject.append("a")
     await subject.append("a")
@@ -50,7 +50,7 @@ async def test_the_start(make: MakeSubject) -> None:
 
 @counting
 async def test_ids_between(make: MakeSubject) -> None:
-    """An id that no message has stands in its place in the order."""
+    """An id without a message has its place in the order."""
     subject = make()
     first = await subject.append("a")
     subject.clock.move(10)
@@ -76,7 +76,7 @@ async def test_ids_of_the_future(make: MakeSubject, tag: int) -> None:
 
 
 async def test_a_page(make: MakeSubject) -> None:
-    """A page has the oldest messages after an id, in order, and no more than asked."""
+    """A page has the oldest messages after an id, in order, up to the limit."""
     subject = make()
     messages = [await subject.append("a", b"%d" % number) for number in range(5)]
     page = subject.store.page
@@ -101,7 +101,7 @@ FULL = Update("a", b"\x1f\x8b", b"text/html", b"gzip;x=\xff", "story: 1\u20ac", 
 )
 @pytest.mark.parametrize("waits", [True, False])
 async def test_optional_fields(make: MakeSubject, update: Update, waits: bool) -> None:
-    """All fields of a message come back, to who waits and to who asks later."""
+    """All fields of a message are kept, for current and for later subscribers."""
     subject = make()
     if waits:
         subject.wait("a")
@@ -116,7 +116,7 @@ async def test_optional_fields(make: MakeSubject, update: Update, waits: bool) -
 
 
 async def test_next_makes_a_channel(make: MakeSubject) -> None:
-    """Asking makes a channel if it may, and says so if it may not."""
+    """next() creates a channel if it is allowed to, and fails otherwise."""
     subject = make()
     with pytest.raises(ChannelNotFound):
         await subject.store.next("a", START, create=False)
@@ -128,7 +128,7 @@ async def test_next_makes_a_channel(make: MakeSubject) -> None:
 
 
 async def test_previous_ids(make: MakeSubject) -> None:
-    """Each message knows the id of the one before it."""
+    """Each message has the id of the previous one."""
     subject = make(max_messages=2)
     messages = [await subject.append("a") for _ in range(5)]
     assert [each.previous for each in messages[1:]] == [

@@ -1,4 +1,4 @@
-"""Whoever names an id is given the message after it, or told: on each kind of store."""
+"""A client gets the next message after its id, or a gap; on each kind of store."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ async def publish(subject: Subject, many: int = 2) -> list[Message]:
 
 
 async def next_after(subject: Subject, after: MessageId) -> Message:
-    """Return the next message of the channel ``a``, which is there."""
+    """Return the next message of the channel ``a``, which must exist."""
     message = await subject.store.next("a", after)
     assert message is not None
     return message
 
 
 async def test_up_to_date(make: MakeSubject) -> None:
-    """Who has the message before is told of no gap."""
+    """A client that has all messages gets no gap."""
     subject = make()
     messages = await publish(subject, 5)
     for before in messages[:-1]:
@@ -36,7 +36,7 @@ async def test_up_to_date(make: MakeSubject) -> None:
 
 @pytest.mark.parametrize("away", [50, 7200, 10**6])
 async def test_an_expired_message(make: MakeSubject, away: int) -> None:
-    """A message that expired is told, also when its channel was forgotten since."""
+    """A client that missed an expired message gets a gap, even if the channel ended."""
     subject = make(message_timeout=10, channel_timeout=3600)
     seen, missed = await publish(subject)
     subject.clock.move(away)
@@ -50,7 +50,7 @@ async def test_an_expired_message(make: MakeSubject, away: int) -> None:
 
 
 async def test_a_forgotten_channel_that_others_ask_for(make: MakeSubject) -> None:
-    """A channel that is created by a subscriber before the next message, too."""
+    """This also holds if a subscriber has created the channel again meanwhile."""
     subject = make(message_timeout=10, channel_timeout=100)
     seen, missed = await publish(subject)
     for _ in range(3):
@@ -65,7 +65,7 @@ async def test_a_forgotten_channel_that_others_ask_for(make: MakeSubject) -> Non
 
 @pytest.mark.parametrize(("times", "seconds"), [(3, 0), (1, 100), (2, -100)])
 async def test_a_deleted_channel(make: MakeSubject, times: int, seconds: int) -> None:
-    """What was there before a deletion is told, wherever the clock is."""
+    """A client that missed messages of a deleted channel gets a gap."""
     subject = make()
     for _ in range(times):
         seen, missed = await publish(subject)
@@ -81,7 +81,7 @@ async def test_a_deleted_channel(make: MakeSubject, times: int, seconds: int) ->
 
 
 async def test_who_waits_while_a_channel_is_deleted(make: MakeSubject) -> None:
-    """Who had all there was when the channel was deleted missed nothing of it."""
+    """A client that had all messages before a deletion gets no gap."""
     subject = make()
     _, last = await publish(subject)
     await subject.store.delete("a")
@@ -90,7 +90,7 @@ async def test_who_waits_while_a_channel_is_deleted(make: MakeSubject) -> None:
 
 
 async def test_many_forgotten_channels(make: MakeSubject) -> None:
-    """Each channel that was forgotten tells, however many they were."""
+    """All removed channels report gaps, however many there are."""
     subject = make(message_timeout=10, channel_timeout=100)
     channels = [f"channel {number}" for number in range(50)]
     seen, missed = {}, {}
@@ -111,7 +111,7 @@ async def test_many_forgotten_channels(make: MakeSubject) -> None:
 
 
 async def test_a_message_that_was_not_kept(make: MakeSubject) -> None:
-    """A message that was not kept is told to who was away."""
+    """A client that missed a message that was not kept gets a gap."""
     subject = make()
     (seen,) = await publish(subject, 1)
     unkept = (await subject.store.append(Update("a", b"now"), keep=False)).message
@@ -125,9 +125,9 @@ async def test_a_message_that_was_not_kept(make: MakeSubject) -> None:
 async def test_an_id_of_a_clock_that_was_ahead(
     make: MakeSubject, passes: bool, tag: int
 ) -> None:
-    """A kept message that is skipped for an id from the future is told.
+    """A client with an id from the future gets a gap for messages that it skips.
 
-    Also if the clock has passed that id before the next message.
+    This also holds if the clock passes that id before the next message.
     """
     subject = make()
     await publish(subject, 1)
@@ -145,7 +145,7 @@ async def test_an_id_of_a_clock_that_was_ahead(
 
 
 async def test_a_process_that_was_restarted() -> None:
-    """A store in memory tells of what a process before this one may have published."""
+    """After a restart, a memory store reports a gap for ids from before."""
     subject = Subject(MemoryStore(MemoryStoreSettings(type="memory")), Clock())
     (first,) = await publish(subject, 1)
     for seen in (
@@ -160,7 +160,7 @@ async def test_a_process_that_was_restarted() -> None:
 
 
 async def test_a_date_alone_is_no_id(make: MakeSubject) -> None:
-    """A client that names a time misses nothing of what is published from then on."""
+    """A client with a time as its id gets no gap for messages published later."""
     subject = make()
     await publish(subject, 1)
     subject.clock.move(10)

@@ -1,4 +1,4 @@
-"""What a store over a channel layer keeps to, and says when it cannot."""
+"""The guarantees of a store over a channel layer, and what it reports if it fails."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _groups = (f"layer {number}" for number in count())
 
 
 class FragileLayer(InMemoryChannelLayer):  # type: ignore[misc]
-    """A layer in memory that fails as long as a test wants it to.
+    """A layer in memory that fails as a test demands.
 
     Attributes:
-        fails: Whether it takes nothing.
-        deaf: Whom it brings nothing.
-        repeats: Whether it brings all twice.
+        fails: Whether it refuses all messages.
+        deaf: The channel to which it delivers nothing.
+        repeats: Whether it delivers everything twice.
     """
 
     fails = repeats = False
@@ -65,7 +65,7 @@ class FragileLayer(InMemoryChannelLayer):  # type: ignore[misc]
 
 @pytest.fixture(params=["fragile"])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
-    """Make stores that share a group, each as a process of its own would."""
+    """Make stores in one group, each as if in its own process."""
     stores = []
     group = next(_groups)
     layers: dict[str, Any] = {
@@ -91,12 +91,12 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
 
 
 def heard(store: ChannelLayerStore) -> list[Message]:
-    """Return the messages that were handed to those who wait."""
+    """Return the messages that were delivered to subscribers."""
     return [message for _, message in audience_of(store).delivered]
 
 
 def kept(store: ChannelLayerStore) -> list[Message]:
-    """Return the messages that a process has of the channel."""
+    """Return the messages of the channel in one process."""
     channel = store.channels.get("a")
     return list((channel and channel.messages) or ())
 
@@ -106,7 +106,7 @@ async def append(store: ChannelLayerStore, body: bytes = b"") -> Message:
 
 
 async def join(*stores: ChannelLayerStore) -> None:
-    """Let processes be there from the start."""
+    """Let the processes join their group before the first message."""
     for store in stores:
         await store.next("a", FUTURE)
 
@@ -117,7 +117,7 @@ every_layer = pytest.mark.parametrize("make", LAYERS, indirect=True)
 @pytest.mark.process
 @every_layer
 async def test_it_reaches_every_process(make: MakeStore) -> None:
-    """A message reaches all processes, which have it under one id, byte for byte."""
+    """A message reaches all processes with the same id, byte for byte."""
     here, there, far = make(), make(), make()
     await join(here, there, far)
     appended = await here.append(Update("a", bytes(range(256)), b"\xff"))
@@ -130,7 +130,7 @@ async def test_it_reaches_every_process(make: MakeStore) -> None:
 @pytest.mark.process
 @every_layer
 async def test_ids_grow_over_processes(make: MakeStore) -> None:
-    """Ids go on in every process from what the others have published."""
+    """In each process, ids continue after those of the other processes."""
     stores = [make() for _ in range(3)]
     await join(*stores)
     ids = []
@@ -148,8 +148,7 @@ async def test_ids_grow_over_processes(make: MakeStore) -> None:
 @pytest.mark.process
 @every_layer
 async def test_published_at_once(make: MakeStore) -> None:
-    """What several processes publish at once is kept by each, and missed by nobody
-    untold: who has a younger message already is told of a gap."""
+    """All processes keep concurrent messages; late ones are reported as gaps."""
     stores = [make() for _ in range(3)]
     await join(*stores)
     bodies = [b"%d" % number for number in range(60)]
@@ -177,7 +176,7 @@ async def test_published_at_once(make: MakeStore) -> None:
 
 
 async def test_not_kept(make: MakeStore) -> None:
-    """A message that is not kept is handed on in every process, and kept in none."""
+    """A message that is not kept is delivered in every process, and kept in none."""
     here, there = make(), make()
     await join(here, there)
     await here.append(Update("a", b"now"), keep=False)
@@ -186,7 +185,7 @@ async def test_not_kept(make: MakeStore) -> None:
 
 
 async def test_freeing_memory(make: MakeStore) -> None:
-    """A process that has freed what was due still hears the others."""
+    """A process that has freed its channels still receives messages."""
     here, there = make(), make()
     await join(here, there)
     there.sweep()
@@ -195,7 +194,7 @@ async def test_freeing_memory(make: MakeStore) -> None:
 
 
 async def test_a_store_that_is_closed(make: MakeStore) -> None:
-    """A store that is closed is unavailable."""
+    """A closed store is unavailable."""
     store = make()
     await store.aclose()
     with pytest.raises(StoreUnavailable):
@@ -203,7 +202,7 @@ async def test_a_store_that_is_closed(make: MakeStore) -> None:
 
 
 async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
-    """That a channel is made or deleted is known in every process."""
+    """Creating or deleting a channel takes effect in every process."""
     here, there = make(), make()
     await join(here, there)
     await here.create("b")
@@ -216,7 +215,7 @@ async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
 
 
 async def test_a_late_process(make: MakeStore) -> None:
-    """The history of a process begins when it starts, and it tells of the gap."""
+    """A process has no messages from before its start, and reports a gap."""
     here = make()
     await join(here)
     seen = await append(here, b"1")
@@ -236,7 +235,7 @@ async def test_a_late_process(make: MakeStore) -> None:
 
 
 async def test_a_process_that_publishes_first(make: MakeStore) -> None:
-    """A process that has just started tells of the gap also before its own message."""
+    """A new process also reports a gap before its own message."""
     here = make()
     await join(here)
     seen = await append(here, b"1")
@@ -249,7 +248,7 @@ async def test_a_process_that_publishes_first(make: MakeStore) -> None:
 
 
 async def test_a_layer_that_drops(make: MakeStore) -> None:
-    """What a layer drops leaves a gap."""
+    """A message that the layer drops leaves a gap."""
     here, there = make(), make()
     await join(here, there)
     seen = await append(here, b"1")
@@ -269,7 +268,7 @@ async def test_a_layer_that_drops(make: MakeStore) -> None:
 
 
 async def test_a_layer_that_repeats(make: MakeStore) -> None:
-    """What a layer brings twice is handed on once."""
+    """A message that the layer delivers twice is passed on once."""
     here, there = make(), make()
     await join(here, there)
     get_channel_layer().repeats = True
@@ -283,7 +282,7 @@ async def test_a_layer_that_repeats(make: MakeStore) -> None:
 async def test_a_layer_that_drops_the_last_message(
     make: MakeStore,
 ) -> None:
-    """That a message was dropped is known soon, also if none comes after it."""
+    """A dropped message is detected soon, even if none follows."""
     here, there = make(), make()
     await join(here, there)
     seen = await append(here, b"1")
@@ -300,7 +299,7 @@ async def test_a_layer_that_drops_the_last_message(
 async def test_a_layer_that_forgets_a_process(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who does not get back what it sent hands it on, and makes itself known again."""
+    """A process that does not receive its own message delivers it and joins again."""
     monkeypatch.setattr(layer_store, "ECHO_TIMEOUT", 0.05)
     here, there = make(), make()
     await join(here, there)
@@ -316,7 +315,7 @@ async def test_a_layer_that_forgets_a_process(
 
 
 async def test_a_publisher_that_leaves(make: MakeStore) -> None:
-    """A message is handed on also if its publisher does not wait for the answer."""
+    """A message is delivered even if its publisher is cancelled."""
     store = make()
     await join(store)
     get_channel_layer().deaf = store._channel
@@ -329,7 +328,7 @@ async def test_a_publisher_that_leaves(make: MakeStore) -> None:
 async def test_a_publisher_that_leaves_early(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor has it to wait until the layer has taken the message."""
+    """This also holds if it is cancelled before the layer has accepted the message."""
     store = make()
     await join(store)
     sending = asyncio.Event()
@@ -347,7 +346,7 @@ async def test_a_publisher_that_leaves_early(
 
 
 async def test_a_process_that_only_publishes(make: MakeStore) -> None:
-    """It remembers nothing of the messages that it has sent."""
+    """A process that only publishes keeps no messages."""
     store = ChannelLayerStore(ChannelLayerStoreSettings(type="channel_layer"))
     await append(store, b"1")
     assert not store._echoes
@@ -355,7 +354,7 @@ async def test_a_process_that_only_publishes(make: MakeStore) -> None:
 
 
 async def test_a_layer_that_takes_nothing(make: MakeStore) -> None:
-    """A message that the layer does not take is refused, and handed to nobody."""
+    """A message that the layer refuses is delivered to no subscriber."""
     store = make()
     await join(store)
     get_channel_layer().fails = True
@@ -370,7 +369,7 @@ async def test_a_layer_that_takes_nothing(make: MakeStore) -> None:
 async def test_a_layer_that_failed(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that could not receive for a while tells of the gap."""
+    """A process that could not receive for a while reports a gap."""
     monkeypatch.setattr(layer_store, "RECONNECT_DELAY", 0)
     store, other = make(), make()
     await join(store, other)
@@ -386,7 +385,7 @@ async def test_a_layer_that_failed(
 
 
 async def test_a_process_without_a_server(make: MakeStore) -> None:
-    """A process without a push server publishes without knowing who hears it."""
+    """A process without a push server publishes without knowing the subscribers."""
     store = make()
     await join(store)
     before = await append(store, b"1")
@@ -402,7 +401,7 @@ async def test_a_process_without_a_server(make: MakeStore) -> None:
 
 
 async def test_too_many_channels_elsewhere(make: MakeStore) -> None:
-    """A message for one channel too many is dropped where it is one too many."""
+    """A message is dropped in a process where it would exceed max_channels."""
     here, there = make(), make(max_channels=1)
     await join(here, there)
     await here.append(Update("b", b""))
@@ -413,7 +412,7 @@ async def test_too_many_channels_elsewhere(make: MakeStore) -> None:
 async def test_it_stays_in_its_group(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process joins again before the layer forgets it, and leaves when it closes."""
+    """A process rejoins its group before it expires, and leaves it on closing."""
     monkeypatch.setattr(layer_store, "JOIN_INTERVAL", 0)
     store = make()
     await join(store)
@@ -429,7 +428,7 @@ async def test_it_stays_in_its_group(
     [(LAYERS["memory"], False), (LAYERS["redis"], True), (LAYERS["pubsub"], True)],
 )
 def test_who_shares_it(backend: str, shared: bool) -> None:
-    """Processes share the store if the layer is no process's own, as a check says."""
+    """Processes share the store unless the layer is in memory; W006 says which."""
     store = {"type": "channel_layer", "max_messages": 10}
     with override_settings(
         CHANNEL_LAYERS={"default": {"BACKEND": backend}}, PUSH_SERVER={"store": store}

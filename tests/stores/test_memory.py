@@ -1,4 +1,4 @@
-"""What only a store in memory can promise: that memory is freed."""
+"""The memory store frees its memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("make", ["memory"], indirect=True)
 
 
 def leftovers(store: MemoryStore) -> int:
-    """Return how many things a store holds on to, besides its settings."""
+    """Return the number of objects in the containers of a store."""
     return sum(
         len(value)
         for value in vars(store).values()
@@ -28,7 +28,7 @@ def leftovers(store: MemoryStore) -> int:
 
 
 def sweep_all(subject: Subject) -> None:
-    """Free what is due, of which one sweep does a part only."""
+    """Free everything that has expired; one sweep frees only a part."""
     assert isinstance(subject.store, MemoryStore)
     before = -1
     while (left := leftovers(subject.store)) != before:
@@ -37,13 +37,13 @@ def sweep_all(subject: Subject) -> None:
 
 
 def timers() -> list[str]:
-    """Return the timers of the running event loop that will sweep."""
+    """Return the timers of the event loop that will sweep."""
     scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     return [repr(each) for each in scheduled if "sweep" in repr(each)]
 
 
 class Body(bytes):
-    """Bytes whose end is counted."""
+    """Bytes whose deallocation is counted."""
 
     freed = 0
 
@@ -53,12 +53,12 @@ class Body(bytes):
 
 @pytest.fixture(autouse=True)
 def none_freed() -> None:
-    gc.collect()  # What an earlier test has left is not counted.
+    gc.collect()  # Objects of earlier tests do not count.
     Body.freed = 0
 
 
 async def publish_watched(subject: Subject, **options: bool) -> None:
-    """Publish a message whose end is counted, on the channel a."""
+    """Publish a message with counted deallocation on the channel ``a``."""
     await subject.store.append(Update("a", Body(b"x" * 1000)), **options)
     subject.audience.delivered.clear()
 
@@ -71,7 +71,7 @@ def memory_store(make: MakeSubject, **limits: object) -> tuple[Subject, MemorySt
 
 
 async def test_an_expired_message_is_freed(make: MakeSubject) -> None:
-    """An expired message is freed without anybody asking for its channel."""
+    """An expired message is freed without any request for its channel."""
     subject, store = memory_store(make, message_timeout=10)
     await publish_watched(subject)
     subject.clock.move(10)
@@ -83,7 +83,7 @@ async def test_an_expired_message_is_freed(make: MakeSubject) -> None:
 
 
 async def test_a_dropped_message_is_freed(make: MakeSubject) -> None:
-    """A message that max_messages pushes out is freed at once."""
+    """A message is freed at once when max_messages removes it."""
     subject, _ = memory_store(make, max_messages=2)
     for freed in (0, 0, 1, 2):
         await publish_watched(subject)
@@ -106,7 +106,7 @@ async def test_an_unkept_message_is_freed(make: MakeSubject) -> None:
 
 
 async def test_channels_used_once(make: MakeSubject) -> None:
-    """20,000 channels that are used once leave nothing behind."""
+    """20,000 channels that are used once leave nothing in memory."""
     subject, store = memory_store(
         make, max_messages=100, message_timeout=10, channel_timeout=3600
     )
@@ -124,7 +124,7 @@ async def test_channels_used_once(make: MakeSubject) -> None:
 
 @pytest.mark.parametrize("use", ["ask", "create", "unkept", "wait"])
 async def test_channels_without_a_message(make: MakeSubject, use: str) -> None:
-    """Channels that were only asked for leave nothing behind either."""
+    """Channels that were only requested leave nothing in memory."""
     subject, store = memory_store(make, channel_timeout=60)
     for number in range(10_000):
         channel_id = f"channel {number}"
@@ -145,7 +145,7 @@ async def test_channels_without_a_message(make: MakeSubject, use: str) -> None:
 
 
 async def test_channels_that_are_not_there(make: MakeSubject) -> None:
-    """Asking for channels that are not there leaves nothing behind."""
+    """Requests for missing channels leave nothing in memory."""
     _, store = memory_store(make, channel_timeout=60)
     for number in range(1000):
         channel_id = f"channel {number}"
@@ -165,7 +165,7 @@ async def test_channels_that_are_not_there(make: MakeSubject) -> None:
 
 @pytest.mark.parametrize("same", [True, False])
 async def test_a_loop_of_creating_and_deleting(make: MakeSubject, same: bool) -> None:
-    """Creating and deleting channels again and again makes nothing grow."""
+    """Creating and deleting channels repeatedly does not use more and more memory."""
     subject, store = memory_store(make, message_timeout=10, channel_timeout=3600)
     sizes = []
     for number in range(5000):
@@ -184,7 +184,7 @@ async def test_a_loop_of_creating_and_deleting(make: MakeSubject, same: bool) ->
 
 
 async def test_many_messages_of_one_channel(make: MakeSubject) -> None:
-    """What is due does not grow with the messages of a channel."""
+    """The list of expiry times does not grow with the messages of a channel."""
     subject, store = memory_store(
         make, max_messages=10, message_timeout=10, channel_timeout=3600
     )
@@ -203,7 +203,7 @@ async def test_many_messages_of_one_channel(make: MakeSubject) -> None:
 
 
 async def test_asking_again_and_again(make: MakeSubject) -> None:
-    """What is due does not grow with the requests for a channel."""
+    """The list of expiry times does not grow with the requests for a channel."""
     subject, store = memory_store(make, channel_timeout=60)
     for _ in range(1000):
         store.listen("a")
@@ -218,7 +218,7 @@ async def test_asking_again_and_again(make: MakeSubject) -> None:
 async def test_a_sweep_leaves_the_rest_for_later(
     make: MakeSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sweep frees a part of what is due, so that requests get their turn."""
+    """A sweep frees only a part, so that requests are not delayed."""
     monkeypatch.setattr(memory, "SWEEP_BATCH", 10)
     subject, store = memory_store(make, channel_timeout=60)
     for number in range(25):
@@ -234,7 +234,7 @@ async def test_a_sweep_leaves_the_rest_for_later(
 async def test_it_sweeps_by_itself(
     make: MakeSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is due is freed without a call, and then no timer is left."""
+    """Expired messages are freed without a call, and then no timer remains."""
     monkeypatch.setattr(memory, "SWEEP_INTERVAL", 0.001)
     subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
     assert timers() == []
@@ -247,7 +247,7 @@ async def test_it_sweeps_by_itself(
 
 
 async def test_one_timer(make: MakeSubject) -> None:
-    """However much is due, and however often it is swept, one timer waits for it."""
+    """There is one timer, however many sweeps are due."""
     _, store = memory_store(make, message_timeout=1, channel_timeout=60)
     for number in range(10):
         await store.create(f"channel {number}")
@@ -256,7 +256,7 @@ async def test_one_timer(make: MakeSubject) -> None:
 
 
 async def test_a_closed_store_sweeps_no_more(make: MakeSubject) -> None:
-    """A store that was closed is not kept alive by its timer."""
+    """A closed store is not kept alive by its timer."""
     subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
     await subject.append("a")
     store.close()

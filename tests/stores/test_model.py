@@ -1,4 +1,4 @@
-"""Each kind of store does what the model of a store does."""
+"""Each kind of store behaves like the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TestStoreMachine = StoreMachine.TestCase
 
 
 class LayerStoreMachine(StoreMachine):
-    """Does anything with a store over a layer, and expects what the model does."""
+    """Compares a store over a channel layer with the model."""
 
     def make_store(self, **limits: int) -> ChannelLayerStore:
         return make_layer_store(self.clock, **limits)
@@ -33,12 +33,12 @@ class LayerStoreMachine(StoreMachine):
 
 @pytest.fixture
 def layer_of_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(layer_store, "TRANSIT_TIME", 0)  # Nobody else publishes.
+    monkeypatch.setattr(layer_store, "TRANSIT_TIME", 0)  # No other process publishes.
     with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
         yield
 
 
-#: How many examples are enough, if the tier does not try fewer.
+#: The number of examples, unless the tier tries fewer.
 EXAMPLES = min(50, settings.default.max_examples)
 
 LayerStoreMachine.TestCase.settings = settings(max_examples=EXAMPLES)
@@ -51,7 +51,7 @@ ROOM = "pushserver_channels.stores.redis"
 
 
 class RedisStoreMachine(StoreMachine):
-    """Does anything with a store in Redis, and expects what the model does."""
+    """Compares a store in Redis with the model."""
 
     valkey: Valkey
 
@@ -69,12 +69,12 @@ class RedisStoreMachine(StoreMachine):
         return make_redis_store(self.valkey, self.clock, **limits)
 
     def first_previous(self, channel_id: str, message_id: MessageId) -> object:
-        # A channel keeps its own ids for a while, and after that none can be younger.
+        # A channel remembers its ids for a while; after that no id can be younger.
         oldest = MessageId(int(self.clock.now) - GRACE, 0)
         return self.last_ids.get(channel_id) or oldest
 
     def find(self, channel_id: str, create: bool) -> Model | type[Exception]:
-        # It is not swept: what is due is forgotten when it is asked for.
+        # There is no sweep: channels expire when they are requested.
         channel = self.channels.get(channel_id)
         if channel is not None:
             self.expire(channel)
@@ -89,7 +89,7 @@ class RedisStoreMachine(StoreMachine):
 
     @rule(channel_id=CHANNELS)
     def wait(self, channel_id: str) -> None:
-        # Who waits has looked, and so has made the channel.
+        # Subscribing requests a message first, which creates the channel.
         self.next(
             channel_id=channel_id, after=FUTURE, step=0, create=True, at_once=False
         )

@@ -1,4 +1,4 @@
-"""Where a client begins, and what it is sent that has fallen behind: on each store."""
+"""Where a client begins, and what it gets if it is behind; on each store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_the_place_before_the_newest(make: MakeSubject) -> None:
 
 
 async def test_after_messages_that_were_dropped(make: MakeSubject) -> None:
-    """Who begins with the newest that are kept has no gap."""
+    """A client that begins with the newest messages gets no gap."""
     subject = make(max_messages=2)
     messages = [await subject.append("a", b"%d" % number) for number in range(5)]
     after = await subject.store.position("a", 2)
@@ -35,7 +35,7 @@ async def test_after_messages_that_were_dropped(make: MakeSubject) -> None:
 
 
 async def test_of_no_channel(make: MakeSubject) -> None:
-    """It is created, or said not to be there."""
+    """A missing channel is created, or reported as not found."""
     subject = make()
     with pytest.raises(ChannelNotFound):
         await subject.store.position("a", 0, create=False)
@@ -44,7 +44,7 @@ async def test_of_no_channel(make: MakeSubject) -> None:
 
 
 async def test_a_page_is_of_bounded_size(make: MakeSubject) -> None:
-    """But for stores in this process, whose messages are there in any case."""
+    """The size of a page is bounded, except for stores in this process."""
     subject = make()
     messages = [await subject.append("a", b"a" * 100_000) for _ in range(8)]
     messages.append(await subject.append("a", b"a" * 1_000_000))

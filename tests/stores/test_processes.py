@@ -1,4 +1,4 @@
-"""A site of several processes on one store: its servers, and whoever publishes."""
+"""Several processes of a site with one store: servers and publishers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.valkey import Valkey
 
 from .conftest import need_channels_redis
 
-#: What a shell, a task of Celery or a cron job does, in a process of its own.
+#: Publishes as a shell, a Celery task or a cron job does, in its own process.
 PUBLISH = """
 import sys
 import django
@@ -31,7 +31,7 @@ for number in range(3):
 
 
 def site_environment(store: str, valkey: Valkey) -> dict[str, str]:
-    """Return what lets the example site keep its messages in a store."""
+    """Return the environment with which the example site uses a store."""
     env = {"DJANGO_SETTINGS_MODULE": "example_project.settings"}
     if store == "redis":
         env["PUSH_STORE_URL"] = valkey.url
@@ -61,7 +61,7 @@ def servers(env: dict[str, str]) -> Iterator[list[ServerProcess]]:
     with ExitStack() as stack:
         servers = [stack.enter_context(example_site(env)) for _ in range(2)]
         for server in servers:
-            # Over a channel layer, a process is there from its first request.
+            # Over a channel layer, a process joins with its first request.
             httpx.get(f"{server.url}/send-update/nobody")
         yield servers
 
@@ -75,7 +75,7 @@ def channel_id() -> str:
 def test_a_message_reaches_every_process(
     servers: list[ServerProcess], channel_id: str
 ) -> None:
-    """Who waits at one server gets what was published at the other."""
+    """A subscriber at one server gets what is published at the other."""
     publishers = [f"{server.url}/send-update/{channel_id}" for server in servers]
     with ThreadPoolExecutor(2) as threads:
         held = [
@@ -94,13 +94,13 @@ def test_a_message_reaches_every_process(
 def test_another_process_publishes(
     env: dict[str, str], servers: list[ServerProcess], channel_id: str
 ) -> None:
-    """A plain Python process publishes straight to the store, and servers hear it."""
+    """A plain Python process publishes into the store, and the servers deliver it."""
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(
             httpx.get, f"{servers[1].url}/updates/{channel_id}", timeout=30
         )
         wait_until_held(f"{servers[1].url}/send-update/{channel_id}")
-        # Nobody is at the address to which it could publish over HTTP.
+        # No server listens at the address for publishing over HTTP.
         told = subprocess.run(
             [sys.executable, "-c", PUBLISH, channel_id],
             cwd=ROOT,
@@ -129,7 +129,7 @@ def test_another_process_publishes(
 
 
 def test_one_process(valkey: Valkey, channel_id: str) -> None:
-    """Without a PUSH_STORE_URL messages are in the memory of the one process."""
+    """Without a PUSH_STORE_URL, messages are in the memory of the one process."""
     with example_site(site_environment("memory", valkey)) as server:
         url = f"{server.url}/send-update/{channel_id}"
         assert httpx.post(url, content=b"news").status_code == 202
@@ -138,7 +138,7 @@ def test_one_process(valkey: Valkey, channel_id: str) -> None:
 
 
 def test_one_process_that_is_restarted(valkey: Valkey, channel_id: str) -> None:
-    """What is lost with the memory of a process is told to who comes back."""
+    """After a restart, a client gets a gap for messages lost with the memory."""
     with example_site(site_environment("memory", valkey)) as server:
         publisher = f"{server.url}/send-update/{channel_id}"
         subscriber = f"{server.url}/updates/{channel_id}"
@@ -158,7 +158,7 @@ def test_one_process_that_is_restarted(valkey: Valkey, channel_id: str) -> None:
         assert "Push-Gap" not in httpx.get(subscriber).headers
 
 
-#: What a view does that forks in the process of a server.
+#: A view that forks in the process of a server.
 FORK = """
 import asyncio
 import os
@@ -190,9 +190,9 @@ asyncio.run(serve())
 
 
 def test_a_fork_of_a_server_publishes(valkey: Valkey, channel_id: str) -> None:
-    """A process that a server forks publishes, too, and its parent goes on."""
+    """A process that a server forks can publish, and the server continues."""
     subprocess.run(
-        # Pythons from 3.12 on warn of it: there are threads.
+        # Python 3.12 and later warn because there are threads.
         [sys.executable, "-W", "ignore", "-c", FORK, channel_id],
         cwd=ROOT,
         env={**os.environ, **site_environment("redis", valkey)},

@@ -1,4 +1,4 @@
-"""Two releases at one shared store: each reads what the other writes."""
+"""Two releases with one shared store: each reads what the other writes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ UPDATES = [
 
 
 def read_entry_as_before(entry: list[Any]) -> tuple[bytes, bytes, bytes, bytes]:
-    """Return id, body, type and previous id as the first release reads an entry."""
+    """Return id, body, type and previous id as the first release parses an entry."""
     name, (_, _, _, previous, _, kind, _, body) = entry
     return name, body, kind[1:], previous
 
 
 def read_notice_as_before(content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Return id, body, type and previous id as the first release reads a notice."""
+    """Return id, body, type and previous id as the first release parses a notice."""
     end = content.find(b"\n")
     _, _, *more = content[: end if end >= 0 else None].split(b" ")
     message_id, previous, size = more
@@ -41,7 +41,7 @@ def read_notice_as_before(content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
 async def test_the_release_before_reads_an_entry(
     valkey: Valkey, update: Update
 ) -> None:
-    """An entry and a notice have the parts that the first release counts on."""
+    """An entry and a notice have the parts that the first release expects."""
     store = make_redis_store(valkey, Clock())
     store.attach(Audience())
     channel = store.commands.find("a")
@@ -66,7 +66,7 @@ async def test_the_release_before_reads_an_entry(
 
 
 async def test_an_entry_of_another_release(valkey: Valkey) -> None:
-    """An entry is read whatever fields it has besides those that are known."""
+    """An entry is read whatever unknown fields it has."""
     store = make_redis_store(valkey, Clock())
     store.attach(Audience())
     await store.create("a")
@@ -85,7 +85,7 @@ async def test_an_entry_of_another_release(valkey: Valkey) -> None:
 
 
 def test_an_event_of_a_layer_of_another_release() -> None:
-    """A message from a layer is read with more than is known, and with less."""
+    """A message from a layer is read with unknown fields, and with missing ones."""
     message = Message(MessageId(5, 0), b"news", None, MessageId(4, 1))
     words = [[5, 0], b"news", None, [4, 1]]
     assert _read_message({"message": words}) == message
@@ -94,6 +94,6 @@ def test_an_event_of_a_layer_of_another_release() -> None:
 
 
 def test_what_is_written_is_ascii_without_spaces() -> None:
-    """Unknown optional fields are left out, and the rest is read."""
+    """Unknown optional fields are ignored."""
     assert unpack_fields("version=9&shade=red") == {}
     assert unpack_fields("") == {}

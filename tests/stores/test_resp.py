@@ -20,12 +20,12 @@ VALUES = st.recursive(
     lambda values: st.lists(values, max_size=4),
     max_leaves=12,
 )
-#: What a server sends: a kind, and a value.
+#: What a server sends: a kind and a value.
 SENT = st.lists(st.tuples(st.sampled_from([b"*", b">"]), VALUES), max_size=5)
 
 
 class Heard:
-    """What a protocol hands on, in the order in which it does."""
+    """Records what a protocol passes on, in order."""
 
     def __init__(self) -> None:
         self.values: list[tuple[str, Any]] = []
@@ -36,14 +36,14 @@ class Heard:
         )
 
     def feed(self, data: bytes) -> list[tuple[str, Any]]:
-        """Return what is handed on as soon as some data were received."""
+        """Return what the protocol passes on after each part of the data."""
         before = len(self.values)
         self.protocol.data_received(data)
         return self.values[before:]
 
 
 def write(value: Any, kind: bytes = b"*") -> bytes:
-    """Return a value as a server sends it; lists are of a kind."""
+    """Encode a value as a server does; a list has a kind."""
     if value is None:
         return b"_\r\n"
     if isinstance(value, bool):
@@ -57,7 +57,7 @@ def write(value: Any, kind: bytes = b"*") -> bytes:
 
 @given(SENT, st.lists(st.integers(min_value=0), max_size=8))
 def test_values_in_pieces(sent: list[tuple[bytes, Any]], cuts: list[int]) -> None:
-    """Values are the same, and in order, wherever the network cuts what is sent."""
+    """Values are the same and in order, however the network splits the data."""
     expected = []
     parts = []
     for kind, value in sent:
@@ -88,7 +88,7 @@ def test_values_in_pieces(sent: list[tuple[bytes, Any]], cuts: list[int]) -> Non
     ],
 )
 def test_types_of_values(data: bytes, value: object) -> None:
-    """A value of each type is handed on with its last byte, and not before."""
+    """A value of each type is passed on with its last byte, and not before."""
     heard = Heard()
     for index in range(len(data) - 1):
         assert not heard.feed(data[index : index + 1])
@@ -108,7 +108,7 @@ def test_types_of_values(data: bytes, value: object) -> None:
     ],
 )
 def test_errors(text: str, kind: type[CommandError]) -> None:
-    """An error is handed on as an answer, of the class that its code means."""
+    """An error is passed on as an answer, with the class for its code."""
     [(event, error)] = Heard().feed(f"-{text}\r\n".encode())
     assert event == "answer"
     assert type(error) is kind
@@ -123,7 +123,7 @@ def test_an_error_that_is_not_utf_8() -> None:
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"$?\r\n"])
 def test_what_is_no_value(data: bytes) -> None:
-    """What no server sends ends the connection, and what came before is handed on."""
+    """Invalid data ends the connection, after earlier values are passed on."""
     first, (event, error) = Heard().feed(b":1\r\n" + data)
     assert first == ("answer", 1)
     assert event == "end"
@@ -131,7 +131,7 @@ def test_what_is_no_value(data: bytes) -> None:
 
 
 def test_an_error_of_a_callback() -> None:
-    """What a callback raises ends the connection, and is not lost in the event loop."""
+    """An exception of a callback ends the connection and is reported."""
     ends: list[CommandError] = []
 
     def fail(value: object) -> None:
@@ -142,7 +142,7 @@ def test_an_error_of_a_callback() -> None:
 
 
 def test_a_long_value() -> None:
-    """A long value comes in many pieces."""
+    """A long value may arrive in many parts."""
     body = bytes(1_000_000)
     data = pack(body) + b":1\r\n:2"
     heard = Heard()
@@ -153,7 +153,7 @@ def test_a_long_value() -> None:
 
 
 def test_the_end_of_a_connection() -> None:
-    """The reason why a connection ended is told."""
+    """The reason why a connection ended is reported."""
     heard = Heard()
     heard.protocol.connection_lost(None)
     heard.protocol.connection_lost(ConnectionResetError("reset"))

@@ -1,4 +1,4 @@
-"""What tests do with a store in Redis, and read of it."""
+"""Actions of the tests on a store in Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeStore = Callable[..., RedisStore]
 
 FUTURE = MessageId(2**40, 0)
 
-#: The shard in which a channel's keys are.
+#: The shard of the channels in these tests.
 SHARD = "{00}"
 
 
@@ -33,12 +33,12 @@ def url_of(proxy: Proxy) -> str:
 
 
 def heard(store: RedisStore) -> list[bytes]:
-    """Return the bodies that were handed to those who wait."""
+    """Return the bodies that were delivered to subscribers."""
     return [message.body for _, message in audience_of(store).delivered]
 
 
 async def wait(store: RedisStore, channel_id: str = "a") -> None:
-    """Let somebody wait on a channel, from now on."""
+    """Subscribe to a channel."""
     audience_of(store).waiting.add(channel_id)
     store.listen(channel_id)
     assert await store.next(channel_id, FUTURE) is None
@@ -51,7 +51,7 @@ async def append(
 
 
 async def kept(store: RedisStore, channel_id: str = "a") -> list[bytes]:
-    """Return the bodies that a reader gets, one after the other."""
+    """Return the bodies that a subscriber reads one after the other."""
     bodies, after = [], START
     while (message := await store.next(channel_id, after)) is not None:
         bodies.append(message.body)
@@ -66,7 +66,7 @@ async def oldest(store: RedisStore) -> Message:
 
 
 async def until_nobody_listens(store: RedisStore) -> None:
-    """Wait until no other process than a store's listens to the channel ``a``."""
+    """Wait until no other process subscribes to the channel ``a``."""
 
     async def nobody_listens() -> bool:
         return not (await store.info("a")).subscribers
@@ -75,7 +75,7 @@ async def until_nobody_listens(store: RedisStore) -> None:
 
 
 async def kept_at_last(store: RedisStore) -> list[bytes]:
-    """Return the bodies that a reader gets who tries until there is an answer."""
+    """Return the messages that are kept; retry while the store is unavailable."""
     while True:
         try:
             return await kept(store)
@@ -86,7 +86,7 @@ async def kept_at_last(store: RedisStore) -> list[bytes]:
 async def publish_at_last(
     store: RedisStore, body: bytes, channel_id: str = "a"
 ) -> Message:
-    """Append a message as soon as there is a server again."""
+    """Append a message; retry while the store is unavailable."""
     while True:
         try:
             return await append(store, body, channel_id)

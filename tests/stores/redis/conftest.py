@@ -21,13 +21,13 @@ _prefixes = (f"redis {number}:" for number in count())
 
 @pytest.fixture
 def prefix() -> str:
-    """The beginning of a test's keys."""
+    """The prefix of a test's keys."""
     return next(_prefixes)
 
 
 @pytest.fixture
 async def make(valkey: Valkey, prefix: str) -> AsyncIterator[MakeStore]:
-    """Make stores that share their messages, each as a process of its own would."""
+    """Make stores that share their messages, each as if in its own process."""
     stores = []
 
     def make(url: str | None = None, **limits: Any) -> RedisStore:
@@ -46,14 +46,14 @@ async def make(valkey: Valkey, prefix: str) -> AsyncIterator[MakeStore]:
 
 @pytest.fixture
 def proxy(valkey: Valkey) -> Iterator[Proxy]:
-    """A network between a store and Valkey."""
+    """A proxy between a store and Valkey."""
     with Proxy(valkey.port) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for answers for a second only."""
+    """Wait for answers of Redis for only one second."""
     monkeypatch.setattr(f"{ROOM}.connection.ANSWER_TIMEOUT", 1)
     monkeypatch.setattr(f"{ROOM}.store.ANSWER_TIMEOUT", 1)
     monkeypatch.setattr(f"{ROOM}.network.ANSWER_TIMEOUT", 1)

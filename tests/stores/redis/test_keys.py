@@ -1,4 +1,4 @@
-"""The keys of a store in Redis: how long they last, and what their loss means."""
+"""The keys of a store in Redis: their lifetime, and what happens if they are lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .actions import MakeStore, append, heard, kept, wait
 
 
 async def test_keys_expire(make: MakeStore, valkey: Valkey, prefix: str) -> None:
-    """Keys of a channel are gone some time after its messages and its last use."""
+    """Keys of a channel expire some time after its messages and its last use."""
     store = make(message_timeout=10, channel_timeout=100)
     await append(store)
     with valkey.client() as client:
@@ -33,7 +33,7 @@ async def test_keys_expire(make: MakeStore, valkey: Valkey, prefix: str) -> None
 async def test_keys_for_ever(
     make: MakeStore, valkey: Valkey, prefix: str, limits: dict[str, int]
 ) -> None:
-    """Keys of what is kept for ever do not expire."""
+    """Keys of messages without an expiry do not expire."""
     store = make(**limits)
     await append(store)
     with valkey.client() as client:
@@ -42,7 +42,7 @@ async def test_keys_for_ever(
 
 
 async def test_an_evicted_hash(make: MakeStore, valkey: Valkey, prefix: str) -> None:
-    """Ids go on over an eviction of what is known of a channel beside its messages."""
+    """Ids continue if Redis evicts the hash of a channel but not its messages."""
     store = make()
     first = await append(store, b"1")
     with valkey.client() as client:
@@ -54,7 +54,7 @@ async def test_an_evicted_hash(make: MakeStore, valkey: Valkey, prefix: str) -> 
 
 
 async def test_forgotten_scripts(make: MakeStore, valkey: Valkey) -> None:
-    """Redis is taught its scripts again when it has forgotten them."""
+    """Scripts that Redis has lost are loaded again."""
     store = make()
     await append(store, b"1")
     valkey.run("SCRIPT", "FLUSH")
@@ -63,10 +63,10 @@ async def test_forgotten_scripts(make: MakeStore, valkey: Valkey) -> None:
 
 
 async def test_a_store_that_was_emptied(make: MakeStore, prefix: str) -> None:
-    """Ids grow when a store was emptied, and who comes back is told of the gap."""
+    """Ids grow after a store was emptied, and clients get a gap."""
     with Valkey() as own:
         store = make(own.url)
-        own.run("SET", f"{prefix}{{00}}:mark", 1)  # It was there for long.
+        own.run("SET", f"{prefix}{{00}}:mark", 1)  # The store is old.
         await append(store, b"1")
         before = await append(store, b"2")
         own.run("FLUSHALL")
@@ -78,7 +78,7 @@ async def test_a_store_that_was_emptied(make: MakeStore, prefix: str) -> None:
         assert gap is not None
         assert before.id < gap < after.id
         assert found.gap_after(START) is None
-        # Emptied twice in one second, it gives no id twice.
+        # Ids stay unique even if the store is emptied twice in one second.
         for _ in range(20):
             own.run("FLUSHALL")
             again = await append(store, b"4")

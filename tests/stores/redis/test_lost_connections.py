@@ -1,4 +1,4 @@
-"""A store in Redis over connections that break, and answers that are lost."""
+"""A store in Redis with broken connections and lost answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .actions import (
 
 
 async def test_a_killed_connection(make: MakeStore, valkey: Valkey) -> None:
-    """Who waits is handed the next message also if the connection was killed."""
+    """A subscriber gets the next message even if the connection was killed."""
     here, there = make(), make()
     await wait(here)
     for number in range(10):
@@ -45,7 +45,7 @@ async def test_a_killed_connection(make: MakeStore, valkey: Valkey) -> None:
 async def test_published_while_cut_off(
     make: MakeStore, proxy: Proxy, soon: None
 ) -> None:
-    """Who waits is handed what was published while the process was cut off."""
+    """A subscriber gets messages published while its process was disconnected."""
     here, there = make(url_of(proxy)), make()
     await wait(here)
     await append(there, b"1")
@@ -73,7 +73,7 @@ async def test_refused_after_a_cut(
     soon: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Who waits is handed what was missed also if Redis at first refuses to tell."""
+    """A subscriber gets missed messages even if Redis first refuses to read them."""
     here, there = make(url_of(proxy)), make()
     await wait(here)
     await append(there, b"1")
@@ -93,7 +93,7 @@ async def test_refused_after_a_cut(
 
 @pytest.mark.usefixtures("push_server")
 def test_event_loops_one_after_the_other() -> None:
-    """What an event loop has left open when it ended is no matter to the next one."""
+    """What an event loop has left open does not disturb the next event loop."""
 
     async def publish() -> bool:
         return (await hubs.get("default").publish(Update("a", b"")))[1].messages > 0
@@ -108,7 +108,7 @@ def test_event_loops_one_after_the_other() -> None:
 async def test_published_while_half_open(
     make: MakeStore, proxy: Proxy, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network that passes nothing on is noticed, and nothing is lost by it."""
+    """A half-open connection is detected, and no message is lost."""
     monkeypatch.setattr(f"{ROOM}.connection.SILENCE", 1)
     here, there = make(url_of(proxy)), make()
     await wait(here)
@@ -120,7 +120,7 @@ async def test_published_while_half_open(
 
 
 async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
-    """A message is kept once if the connection ends before Redis has answered."""
+    """A message is kept once if the connection ends before the answer of Redis."""
     store, other = make(url_of(proxy)), make()
     await append(store, b"1")
     await wait(other)
@@ -142,7 +142,7 @@ async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
 async def test_an_answer_that_is_lost_to_a_message_that_is_gone(
     make: MakeStore, proxy: Proxy
 ) -> None:
-    """A message that may have been there and dropped is not sent again."""
+    """A message is not sent again if it may have been published and dropped."""
     store, other = make(url_of(proxy), max_messages=1), make(max_messages=1)
     await append(store, b"1")
     await wait(other)
@@ -160,7 +160,7 @@ async def test_an_answer_that_is_lost_to_a_message_that_is_gone(
 async def test_an_answer_that_is_lost_to_a_message_that_is_not_kept(
     make: MakeStore, proxy: Proxy
 ) -> None:
-    """A message that is not kept is not sent again, and its publisher is told."""
+    """A message that is not kept is not sent again, and the publisher gets an error."""
     store, other = make(url_of(proxy)), make()
     await append(store)
     await wait(other)
@@ -174,7 +174,7 @@ async def test_an_answer_that_is_lost_to_a_message_that_is_not_kept(
 
 
 async def test_a_question_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
-    """A message that never reached Redis is sent again."""
+    """A message that has not reached Redis is sent again."""
     store = make(url_of(proxy))
     await append(store, b"1")
     proxy.freeze()

@@ -25,8 +25,7 @@ from .actions import FUTURE, MakeStore, append, heard, until_nobody_listens, wai
 async def test_publishers_in_processes(
     make: MakeStore, valkey: Valkey, prefix: str, step: str
 ) -> None:
-    """Under 51 publishers in 3 processes ids only grow, and who waits hears each, also
-    when the clocks of the processes are set back all the time."""
+    """Ids grow and all messages arrive with 51 publishers whose clocks step back."""
     store = make()
     await wait(store)
     command = (sys.executable, "-m", "tests.stores.publish", valkey.url, prefix, "a")
@@ -52,7 +51,7 @@ async def test_publishers_in_processes(
 
 
 async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
-    """A message reaches who waits in another process, and its publisher is told."""
+    """A message reaches a subscriber of another process, and counts as delivered."""
     here, there = make(), make()
     await wait(there)
     appended = await here.append(Update("a", b"news", b"text/plain"))
@@ -61,14 +60,13 @@ async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
     assert audience_of(there).delivered == [("a", appended.message)]
     assert heard(here) == []
     there.unlisten("a")
-    # For a moment the other process listens on, for whoever comes back.
+    # The other process stays subscribed for a moment, in case a client returns.
     await until_nobody_listens(here)
     assert not (await here.append(Update("a", b"more"))).delivered
 
 
 async def test_who_comes_back_at_once(make: MakeStore, valkey: Valkey) -> None:
-    """A channel on which nobody waits is listened to for a moment: whoever comes back
-    costs Redis nothing, and publishers of the same process are told the truth."""
+    """A process stays subscribed for a moment without counting absent subscribers."""
     store, other = make(), make()
     await wait(store)
     last = await append(store)
@@ -101,7 +99,7 @@ async def test_who_comes_back_at_once(make: MakeStore, valkey: Valkey) -> None:
 
 
 async def test_subscribers_of_other_processes(make: MakeStore) -> None:
-    """Channel info counts each other process with subscribers, and not this one."""
+    """Channel info counts each other process with subscribers, but not this one."""
     stores = [make() for _ in range(3)]
     assert (await stores[0].create("a")).subscribers == 0
     for store in stores:
@@ -113,7 +111,7 @@ async def test_subscribers_of_other_processes(make: MakeStore) -> None:
 
 
 async def test_deleted_elsewhere(make: MakeStore) -> None:
-    """Who waits is told when another process deletes the channel."""
+    """Subscribers are notified when another process deletes the channel."""
     here, there = make(), make()
     await wait(here)
     await wait(there)
@@ -125,7 +123,7 @@ async def test_deleted_elsewhere(make: MakeStore) -> None:
 
 
 async def test_a_subscriber_that_moves(make: MakeStore) -> None:
-    """Who polls another process each time gets each message once and in order."""
+    """A client that polls another process each time gets each message once in order."""
     loop = asyncio.get_running_loop()
     publisher = make()
     hubs = [Hub(make(), loop) for _ in range(3)]
@@ -149,7 +147,7 @@ async def test_a_subscriber_that_moves(make: MakeStore) -> None:
 
 
 async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
-    """To its polls a process hands each message without asking Redis for anything."""
+    """A process delivers messages to its polls without a request to Redis for each."""
     loop = asyncio.get_running_loop()
     hub = Hub(make(), loop)
 
@@ -164,23 +162,23 @@ async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
     for number in range(10):
         await until(lambda: len(hub.waiting.get("a", ())) == 100)
         if number == 1:
-            # From now on everybody has come back at least once.
+            # From now on each client has polled at least twice.
             started = loop.time()
             valkey.run("CONFIG", "RESETSTAT")
         await hub.publish(Update("a", b""))
     await asyncio.gather(*subscribers)
     with valkey.client() as client:
         stats = client.info("commandstats")
-    # One to append each message, and now and then a look to record the requests.
+    # One call appends each message; a few more record requests.
     seconds = loop.time() - started
     assert stats["cmdstat_evalsha"]["calls"] <= 9 + 2 * (seconds + 1)
     assert not {"cmdstat_eval", "cmdstat_subscribe", "cmdstat_unsubscribe"} & {*stats}
 
 
 async def test_an_id_of_the_future_elsewhere(make: MakeStore) -> None:
-    """An id of the future waits for the next message, also while the store looks."""
+    """A poll with an id of the future gets the next message, even during a lookup."""
     hub, publisher = Hub(make(), asyncio.get_running_loop()), make()
-    # A store that has to connect first may look only after the last message.
+    # Connect first, or the lookup could happen after the last message.
     await hub.create("a")
     messages = []
     for number in range(50):
@@ -189,8 +187,8 @@ async def test_an_id_of_the_future_elsewhere(make: MakeStore) -> None:
         messages = messages[-1:]
         for body in (b"%d" % number, b"%d more" % number):
             messages.append(await append(publisher, body))
-        # It may be that it was not waiting yet: its process has to connect first.
+        # The poll may have started after them, as its process has to connect first.
         while not waiting.done():
             messages.append(await append(publisher, b"last"))
-        # The last one of the round before may be only on its way here.
+        # The last message of the previous round may still be arriving.
         assert await waiting in messages

@@ -1,4 +1,4 @@
-"""Publishing into a store in Redis from any process."""
+"""Publish into a store in Redis from any process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def connections(valkey: Valkey) -> int:
 
 @pytest.mark.usefixtures("push_server")
 async def test_publishing_without_a_server(make: MakeStore, valkey: Valkey) -> None:
-    """Any process publishes straight to a shared store, over one connection."""
+    """Any process publishes directly into a shared store, over one connection."""
     store, other = make(), make()
     await wait(store)
     await other.create("a")
@@ -47,7 +47,7 @@ async def test_publishing_without_a_server(make: MakeStore, valkey: Valkey) -> N
 
 @pytest.mark.usefixtures("push_server")
 async def test_publishing_from_sync_code(make: MakeStore) -> None:
-    """Sync code in threads publishes too."""
+    """Sync code in threads can publish."""
     store = make()
     await wait(store)
 
@@ -62,7 +62,7 @@ async def test_publishing_from_sync_code(make: MakeStore) -> None:
 
 @pytest.mark.usefixtures("push_server")
 async def test_publishing_beside_a_server(make: MakeStore, valkey: Valkey) -> None:
-    """Where a push server runs in the process, its connection is taken."""
+    """In the process of a push server, publishing uses the server's connection."""
     store = make()
     hub = hubs.get("default")
     await hub.create("a")
@@ -78,7 +78,7 @@ async def test_publishing_beside_a_server(make: MakeStore, valkey: Valkey) -> No
 
 @pytest.mark.process
 async def test_publishing_without_redis() -> None:
-    """Without Redis send_update says so, or logs it if it is to ignore errors."""
+    """Without Redis send_update raises an error, or logs it with ignore_errors."""
     with Valkey() as own:
         url = own.url
     with override_settings(PUSH_SERVER={"store": {"type": "redis", "url": url}}):
@@ -90,7 +90,7 @@ async def test_publishing_without_redis() -> None:
 
 @pytest.mark.usefixtures("push_server")
 async def test_named_stores() -> None:
-    """Stores of several names are used side by side."""
+    """Several named stores are used at the same time."""
     one, other = hubs.get("default"), hubs.get("other")
     await one.publish(Update("a", b"news"))
     with pytest.raises(ChannelNotFound):

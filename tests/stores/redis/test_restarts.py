@@ -1,4 +1,4 @@
-"""A Redis that restarts, stands still or is full loses nothing in silence."""
+"""A Redis that restarts, hangs or is full loses no message without a gap."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .actions import (
 async def test_an_answer_that_comes_after_a_restart(
     make: MakeStore, prefix: str
 ) -> None:
-    """A message that was under way when Redis died is answered when Redis is back."""
+    """A pending message is confirmed after a restart of Redis."""
     with Valkey(persistent=True) as own, Proxy(own.port) as proxy:
         store = make(url_of(proxy))
         await append(store, b"1")
@@ -57,7 +57,7 @@ async def test_an_answer_that_comes_after_a_restart(
 
 
 async def test_a_redis_that_stands_still(make: MakeStore, soon: None) -> None:
-    """What was refused because Redis stood still is not published when it goes on."""
+    """A message that was refused while Redis hung is not published later."""
     with Valkey() as own:
         store = make(own.url)
         await append(store, b"1")
@@ -73,7 +73,7 @@ async def test_a_redis_that_stands_still(make: MakeStore, soon: None) -> None:
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
-    """That the clock of Redis was set refuses no message."""
+    """No message is refused when the clock of Redis is set."""
     store = make()
     first = await append(store, b"1")
     connection = store.commands.network.shards[0].connection
@@ -88,10 +88,10 @@ async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
 async def test_a_restart(
     make: MakeStore, prefix: str, soon: None, persistent: bool
 ) -> None:
-    """After a restart publishing goes on, and who waits is handed the next message."""
+    """After a restart publishing works, and subscribers get the next message."""
     with Valkey(persistent=persistent) as own:
         here, there = make(own.url), make(own.url)
-        own.run("SET", f"{prefix}{{00}}:mark", 1)  # It was there for long.
+        own.run("SET", f"{prefix}{{00}}:mark", 1)  # The store is old.
         await wait(here)
         before = await append(there, b"1")
         await until(lambda: heard(here) == [b"1"])
@@ -107,7 +107,7 @@ async def test_a_restart(
 
 
 async def test_a_restart_that_takes_long(make: MakeStore) -> None:
-    """A Redis that is reading its append-only file loses nothing, and tells no gap."""
+    """A Redis that loads its data slowly loses nothing, and clients get no gap."""
     with Valkey("--key-load-delay", "60", persistent=True) as own:
         store = make(own.url)
         before = await append(store, b"1")
@@ -116,7 +116,7 @@ async def test_a_restart_that_takes_long(make: MakeStore) -> None:
                 pipeline.set(f"other {number}", number)
             pipeline.execute()
         own.stop(signal.SIGKILL)
-        # It connects while Redis is reading, and asks for something only later.
+        # The store connects while Redis loads, and sends its first command later.
         store.listen("b")
         await asyncio.to_thread(own.start)
         assert (await publish_at_last(store, b"2")).previous == before.id
@@ -125,9 +125,9 @@ async def test_a_restart_that_takes_long(make: MakeStore) -> None:
 async def test_a_channel_that_nothing_is_known_of(
     make: MakeStore, valkey: Valkey, prefix: str
 ) -> None:
-    """A channel whose keys have all expired tells of what it may have had before."""
+    """A channel whose keys have all expired reports a gap for old ids."""
     store = make()
-    valkey.run("SET", f"{prefix}{{00}}:mark", 1)  # The store was there for long.
+    valkey.run("SET", f"{prefix}{{00}}:mark", 1)  # The store is old.
     new = await append(store)
     long_ago = MessageId(new.id.time - GRACE - 1, 0)
     assert new.gap_after(long_ago) is not None
@@ -136,8 +136,7 @@ async def test_a_channel_that_nothing_is_known_of(
 
 
 async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
-    """Where a restart has lost the newest messages, who comes back is told of the gap,
-    and who waits is handed nothing twice."""
+    """A restart with old data gives clients a gap, and no message twice."""
     with Valkey() as own:
         here, there = make(own.url), make(own.url)
         await wait(here)
@@ -166,7 +165,7 @@ async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
 
 
 async def test_a_redis_that_tells_nothing_of_itself(make: MakeStore) -> None:
-    """A user who may not ask Redis for its run publishes all the same."""
+    """A Redis user without permission for INFO can publish."""
     with Valkey("--user", "push", "on", "nopass", "~*", "&*", "+@all", "-info") as own:
         store = make(f"redis://push:any@127.0.0.1:{own.port}/0")
         first = await append(store, b"1")
@@ -174,7 +173,7 @@ async def test_a_redis_that_tells_nothing_of_itself(make: MakeStore) -> None:
 
 
 async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis that is full refuses messages, says so once, and keeps what it has."""
+    """A full Redis refuses messages, which is logged once, and keeps the others."""
     with Valkey("--maxmemory-policy", "noeviction") as own:
         store = make(own.url, message_timeout=60)
         await append(store, b"1")
@@ -191,7 +190,7 @@ async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) 
 
 
 async def test_nobody_there(make: MakeStore) -> None:
-    """Without a Redis each method says that the store is unavailable."""
+    """Without Redis, each method raises StoreUnavailable."""
     with Valkey() as own:
         url = own.url
     store = make(url)

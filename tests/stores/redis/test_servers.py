@@ -1,4 +1,4 @@
-"""The ways to a Redis: passwords, TLS, Sentinel and clusters."""
+"""Connections to Redis with passwords, TLS, Sentinel and clusters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .actions import (
 
 
 async def test_a_password(make: MakeStore) -> None:
-    """The URL may hold a password, without which Redis refuses."""
+    """The URL may contain the password that Redis requires."""
     with Valkey("--user", "push", "on", ">sesame", "~*", "&*", "+@all") as own:
         own.run("CONFIG", "SET", "requirepass", "other")
         store = make(f"redis://push:sesame@127.0.0.1:{own.port}/3")
@@ -41,7 +41,7 @@ async def test_a_password(make: MakeStore) -> None:
 
 
 async def test_a_unix_socket(make: MakeStore, tmp_path: Path) -> None:
-    """Redis is asked over a socket of this machine too."""
+    """Redis can be reached over a unix socket."""
     socket = tmp_path / "redis.sock"
     with Valkey("--unixsocket", str(socket)):
         store = make(f"unix://{socket}?db=1")
@@ -51,7 +51,7 @@ async def test_a_unix_socket(make: MakeStore, tmp_path: Path) -> None:
 
 
 async def test_no_permission_to_subscribe(make: MakeStore) -> None:
-    """Where Redis forbids pub/sub the store is unavailable, as its log says."""
+    """If Redis forbids pub/sub, the store is unavailable, and the log says why."""
     with Valkey(
         "--user", "push", "on", "nopass", "~*", "&*", "+@all", "-subscribe"
     ) as own:
@@ -63,7 +63,7 @@ async def test_no_permission_to_subscribe(make: MakeStore) -> None:
 
 
 async def test_tls(make: MakeStore, valkey: Valkey, tmp_path: Path) -> None:
-    """A rediss:// URL is asked over TLS, and its certificate is checked."""
+    """A rediss:// URL uses TLS and verifies the certificate."""
     certificate = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -77,7 +77,7 @@ async def test_tls(make: MakeStore, valkey: Valkey, tmp_path: Path) -> None:
 
 
 def make_certificate(directory: Path) -> Path:
-    """Return a file with a certificate for localhost that signs itself, and its key."""
+    """Return a file with a self-signed certificate for localhost and its key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -109,7 +109,7 @@ def make_certificate(directory: Path) -> Path:
 
 
 async def test_sentinel(make: MakeStore) -> None:
-    """When Sentinel promotes a replica, publishing and waiting go on there."""
+    """When Sentinel promotes a replica, publishing and subscribing continue there."""
     with Valkey() as master, Valkey() as replica:
         replicate(replica, master)
         with Sentinel(master) as sentinel:
@@ -122,12 +122,12 @@ async def test_sentinel(make: MakeStore) -> None:
             after = await publish_at_last(there, b"2")
             await until(lambda: heard(here) == [b"1", b"2"])
             assert await kept_at_last(here) == [b"1", b"2"]
-            # Nobody knows what the replica had not yet got.
+            # It is unknown which messages the replica had not received.
             assert after.gap_after(before.id) is not None
 
 
 async def test_no_sentinel(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
-    """Where no sentinel names a master, the log says so, and no password."""
+    """If no sentinel names a master, the log says so without the password."""
     url = f"redis+sentinel://:sesame@127.0.0.1:{free_port()}/main"
     with pytest.raises(StoreUnavailable):
         await append(make(f"{url}?sentinel_password=sesame"))
@@ -136,7 +136,7 @@ async def test_no_sentinel(make: MakeStore, caplog: pytest.LogCaptureFixture) ->
 
 
 async def test_cluster(make: MakeStore) -> None:
-    """Channels are dealt to the servers of a cluster, and outlive one of these."""
+    """Channels are spread over a cluster, and survive the loss of a server."""
     with Cluster(replicas=True) as cluster:
         here, there = make(cluster.url), make(cluster.url)
         channels = [f"channel {number}" for number in range(20)]
@@ -154,13 +154,13 @@ async def test_cluster(make: MakeStore) -> None:
 
 
 async def test_a_channel_that_moves_in_a_cluster(make: MakeStore) -> None:
-    """Who waits goes on to hear a channel that a cluster moves to another server."""
+    """Subscribers still get messages after a channel moves to another server."""
     with Cluster(2) as cluster:
         here, there = make(cluster.url), make(cluster.url)
         await wait(here)
         await append(there, b"1")
         await until(lambda: heard(here) == [b"1"])
-        # Each lists the keys that it has itself.
+        # KEYS lists only the keys of one server.
         source, target = sorted(
             cluster.masters, key=lambda node: not node.run("KEYS", "*:messages:a")
         )

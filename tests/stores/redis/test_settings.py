@@ -16,7 +16,7 @@ from pushserver_channels.stores.redis import servers
 
 
 def test_old_settings() -> None:
-    """Host, port and database are taken instead of a URL, as they always were."""
+    """Host, port and database are accepted instead of a URL, as before."""
     conf = read_settings(
         {
             "store": {
@@ -55,14 +55,14 @@ def test_old_settings() -> None:
     ],
 )
 def test_settings_that_are_refused(setting: str, value: object) -> None:
-    """A setting that Redis cannot serve is refused by name."""
+    """A setting that Redis cannot support is refused by name."""
     with pytest.raises(InvalidSetting) as error:
         read_settings({"store": {"type": "redis", setting: value}})
     assert f"['{setting}']" in str(error.value)
 
 
 def test_a_host_beside_a_url() -> None:
-    """A host beside a URL is refused: one of them would not be asked."""
+    """A host beside a URL is refused, since one of them would be ignored."""
     store = {"type": "redis", "url": "redis://localhost", "host": "localhost"}
     with pytest.raises(InvalidSetting, match="beside a 'url'"):
         read_settings({"store": store})
@@ -89,7 +89,7 @@ def test_two_stores_in_one_place(other: dict[str, Any]) -> None:
 
 
 def test_a_url_is_not_told() -> None:
-    """A URL that is refused is not shown: it may hold a password."""
+    """A URL that is refused is not shown, since it may contain a password."""
     with pytest.raises(InvalidSetting) as error:
         read_settings({"store": {"type": "redis", "url": "http://:sesame@localhost"}})
     assert "sesame" not in str(error.value)
@@ -98,7 +98,7 @@ def test_a_url_is_not_told() -> None:
 @pytest.mark.parametrize("kind", ["", "+sentinel", "+cluster"])
 @pytest.mark.parametrize("mark", "/#?")
 def test_a_password_is_not_told(kind: str, mark: str) -> None:
-    """A URL is refused without a word of a password that was not quoted."""
+    """The error for a URL does not show a password with unquoted characters."""
     url = f"redis{kind}://user:sesame{mark}open@localhost:6379/service"
     settings = RedisStoreSettings(type="redis", url=url)
     with pytest.raises(ImproperlyConfigured, match="%2F") as error:
@@ -130,7 +130,7 @@ def test_urls_that_are_refused(url: str) -> None:
 
 
 def test_several_hosts() -> None:
-    """A URL of Sentinel or of a cluster names several hosts, with or without ports."""
+    """A URL of Sentinel or a cluster may name several hosts, with or without ports."""
     sentinels = servers.find_servers(
         "rediss+sentinel://me:pass@one,[::1]:2,three:3/main/4?sentinel_password=x"
     )
@@ -148,7 +148,7 @@ def test_several_hosts() -> None:
 
 
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without redis-py a store of the type redis says how to install it."""
+    """Without redis-py, the error for a store says how to install it."""
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio.connection", None)
