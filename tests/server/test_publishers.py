@@ -175,7 +175,7 @@ async def test_changed_settings(serve: Serve) -> None:
 
 
 async def test_availability() -> None:
-    """With a publisher_host, it is available only if this server has that address."""
+    """With a publisher_host, direct publishing needs a server at that address."""
     with override_settings(PUSH_SERVER={"publisher_host": "127.0.0.1:8001"}):
         site = Site(get_application(django))
         assert not DirectPublisher().is_available()
@@ -194,7 +194,7 @@ def test_no_server_here() -> None:
 
 
 def test_a_server_that_has_stopped() -> None:
-    """It does not publish to a server whose event loop has stopped."""
+    """Publishing to a server whose event loop has stopped is an error."""
 
     async def serve() -> None:
         hubs.get("default")

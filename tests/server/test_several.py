@@ -150,7 +150,7 @@ async def test_a_bad_position(serve: Serve, position: str) -> None:
 
 
 async def test_a_channel_of_which_nothing_was_seen(serve: Serve) -> None:
-    """The setting first_message applies to it, also in the form of Nchan."""
+    """The setting first_message applies to a channel without a position."""
     site = serve(first_message=-1)
     old = name(await site.post("a", b"a1"))
     await site.post("a", b"a2")
@@ -197,7 +197,7 @@ async def test_one_that_is_gone_leaves_the_others(serve: Serve) -> None:
 
 
 async def test_one_that_does_not_exist(serve: Serve) -> None:
-    """An event reports it; the response is 404 only if no channel exists."""
+    """An event reports a missing channel; 404 means that no channel exists."""
     site = serve(create_on_get=False)
     posted = name(await site.post("b", b"1"))
     stream = await open_stream(site, "/updates/a,b")
@@ -295,7 +295,7 @@ async def test_a_batch_is_of_bounded_size(serve: Serve) -> None:
 
 
 async def test_a_batch_that_ends_without_a_message(serve: Serve) -> None:
-    """After the timeout it has the position; an event reports a deletion."""
+    """A batch without messages has the position; an event reports a deletion."""
     site = serve(timeout=0.05)
     answer = await site.ask("GET", "/updates/a,b?batch=1", [EVENTS])
     assert (answer.status, answer.body) == (200, b"id: 0:0,0:0\n: hi\n\n")
