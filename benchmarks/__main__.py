@@ -38,7 +38,7 @@ def main() -> None:
     scenarios = [scenario for name in names for scenario in SCENARIOS[name]]
     chosen_servers = set(options.servers or CONTENDERS)
     if not (options.quick or options.scenarios or options.servers):
-        RESULTS.unlink(missing_ok=True)  # Everything is measured again.
+        RESULTS.unlink(missing_ok=True)  # All results will be measured again.
     results = []
     for scenario in scenarios:
         servers = [name for name in scenario.servers if name in chosen_servers]

@@ -4,7 +4,7 @@ It keeps the last messages of each channel and answers as the protocol says, but
 checks nothing, removes nothing and does not notice disconnects. Almost all of its time
 is that of the ASGI server, so no push server on the same one can be much faster.
 
-    POST /send-update/<channel>    201, or 202 if nobody waited
+    POST /send-update/<channel>    201, or 202 without a waiting subscriber
     GET /updates/<channel>         the message after If-None-Match, as soon as it exists
 """
 

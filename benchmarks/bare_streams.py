@@ -1,7 +1,8 @@
 """The baseline of streams: a minimal bare ASGI application for server-sent events.
 
-The publisher calls the ``send`` of each stream, one after the other. Nothing is kept,
-checked or resumed, so no server of streams on the same ASGI server can be much faster.
+The publisher calls the ``send`` of each stream, one after the other. No message is
+stored, checked or sent again, so no other server of streams on the same ASGI server can
+be much faster.
 
     POST /send-update/<channel>    201, or 202 if there is no stream
     GET /updates/<channel>         a stream of the messages

@@ -70,7 +70,7 @@ class Load:
     """Subscribers and publishers of a server, as a context manager.
 
     All of them are connected when the block begins, and work only when a slice is
-    taken. They vanish at the end of the block.
+    taken. They disconnect at the end of the block.
 
     Args:
         server: The server.
@@ -93,7 +93,7 @@ class Load:
         name: str = "",
     ) -> None:
         self.server = server
-        # With one message on each channel, each subscriber gets one.
+        # A message on each channel is one message for each subscriber.
         self._round = 0 if mode == "publish" else channels
         options = ("-n", clients, "-m", channels, "-w", window)
         self.command = [str(each) for each in (PROGRAM, mode, server.port, *options)]

@@ -105,12 +105,12 @@ class Server:
         while busy > LOOK * QUIET and time.monotonic() < deadline:
             before = sum(self._times())
             time.sleep(LOOK)
-            # The time of waiting for a core counts as busy.
+            # Time spent waiting for a core counts as busy.
             busy = sum(self._times()) - before
 
     @property
     def cpu(self) -> float:
-        """Seconds for which the working processes have run on a core."""
+        """The seconds for which the working processes have run on a core."""
         return self._times()[0]
 
     def _times(self) -> tuple[float, float]:
@@ -119,7 +119,7 @@ class Server:
 
     @property
     def pids(self) -> list[int]:
-        """The working processes: the children, if there are any."""
+        """The ids of the working processes: the children, if there are any."""
         pid = self.process.pid
         try:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import django
 import redis
 
-#: Seconds of a slice.
+#: The length of a slice in seconds.
 SLICE = 0.1
 
-#: What a site would write that does it by hand, for a message of the same size.
+#: What a site would write to publish by itself, with a message of the same size.
 BARE = """
 redis.call('XADD', KEYS[1], 'MAXLEN', 100, '*', 'body', ARGV[1])
 redis.call('EXPIRE', KEYS[1], 3600)
@@ -29,7 +29,7 @@ DATA = {"type": "answer", "value": 42}
 
 
 def take_slice(publish: Callable[[], object]) -> tuple[int, float]:
-    """Return how often something was published, and in how many seconds."""
+    """Return the number of messages published in a slice, and its seconds."""
     count = 0
     start = time.perf_counter()
     while (taken := time.perf_counter() - start) < SLICE:
@@ -52,7 +52,7 @@ def main(rounds: int) -> None:
 
     ways = {"script-bare": publish_bare, "script": publish_ours}
     for publish in ways.values():
-        take_slice(publish)  # Connections are made, and scripts known.
+        take_slice(publish)  # This connects to Redis and loads the scripts.
     slices = [
         {name: take_slice(publish) for name, publish in ways.items()}
         for _ in range(rounds)

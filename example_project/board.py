@@ -118,7 +118,7 @@ class Board:
             self._publishing = loop.create_task(self._publish_visitors())
 
     async def _publish_visitors(self) -> None:
-        """Publish the visitors, again if they have changed meanwhile."""
+        """Publish the visitors, and again if they have changed meanwhile."""
         published = None
         try:
             while published != self.presence.count():

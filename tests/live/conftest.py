@@ -13,15 +13,15 @@ from tests.servers import LOCATIONS, ServerProcess, daphne, runpushserver
 
 from .wire import Wire
 
-#: Files that a test with thousands of connections has open, here and in the server.
+#: The limit of open files, in this process and in the servers.
 OPEN_FILES = 8192
 
-#: What a server says that was not prepared for what came.
+#: Signs of an unhandled error in the log of a server.
 COMPLAINTS = ("Traceback", "Unhandled", "never retrieved", "was never awaited")
 
 CONF: dict[str, Any] = {"locations": LOCATIONS}
 
-#: Each server that a site may run.
+#: The servers that a site may run.
 SERVERS: dict[str, Callable[[], ServerProcess]] = {
     "daphne": lambda: daphne(CONF),
     "runpushserver": lambda: runpushserver("-v", "0", "127.0.0.1:{port}"),
@@ -35,28 +35,28 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session", params=SERVERS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """The name of each server, one after the other."""
+    """The name of each server in turn."""
     name: str = request.param
     return name
 
 
 @pytest.fixture(scope="session")
 def each_server(kind: str) -> Iterator[ServerProcess]:
-    """Each server, for the tests of all files."""
+    """A process of each server in turn, shared by the tests of all files."""
     with SERVERS[kind]() as process:
         yield process
 
 
 @pytest.fixture(scope="session", autouse=True)
 def open_files() -> None:
-    """Let this process and the servers it starts open many connections."""
+    """Raise the limit of open files for this process and the servers it starts."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, most), most))
 
 
 @pytest.fixture(autouse=True)
 async def no_wire_left() -> AsyncIterator[None]:
-    """Close what a test has opened."""
+    """Close the connections that a test has opened."""
     yield
     for wire in Wire.opened:
         wire.abort()
@@ -66,13 +66,13 @@ async def no_wire_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 def channel_id() -> str:
-    """A channel of the test's own."""
+    """A channel id that no other test uses."""
     return f"live-{next(_numbers)}"
 
 
 @pytest.fixture
 def port(server: ServerProcess) -> Iterator[int]:
-    """The port of a server that must not complain during the test."""
+    """The port of a server that must log no unhandled error during the test."""
     before = len(server.log())
     yield server.port
     said = server.log()[before:]

@@ -1,9 +1,9 @@
-"""A Daphne that tells what is inside: ``python -m tests.live.insides KIND PORT {}``.
+"""A Daphne that reports its state: ``python -m tests.live.insides KIND PORT {}``.
 
-The kind is ``stock`` for Daphne as it comes, ``tuned`` for that of runpushserver. The
-last argument are settings, as JSON: seconds after which ``idle`` connections are
-closed, and cut if they do not close (``abort``), after which those are closed on which
-too much waits ``behind`` a request, and ``lonely`` applications cancelled.
+The kind is ``stock`` for unmodified Daphne and ``tuned`` for that of runpushserver. The
+last argument is a JSON object with times in seconds, after which the server closes an
+``idle`` connection, cuts it off if it does not close (``abort``), closes a connection
+with too much data ``behind`` a request, and cancels a ``lonely`` application.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def count(cls: Any, name: str) -> None:
 
 
 class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc]
-    """A server with what it counts."""
+    """A server that counts calls and reports its state."""
 
     def listen_success(self, listening: Any) -> None:
         super().listen_success(listening)
@@ -50,7 +50,7 @@ class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc
         return ""
 
     def insides(self) -> dict[str, Any]:
-        """Return what is inside, and what was counted."""
+        """Return the state of the server and the counts."""
         return {
             "requests": len(self.connections),
             "timers": len(reactor.getDelayedCalls()),  # type: ignore[attr-defined]
@@ -61,7 +61,7 @@ class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc
 
 
 class Exchange:
-    """A request, and what its answer is made with."""
+    """A request, and the means to answer it."""
 
     def __init__(self, server: Any, receive: Any, send: Any) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""Streams of real servers, read as they come."""
+"""Streams of server-sent events from real servers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .wire import Wire, request
 
 
 class LiveStream(EventReader):
-    """A stream of server-sent events from a server of this machine.
+    """A stream of server-sent events from a local server.
 
     Attributes:
-        status: The status of the answer.
-        head: The headers of the answer.
-        has_ended: Whether it has come to its end.
-        is_whole: Whether it ended as an answer does, and was not cut.
+        status: The status of the response.
+        head: The headers of the response.
+        has_ended: Whether the stream has ended.
+        is_whole: Whether it ended regularly, and was not cut off.
     """
 
     def __init__(self, wire: Wire) -> None:
@@ -31,7 +31,7 @@ class LiveStream(EventReader):
 
     @classmethod
     async def open(cls, port: int, path: str, *headers: str) -> LiveStream:
-        """Return a stream once its head has come."""
+        """Open a stream, and return it once its first event or comment has come."""
         stream = cls(await Wire.open(port))
         await stream.ask(path, *headers)
         stream.go_on()
@@ -39,7 +39,7 @@ class LiveStream(EventReader):
         return stream
 
     async def ask(self, path: str, *headers: str) -> None:
-        """Send the request, and read the headers of the answer."""
+        """Send the request, and read the headers of the response."""
         accept = "Accept: text/event-stream"
         await self.wire.send(request("GET", path, accept, *headers))
         reader = self.wire.reader
@@ -52,7 +52,7 @@ class LiveStream(EventReader):
         }
 
     def go_on(self) -> None:
-        """Read on, as it comes."""
+        """Start to read the stream in a task."""
         self._task = asyncio.ensure_future(self._read_all())
 
     async def _read_all(self) -> None:
@@ -69,16 +69,16 @@ class LiveStream(EventReader):
         self.has_ended = True
 
     async def until(self, count: int) -> list[str]:
-        """Wait until so many messages have come, and return their data."""
+        """Wait for this number of messages, and return their data."""
         await until(lambda: len(self.bodies) >= count or self.has_ended)
         return self.bodies
 
     async def until_ended(self) -> None:
-        """Wait for its end."""
+        """Wait until the stream has ended."""
         await until(lambda: self.has_ended)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         if self._task is not None:
             self._task.cancel()
         self.wire.abort()

@@ -54,7 +54,7 @@ class UnixServer(ServerProcess):
 
 @contextmanager
 def serve(name: str) -> Iterator[httpx.Client]:
-    """Run a server on a unix socket, and give a client of it."""
+    """Run a server on a Unix socket, and yield a client for it."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "socket"
         with (
@@ -73,7 +73,7 @@ def post(client: httpx.Client, path: str, **headers: str) -> Any:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_who_may_publish_over_a_unix_socket(name: str) -> None:
-    """Clients of the socket may where "unix" is allowed, if proxies tell no other."""
+    """Clients of the socket may publish with "unix", if proxies name no address."""
     with serve(name) as client:
         for path in ("/unix/a", "/both/a", "/any/a"):
             assert post(client, path).status_code == 202

@@ -1,4 +1,4 @@
-"""What one client can take of runpushserver: no more than any other."""
+"""The limits on what one client of runpushserver can use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEBIBYTE = b"x" * 2**20
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[ServerProcess]:
-    """A runpushserver that serves the push locations alone."""
+    """A runpushserver that serves only the push locations."""
     with runpushserver("-v", "0", "{port}") as server:
         yield server
         assert not any(each in server.log() for each in COMPLAINTS), server.log()
@@ -66,16 +66,16 @@ async def test_a_body_that_is_too_long(
     path: str,
     limit: int,
 ) -> None:
-    """A body is refused while it arrives, and the connection closed behind that."""
+    """A body that is too long is refused while it arrives, and ends the connection."""
     server: ServerProcess = request.getfixturevalue(kind)
     path = path.format(channel_id)
     async with await Wire.open(server.port) as wire:
         if encoding == "length":
-            # Nothing of it has come yet.
+            # Nothing of the body is sent.
             await wire.send(build(method, path, f"Content-Length: {limit + 1}"))
         else:
             await wire.send(build(method, path, "Transfer-Encoding: chunked"))
-            # No end of it will come.
+            # The end of the body is not sent.
             await wire.send(chunked(b"x" * (limit + 1)).removesuffix(b"0\r\n\r\n"))
         answer = await wire.answer(method)
         assert answer.status == 413
@@ -87,7 +87,7 @@ async def test_a_body_that_is_too_long(
 
 
 async def test_a_body_that_is_announced(alone: ServerProcess, channel_id: str) -> None:
-    """Who asks before a body is sent that is too long is not told to go on."""
+    """With 100-continue, a body that is too long is refused before it is sent."""
     headers = ("Expect: 100-continue", "Content-Length: 3000000")
     async with await Wire.open(alone.port) as wire:
         await wire.send(build("POST", f"/send-update/{channel_id}", *headers))
@@ -95,7 +95,7 @@ async def test_a_body_that_is_announced(alone: ServerProcess, channel_id: str) -
 
 
 async def test_a_body_that_is_sent_on(alone: ServerProcess, channel_id: str) -> None:
-    """Who sends all before it reads is answered, but nobody may send for ever."""
+    """A client that sends a whole long body gets 413; an endless one is cut off."""
     path = f"/send-update/{channel_id}"
     async with await Wire.open(alone.port) as wire:
         await wire.send(build("POST", path, body=5 * MEBIBYTE))
@@ -115,7 +115,7 @@ async def test_a_body_that_is_sent_on(alone: ServerProcess, channel_id: str) -> 
 async def test_bodies_that_are_not_too_long(
     request: pytest.FixtureRequest, channel_id: str, kind: str
 ) -> None:
-    """What may be read is read, and the connection kept."""
+    """A body within the limit is read, and the connection stays open."""
     server: ServerProcess = request.getfixturevalue(kind)
     publisher, header = f"/send-update/{channel_id}", "Transfer-Encoding: chunked"
     async with await Wire.open(server.port) as wire:
@@ -139,7 +139,7 @@ async def test_bodies_that_are_not_too_long(
 async def test_bodies_for_the_site(
     request: pytest.FixtureRequest, kind: str, status: int
 ) -> None:
-    """A path that is no push location takes bodies as long as the site does."""
+    """On other paths, a body may be as long as the site allows."""
     server: ServerProcess = request.getfixturevalue(kind)
     async with await Wire.open(server.port) as wire:
         await wire.send(build("POST", "/hello", body=2 * MEBIBYTE))
@@ -168,7 +168,7 @@ HEADS = [
 async def test_a_head_that_cannot_be_read(
     alone: ServerProcess, channel_id: str, lines: list[str], status: int, more: bytes
 ) -> None:
-    """It is answered with a sentence, in its turn, and the connection closed."""
+    """An invalid head gets an error in its turn, and the connection is closed."""
     path = f"/send-update/{channel_id}"
     async with await Wire.open(alone.port) as wire:
         await wire.send(build("GET", path) + build("POST", path, *lines) + more)
@@ -188,7 +188,7 @@ async def test_a_head_that_cannot_be_read(
 async def test_a_target_that_is_too_long(
     alone: ServerProcess, size: int, end: str
 ) -> None:
-    """A first line that is too long is told so, whether it ends or not."""
+    """A request line that is too long gets 414, even before it ends."""
     async with await Wire.open(alone.port) as wire:
         await wire.send(f"GET /updates/{'a' * size}{end}".encode())
         answer = await wire.answer()
@@ -201,7 +201,7 @@ async def test_a_target_that_is_too_long(
 async def test_chunks_that_cannot_be_read(
     alone: ServerProcess, channel_id: str, chunk: bytes
 ) -> None:
-    """A body that is broken inside is told so, and publishes nothing."""
+    """A body with invalid chunks gets 400, and publishes nothing."""
     head = build("POST", f"/send-update/{channel_id}", "Transfer-Encoding: chunked")
     async with await Wire.open(alone.port) as wire:
         await wire.send(head + chunk)
@@ -212,12 +212,12 @@ async def test_chunks_that_cannot_be_read(
     assert await subscribers(alone.port, channel_id) is None
 
 
-# Requests that are sent without waiting for their answers
+# Pipelined requests
 
 
 @pytest.mark.parametrize("kind", ["stock", "tuned"])
 async def test_a_client_that_does_not_read(kind: str) -> None:
-    """A request begins when the last answer has been read; with Daphne, at once."""
+    """A request starts after the last response was read; in plain Daphne, at once."""
     with Inside(kind) as server:
         wire = await Wire.open(server.port)
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -239,7 +239,7 @@ async def test_a_client_that_does_not_read(kind: str) -> None:
 
 
 async def test_a_client_that_never_reads() -> None:
-    """A client that reads nothing is not waited for longer than one that is idle."""
+    """A client that never reads is disconnected after the idle timeout."""
     with Inside("tuned", idle=0.1, abort=0.1) as server:
         files = (await server.look())["files"]
         wire = await Wire.open(server.port)
@@ -257,7 +257,7 @@ async def test_a_client_that_never_reads() -> None:
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Inside]:
-    """A server that lets more wait behind a request for a moment only."""
+    """A server that soon disconnects a client with too much data behind a request."""
     with Inside("tuned", behind=0.1) as server:
         yield server
         ends_well(server)
@@ -276,9 +276,9 @@ def hasty() -> Iterator[Inside]:
 async def test_too_much_behind_a_held_request(
     hasty: Inside, size: int, how: str
 ) -> None:
-    """Who has left is noticed however much was sent behind a request that is held.
+    """A disconnect is noticed, however much data was sent behind a held request.
 
-    Who has not is taken for gone if that is too much.
+    A client that sends too much and stays connected is disconnected.
     """
     async with await Wire.open(hasty.port) as wire:
         await wire.send(build("GET", "/hold"))
@@ -294,7 +294,7 @@ async def test_too_much_behind_a_held_request(
 
 
 async def test_what_may_wait_behind_a_held_request(hasty: Inside) -> None:
-    """A client that waits is not taken for gone if it has not sent too much."""
+    """A held client that has sent a limited amount of data stays connected."""
     async with await Wire.open(hasty.port) as wire, await Wire.open(hasty.port) as late:
         more = build("GET", "/small")
         await wire.send(build("GET", "/hold") + more * (16_000 // len(more)))
@@ -305,21 +305,21 @@ async def test_what_may_wait_behind_a_held_request(hasty: Inside) -> None:
 
 
 async def test_many_requests_at_once(hasty: Inside) -> None:
-    """Any number of requests may be sent without waiting, if they are soon answered."""
+    """Any number of requests may be pipelined if they are answered soon."""
     async with await Wire.open(hasty.port) as wire:
         await wire.send(build("POST", "/echo", body=b"x" * 1000) * 500)
         for _ in range(500):
             assert (await wire.answer()).body == b"x" * 1000
 
 
-# Clients that vanish
+# Clients that disappear without closing the connection
 
 
 @pytest.mark.parametrize("kind", ["alone", "whole"])
 async def test_a_machine_that_vanishes(
     request: pytest.FixtureRequest, channel_id: str, kind: str
 ) -> None:
-    """A client that only waits is asked whether it is still there."""
+    """The connection of a waiting client has TCP keep-alive."""
     server: ServerProcess = request.getfixturevalue(kind)
     async with await Wire.open(server.port) as wire:
         await wire.send(build("GET", f"/updates/{channel_id}"))
@@ -331,5 +331,5 @@ async def test_a_machine_that_vanishes(
         ]
         [line] = [each for each in lines if each[1:3] == ends]
         timer, _, ticks = line[5].partition(":")
-        assert timer == "02"  # That of keep-alive.
+        assert timer == "02"  # The keep-alive timer.
         assert int(ticks, 16) <= 60 * os.sysconf("SC_CLK_TCK")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("port")
 MAX_SIZE = 1_048_576
 
 
-# Refused requests, and what comes after them on the same connection
+# Refused requests, and the next request on the same connection
 
 
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
@@ -64,7 +64,7 @@ async def test_refused_requests_with_bodies(
 @pytest.mark.parametrize("size", [MAX_SIZE + 1, 5_000_000])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 async def test_too_large(port: int, channel_id: str, encoding: str, size: int) -> None:
-    """A body over max_message_size is 413, and no part of it is the next request."""
+    """A body over max_message_size gets 413, and is not read as the next request."""
     body = b"x" * size
     path = f"/send-update/{channel_id}"
     async with await Wire.open(port) as wire:
@@ -84,7 +84,7 @@ async def test_too_large(port: int, channel_id: str, encoding: str, size: int) -
 @pytest.mark.parametrize("size", [0, 1, 8191, 8192, 8193, 200_000, MAX_SIZE])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 async def test_sizes(port: int, channel_id: str, encoding: str, size: int) -> None:
-    """A body of any size up to max_message_size comes out as it went in."""
+    """A body of any size up to max_message_size is delivered unchanged."""
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
     path = f"/send-update/{channel_id}"
     async with await Wire.open(port) as wire:
@@ -103,7 +103,7 @@ async def test_sizes(port: int, channel_id: str, encoding: str, size: int) -> No
 
 
 async def test_a_body_that_is_announced(port: int, channel_id: str) -> None:
-    """A client that asks before it sends its body is told to go on."""
+    """A client that expects 100-continue gets it before it sends its body."""
     async with await Wire.open(port) as wire:
         path = f"/send-update/{channel_id}"
         headers = ("Expect: 100-continue", "Content-Length: 4")
@@ -114,7 +114,7 @@ async def test_a_body_that_is_announced(port: int, channel_id: str) -> None:
 
 
 async def test_answers_without_a_body(port: int, channel_id: str) -> None:
-    """HEAD, 204 and 304 have no body, and the connection goes on behind them."""
+    """HEAD, 204 and 304 have no body, and the connection stays usable."""
     await publish(port, channel_id)
     async with await Wire.open(port) as wire:
         publisher = f"/send-update/{channel_id}"
@@ -144,7 +144,7 @@ async def test_answers_without_a_body(port: int, channel_id: str) -> None:
 
 
 async def test_the_headers_of_a_message(port: int, channel_id: str) -> None:
-    """A delayed answer is byte for byte the immediate one, but for the Date."""
+    """A delayed response is byte for byte the immediate one, except for the Date."""
     async with await Wire.open(port) as held, await Wire.open(port) as later:
         await held.send(request("GET", f"/updates/{channel_id}"))
         await until_held(port, channel_id)
@@ -172,7 +172,7 @@ async def test_the_headers_of_a_message(port: int, channel_id: str) -> None:
 
 
 async def test_an_old_client(port: int, channel_id: str) -> None:
-    """A client of HTTP/1.0 is held too, and its connection is closed behind it."""
+    """A client with HTTP/1.0 is held, too, and its connection closed afterwards."""
     async with await Wire.open(port) as wire:
         await wire.send(f"GET /updates/{channel_id} HTTP/1.0\r\n\r\n".encode())
         await until_held(port, channel_id)
@@ -184,7 +184,7 @@ async def test_an_old_client(port: int, channel_id: str) -> None:
 
 
 async def test_pipelined_requests(port: int, channel_id: str) -> None:
-    """Requests that are sent without waiting are answered in their order."""
+    """Pipelined requests are answered in order."""
     posts = [b"%d" % number for number in range(50)]
     path = f"/send-update/{channel_id}"
     async with await Wire.open(port) as wire:
@@ -203,7 +203,7 @@ async def test_pipelined_requests(port: int, channel_id: str) -> None:
 
 
 async def test_pipelined_behind_a_held_request(port: int, channel_id: str) -> None:
-    """Requests behind a held one wait for it, and are answered after it."""
+    """Requests that are pipelined behind a held one are answered after it."""
     async with await Wire.open(port) as wire:
         await wire.send(
             request("GET", f"/updates/{channel_id}")
@@ -223,7 +223,7 @@ async def test_pipelined_behind_a_held_request(port: int, channel_id: str) -> No
 
 
 async def test_two_held_requests_on_a_connection(port: int, channel_id: str) -> None:
-    """Of two pipelined long polls the second is held when the first is answered."""
+    """Of two pipelined long polls, the second is held when the first is answered."""
     path = f"/updates/{channel_id}"
     future = (
         "If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT",
@@ -237,14 +237,14 @@ async def test_two_held_requests_on_a_connection(port: int, channel_id: str) -> 
             assert (await wire.answer()).body == body
 
 
-# Clients that vanish
+# Clients that disconnect
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "end_sending"])
 async def test_a_held_client_that_vanishes(
     port: int, channel_id: str, how: str
 ) -> None:
-    """A held client that vanishes is forgotten: the next POST is 202."""
+    """A held client that disconnects is forgotten: the next POST gets 202."""
     wire = await Wire.open(port)
     await wire.send(request("GET", f"/updates/{channel_id}"))
     await until_held(port, channel_id)
@@ -259,13 +259,13 @@ async def test_a_held_client_that_vanishes(
     wire.abort()
 
 
-# Behind a held request Twisted reads no more than 16 kB on, and so does not see the end
-# of a connection on which more was sent; such a request is held until its timeout.
+# Twisted reads at most 16 kB of the data behind a held request. With more data it does
+# not notice the end of the connection, and the request is held until its timeout.
 @pytest.mark.parametrize("size", [10, 1000, 10_000])
 async def test_a_client_that_talks_on_and_vanishes(
     port: int, channel_id: str, size: int
 ) -> None:
-    """A held client is forgotten also if it had sent more before it vanished."""
+    """A held client is forgotten even if it sent more before it disconnected."""
     wire = await Wire.open(port)
     more = request("GET", "/hello") * (size // 60 + 1)
     wire.writer.write(request("GET", f"/updates/{channel_id}") + more)
@@ -276,7 +276,7 @@ async def test_a_client_that_talks_on_and_vanishes(
 
 
 async def test_a_crowd_that_vanishes(port: int, channel_id: str) -> None:
-    """Of 500 held clients 250 vanish at once, and the others are answered."""
+    """If 250 of 500 held clients disconnect at once, the others are answered."""
     wires = await asyncio.gather(*(Wire.open(port) for _ in range(500)))
     for wire in wires:
         await wire.send(request("GET", f"/updates/{channel_id}"))
@@ -291,7 +291,7 @@ async def test_a_crowd_that_vanishes(port: int, channel_id: str) -> None:
 
 
 async def test_clients_that_come_and_go(port: int, channel_id: str) -> None:
-    """Clients that come and go in bursts leave no subscriber behind."""
+    """Bursts of clients that connect and disconnect leave no subscriber behind."""
 
     async def come_and_go() -> None:
         for _ in range(10):
@@ -308,7 +308,7 @@ async def test_clients_that_come_and_go(port: int, channel_id: str) -> None:
 
 
 async def test_a_client_that_does_not_read(port: int, channel_id: str) -> None:
-    """A held client that reads nothing delays no other one."""
+    """A held client that does not read does not delay any other."""
     body = b"x" * MAX_SIZE
     sleepers = [await Wire.open(port) for _ in range(10)]
     for wire in sleepers:
@@ -329,7 +329,7 @@ async def test_a_client_that_does_not_read(port: int, channel_id: str) -> None:
 
 
 async def test_many_publishers_at_once(port: int, channel_id: str) -> None:
-    """What many publish at once reaches all readers in one order, which is theirs."""
+    """All clients get the messages of many publishers in the same order."""
     publishers, messages, readers = 10, 20, 10
 
     async def publish_all(publisher: int) -> None:
@@ -365,7 +365,7 @@ async def test_many_publishers_at_once(port: int, channel_id: str) -> None:
 
 
 async def test_messages_that_are_not_kept(channel_id: str) -> None:
-    """Without store_messages a message reaches who is held, and nobody later."""
+    """Without store_messages, a message reaches only the held requests."""
     locations = [
         {"type": "publisher", "url": "/send-update/([^/]+)", "store_messages": False},
         {"type": "subscriber", "url": "/updates/([^/]+)", "create_on_get": True},
@@ -387,7 +387,7 @@ async def test_messages_that_are_not_kept(channel_id: str) -> None:
 
 
 async def test_a_timeout_and_an_expiry(channel_id: str) -> None:
-    """A held request ends by itself, and a message is freed by itself."""
+    """A held request times out, and a message expires, without other requests."""
     locations = [
         {"type": "publisher", "url": "/send-update/([^/]+)"},
         {

@@ -1,8 +1,8 @@
-"""The Daphne of runpushserver, beside Daphne as it comes.
+"""The Daphne of runpushserver, compared with unmodified Daphne.
 
-Each measure is looked for in both: it has its effect, and Daphne and Twisted still do
-without it what it is there to leave out. A method that it overrides has the signature
-that it is written for.
+Each measure is tested with both: with it the effect is there, and without it Daphne and
+Twisted still behave in the way that the measure changes. A method that is overridden
+has the signature that the override was written for.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ SOCKET_KEY = base64.b64encode(b"sixteen bytes!!!").decode()
 
 
 class Inside(ServerProcess):
-    """A server that tells what is inside."""
+    """A server that reports its state."""
 
     def __init__(self, kind: str, **settings: float) -> None:
         self.kind = kind
         super().__init__(
             *(sys.executable, "-m", "tests.live.insides", kind, "{port}"),
-            # (Braces have a meaning in a command.)
+            # Braces mark placeholders in a command.
             json.dumps(settings).replace("{", "{{").replace("}", "}}"),
         )
 
     async def look(self) -> dict[str, Any]:
-        """Return what is inside, but for the request that asks."""
+        """Return the state of the server, without the request that asks for it."""
         async with await Wire.open(self.port) as wire:
             answer = await wire.ask("GET", "/insides")
         told: dict[str, Any] = json.loads(answer.body)
@@ -54,21 +54,21 @@ class Inside(ServerProcess):
         return told
 
     async def counted(self) -> Counter[str]:
-        """Return how often was done what is counted."""
+        """Return the counts of the server."""
         return Counter((await self.look())["counted"])
 
     async def has_counted(self, name: str, times: int) -> bool:
-        """Return whether something was done so often."""
+        """Return whether the server has counted at least this many calls."""
         return (await self.counted())[name] >= times
 
     async def has(self, requests: int) -> bool:
-        """Return whether it looks after so many requests."""
+        """Return whether the server has exactly this number of requests."""
         found: int = (await self.look())["requests"]
         return found == requests
 
 
 def ends_well(server: Inside, *, complains: bool = False) -> None:
-    """Stop a server, which has to end well and without complaint."""
+    """Stop a server, and check its exit status and its log."""
     assert server.stop(signal.SIGTERM) == 0
     said = server.log()
     assert complains == any(each in said for each in COMPLAINTS), said
@@ -76,7 +76,7 @@ def ends_well(server: Inside, *, complains: bool = False) -> None:
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest) -> Iterator[Inside]:
-    """A server of the kind that a test is for."""
+    """A server of the kind that the test requires."""
     with Inside(request.param) as server:
         yield server
         ends_well(server)
@@ -88,7 +88,7 @@ tuned_kinds = pytest.mark.parametrize("server", TUNED, indirect=True)
 
 @all_kinds
 async def test_finished_requests(server: Inside) -> None:
-    """A request that was answered is forgotten at once, not once a second."""
+    """A request that was answered is freed at once, not by a check every second."""
     await until(lambda: server.has(0))
     async with await Wire.open(server.port) as wire:
         for _ in range(20):
@@ -98,31 +98,31 @@ async def test_finished_requests(server: Inside) -> None:
 
 @all_kinds
 async def test_timers(server: Inside) -> None:
-    """Idle connections have no timer each; they have one in Daphne as it comes."""
+    """An idle connection has no timer of its own; in unmodified Daphne it has one."""
     before = (await server.look())["timers"]
     wires = [await Wire.open(server.port) for _ in range(50)]
     for wire in wires:
         assert (await wire.ask("GET", "/small")).status == 200
     timers = (await server.look())["timers"] - before
-    # The server has other timers, of which one may end meanwhile.
+    # One of the server's other timers may end meanwhile.
     assert 0 <= (50 if server.kind == "stock" else 0) - timers <= 1
 
 
 @all_kinds
 async def test_lines_of_a_log(server: Inside) -> None:
-    """No line of a log is made that nobody reads; Daphne as it comes makes it."""
+    """A log line that is not needed is not formatted; in unmodified Daphne it is."""
     before = await server.counted()
     async with await Wire.open(server.port) as wire:
         for _ in range(10):
             assert (await wire.ask("GET", "/small")).status == 200
     lines = (await server.counted() - before)["lines"]
-    # (One more is that of the request that looked.)
+    # The request for the counts has a line, too.
     assert lines == (11 if server.kind == "stock" else 0)
 
 
 @all_kinds
 async def test_writes(server: Inside) -> None:
-    """An answer is one write, at once; Daphne as it comes lets the loop tell when."""
+    """A response is one write, at once; unmodified Daphne waits for the event loop."""
     before = await server.counted()
     async with await Wire.open(server.port) as wire:
         for _ in range(10):
@@ -134,7 +134,7 @@ async def test_writes(server: Inside) -> None:
 
 @all_kinds
 async def test_forms(server: Inside) -> None:
-    """A form in a body is read by applications only; Twisted would read it, too."""
+    """A form in a body is not parsed; in unmodified Daphne, Twisted parses it."""
     await until(lambda: server.has(0))
     async with await Wire.open(server.port) as wire:
         form = "Content-Type: application/x-www-form-urlencoded"
@@ -146,19 +146,19 @@ async def test_forms(server: Inside) -> None:
 
 @all_kinds
 async def test_the_loop(server: Inside) -> None:
-    """The event loop is Python's, also where uvloop is installed."""
+    """The event loop is asyncio's, even if uvloop is installed."""
     assert importlib.util.find_spec("uvloop")
     assert (await server.look())["loop"].startswith("asyncio")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_going_round(kind: str) -> None:
-    """Held requests are not gone round for timeouts, as in Daphne as it comes."""
+    """Held requests are not checked for timeouts; unmodified Daphne checks them all."""
     with Inside(kind, lonely=0.1) as server:
         held = await Wire.open(server.port)
         await held.send(request("GET", "/hold"))
         for cancelled in range(4):
-            # It is cancelled by what is called once a second.
+            # The check that runs once a second cancels the application.
             async with await Wire.open(server.port) as lonely:
                 await lonely.send(request("GET", "/lonely"))
                 await until(lambda: server.has(2))
@@ -169,7 +169,7 @@ async def test_going_round(kind: str) -> None:
 
 
 async def test_idle_connections() -> None:
-    """A connection on which nothing comes is closed after the time limit, no other."""
+    """An idle connection is closed after the time limit, and no other."""
     with Inside("tuned", idle=0.3) as server:
         held = await Wire.open(server.port)
         await held.send(request("GET", "/hold"))
@@ -186,7 +186,7 @@ async def test_idle_connections() -> None:
 
 
 async def test_an_application_that_does_not_end() -> None:
-    """An application that goes on when its client has left is cancelled in the end."""
+    """An application that continues after its client left is cancelled in the end."""
     with Inside("tuned", lonely=0.1) as server:
         for _ in range(3):
             async with await Wire.open(server.port) as wire:
@@ -199,7 +199,7 @@ async def test_an_application_that_does_not_end() -> None:
 
 @pytest.mark.parametrize("kind", TUNED)
 async def test_stopping(kind: str) -> None:
-    """A server that stops lets all requests end that it cancels, whatever else is."""
+    """A server that stops waits until all requests that it cancels have ended."""
     with Inside(kind) as server:
         half = await Wire.open(server.port)
         await half.send(b"GET /small HTTP/1.1\r\nHo")
@@ -215,7 +215,7 @@ async def test_stopping(kind: str) -> None:
 
 
 async def test_failing() -> None:
-    """An application that fails is logged, and answered 500 or cut off midway."""
+    """An application that fails is logged, and its response is 500 or cut off."""
     with Inside("tuned") as server:
         async with await Wire.open(server.port) as wire:
             assert (await wire.ask("GET", "/fail")).status == 500
@@ -234,7 +234,7 @@ async def test_failing() -> None:
 
 
 async def test_tasks_that_receive_at_once() -> None:
-    """Several tasks of an application may receive, also when one of them gives up."""
+    """Several tasks of an application may receive, even if one is cancelled."""
     with Inside("tuned") as server:
         async with await Wire.open(server.port) as wire:
             await wire.send(request("GET", "/share"))
@@ -245,7 +245,7 @@ async def test_tasks_that_receive_at_once() -> None:
 
 @tuned_kinds
 async def test_pipelining(server: Inside) -> None:
-    """Requests sent at once are answered in their order, also if the last is broken."""
+    """Pipelined requests are answered in order, even if the last one is invalid."""
     async with await Wire.open(server.port) as wire:
         small = request("GET", "/small")
         await wire.send(
@@ -264,7 +264,7 @@ async def test_pipelining(server: Inside) -> None:
 
 @tuned_kinds
 async def test_bodies(server: Inside) -> None:
-    """Bodies of any size come whole, in chunks or not, to and from an application."""
+    """Bodies of any size, chunked or not, arrive whole in both directions."""
     async with await Wire.open(server.port) as wire:
         for size in (0, 1, 8191, 8192, 8193, 300_000):
             body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
@@ -276,7 +276,7 @@ async def test_bodies(server: Inside) -> None:
 
 @tuned_kinds
 async def test_a_slow_reader(server: Inside) -> None:
-    """An answer larger than what the network takes at once comes whole, in turn."""
+    """A response that is larger than the socket's buffer arrives whole and in order."""
     async with await Wire.open(server.port) as wire:
         await wire.send((request("GET", "/large") + request("GET", "/small")) * 2)
         for _ in range(2):
@@ -296,7 +296,7 @@ async def test_an_answer_in_parts(server: Inside) -> None:
 
 @tuned_kinds
 async def test_connections_that_are_not_kept(server: Inside) -> None:
-    """A connection that is not kept is closed behind the answer, not before."""
+    """Without keep-alive, a connection is closed after the response, not before."""
     for ask in (
         b"GET /large HTTP/1.0\r\n\r\n",
         request("GET", "/large", "Connection: close"),
@@ -309,7 +309,7 @@ async def test_connections_that_are_not_kept(server: Inside) -> None:
 
 @tuned_kinds
 async def test_clients_that_vanish(server: Inside) -> None:
-    """Nothing is left of clients that vanish, whatever they were at."""
+    """Nothing is left of clients that disconnect, in whatever state they were."""
     for data in (
         b"GET /sm",
         request("POST", "/echo", "Content-Length: 9") + b"half",
@@ -326,7 +326,7 @@ async def test_clients_that_vanish(server: Inside) -> None:
 
 @tuned_kinds
 async def test_websockets(server: Inside) -> None:
-    """A WebSocket is let in, looked after, and forgotten when it ends."""
+    """A WebSocket is accepted, counted as a request, and forgotten when it ends."""
     async with await Wire.open(server.port) as wire:
         await wire.send(
             request(
@@ -373,7 +373,7 @@ twisted.web.http:HTTPChannel.writeSequence (self, iovec)
 
 @pytest.mark.parametrize("line", SIGNATURES.split("\n")[1:-1])
 def test_what_is_overridden(line: str) -> None:
-    """What is overridden of Daphne and Twisted is called as it was."""
+    """The overridden methods of Daphne and Twisted have the expected signatures."""
     name, _, signature = line.partition(" ")
     module, _, path = name.partition(":")
     found: Any = __import__(module, fromlist=["_"])
@@ -385,7 +385,7 @@ def test_what_is_overridden(line: str) -> None:
 
 
 def test_nothing_is_patched() -> None:
-    """Who imports the tuned Daphne has Daphne and Twisted as they come."""
+    """Importing the tuned Daphne does not modify Daphne or Twisted."""
     script = (
         "from daphne.server import Server, HTTPFactory\n"
         "from twisted.web.http import HTTPChannel, Request\n"

@@ -1,4 +1,4 @@
-"""What one client may send, on each server that a site may run."""
+"""The limits on what one client may send, on each server that a site may run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def server(each_server: ServerProcess) -> ServerProcess:
 
 
 async def has_ended(wire: Wire, kind: str) -> bool:
-    """Return whether an answer that says so has ended the connection.
+    """Return whether a response with Connection: close ended the connection.
 
-    Daphne as it comes looks at the request only; it reads each body before.
+    Unmodified Daphne ignores this header of a response. It has read the whole body, so
+    the connection must be usable.
     """
     if kind == "daphne":
         return (await wire.ask("GET", "/send-update/none")).status == 404
@@ -33,12 +34,12 @@ async def has_ended(wire: Wire, kind: str) -> bool:
 async def test_many_headers(
     port: int, kind: str, channel_id: str, path: str, method: str
 ) -> None:
-    """Too many header lines are 431, with a sentence, on every server."""
+    """Too many header lines get 431 with a sentence, on every server."""
     lines = [f"X-{number}: a" for number in range(250)]
     async with await Wire.open(port) as wire:
         answer = await wire.ask(method, f"/{path}/{channel_id}", *lines)
         assert answer.status == 431
-        if answer.body or kind != "granian":  # It has a limit of its own.
+        if answer.body or kind != "granian":  # granian has its own limit.
             assert answer.body.startswith(b"A request has at most 200 header lines")
             assert answer["x-content-type-options"] == "nosniff"
             assert answer["connection"] == "close"
@@ -60,7 +61,7 @@ async def test_many_headers(
 async def test_megabytes_of_headers(
     port: int, channel_id: str, lines: list[bytes]
 ) -> None:
-    """Megabytes of headers are refused, and hold nobody up."""
+    """Megabytes of headers are refused, and the server stays responsive."""
     async with await Wire.open(port) as wire:
         await wire.send(request("GET", f"/updates/{channel_id}", *lines))
         said = await wire.some()
@@ -69,7 +70,7 @@ async def test_megabytes_of_headers(
 
 
 async def test_big_cookies(port: int, channel_id: str) -> None:
-    """A browser's cookies are no reason to refuse it."""
+    """Cookies as large as those of browsers are accepted."""
     async with await Wire.open(port) as wire:
         cookies = "Cookie: " + "; ".join(f"name{n}=" + "a" * 1000 for n in range(14))
         answer = await wire.ask("GET", f"/interval/{channel_id}", cookies)
@@ -81,7 +82,7 @@ async def test_big_cookies(port: int, channel_id: str) -> None:
 async def test_long_bodies_that_nobody_wants(
     port: int, kind: str, channel_id: str, location: str, encoding: str
 ) -> None:
-    """A client that sends 5 MB for nothing is told so, and its connection ends."""
+    """An ignored body of 5 MB gets 413, and ends the connection."""
     path, body = f"/{location}/{channel_id}", b"x" * 5_000_000
     async with await Wire.open(port) as wire:
         if encoding == "length":
@@ -99,7 +100,7 @@ async def test_long_bodies_that_nobody_wants(
 async def test_messages_that_are_too_long(
     port: int, kind: str, channel_id: str
 ) -> None:
-    """A publisher that sends 5 MB and only then reads finds the reason."""
+    """A publisher that sends 5 MB before it reads gets 413 with the reason."""
     async with await Wire.open(port) as wire:
         body = b"x" * 5_000_000
         answer = await wire.ask("POST", f"/send-update/{channel_id}", body=body)
@@ -113,9 +114,9 @@ async def test_messages_that_are_too_long(
 async def test_bodies_without_end(
     port: int, kind: str, channel_id: str, location: str
 ) -> None:
-    """A body without end is not read for ever."""
+    """An endless body is not read for ever."""
     if kind == "daphne":
-        return  # It reads it before we are asked, until there is no more memory.
+        return  # Daphne reads the whole body before it calls the application.
     limit = 65_536 if kind == "runpushserver" else 1_048_576
     async with await Wire.open(port) as wire:
         await wire.send(
@@ -141,9 +142,9 @@ async def test_upgrades(
     encoding: str,
     at_once: bool,
 ) -> None:
-    """A message with an Upgrade is published whole or not at all."""
+    """A message with an Upgrade is published as a whole or not at all."""
     path = f"/send-update/{channel_id}"
-    # Where the server takes the body for the next request, it has to be none.
+    # A server that takes this body for a request creates the second channel.
     body = request("PUT", f"{path}-trap")
     if encoding == "length":
         head = request("POST", path, *upgrade, f"Content-Length: {len(body)}")
@@ -174,7 +175,7 @@ async def test_upgrades(
 async def test_bodies_that_break_off(
     port: int, channel_id: str, encoding: str, end: str
 ) -> None:
-    """Less body than was promised publishes nothing; who still listens is told so."""
+    """An incomplete body publishes nothing, and gets 400 if the client still reads."""
     how, body = {
         "length": ("Content-Length: 10", b"news"),
         "chunks": ("Transfer-Encoding: chunked", b"4\r\nnews\r\n"),
@@ -192,7 +193,7 @@ async def test_bodies_that_break_off(
 
 @pytest.mark.parametrize("length", ["1e3", "+4", "-4", "4, 5", "four", "", "0x4"])
 async def test_unreadable_lengths(port: int, channel_id: str, length: str) -> None:
-    """A Content-Length that is no number publishes nothing."""
+    """A Content-Length that is not a number gets 400, and publishes nothing."""
     head = request("POST", f"/send-update/{channel_id}", f"Content-Length: {length}")
     async with await Wire.open(port) as wire:
         await wire.send(head + b"news")

@@ -1,4 +1,4 @@
-"""Heads whose lines end with LF alone, which HTTP lets a server take or refuse."""
+"""Request heads with LF as line ends, which a server may accept or refuse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.servers import ServerProcess
 
 from .wire import Wire, request, subscribers
 
-#: What each server answers. Daphne waits for the end of the line.
+#: The status from each server. Daphne waits for CRLF.
 STATUSES = {
     "daphne": None,
     "runpushserver": 400,
@@ -24,7 +24,7 @@ STATUSES = {
 async def test_lines_that_end_with_lf(
     kind: str, each_server: ServerProcess, channel_id: str, first_end: bytes
 ) -> None:
-    """A message is published or refused, and nothing in it is another request."""
+    """A message is published or refused, and no part of it is another request."""
     data = request("POST", f"/send-update/{channel_id}", body=b"news")
     data = data.replace(b"\r\n", b"\n").replace(b"\n", first_end, 1)
     status = STATUSES[kind]
@@ -43,7 +43,7 @@ async def test_lines_that_end_with_lf(
 async def test_a_line_end_in_two_parts(
     each_server: ServerProcess, channel_id: str
 ) -> None:
-    """CR and LF may come one after the other."""
+    """CR and LF may arrive separately."""
     data = request("POST", f"/send-update/{channel_id}", body=b"news")
     async with await Wire.open(each_server.port) as wire:
         for byte in data:

@@ -1,4 +1,4 @@
-"""Servers that end by themselves, or their workers, after a number of requests."""
+"""Servers that exit, or whose workers exit, after a number of requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.servers import LOCATIONS, ServerProcess, wait_until, wait_until_held
 
-#: More than are needed to learn that polls are held.
+#: More requests than the test makes to find out that polls are held.
 REQUESTS = 200
 
 GUNICORN = ("gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}")
@@ -39,7 +39,7 @@ def need(module: str) -> None:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_held_requests_are_sent_away(name: str) -> None:
-    """They are answered 503 at once, and a new worker takes the place of the old."""
+    """Held requests get 503 at once, and a new worker replaces the old one."""
     command = SERVERS[name]
     need(command[0])
     if "uvicorn_worker.UvicornWorker" in command:
@@ -54,13 +54,13 @@ def test_held_requests_are_sent_away(name: str) -> None:
     with ExitStack() as stack:
         stack.enter_context(server)
         pool = stack.enter_context(ThreadPoolExecutor())
-        # A poll that is not sent away ends with 304, or with its worker.
+        # A poll without this 503 ends with 304, or when its worker exits.
         client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
         held = [pool.submit(client.get, "/updates/a") for _ in range(3)]
         wait_until_held(f"{server.url}/send-update/a", 3)
 
         def is_answered() -> bool:
-            with suppress(httpx.TransportError):  # uvicorn accepts no more.
+            with suppress(httpx.TransportError):  # uvicorn has stopped accepting.
                 client.get("/interval/b")
             return all(each.done() for each in held)
 

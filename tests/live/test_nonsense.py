@@ -71,7 +71,7 @@ async def is_well(port: int) -> None:
 
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=itertools.count())
 async def test_nonsense(port: int, nonsense: bytes) -> None:
-    """Nonsense is refused by the server or is not found; it publishes nothing."""
+    """An invalid request gets 400 or 404 or is cut off, and publishes nothing."""
     async with await Wire.open(port) as wire:
         await wire.send(nonsense)
         said = await wire.some()
@@ -90,7 +90,7 @@ async def test_nonsense(port: int, nonsense: bytes) -> None:
     ],
 )
 async def test_nonsense_without_an_end(port: int, nonsense: bytes) -> None:
-    """Of what has no end yet the server waits for more, and is not harmed by it."""
+    """The server waits for the end of an incomplete request, and serves others."""
     async with await Wire.open(port) as wire:
         await wire.send(nonsense)
         await is_well(port)
@@ -100,7 +100,7 @@ async def test_nonsense_without_an_end(port: int, nonsense: bytes) -> None:
 
 
 async def test_random_bytes(port: int) -> None:
-    """Random bytes harm nobody."""
+    """Random bytes do no harm to the server."""
     source = random.Random(7)
     for _ in range(50):
         async with await Wire.open(port) as wire:
@@ -111,7 +111,7 @@ async def test_random_bytes(port: int) -> None:
 
 
 async def test_broken_requests(port: int, channel_id: str) -> None:
-    """A request that breaks off anywhere publishes nothing and harms nobody."""
+    """A request that is cut off at any point publishes nothing and does no harm."""
     whole = request("POST", f"/send-update/{channel_id}", "A: b", body=b"message")
     for length in range(len(whole)):
         async with await Wire.open(port) as wire:
@@ -127,7 +127,7 @@ async def test_broken_requests(port: int, channel_id: str) -> None:
 
 
 async def test_broken_chunks(port: int, channel_id: str) -> None:
-    """A chunked request that breaks off anywhere publishes nothing."""
+    """A chunked request that is cut off at any point publishes nothing."""
     whole = request(
         "POST", f"/send-update/{channel_id}", "Transfer-Encoding: chunked"
     ) + chunked(b"mess", b"age")
@@ -139,7 +139,7 @@ async def test_broken_chunks(port: int, channel_id: str) -> None:
 
 
 async def test_byte_by_byte(port: int, channel_id: str) -> None:
-    """A request that comes byte by byte is a request like any other."""
+    """A request may arrive byte by byte."""
     whole = request("POST", f"/send-update/{channel_id}", body=b"message")
     async with await Wire.open(port) as wire:
         for byte in whole:
@@ -159,7 +159,7 @@ async def test_byte_by_byte(port: int, channel_id: str) -> None:
     ],
 )
 async def test_bad_ids(port: int, location: str, path: bytes, status: int) -> None:
-    """A channel id that is not UTF-8 or too long is 400 with a sentence."""
+    """A channel id that is not UTF-8 or too long gets 400 with a sentence."""
     async with await Wire.open(port) as wire:
         answer = await wire.ask("GET", f"/{location}/{path.decode()}")
         assert answer.status == status
@@ -172,7 +172,7 @@ async def test_bad_ids(port: int, location: str, path: bytes, status: int) -> No
     ["%", "%%", "%zz", "%2", "%00", "%0D%0A", "a%2Fb", "%2e%2e", "+", "a;b", "%25FF"],
 )
 async def test_odd_ids(port: int, channel_id: str, path: str) -> None:
-    """Any other channel id is one, however oddly it is encoded."""
+    """Any other channel id is accepted, however it is encoded."""
     path = f"{channel_id}{path}"
     assert await publish(port, path, path.encode()) == 202
     async with await Wire.open(port) as wire:
@@ -194,7 +194,7 @@ async def test_odd_ids(port: int, channel_id: str, path: str) -> None:
 async def test_unreadable_ids(
     port: int, channel_id: str, location: str, header: str | bytes
 ) -> None:
-    """An unreadable id header is 400, makes no channel and spares the connection."""
+    """An invalid id header gets 400, creates no channel and keeps the connection."""
     async with await Wire.open(port) as wire:
         answer = await wire.ask("GET", f"/{location}/{channel_id}", header)
         assert answer.status == 400
@@ -221,7 +221,7 @@ async def test_forged_marks(port: int, channel_id: str) -> None:
 
 
 async def test_slow_headers(port: int, channel_id: str) -> None:
-    """Many clients that never end their request keep nobody from being served."""
+    """Many clients that never finish their request do not block others."""
     wires = [await Wire.open(port) for _ in range(200)]
     for wire in wires:
         await wire.send(b"GET /updates/x HTTP/1.1\r\nX-Slow: 1\r\nA")

@@ -24,7 +24,7 @@ FUTURE = (
 
 
 async def heard(port: int, channel_id: str) -> list[dict[str, Any]]:
-    """Return what the site heard of a channel, oldest first."""
+    """Return the passthrough events of a channel, oldest first."""
     async with await Wire.open(port) as wire:
         answer = await wire.ask("GET", f"/heard?channel={channel_id}")
     told: list[dict[str, Any]] = json.loads(answer.body)["heard"]
@@ -32,10 +32,10 @@ async def heard(port: int, channel_id: str) -> list[dict[str, Any]]:
 
 
 async def until_heard(port: int, channel_id: str, *counts: int) -> list[dict[str, Any]]:
-    """Wait until the site has heard so many events of a channel, and return them.
+    """Wait for a number of passthrough events of a channel, and return them.
 
     Args:
-        counts: How many events there may be in the end.
+        counts: The numbers of events to wait for, of which any will do.
     """
 
     async def is_heard() -> bool:
@@ -43,7 +43,7 @@ async def until_heard(port: int, channel_id: str, *counts: int) -> list[dict[str
             answer = await wire.ask("GET", f"/heard?channel={channel_id}&count")
         return json.loads(answer.body)["heard"] in counts
 
-    # Asking is a request to the same server, so it asks not too often.
+    # Each check is a request to the same server, so there must not be too many.
     # Each event is a request to Django, which takes a while on a busy machine.
     patience = PATIENCE + max(counts) / 20
     await until(is_heard, timeout=patience, interval=max(counts) / 20_000)
@@ -70,7 +70,7 @@ def headers_after(answer: Answer) -> list[str]:
 
 @pytest.mark.parametrize("headers", [(), FUTURE, FUTURE[:1]])
 async def test_a_pair(port: int, channel_id: str, headers: tuple[str, ...]) -> None:
-    """Both events of a pair come with the subscriber's cookies, ids and address."""
+    """Both events of a pair have the subscriber's cookies, ids and address."""
     wire = await hold(port, channel_id, "Cookie: sessionid=1; a=b", *headers)
     assert events(await until_heard(port, channel_id, 1)) == ["subscribe"]
     await publish(port, channel_id)
@@ -86,7 +86,7 @@ async def test_a_pair(port: int, channel_id: str, headers: tuple[str, ...]) -> N
 
 
 async def test_a_request_answered_at_once(port: int, channel_id: str) -> None:
-    """A request that is answered at once, well or not, is no subscription."""
+    """A request that is answered at once, with or without error, has no events."""
     await publish(port, channel_id)
     async with await Wire.open(port) as wire:
         path = f"/updates/{channel_id}"
@@ -95,7 +95,7 @@ async def test_a_request_answered_at_once(port: int, channel_id: str) -> None:
         assert (await wire.ask("PUT", path)).status == 405
         assert (await wire.ask("OPTIONS", path)).status == 204
         assert (await wire.ask("GET", f"/interval/{channel_id}")).status == 200
-        # What is told is told in order, so this one would come behind the others.
+        # Events are sent in order, so this one would come after the others.
         await wire.send(request("GET", path, *FUTURE))
         await until_held(port, channel_id)
         told = await until_heard(port, channel_id, 1)
@@ -103,7 +103,7 @@ async def test_a_request_answered_at_once(port: int, channel_id: str) -> None:
 
 
 async def test_a_client_that_vanishes(port: int, channel_id: str) -> None:
-    """The end of a client that vanishes is told too."""
+    """A client that disconnects has an unsubscribe event, too."""
     wire = await hold(port, channel_id)
     wire.reset()
     told = await until_heard(port, channel_id, 2)
@@ -111,7 +111,7 @@ async def test_a_client_that_vanishes(port: int, channel_id: str) -> None:
 
 
 async def test_any_channel_id(port: int, channel_id: str) -> None:
-    """Any channel id reaches the site as it is."""
+    """Any channel id reaches the site unchanged."""
     for encoded in ("%E2%82%AC", "a%2Fb", "a%26subscribe%3D1", "a+b%20c", "%25"):
         async with await Wire.open(port) as wire:
             path = f"{channel_id}{encoded}"
@@ -125,11 +125,11 @@ async def test_any_channel_id(port: int, channel_id: str) -> None:
 
 
 async def test_order_of_a_subscriber(port: int, channel_id: str) -> None:
-    """A subscriber that comes back on other connections is told in order."""
+    """The events of a subscriber that reconnects are in order."""
     headers: list[str] = []
     for number in range(20):
         wire = await hold(port, channel_id, "Cookie: id=1", *headers)
-        # Who leaves before its turn to be told of is not told.
+        # A subscriber that leaves before its turn has no events.
         await until_heard(port, channel_id, 2 * number + 1)
         await publish(port, channel_id)
         headers = headers_after(await wire.answer())
@@ -141,7 +141,7 @@ async def test_order_of_a_subscriber(port: int, channel_id: str) -> None:
 
 
 async def test_a_slow_view(port: int, channel_id: str) -> None:
-    """A view that is slow delays no message, not even its own subscriber's."""
+    """A slow view does not delay messages, not even those of its own subscriber."""
     wires = [
         await hold(port, f"{channel_id}-{number}", "X-Slow: 0.5")
         for number in range(10)
@@ -152,7 +152,7 @@ async def test_a_slow_view(port: int, channel_id: str) -> None:
         assert (await wire.answer()).status == 200
     told = [await heard(port, f"{channel_id}-{number}") for number in range(10)]
     assert sum(map(len, told)) < 20
-    # Those whose turn came are told of, the others have come and gone meanwhile.
+    # The first subscribers have events; the others left before their turn.
     for number in range(CONCURRENCY):
         told[number] = await until_heard(port, f"{channel_id}-{number}", 2)
         assert events(told[number]) == ["subscribe", "unsubscribe"]
@@ -161,7 +161,7 @@ async def test_a_slow_view(port: int, channel_id: str) -> None:
 
 
 async def test_a_receiver_that_fails(channel_id: str) -> None:
-    """What a receiver raises is logged, and harms nobody."""
+    """An error in a signal receiver is logged, and has no other effect."""
     with daphne() as server:
         wire = await hold(server.port, channel_id, "X-Fail: 1")
         assert await publish(server.port, channel_id) == 201
@@ -190,10 +190,10 @@ MIDDLEWARE = ["tests.exits.exiting_in_a_task", "tests.exits.exiting"]
     ids=["daphne", "uvicorn-h11", "uvicorn-httptools", "granian"],
 )
 async def test_a_site_that_exits(serve: Callable[[], ServerProcess]) -> None:
-    """What would end the process is logged, wherever a site raises it, and harms none.
+    """An exception that would end the process is logged, and has no other effect.
 
-    A receiver of a passthrough signal, and middleware of its request, in a thread or in
-    a task of the server's event loop.
+    It is raised by a receiver of a passthrough signal and by middleware, in a thread
+    and in a task of the server's event loop.
     """
     server = serve()
     server.env["TEST_MIDDLEWARE"] = json.dumps(MIDDLEWARE)
@@ -205,7 +205,7 @@ async def test_a_site_that_exits(serve: Callable[[], ServerProcess]) -> None:
                 channel_id = f"{place}-{name}"
                 said = server.log()
                 wire = await hold(port, channel_id, f"X-Exit: {place} {name}")
-                # The subscribe is being told, or has been.
+                # The subscribe request has been started.
                 await until(logged(server, said, name))
                 said = server.log()
                 assert await publish(port, channel_id) == 201
@@ -215,12 +215,12 @@ async def test_a_site_that_exits(serve: Callable[[], ServerProcess]) -> None:
         assert await publish(port, "another") == 201
         assert (await other.answer()).status == 200
         assert server.process.poll() is None
-        # A receiver does not keep the others from hearing.
+        # The other receivers are called, too.
         assert len(await heard(port, "async-receiver-SystemExit")) == 2
 
 
 def logged(server: ServerProcess, before: str, name: str) -> Callable[[], Any]:
-    """Return what tells whether the log names an exception that it had not before."""
+    """Return a function that checks for an exception in the new part of the log."""
 
     async def is_logged() -> bool:
         return name in server.log()[len(before) :]
@@ -235,7 +235,7 @@ async def state(port: int) -> dict[str, int]:
 
 
 async def test_a_crowd_that_polls_again(channel_id: str, crowd: int) -> None:
-    """Many clients that poll again on a message lose no pair, in few threads."""
+    """Many clients that poll again on a message lose no pair and use few threads."""
     path = f"/updates/{channel_id}"
 
     async def poll_all(wires: list[Wire], *headers: str) -> None:

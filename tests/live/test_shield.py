@@ -1,4 +1,4 @@
-"""nginx in front of Daphne, which by itself bounds less of what one client can take."""
+"""nginx in front of Daphne, which by itself limits less of what one client can use."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MEBIBYTE = b"x" * 2**20
 
 @pytest.fixture(scope="module")
 def behind() -> Iterator[ServerProcess]:
-    """A Daphne behind nginx."""
+    """The Daphne behind nginx."""
     with daphne() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def port(behind: ServerProcess) -> Iterator[int]:
-    """The port of the nginx in front of it."""
+    """The port of the nginx in front of Daphne."""
     conf = {"locations": LOCATIONS}
     address = f"127.0.0.1:{behind.port}"
     with nginx(conf, "--proxy", "--django", address) as server:
@@ -32,7 +32,7 @@ def port(behind: ServerProcess) -> Iterator[int]:
 
 
 def memory(server: ServerProcess) -> int:
-    """Return how many bytes of memory a server has taken."""
+    """Return the peak memory of a server, in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     [line] = [each for each in status.splitlines() if each.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
@@ -43,7 +43,7 @@ def memory(server: ServerProcess) -> int:
 async def test_a_body_that_is_too_long(
     behind: ServerProcess, port: int, channel_id: str, path: str, encoding: str
 ) -> None:
-    """nginx refuses it, and Daphne does not hear of it."""
+    """nginx refuses the body, and does not pass it to Daphne."""
     before = memory(behind)
     path = path.format(channel_id)
     async with await Wire.open(port) as wire:
@@ -59,7 +59,7 @@ async def test_a_body_that_is_too_long(
 async def test_a_client_that_does_not_read(
     behind: ServerProcess, port: int, channel_id: str
 ) -> None:
-    """nginx asks for the next message when its client has read the last one."""
+    """nginx requests the next message only after its client has read the last one."""
     assert await publish(port, channel_id, MEBIBYTE) == 202
     async with await Wire.open(port) as wire:
         before = memory(behind)
@@ -78,7 +78,7 @@ async def test_a_client_that_does_not_read(
 async def test_much_behind_a_held_request(
     port: int, channel_id: str, size: int, how: str
 ) -> None:
-    """nginx notices that a client has left, whatever was sent behind its request."""
+    """nginx notices a disconnect, however much was sent behind the request."""
     async with await Wire.open(port) as wire:
         await wire.send(request("GET", f"/updates/{channel_id}"))
         await until_held(port, channel_id)

@@ -18,7 +18,7 @@ from .wire import Answer, Wire, publish, request, until_held
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Where the site writes down what passthrough told it."""
+    """The file in which the site logs passthrough events."""
     path = tmp_path / "passthrough"
     path.touch()
     return path
@@ -26,17 +26,17 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stopping(log: Path) -> Iterator[ServerProcess]:
-    """A server of the test's own, which ends well and without complaint."""
+    """A server for one test, which must exit with 0 and no errors in its log."""
     with daphne(TEST_PASSTHROUGH_LOG=str(log)) as server:
         yield server
-        # A second signal would end it at once, so it gets one only.
+        # A second signal would end it at once, so it gets only one.
         assert server.process.wait(20) == 0
         said = server.log()
         assert not any(complaint in said for complaint in COMPLAINTS), said
 
 
 async def hold(port: int, channel_id: str, *headers: str, count: int = 1) -> list[Wire]:
-    """Return connections on which requests are held."""
+    """Open connections, and return them once their requests are held."""
     wires = [await Wire.open(port) for _ in range(count)]
     for wire in wires:
         await wire.send(request("GET", f"/updates/{channel_id}", *headers))
@@ -56,15 +56,15 @@ async def has_ended(server: ServerProcess) -> bool:
 
 
 def heard(log: Path) -> list[tuple[str, str]]:
-    """Return the events that passthrough told, with the cookie of each."""
+    """Return the passthrough events with the cookie of each."""
     told = [json.loads(line) for line in log.read_text().splitlines()]
     return [(each["event"], each["cookies"].get("id", "")) for each in told]
 
 
 async def until_heard(log: Path, count: int) -> None:
-    """Wait until passthrough has told so many events.
+    """Wait for this number of passthrough events.
 
-    Who leaves before the view was told that they came is not told of at all.
+    A subscriber that leaves before its subscribe event has started has no events.
     """
 
     async def are_heard() -> bool:
@@ -90,7 +90,7 @@ async def test_held_requests(stopping: ServerProcess, how: signal.Signals) -> No
 
 
 async def test_nothing_held(stopping: ServerProcess) -> None:
-    """A server on which nothing is held, or nothing ever was, stops too."""
+    """A server without held requests stops, too."""
     async with await Wire.open(stopping.port) as wire:
         assert (await wire.ask("GET", "/hello")).status == 200
         stopping.process.send_signal(signal.SIGTERM)
@@ -98,13 +98,13 @@ async def test_nothing_held(stopping: ServerProcess) -> None:
 
 
 async def test_a_server_that_nobody_asked(stopping: ServerProcess) -> None:
-    """A server that nobody has asked stops too."""
+    """A server that has had no request stops, too."""
     stopping.process.send_signal(signal.SIGTERM)
     await until(lambda: has_ended(stopping))
 
 
 async def test_beside_other_connections(stopping: ServerProcess) -> None:
-    """Half requests and broken ones keep no held one from its answer."""
+    """Incomplete and invalid requests do not affect the response to held ones."""
     port = stopping.port
     others = [await Wire.open(port) for _ in range(7)]
     await others[0].send(b"GET /upd")
@@ -125,7 +125,7 @@ async def test_beside_other_connections(stopping: ServerProcess) -> None:
 
 
 async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
-    """A long poll that was sent behind a held one is sent away too, and not cut."""
+    """A long poll behind a held one gets 503, too, and is not cut off."""
     async with await Wire.open(stopping.port) as wire:
         await wire.send(request("GET", "/updates/a") + request("GET", "/updates/b"))
         await until_held(stopping.port, "a")
@@ -135,11 +135,11 @@ async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
 
 
 async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
-    """What was held when the server stopped has its pair all the same."""
+    """A request that is held when the server stops has both events."""
     wires = []
     for number in range(500):
         wires += await hold(stopping.port, f"channel-{number}", f"Cookie: id={number}")
-    # Who leaves before its turn to be told of is not told.
+    # A subscriber that leaves before its turn has no events.
     await until_heard(log, 500)
     stopping.process.send_signal(signal.SIGTERM)
     for wire in wires:
@@ -156,7 +156,7 @@ async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
 async def test_views_are_told_of_who_left_just_before(
     stopping: ServerProcess, log: Path
 ) -> None:
-    """What ended just before the server stopped has its pair all the same."""
+    """A request that ends just before the server stops has both events."""
     for number in range(50):
         await hold(
             *(stopping.port, f"channel-{number}"),
@@ -175,7 +175,7 @@ async def test_views_are_told_of_who_left_just_before(
 
 
 async def test_a_slow_view(stopping: ServerProcess, log: Path) -> None:
-    """A held request is sent away at once; the server ends when the view has heard."""
+    """A held request gets 503 at once, and the server waits for the view."""
     wires = await hold(stopping.port, "a", "X-Slow: 1")
     stopping.process.send_signal(signal.SIGTERM)
     check_sent_away(await wires[0].answer())
@@ -185,7 +185,7 @@ async def test_a_slow_view(stopping: ServerProcess, log: Path) -> None:
 
 
 async def test_who_comes_while_the_server_stops(stopping: ServerProcess) -> None:
-    """Who comes while the server waits for a view is refused or sent away, not cut."""
+    """A request while the server waits for a view is refused or gets 503."""
     wires = await hold(stopping.port, "a", "X-Slow: 1")
     late = await Wire.open(stopping.port)
     assert (await late.ask("GET", "/hello")).status == 200
@@ -205,7 +205,7 @@ async def test_who_comes_while_the_server_stops(stopping: ServerProcess) -> None
 async def test_clients_that_vanish_while_the_server_stops(
     stopping: ServerProcess,
 ) -> None:
-    """Clients that vanish as the server stops do it no harm."""
+    """Clients that disconnect while the server stops cause no error."""
     wires = await hold(stopping.port, "a", count=100)
     stopping.process.send_signal(signal.SIGTERM)
     for wire in wires:
@@ -214,7 +214,7 @@ async def test_clients_that_vanish_while_the_server_stops(
 
 
 async def test_messages_and_the_end(stopping: ServerProcess) -> None:
-    """Who was said to be sent a message gets it, though the server stops just then."""
+    """A message that was delivered according to its 201 arrives despite the stop."""
     wires = await hold(stopping.port, "a", count=50)
     status = await publish(stopping.port, "a")
     stopping.process.send_signal(signal.SIGTERM)

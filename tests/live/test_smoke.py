@@ -8,7 +8,7 @@ from tests.servers import ServerProcess, wait_until_held
 
 
 def test_a_held_request_is_answered_by_a_post(server: ServerProcess) -> None:
-    """A POST answers every held request with its message, and is told so by 201."""
+    """A POST answers every held request with its message, and gets 201."""
     with ThreadPoolExecutor() as threads:
         held = [
             threads.submit(httpx.get, f"{server.url}/updates/smoke", timeout=30)

@@ -1,4 +1,4 @@
-"""Clients that reset their connections, by the hundred, on each server."""
+"""Hundreds of clients that reset their connections, on each server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import until
 
 from .wire import request, subscribers
 
-#: A reset in the place of a proper end.
+#: With this option, closing a socket resets the connection.
 LINGER = struct.pack("ii", 1, 0)
 
 
@@ -25,19 +25,19 @@ def server(each_server: ServerProcess) -> ServerProcess:
 
 
 def processes(pid: int) -> list[int]:
-    """Return a process and its children."""
+    """Return the ids of a process and all its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(each for child in children for each in processes(int(child)))]
 
 
 def open_files(server: ServerProcess) -> int:
-    """Return how many files a server has open."""
+    """Return the number of open files of a server."""
     pids = processes(server.process.pid)
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
 
 
 def reset_one(port: int, data: bytes) -> None:
-    """Send something, and reset the connection at once."""
+    """Send data, and reset the connection at once."""
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
         client.send(data)
@@ -47,7 +47,7 @@ def reset_one(port: int, data: bytes) -> None:
 async def test_a_storm_of_resets(
     server: ServerProcess, channel_id: str, how: str
 ) -> None:
-    """What was reset leaves no file, no subscriber and no line of a log behind."""
+    """A reset connection leaves no open file, no subscriber and no log line."""
     data = {
         "held": request("GET", f"/updates/{channel_id}"),
         "answered": request("GET", f"/interval/{channel_id}"),

@@ -1,4 +1,4 @@
-"""Servers that start several processes, with a store in the memory of each."""
+"""Servers with several processes, each with a store in its own memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLD = "Several processes serve at 127.0.0.1:"
 
 
 def test_several_workers_on_a_store_in_memory_are_told_once() -> None:
-    """With two workers one line says so, with the remedy; with one worker nothing."""
+    """Two workers log one error with the remedy; one worker logs none."""
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS}),

@@ -1,4 +1,4 @@
-"""HTTP by hand: bytes to a server and back, also bytes that no HTTP client sends."""
+"""HTTP as bytes to a server and back, including those that no HTTP client sends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.waiting import PATIENCE, until
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered."""
+    """The response of a server."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
     def __getitem__(self, name: str) -> str | None:
-        """Return the value of a header, None if there is none, and fail on two."""
+        """Return the value of a header, or None; fail if it is given twice."""
         values = [value for key, value in self.headers if key == name.lower()]
         assert len(values) < 2, f"{name} is given twice: {values}"
         return values[0] if values else None
@@ -33,7 +33,7 @@ def request(
     *headers: str | bytes,
     body: bytes | None = None,
 ) -> bytes:
-    """Return the bytes of a request; a body adds its Content-Length."""
+    """Return the bytes of a request, with a Content-Length if there is a body."""
     lines = [_bytes(method) + b" " + _bytes(path) + b" HTTP/1.1", b"Host: testserver"]
     lines += [_bytes(header) for header in headers]
     if body is not None:
@@ -42,7 +42,7 @@ def request(
 
 
 def chunked(*parts: bytes) -> bytes:
-    """Return a body in chunks."""
+    """Return a body in chunked transfer encoding."""
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (*parts, b""))
 
 
@@ -51,10 +51,10 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 class Wire:
-    """A connection to a server of this machine.
+    """A connection to a local server.
 
     Attributes:
-        opened: All that a test has opened, so that none outlives it.
+        opened: All connections that a test has opened, to be closed after it.
     """
 
     opened: ClassVar[list[Wire]] = []
@@ -68,7 +68,7 @@ class Wire:
 
     @classmethod
     async def open(cls, port: int) -> Wire:
-        """Return a connection that is open."""
+        """Open a connection."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def __aenter__(self) -> Wire:
@@ -78,7 +78,7 @@ class Wire:
         self.abort()
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; that the server does not want them any more is no failure."""
+        """Send data, and ignore an error if the server has closed the connection."""
         self.writer.write(data)
         with suppress(ConnectionError):
             await asyncio.wait_for(self.writer.drain(), PATIENCE)
@@ -90,12 +90,12 @@ class Wire:
         *headers: str | bytes,
         body: bytes | None = None,
     ) -> Answer:
-        """Return the answer to a request."""
+        """Send a request, and return the response."""
         await self.send(request(method, path, *headers, body=body))
         return await self.answer(method)
 
     async def answer(self, method: str = "GET") -> Answer:
-        """Return the next answer, which is one to a request with this method."""
+        """Return the next response, which is one to a request with this method."""
         return await asyncio.wait_for(self._answer(method), PATIENCE)
 
     async def _answer(self, method: str) -> Answer:
@@ -125,25 +125,25 @@ class Wire:
         return await self.reader.read()
 
     async def rest(self) -> bytes:
-        """Return all that comes until the server closes the connection."""
+        """Return all data until the server closes the connection."""
         parts = []
         while part := await self.some():
             parts.append(part)
         return b"".join(parts)
 
     async def some(self) -> bytes:
-        """Return what comes next, nothing when the connection is closed."""
+        """Return the next data, or nothing if the connection is closed."""
         with suppress(ConnectionError):
             return await asyncio.wait_for(self.reader.read(65536), PATIENCE)
         return b""
 
     def end_sending(self) -> None:
-        """Tell the server that nothing more is sent, and go on reading."""
-        with suppress(OSError):  # It may have closed the connection by now.
+        """Close the connection for sending, but not for reading."""
+        with suppress(OSError):  # The server may have closed the connection.
             self.writer.write_eof()
 
     def reset(self) -> None:
-        """Break the connection off, without a proper end."""
+        """Reset the connection."""
         linger = struct.pack("ii", 1, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.abort()
@@ -159,7 +159,7 @@ class Wire:
 
 
 async def subscribers(port: int, channel_id: str) -> int | None:
-    """Return how many requests are held on a channel, None if there is none."""
+    """Return the number of requests held on a channel, None if it does not exist."""
     async with await Wire.open(port) as wire:
         answer = await wire.ask("GET", f"/send-update/{channel_id}")
         if answer.status == 404:
@@ -170,7 +170,7 @@ async def subscribers(port: int, channel_id: str) -> int | None:
 
 
 async def until_held(port: int, channel_id: str, count: int = 1) -> None:
-    """Wait until so many requests are held on a channel."""
+    """Wait until this number of requests is held on a channel."""
 
     async def are_held() -> bool:
         return await subscribers(port, channel_id) == count
@@ -179,7 +179,7 @@ async def until_held(port: int, channel_id: str, count: int = 1) -> None:
 
 
 async def publish(port: int, channel_id: str, body: bytes = b"news") -> int:
-    """Publish a message and return the status."""
+    """Publish a message, and return the status."""
     async with await Wire.open(port) as wire:
         path = f"/send-update/{channel_id}"
         return (await wire.ask("POST", path, body=body)).status

@@ -19,7 +19,7 @@ from .passthrough_view import View
 
 @pytest.fixture(autouse=True)
 def fresh_hubs() -> Iterator[None]:
-    """Start each test without channels."""
+    """Reset the hubs before and after each test."""
     hubs.reset()
     yield
     hubs.reset()
@@ -27,11 +27,11 @@ def fresh_hubs() -> Iterator[None]:
 
 @pytest.fixture
 async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
-    """Fail if a test leaves a waiter, a task, or a complaint of the event loop."""
+    """Fail if a test leaves a waiting cursor, a task or an error of asyncio."""
     yield
     await until_idle()
     assert [hub.waiting for hub in hubs._hubs.values() if hub.waiting] == []
-    # Complaints about tasks that nobody asked come with the end of the task.
+    # asyncio logs an exception that was never retrieved when its task is freed.
     await asyncio.sleep(0)
     complaints = [each for each in caplog.records if each.name == "asyncio"]
     assert [each.getMessage() for each in complaints] == []
@@ -40,7 +40,7 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve the three kinds of locations, with options of each."""
+    """Return a function that serves all kinds of locations with given options."""
     changes = ExitStack()
 
     def serve(
@@ -72,7 +72,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def watched_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have clients watched after a moment, in place of a second."""
+    """Watch clients after 50 ms instead of a second."""
     monkeypatch.setattr(long_poll, "WATCH_AFTER", 0.05)
 
 

@@ -1,4 +1,4 @@
-"""One HTTP request to an ASGI application in this process, and its answer."""
+"""HTTP requests to an ASGI application in this process, and their responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAGE = b"http://127.0.0.1:8000"
 
 
 async def django(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what is no push location, in a way that shows who answered."""
+    """Stand in for Django: respond with status 299 and the path of the request."""
     if scope["type"] != "http":
         await send({"type": f"{scope['type']}.seen"})
         return
@@ -39,14 +39,14 @@ async def django(scope: Scope, receive: Receive, send: Send) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an application answered."""
+    """The response of an application."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
 
     def __getitem__(self, name: str) -> str | None:
-        """Return the value of a header, None if there is none, and fail on two."""
+        """Return the value of a header, or None; fail if it is given twice."""
         values = [value for key, value in self.headers if key == name.lower().encode()]
         assert len(values) < 2, f"{name} is given twice: {values}"
         return values[0].decode("latin-1") if values else None
@@ -78,7 +78,7 @@ def http_scope(
 
 
 class Exchange(ApplicationCommunicator):
-    """A request under way; its body is sent in parts, or not yet if it is None."""
+    """A request in progress, whose body is not sent yet if it is None."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Exchange(ApplicationCommunicator):
         **scope: Any,
     ) -> None:
         if body != b"" and not any(name == b"content-length" for name, _ in headers):
-            # Over HTTP/1.1 there is no body without one of the two.
+            # Over HTTP/1.1 a body needs Content-Length or Transfer-Encoding.
             headers = [*headers, (b"transfer-encoding", b"chunked")]
         super().__init__(application, http_scope(method, path, headers, **scope))
         if body is not None:
@@ -99,25 +99,25 @@ class Exchange(ApplicationCommunicator):
                 self.put_body(part, more=number < len(parts))
 
     def put_body(self, part: bytes, *, more: bool) -> None:
-        """Let the application receive a part of the body."""
+        """Send a part of the body to the application."""
         message = {"type": "http.request", "body": part, "more_body": more}
         self.input_queue.put_nowait(message)
 
     def start(self) -> Exchange:
-        """Start the application on the request."""
+        """Start the application with the request."""
         assert self.future
         return self
 
     def disconnect(self) -> None:
-        """Let the client leave."""
+        """Send the client's disconnect to the application."""
         self.input_queue.put_nowait({"type": "http.disconnect"})
 
     async def end(self) -> None:
-        """Wait for the end of the application, and raise what it raised."""
+        """Wait until the application ends, and raise its exception if there is one."""
         await asyncio.wait_for(self.future, 10)
 
     async def answer(self) -> Answer:
-        """Return the whole answer, once the application has ended."""
+        """Return the whole response after the application has ended."""
         await self.end()
         start = self.output_queue.get_nowait()
         assert start["type"] == "http.response.start"
@@ -131,24 +131,24 @@ class Exchange(ApplicationCommunicator):
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing was answered."""
+        """Whether the application has sent nothing."""
         return self.output_queue.empty()
 
 
 async def until_held(channel_id: str, count: int = 1, store: str = "default") -> None:
-    """Wait until so many requests are held on a channel."""
+    """Wait until this number of requests is held on a channel."""
     hub = hubs.get(store)
     await until(lambda: len(hub.waiting.get(channel_id, ())) == count)
 
 
 async def until_idle() -> None:
-    """Wait until no task is left but this one."""
+    """Wait until the current task is the only one."""
     this = asyncio.current_task()
     await until(lambda: asyncio.all_tasks() == {this})
 
 
 class Site:
-    """An application under test, asked over ASGI."""
+    """An application under test, which receives requests over ASGI."""
 
     def __init__(self, application: Application) -> None:
         self.application = application
@@ -172,11 +172,11 @@ class Site:
         body: bytes | Iterable[bytes] = b"",
         **scope: Any,
     ) -> Answer:
-        """Return the answer to a request."""
+        """Send a request, and return the response."""
         return await self.exchange(method, path, headers, body, **scope).answer()
 
     async def hold(self, path: str, headers: Headers = (), **scope: Any) -> Exchange:
-        """Return a request once it is held, on the channel that ends its path."""
+        """Start a request, and return it once it is held on the channel of its path."""
         channel_id = path.rpartition("/")[2]
         waiting = len(hubs.get("default").waiting.get(channel_id, ()))
         exchange = self.exchange("GET", path, headers, **scope).start()
@@ -184,7 +184,7 @@ class Site:
         return exchange
 
     async def info(self, channel_id: str) -> dict[str, Any] | None:
-        """Return the channel info, None if there is no such channel."""
+        """Return the channel info, or None if the channel does not exist."""
         answer = await self.ask(
             "GET", f"/send-update/{channel_id}", [(b"accept", b"application/json")]
         )
@@ -197,19 +197,19 @@ class Site:
     async def post(
         self, channel_id: str, body: bytes = b"news", headers: Headers = ()
     ) -> Answer:
-        """Publish a message."""
+        """Publish a message, and return the response."""
         return await self.ask("POST", f"/send-update/{channel_id}", headers, body)
 
 
 def id_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
-    """Return the headers with which a client asks for what follows an answer."""
+    """Return the headers that ask for the message after this response."""
     date, tag = answer["last-modified"], answer["etag"]
     assert date is not None
     assert tag is not None
     return [(b"if-modified-since", date.encode()), (b"if-none-match", tag.encode())]
 
 
-#: Serves the three kinds of locations, with options of each.
+#: Returns a site with all kinds of locations, which have the given options.
 Serve = Callable[..., Site]
 
 

@@ -1,4 +1,4 @@
-"""A store that holds its answers back until a test lets them through."""
+"""A store that holds back its results until a test opens a gate."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pushserver_channels.stores.memory import MemoryStore
 
 
 class GatedStore(MemoryStore):
-    """A store far away: what it has found arrives when the gate is open.
+    """A memory store that returns its results only when the gate is open.
 
     Attributes:
-        gate: Set, it lets answers through.
+        gate: If set, results are returned.
         looked: Set once the store has looked for a message.
     """
 

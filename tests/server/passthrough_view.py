@@ -1,4 +1,4 @@
-"""A passthrough view, which remembers what it was told."""
+"""A passthrough view that records its requests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ VIEW = "/passthrough"
 
 
 class View:
-    """A site's application that hears passthrough requests.
+    """An application of a site that records passthrough requests.
 
     Attributes:
-        heard: What it was told, as events like ``subscribe a``.
+        heard: The events that it received, such as ``subscribe a``.
         scopes: The scopes of the requests.
-        gate: Closed, it keeps all requests from being answered.
-        status: What it answers.
-        most: How many requests ran at once at most.
+        gate: If cleared, no request is answered.
+        status: The status of the responses.
+        most: The highest number of concurrent requests.
     """
 
     def __init__(self) -> None:
@@ -61,14 +61,14 @@ async def respond(send: Send, status: int) -> None:
 
 
 def subscribe(dispatcher: Dispatcher, number: int, who: object) -> Subscription:
-    """Tell the view of a subscriber, which has a number to be known by."""
+    """Report a subscriber, which has a number, and return its subscription."""
     headers = [(b"cookie", b"id=%s" % str(who).encode()), (b"x-number", b"%d" % number)]
     scope = http_scope("GET", "/updates/a", headers)
     return Passthrough(dispatcher, VIEW).subscribe(scope, "a")
 
 
 def numbers(scopes: list[Scope]) -> list[int]:
-    """Return the numbers of the subscribers whose requests these are."""
+    """Return the number of the subscriber of each request."""
     return [int(dict(scope["headers"])[b"x-number"]) for scope in scopes]
 
 

@@ -21,7 +21,7 @@ Logged = pytest.LogCaptureFixture
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where all processes of a test seem to listen; they wait for no long grace."""
+    """The address at which all processes of a test seem to listen, without delays."""
     address = f"test-{uuid.uuid4().hex}"
     monkeypatch.setattr(address_claims, "find_listeners", lambda: iter([(0, address)]))
     monkeypatch.setattr(address_claims, "GRACE_PERIOD", 0.01)
@@ -31,7 +31,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def processes(address: str) -> Iterator[list[AddressClaims]]:
-    """Four processes, as far as claims go."""
+    """Four processes, each represented by its claims."""
     processes = [AddressClaims() for _ in range(4)]
     yield processes
     for each in processes:
@@ -54,7 +54,7 @@ async def until_looked(*processes: AddressClaims) -> None:
 async def test_several_processes_tell_it_once(
     starting: bool, address: str, processes: list[AddressClaims], caplog: Logged
 ) -> None:
-    """One line, of one of them, names the address, the store and the remedy."""
+    """One process logs one line, with the address, the store and the remedy."""
     for each in processes:
         each.watch(starting=starting)
     await until(lambda: told(caplog))
@@ -69,13 +69,13 @@ async def test_several_processes_tell_it_once(
 async def test_a_process_takes_the_place_of_another(
     end: str, address: str, processes: list[AddressClaims], caplog: Logged
 ) -> None:
-    """While an old process ends, the new one waits for its claim and says nothing."""
+    """A new process gets the claim of one that ends, and logs no error."""
     old, new, newer, _ = processes
     old.watch()
     new.watch()
     if end == "stops":
         old.release()
-    else:  # What the operating system does with a process that ended.
+    else:  # As the operating system does when a process ends.
         for descriptor in old._claims.values():
             os.close(descriptor)
         old._claims = {}
@@ -88,7 +88,7 @@ async def test_a_process_takes_the_place_of_another(
 async def test_a_process_alone_says_nothing(
     processes: list[AddressClaims], caplog: Logged
 ) -> None:
-    """Nor does it find itself, on another event loop."""
+    """A single process logs no error, even if it runs another event loop."""
     one = processes[0]
     one.watch()
     await asyncio.to_thread(lambda: asyncio.run(watch(one)))
@@ -117,7 +117,7 @@ async def test_a_store_that_is_shared_needs_no_claim(
     caplog: Logged,
     settings: LazySettings,
 ) -> None:
-    """Any number of processes may serve from Redis."""
+    """Processes that share a store need no claim."""
     settings.PUSH_SERVER = conf
     for each in processes:
         each.watch()
@@ -128,7 +128,7 @@ async def test_a_store_that_is_shared_needs_no_claim(
 async def test_another_site_is_no_sibling(
     processes: list[AddressClaims], caplog: Logged, settings: LazySettings
 ) -> None:
-    """A process may have inherited the socket of another site's server."""
+    """A process of another site at the same address is not reported."""
     for number, each in enumerate(processes):
         settings.SECRET_KEY = f"site-{number}"
         each.watch()
@@ -139,7 +139,7 @@ async def test_another_site_is_no_sibling(
 async def test_a_layer_in_memory_is_the_same(
     processes: list[AddressClaims], caplog: Logged, settings: LazySettings
 ) -> None:
-    """A channel layer that reaches no other process is no shared store."""
+    """A channel layer in memory counts as a store that is not shared."""
     backend = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     settings.CHANNEL_LAYERS = {"default": backend}
     settings.PUSH_SERVER = {"store": {"type": "channel_layer"}}
@@ -151,7 +151,7 @@ async def test_a_layer_in_memory_is_the_same(
 def test_a_lock_where_sockets_have_no_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On other systems than Linux a locked file is the claim."""
+    """On systems other than Linux, a claim is a locked file."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     descriptor = address_claims._lock_file("a")
     with pytest.raises(BlockingIOError):

@@ -8,7 +8,7 @@ from .exchanges import Site, django
 
 
 async def locate(raw_path: bytes, **scope: object) -> tuple[int, str | None]:
-    """Return the status and the Location for a request target by another host."""
+    """Return status and Location of the response to a request for another host."""
     site = Site(ForceHost(django, "good.example"))
     answer = await site.ask("GET", "/", raw_path=raw_path, **scope)
     return answer.status, answer["location"]
@@ -37,7 +37,7 @@ async def locate(raw_path: bytes, **scope: object) -> tuple[int, str | None]:
 async def test_another_host_is_sent_to_the_same_path(
     raw_path: bytes, location: str
 ) -> None:
-    """Nothing in a request target leads to another host than the one that is wanted."""
+    """A request for another host is redirected to the same path on the wanted host."""
     assert await locate(raw_path) == (301, f"http://good.example{location}")
 
 
@@ -58,19 +58,19 @@ async def test_another_host_is_sent_to_the_same_path(
     ],
 )
 async def test_what_is_no_path_is_refused(raw_path: bytes) -> None:
-    """A request target that is neither a path nor a URL is 400."""
+    """A request target that is neither a path nor a URL gets 400."""
     assert await locate(raw_path) == (400, None)
 
 
 async def test_the_query_and_the_scheme_are_kept() -> None:
-    """A query stays a query, and only a scheme of HTTP is taken from a server."""
+    """The query is kept; a scheme other than http and https becomes http."""
     found = await locate(b"/a", query_string=b"b=c&d=\r\n/?e#f", scheme="https")
     assert found == (301, "https://good.example/a?b=c&d=%0D%0A/?e%23f")
     assert (await locate(b"/a", scheme="javascript"))[1] == "http://good.example/a"
 
 
 async def test_the_host_that_is_wanted_is_served() -> None:
-    """Who came by it is answered, however its case and whatever its port."""
+    """A request for the wanted host is served, with any case and port in Host."""
     site = Site(ForceHost(django, "good.example"))
     answer = await site.ask("GET", "/a", headers=[(b"host", b"GOOD.example:80")])
     assert answer.status == 299

@@ -54,7 +54,7 @@ async def test_limits(
     size: int | None,
     of_message: bool,
 ) -> None:
-    """A message is limited by its location, a body that nobody wants by the server."""
+    """The limit of a body depends on the path and the method of the request."""
     with override_settings(PUSH_SERVER=PUSH_SERVER):
         error = make_limits(others)(http_scope(method, path))
     if size is None:
@@ -67,7 +67,7 @@ async def test_limits(
 
 
 async def test_other_paths(make_limits: MakeLimits) -> None:
-    """A path that is no push location has no limit of ours if the site is served."""
+    """Other paths than push locations have no limit if the site is served, too."""
     scope = http_scope("POST", "/upload")
     with override_settings(PUSH_SERVER=PUSH_SERVER):
         assert make_limits(True)(scope) is None

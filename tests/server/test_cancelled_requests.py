@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_a_cancelled_request(serve: Serve) -> None:
-    """A held request that is cancelled, as Daphne does when it stops, is 503."""
+    """A held request that is cancelled, as Daphne does when it stops, gets 503."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(10)]
     for each in held:
@@ -28,7 +28,7 @@ async def test_a_cancelled_request(serve: Serve) -> None:
 
 
 async def test_a_request_that_is_cancelled_just_after_a_message(serve: Serve) -> None:
-    """A message that was sent with 201 gets out, though the server stops just then."""
+    """A held request that is cancelled right after a message gets the message."""
     site = serve(publisher={"store_messages": False})
     held = await site.hold("/updates/a")
     assert (await site.post("a")).status == 201
@@ -38,7 +38,7 @@ async def test_a_request_that_is_cancelled_just_after_a_message(serve: Serve) ->
 
 
 async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
-    """A server that stops waits also for those whose first second is just over."""
+    """A server that stops also waits for requests whose watch starts just then."""
     site = serve()
     await site.post("a")
     seen = id_headers(await site.ask("GET", "/updates/a"))
@@ -62,7 +62,7 @@ async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
     "error",
     [
         OSError("the connection is closed"),
-        # As uvloop has it.
+        # The error of uvloop.
         RuntimeError(
             "unable to perform operation on <TCPTransport closed=True reading=False>;"
             " the handler is closed"
@@ -77,7 +77,7 @@ async def test_a_client_that_left_before_its_answer(
     path: str,
     status: int,
 ) -> None:
-    """An answer that cannot be sent any more is no failure, and not logged."""
+    """A response to a client that has disconnected causes no error in the log."""
     site = serve()
     began = []
 
@@ -97,7 +97,7 @@ async def test_a_client_that_left_before_its_answer(
 async def test_a_client_that_left_when_its_request_is_cancelled(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A message that came just before a cancel, and cannot be sent, is no failure."""
+    """A message to a disconnected client whose request is cancelled logs no error."""
     site = serve()
 
     async def send(message: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ async def test_a_client_that_left_when_its_request_is_cancelled(
 
 
 async def test_a_request_that_is_cancelled_early(serve: Serve) -> None:
-    """A request that is cancelled before it was read leaves nothing."""
+    """A request that is cancelled before it was read gets 503 and is not held."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a", body=None).start()
     await until(lambda: exchange.input_queue._getters)  # type: ignore[attr-defined]

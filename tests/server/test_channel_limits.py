@@ -8,7 +8,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_anybody_may_subscribe(serve: Serve) -> None:
-    """Subscriber locations answer any address."""
+    """A subscriber location answers clients at any address."""
     site = serve(publisher={"allow_from": ["127.0.0.1"]})
     for client in (["10.0.0.1", 1], None):
         answer = await site.ask("GET", "/interval/a", client=client)
@@ -20,7 +20,7 @@ async def test_anybody_may_subscribe(serve: Serve) -> None:
     [("PUT", "/send-update/b"), ("POST", "/send-update/b"), ("GET", "/interval/b")],
 )
 async def test_too_many_channels(serve: Serve, method: str, path: str) -> None:
-    """One channel more than max_channels is 503; those that are there go on."""
+    """A channel beyond max_channels gets 503; existing channels are still served."""
     site = serve(store={"max_channels": 1})
     assert (await site.post("a")).status == 202
     answer = await site.ask(method, path)
@@ -33,7 +33,7 @@ async def test_too_many_channels(serve: Serve, method: str, path: str) -> None:
 
 
 async def test_too_many_channels_to_wait(serve: Serve) -> None:
-    """A long poll that would create one channel too many is 503, and leaves nothing."""
+    """A long poll on a channel beyond max_channels gets 503 and is not held."""
     site = serve(store={"max_channels": 1})
     await site.post("a")
     assert (await site.ask("GET", "/updates/b")).status == 503

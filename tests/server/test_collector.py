@@ -32,5 +32,5 @@ assert gc.collect() >= 1
 
 
 def test_it_is_set_on_demand() -> None:
-    """What is there is left out of the collector's walks; garbage is still found."""
+    """Existing objects are excluded from collections; new garbage is still freed."""
     subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, check=True)

@@ -31,12 +31,12 @@ def answered(cross_origin: CrossOrigin, origin: bytes | None) -> dict[bytes, byt
 
 
 def test_one_origin() -> None:
-    """A page of the one origin may read the answers."""
+    """A page of the allowed origin may read the responses."""
     assert answered(CrossOrigin((PAGE.decode(),), False), PAGE) == ALLOWED
 
 
 def test_credentials() -> None:
-    """Where the location allows it, pages may send cookies."""
+    """If the location allows credentials, pages may send cookies."""
     assert answered(CrossOrigin((PAGE.decode(),), True), PAGE) == {
         **ALLOWED,
         b"access-control-allow-credentials": b"true",
@@ -61,18 +61,18 @@ def test_credentials() -> None:
 )
 @pytest.mark.parametrize("credentials", [False, True])
 def test_another_origin(origin: bytes, credentials: bool) -> None:
-    """A page of another origin may not, however much it looks like the right one."""
+    """A page of another origin is refused, however similar the origin is."""
     assert answered(CrossOrigin((PAGE.decode(),), credentials), origin) == REFUSED
 
 
 def test_no_origin_with_one_allowed() -> None:
-    """With one origin, who sends none is told the same, which is right for a cache."""
+    """With one allowed origin, a request without Origin gets the same headers."""
     assert answered(CrossOrigin((PAGE.decode(),), False), None) == ALLOWED
 
 
 @pytest.mark.parametrize("origin", [PAGE, OTHER])
 def test_a_list_of_origins(origin: bytes) -> None:
-    """Of a list the matching origin is echoed, and caches are told that it varies."""
+    """With several allowed origins, the matching one is echoed, with Vary: Origin."""
     cross_origin = CrossOrigin((PAGE.decode(), OTHER.decode()), False)
     assert answered(cross_origin, origin) == {
         **ALLOWED,
@@ -83,14 +83,14 @@ def test_a_list_of_origins(origin: bytes) -> None:
 
 @pytest.mark.parametrize("origin", [None, b"null", b"http://example.com"])
 def test_none_of_a_list(origin: bytes | None) -> None:
-    """With a list, an answer without CORS headers says too that it varies."""
+    """With several allowed origins, a refused request gets Vary: Origin, too."""
     cross_origin = CrossOrigin((PAGE.decode(), OTHER.decode()), False)
     assert answered(cross_origin, origin) == {b"vary": VARY + b", Origin"}
 
 
 @pytest.mark.parametrize("origin", [None, PAGE, OTHER, b"null"])
 def test_any_origin(origin: bytes | None) -> None:
-    """With * every page may read the answers, and they are the same for all."""
+    """With *, pages of any origin may read the responses, which are all the same."""
     assert answered(CrossOrigin(("*",), False), origin) == {
         **ALLOWED,
         b"access-control-allow-origin": b"*",
@@ -99,17 +99,17 @@ def test_any_origin(origin: bytes | None) -> None:
 
 @pytest.mark.parametrize("origin", [None, PAGE])
 def test_no_origins(origin: bytes | None) -> None:
-    """Without allow_origin no page of another origin may read the answers."""
+    """Without allow_origin no page of another origin may read the responses."""
     assert answered(CrossOrigin((), False), origin) == REFUSED
 
 
 def test_the_case_of_an_origin() -> None:
-    """The scheme and the host of an origin have no case."""
+    """The scheme and the host of an origin are case-insensitive."""
     headers = answered(CrossOrigin((OTHER.decode(),), False), b"HTTPS://Example.COM")
     assert headers[b"access-control-allow-origin"].lower() == OTHER
 
 
 def test_headers_are_made_once() -> None:
-    """The headers of an origin are the same list for each request."""
+    """The list of headers for an origin is built once."""
     cross_origin = CrossOrigin((PAGE.decode(),), False)
     assert cross_origin.headers(PAGE) is cross_origin.headers(PAGE)

@@ -7,7 +7,7 @@ from tests.waiting import until
 
 
 async def test_order() -> None:
-    """All that are due at once expire, in the order in which they were added."""
+    """All items that are due expire, in the order in which they were added."""
     expired: list[int] = []
     deadlines: Deadlines[int] = Deadlines(0.01, expired.append)
     for number in range(1_000):
@@ -20,7 +20,7 @@ async def test_order() -> None:
 
 
 async def test_what_an_expiry_does() -> None:
-    """What is discarded or added anew by an expiry is not due by the old time."""
+    """An item that an expiry discards or restarts does not expire at its old time."""
     expired: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
 
@@ -39,7 +39,7 @@ async def test_what_an_expiry_does() -> None:
 
 
 async def test_later_items() -> None:
-    """What is added when others wait already has its whole time."""
+    """An item that is added while others wait has the full duration."""
     expired: list[str] = []
     deadlines: Deadlines[str] = Deadlines(0.05, expired.append)
     deadlines.add("early")
@@ -51,13 +51,13 @@ async def test_later_items() -> None:
 
 
 async def test_who_starts_anew_delays_nobody() -> None:
-    """An item that an expiry adds anew is not waited for by those due before it."""
+    """An item that an expiry restarts does not delay items that are due earlier."""
     expired: list[str] = []
 
     def expire(item: str) -> None:
         expired.append(item)
         if expired == ["first"]:
-            deadlines._seconds = 60  # It has far to go, compared with the other.
+            deadlines._seconds = 60  # Much longer than what the other item has left.
             deadlines.restart("first")
 
     deadlines: Deadlines[str] = Deadlines(0.05, expire)

@@ -34,7 +34,7 @@ Serve = Callable[..., Site]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve a publisher and a subscriber location, with options of the subscriber."""
+    """Return a function that serves both kinds of locations with given options."""
     changes = ExitStack()
 
     def serve(
@@ -51,7 +51,7 @@ def serve() -> Iterator[Serve]:
 
 
 async def test_what_is_published_comes_as_events(serve: Serve) -> None:
-    """The head, and then each message in its frame."""
+    """A stream has a head, and then each message in a frame."""
     site = serve()
     stream = await open_stream(site, "/updates/a")
     assert stream.status == 200
@@ -85,7 +85,7 @@ async def test_what_is_published_comes_as_events(serve: Serve) -> None:
 
 
 async def test_a_stream_beside_a_poll_and_in_channel_info(serve: Serve) -> None:
-    """A message reaches both, 201 counts both, and so does the info."""
+    """A stream and a poll count as two subscribers and get the same message."""
     site = serve()
     stream = await open_stream(site, "/updates/a")
     poll = site.exchange("GET", "/updates/a").start()
@@ -100,7 +100,7 @@ async def test_a_stream_beside_a_poll_and_in_channel_info(serve: Serve) -> None:
 
 
 async def test_who_comes_back_gets_what_follows(serve: Serve) -> None:
-    """Each way to name the last message works; the first one counts."""
+    """Each way to name the last message is accepted; the first one found counts."""
     site = serve()
     names = [name(await site.post("a", b"%d" % number)) for number in range(4)]
     poll = await site.ask("GET", "/updates/a")
@@ -144,7 +144,7 @@ async def test_who_comes_back_gets_what_follows(serve: Serve) -> None:
 async def test_the_setting_first_message(
     serve: Serve, first_message: str | int, bodies: str
 ) -> None:
-    """A client without a position begins there and receives that position."""
+    """A client without a position starts at first_message and gets that position."""
     site = serve(first_message=first_message, timeout=0.1)
     names = [name(await site.post("a", b"%d" % number)) for number in range(4)]
     stream = await open_stream(site, "/updates/a")
@@ -163,7 +163,7 @@ async def test_the_setting_first_message(
 
 
 async def test_a_poll_gets_the_position_at_which_it_waited(serve: Serve) -> None:
-    """Without a position on an empty channel it is the one before all messages."""
+    """A poll without a position on an empty channel gets the start position."""
     site = serve(timeout=0.1)
     answer = await site.ask("GET", "/updates/a")
     assert answer.status == 304
@@ -173,7 +173,7 @@ async def test_a_poll_gets_the_position_at_which_it_waited(serve: Serve) -> None
 
 @pytest.mark.parametrize("value", ["x", "1", "1:2:3", "-1:0", "[1:2]"])
 async def test_a_position_that_cannot_be_read(serve: Serve, value: str) -> None:
-    """It is 400 with a sentence, for a stream and a poll, and nobody waits."""
+    """An invalid position gets 400 with an explanation, and creates no channel."""
     site = serve()
     for headers in ([EVENTS], []):
         answer = await site.ask(
@@ -209,7 +209,7 @@ async def test_a_deleted_channel_is_gone(serve: Serve) -> None:
 
 
 async def test_no_such_channel(serve: Serve) -> None:
-    """It is 404, which a browser takes as final."""
+    """A stream on a channel that does not exist gets 404, so browsers stop retrying."""
     site = serve(create_on_get=False)
     for query in ("", "?last_event_id=newest", "?last_event_id=1:2"):
         answer = await site.ask("GET", f"/updates/a{query}", [EVENTS])
@@ -220,7 +220,7 @@ async def test_no_such_channel(serve: Serve) -> None:
 async def test_what_is_temporary_is_no_error(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An EventSource reconnects only after a 200."""
+    """A temporary error gets 200 and an event, as EventSource retries only then."""
     site = serve({"max_channels": 1})
     await site.post("b", b"1")
     full = await open_stream(site, "/updates/a")
@@ -338,7 +338,10 @@ async def test_an_id_of_the_future_gets_the_next_message(serve: Serve) -> None:
 
 
 async def test_a_date_alone_names_a_moment(serve: Serve) -> None:
-    """The first message of that second, or a later one; the head has a true id."""
+    """A date without a tag gets the first message of that second or a later one.
+
+    The head of the stream has a complete id.
+    """
     site = serve()
     posted = [await site.post("a", b"%d" % number) for number in range(2)]
     poll = await site.ask("GET", "/updates/a")
@@ -381,7 +384,7 @@ async def test_the_header_accept_chooses(
 async def test_a_transport_that_is_not_allowed(
     serve: Serve, options: dict[str, Any], stream: int, poll: int
 ) -> None:
-    """It is 406 with a sentence, and the answers do not vary by Accept."""
+    """A transport that is not allowed gets 406, and Vary does not name Accept."""
     site = serve(**options)
     await site.post("a", b"1")
     streaming = await open_stream(site, "/updates/a")

@@ -88,7 +88,7 @@ def test_the_type_decides_what_is_text(content_type: bytes | None, text: bool) -
 
 
 def test_the_name_of_an_event() -> None:
-    """The publisher's, or the location's where it names the channel."""
+    """An event has the publisher's name, or else the one from the location."""
     assert frame(b"a", name="story").startswith(b"event: story\nid: 9:3\n")
     assert frame(b"a", name="story", event="news").startswith(b"event: news\nid: ")
     for name in ("error", "open", "message", "push-gap", "a" * 129, "a\rb", "a\0"):

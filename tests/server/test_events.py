@@ -1,4 +1,4 @@
-"""The names of events, from their publishers to the store."""
+"""Event names, from the publisher to the store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def site() -> AsyncIterator[Site]:
 
 
 async def kept(channel_id: str = "a") -> list[str | None]:
-    """Return the events of the messages that are kept."""
+    """Return the event names of the stored messages."""
     messages = await hubs.get("default").store.page(channel_id, START, 10)
     return [message.event for message in messages]
 
@@ -86,7 +86,7 @@ async def test_publishing_directly_refuses_an_unfit_name(site: Site) -> None:
 
 
 async def test_a_receiver_of_the_signal_may_name_it(site: Site) -> None:
-    """And one that leaves the request alone leaves the name as it is."""
+    """A receiver of pre_send_update may change the name, or keep it."""
     seen: list[str | None] = []
 
     def rename(request: Request, **told: object) -> None:

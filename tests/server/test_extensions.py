@@ -1,4 +1,4 @@
-"""A transport and a store of somebody else's: one file, and one line in a table."""
+"""A third-party transport and store: one file and one table entry each."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ STREAM = [(b"accept", b"application/x-chunks")]
 
 
 class ChunkedConsumer(SubscriberConsumer, Cursor):
-    """Streams bodies of messages, a chunk each, until the client leaves.
+    """Streams the bodies of messages, a chunk each, until the client disconnects.
 
-    What it hears only wakes it: it reads on from the store, so it needs no queue.
+    A new message only wakes it: it reads on from the store, so it needs no queue.
     """
 
     @classmethod
@@ -85,11 +85,11 @@ class ChunkedConsumer(SubscriberConsumer, Cursor):
 
 @dataclass(frozen=True)
 class ListStoreSettings(StoreSettings):
-    """The settings of a store that has none of its own."""
+    """The settings of a store without options of its own."""
 
 
 class ListStore(Store):
-    """Keeps everything in lists, as simply as can be."""
+    """Stores all messages in lists."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self.channels: dict[str, list[Message]] = {}
@@ -147,7 +147,7 @@ class ListStore(Store):
 def site(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Site]:
-    """A site with the transport, on a store of ours and on one of its own."""
+    """A site with the third-party transport, on the memory store and on ListStore."""
     monkeypatch.setitem(TRANSPORTS, "chunks", f"{__name__}.ChunkedConsumer")
     kind = StoreType(ListStoreSettings, f"{__name__}.ListStore")
     monkeypatch.setitem(STORE_TYPES, "list", kind)
@@ -163,7 +163,7 @@ def site(
 
 
 async def read(exchange: Exchange) -> bytes:
-    """Return the next part of a stream, from its first one on."""
+    """Return the next part of the body of a stream."""
     event = await exchange.receive_output(10)
     if event["type"] == "http.response.start":
         assert event["status"] == 200
@@ -173,7 +173,7 @@ async def read(exchange: Exchange) -> bytes:
 
 
 async def test_a_stream_beside_a_poll(site: Site) -> None:
-    """A message reaches a stream and a poll on one URL; the stream goes on."""
+    """A stream and a poll on one URL get the same message; the stream goes on."""
     await site.post("a", b"1")
     first = await site.ask("GET", "/updates/a")
     stream = site.exchange("GET", "/updates/a", STREAM).start()
@@ -191,7 +191,7 @@ async def test_a_stream_beside_a_poll(site: Site) -> None:
 
 
 async def test_the_end_of_a_channel(site: Site) -> None:
-    """A stream is told that its channel was deleted, and ends."""
+    """A stream ends with an error when its channel is deleted."""
     stream = site.exchange("GET", "/updates/a", STREAM).start()
     await until_held("a")
     assert (await site.ask("DELETE", "/send-update/a")).status == 200
@@ -200,7 +200,7 @@ async def test_the_end_of_a_channel(site: Site) -> None:
 
 
 async def test_the_end_of_the_server(site: Site) -> None:
-    """A server that stops ends a stream, too, and waits for it."""
+    """A server that stops also ends streams, and waits for them."""
     stream = site.exchange("GET", "/updates/a", STREAM).start()
     await until_held("a")
     await hubs.get("default").stop()

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 class RecordingStore(MemoryStore):
-    """A memory store that tells what it hears of listeners."""
+    """A memory store that records the calls of listen() and unlisten()."""
 
     def __init__(self, settings: MemoryStoreSettings) -> None:
         super().__init__(settings)
@@ -41,7 +41,7 @@ class RecordingStore(MemoryStore):
 
 
 class GatedRecordingStore(RecordingStore, GatedStore):
-    """A store that does both."""
+    """A store that records these calls and holds back its results."""
 
 
 SETTINGS = MemoryStoreSettings(type="memory")
@@ -67,7 +67,7 @@ async def poll(
     after: MessageId = START,
     concurrency: str = "broadcast",
 ) -> Message | None:
-    """Enter, look and wait, as a consumer does."""
+    """Enter the hub, look in the store and wait, as a consumer does."""
     with subscribe(hub, channel_id) as cursor:
         message = await hub.next(channel_id, after)
         if message is None:
@@ -82,7 +82,7 @@ async def held(hub: Hub, channel_id: str, count: int = 1) -> None:
 
 
 async def test_a_held_subscriber_is_sent_the_next_message(hub: Hub) -> None:
-    """Who waits is sent the next message, and the publisher is told."""
+    """A held subscriber gets the next message, and publish() reports the delivery."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
     delivered, info = await hub.publish(Update("a", b"news", b"text/plain"))
@@ -95,7 +95,7 @@ async def test_a_held_subscriber_is_sent_the_next_message(hub: Hub) -> None:
 
 
 async def test_nobody_waits(hub: Hub) -> None:
-    """Where nobody waits a message is kept for who asks later."""
+    """Without a waiting subscriber, a message is stored for later requests."""
     delivered, info = await hub.publish(Update("a", b"news"))
     assert not delivered
     assert (info.messages, info.subscribers) == (1, 0)
@@ -105,7 +105,7 @@ async def test_nobody_waits(hub: Hub) -> None:
 
 
 async def test_a_message_wakes_its_channel_only(hub: Hub) -> None:
-    """A message is for those who wait on its channel."""
+    """A message reaches only the subscribers of its channel."""
     one = asyncio.create_task(poll(hub, "a"))
     other = asyncio.create_task(poll(hub, "b"))
     await held(hub, "a")
@@ -119,7 +119,7 @@ async def test_a_message_wakes_its_channel_only(hub: Hub) -> None:
 
 
 async def test_all_who_wait_are_sent_the_same_message(hub: Hub) -> None:
-    """One message object is handed to all who wait."""
+    """All waiting subscribers get the same message object."""
     waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(100)]
     await held(hub, "a", 100)
     _, info = await hub.publish(Update("a", b"news"))
@@ -129,7 +129,7 @@ async def test_all_who_wait_are_sent_the_same_message(hub: Hub) -> None:
 
 
 async def test_nothing_between_two_messages_is_lost(hub: Hub) -> None:
-    """Who comes back for more gets what was published meanwhile, in order."""
+    """A subscriber that returns gets the messages published meanwhile, in order."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
     for body in (b"1", b"2", b"3"):
@@ -143,7 +143,7 @@ async def test_nothing_between_two_messages_is_lost(hub: Hub) -> None:
 
 
 async def test_published_while_looking(gated: Hub) -> None:
-    """What is published after the store looked and before it answered is not lost."""
+    """A message published between the store's lookup and its result is not lost."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
     await gated.store.looked.wait()
@@ -156,7 +156,7 @@ async def test_published_while_looking(gated: Hub) -> None:
 
 
 async def test_deleted_while_looking(gated: Hub) -> None:
-    """A channel deleted after the store looked and before it answered is gone."""
+    """A channel deleted between the store's lookup and its result is gone."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
     await gated.store.looked.wait()
@@ -168,7 +168,7 @@ async def test_deleted_while_looking(gated: Hub) -> None:
 
 @pytest.mark.parametrize("concurrency", ["broadcast", "last", "first"])
 async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) -> None:
-    """With each concurrency, who is still looking gets what is published meanwhile."""
+    """With each concurrency, a message published during a lookup is not lost."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a", START, concurrency))
     await gated.store.looked.wait()
@@ -184,7 +184,7 @@ async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) ->
 
 
 async def test_cancelled_while_looking(gated: Hub) -> None:
-    """A subscriber that is cancelled while the store looks leaves nothing."""
+    """A subscriber that is cancelled during the lookup leaves nothing behind."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
     await gated.store.looked.wait()
@@ -196,7 +196,7 @@ async def test_cancelled_while_looking(gated: Hub) -> None:
 
 
 async def test_a_future_id_waits_for_any_next_message(hub: Hub) -> None:
-    """An id newer than the newest waits for the next message, whatever its id."""
+    """A subscriber with a future id gets the next message, whatever its id."""
     await hub.publish(Update("a", b"old"))
     waiting = asyncio.create_task(poll(hub, "a", MessageId(2**40, 0)))
     await held(hub, "a")
@@ -208,7 +208,7 @@ async def test_a_future_id_waits_for_any_next_message(hub: Hub) -> None:
 
 
 async def test_a_message_that_is_not_kept(hub: Hub) -> None:
-    """A message that is not kept reaches who waits, and nobody later."""
+    """A message that is not stored reaches only the waiting subscribers."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
     delivered, info = await hub.publish(Update("a", b"now"), keep=False)
@@ -221,7 +221,7 @@ async def test_a_message_that_is_not_kept(hub: Hub) -> None:
 
 
 async def test_no_channel_to_publish_on(hub: Hub) -> None:
-    """Where a POST may not create a channel, there must be one."""
+    """With create=False, a message is published only on an existing channel."""
     with pytest.raises(ChannelNotFound):
         await hub.publish(Update("a", b"news"), create=False)
     assert await hub.create("a") == await hub.info("a")
@@ -229,7 +229,7 @@ async def test_no_channel_to_publish_on(hub: Hub) -> None:
 
 
 async def test_a_deletion_ends_all_waits(hub: Hub) -> None:
-    """A deletion ends each wait with an error of its own, and tells what was."""
+    """A deletion ends each wait with its own error, and returns the channel info."""
     waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
     await held(hub, "a", 3)
     info = await hub.delete("a")
@@ -242,17 +242,17 @@ async def test_a_deletion_ends_all_waits(hub: Hub) -> None:
 
 
 async def test_nothing_to_delete(hub: Hub) -> None:
-    """A channel that is not there cannot be deleted."""
+    """A channel that does not exist cannot be deleted."""
     with pytest.raises(ChannelNotFound):
         await hub.delete("a")
 
 
 async def test_who_left_is_not_sent_to(hub: Hub) -> None:
-    """A message that meets only a wait that has ended was sent to nobody."""
+    """A message is delivered only if the wait of a subscriber has not ended."""
     with subscribe(hub, "gone") as gone, subscribe(hub, "gone"):
         gone.end(ServerStopping())
         delivered, info = await hub.publish(Update("gone", b"news"))
-        assert delivered  # The other one waited.
+        assert delivered  # The other subscriber was waiting.
         delivered, _ = await hub.publish(Update("gone", b"news"))
         assert not delivered
         with pytest.raises(ServerStopping):
@@ -261,7 +261,7 @@ async def test_who_left_is_not_sent_to(hub: Hub) -> None:
 
 
 async def test_leaving_twice(hub: Hub) -> None:
-    """A subscription may be left twice, also after others came and went."""
+    """A subscriber may leave twice, even after others have come and gone."""
     with subscribe(hub, "a") as first:
         hub.leave(first)
         hub.leave(first)
@@ -273,7 +273,7 @@ async def test_leaving_twice(hub: Hub) -> None:
 
 
 async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
-    """The store hears of a channel when the first comes and when the last leaves."""
+    """The store listens from the first subscriber of a channel to the last one."""
     assert isinstance(hub.store, RecordingStore)
     with subscribe(hub, "a"), subscribe(hub, "a"):
         pass
@@ -281,7 +281,7 @@ async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
 
 
 async def test_the_store_hears_of_a_message_sent(hub: Hub) -> None:
-    """A message that answers all who wait leaves the channel without listeners."""
+    """After a message to all subscribers, the store does not listen any more."""
     assert isinstance(hub.store, RecordingStore)
     with subscribe(hub, "a"):
         await hub.publish(Update("a", b"news"))
@@ -290,7 +290,7 @@ async def test_the_store_hears_of_a_message_sent(hub: Hub) -> None:
 
 
 async def test_broadcast(hub: Hub) -> None:
-    """By default all who come are held."""
+    """By default all subscribers are held."""
     waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
     await held(hub, "a", 3)
     await hub.publish(Update("a", b"news"))
@@ -298,7 +298,7 @@ async def test_broadcast(hub: Hub) -> None:
 
 
 async def test_last(hub: Hub) -> None:
-    """With last, older ones get a conflict and the newcomer is held."""
+    """With last, older subscribers get a conflict, and the newest is held."""
     older = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
     await held(hub, "a", 3)
     newest = asyncio.create_task(poll(hub, "a", START, "last"))
@@ -311,7 +311,7 @@ async def test_last(hub: Hub) -> None:
 
 
 async def test_first(hub: Hub) -> None:
-    """With first, a newcomer gets a conflict and the one before is held."""
+    """With first, a new subscriber gets a conflict, and the older one is held."""
     oldest = asyncio.create_task(poll(hub, "a", START, "first"))
     await held(hub, "a")
     with pytest.raises(Conflict):
@@ -325,7 +325,7 @@ async def test_first(hub: Hub) -> None:
 async def test_no_conflict_over_a_message_that_is_there(
     hub: Hub, concurrency: str
 ) -> None:
-    """Who is answered at once conflicts with nobody."""
+    """A subscriber that is answered at once causes no conflict."""
     await hub.publish(Update("a", b"1"))
     older = asyncio.create_task(poll(hub, "a", MessageId(2**40, 0), concurrency))
     await held(hub, "a")
@@ -349,7 +349,7 @@ async def test_no_conflict_between_channels(hub: Hub, concurrency: str) -> None:
 
 
 class CountedCursors(dict):  # type: ignore[type-arg]
-    """Who waits, with a count of how many of them were looked at."""
+    """The waiting cursors, with a count of those that were iterated over."""
 
     looks = 0
 
@@ -360,7 +360,7 @@ class CountedCursors(dict):  # type: ignore[type-arg]
 
 
 async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
-    """Letting one more wait costs the same, however many wait already."""
+    """A new subscriber costs the same, however many are waiting."""
     cursors = [OneMessage("a") for _ in range(300)]
     hub.enter(cursors[0])
     hub.waiting["a"] = CountedCursors(hub.waiting["a"])
@@ -374,7 +374,7 @@ async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
 
 
 async def test_the_end_of_the_server(hub: Hub) -> None:
-    """A server that stops tells all who wait, and waits until they have answered."""
+    """A server that stops ends all waits, and waits until they are answered."""
     answered = []
 
     async def answer(channel_id: str) -> None:
@@ -394,7 +394,7 @@ async def test_the_end_of_the_server(hub: Hub) -> None:
 
 
 async def test_cancelled_while_waiting(hub: Hub) -> None:
-    """A subscriber that is cancelled while it waits leaves nothing."""
+    """A subscriber that is cancelled while it waits leaves nothing behind."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
     waiting.cancel()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_one_hub_for_each_store() -> None:
-    """The hub of a store is made when first asked for and stays the same."""
+    """The hub of a store is created on its first use, and stays the same."""
     stores = {"default": {"type": "memory"}, "other": {"type": "memory"}}
     with override_settings(PUSH_SERVER={"store": stores}):
         assert hubs.get("default") is hubs.get("default")
@@ -26,7 +26,7 @@ async def test_one_hub_for_each_store() -> None:
 
 
 async def test_the_loop_that_serves() -> None:
-    """The registry knows the event loop that serves, from the first request on."""
+    """The registry has the event loop that serves, from the first request on."""
     registry = HubRegistry()
     assert registry.loop is None
     registry.serve()
@@ -47,7 +47,7 @@ async def test_the_loop_that_serves() -> None:
     ],
 )
 async def test_where_it_serves(location: str, here: bool) -> None:
-    """A server is at the hosts where it was asked, and at no other."""
+    """A server serves at the addresses of its requests, and at no others."""
     registry = HubRegistry()
     assert not registry.serves_at(Host(location))
     registry.serve()
@@ -58,7 +58,7 @@ async def test_where_it_serves(location: str, here: bool) -> None:
 
 
 async def test_changed_settings() -> None:
-    """A change of the settings starts with new stores, which have the new limits."""
+    """After a change of the settings, new stores have the new limits."""
     with override_settings(
         PUSH_SERVER={"store": {"type": "memory", "max_messages": 2}}
     ):
@@ -76,7 +76,7 @@ async def test_changed_settings() -> None:
 
 
 async def test_a_second_loop_is_refused() -> None:
-    """A second server in this process would lose messages, so it serves nobody."""
+    """A second event loop is refused, because its server would lose messages."""
     registry = HubRegistry()
     first = registry.get("default")
     errors: list[Exception] = []
@@ -96,7 +96,7 @@ async def test_a_second_loop_is_refused() -> None:
 
 
 def test_a_stopped_loop_makes_room() -> None:
-    """When a loop has stopped, the next one starts with empty stores."""
+    """After an event loop has stopped, the next one starts with empty stores."""
     registry = HubRegistry()
 
     async def publish() -> tuple[Hub, int]:

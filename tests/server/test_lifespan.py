@@ -35,14 +35,14 @@ STORES = {"default": {"type": "memory"}, "late": {"type": "memory"}}
 
 
 class Server:
-    """A server that tells an application when it starts and when it stops."""
+    """A server that sends lifespan events to an application."""
 
     def __init__(self, application: Application) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
         self.lifespan = ApplicationCommunicator(application, scope)
 
     async def tell(self, event: str) -> dict[str, Any]:
-        """Tell the application of an event, and return what it says."""
+        """Send an event to the application, and return its answer."""
         await self.lifespan.send_input({"type": f"lifespan.{event}"})
         answer: dict[str, Any] = await self.lifespan.receive_output(10)
         return answer
@@ -60,7 +60,7 @@ def locations() -> Iterator[None]:
 
 @pytest.fixture
 def signals() -> Iterator[list[int]]:
-    """What the server's own handler of SIGTERM has heard."""
+    """The signals that the server's own handler of SIGTERM received."""
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     yield heard
@@ -68,14 +68,14 @@ def signals() -> Iterator[list[int]]:
 
 
 async def fails(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse what it does not know, as Django does."""
+    """Raise an error for other scopes than HTTP, as Django does."""
     if scope["type"] != "http":
         raise ValueError("What is this?")
     await django(scope, receive, send)
 
 
 async def is_silent(scope: Scope, receive: Receive, send: Send) -> None:
-    """Leave what it does not know alone."""
+    """Return at once, without an answer."""
 
 
 def check_sent_away(answer: Answer) -> None:
@@ -85,14 +85,14 @@ def check_sent_away(answer: Answer) -> None:
 
 @pytest.mark.parametrize("inner", [fails, is_silent])
 async def test_the_server_is_answered(inner: Application) -> None:
-    """Where the site has nothing to say to the server, the push server answers it."""
+    """If the site does not answer lifespan events, the push server does."""
     server = Server(get_application(inner))
     assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
     await server.stop()
 
 
 async def test_the_end_of_the_server_ends_held_requests() -> None:
-    """Who is still held when the server says that it stops is answered 503."""
+    """Held requests get 503 when the server announces its shutdown."""
     application = get_application(fails)
     server = Server(application)
     await server.tell("startup")
@@ -102,7 +102,7 @@ async def test_the_end_of_the_server_ends_held_requests() -> None:
 
 
 async def test_an_application_takes_part() -> None:
-    """One that wants to hear of the server does, when held requests have been ended."""
+    """The site gets lifespan events, shutdown after held requests were answered."""
     heard: list[str] = []
     held: list[Exchange] = []
 
@@ -123,7 +123,7 @@ async def test_an_application_takes_part() -> None:
 
 
 async def test_a_router_can_be_wrapped(signals: list[int]) -> None:
-    """A site's own router hears of the server's end as well as Django does."""
+    """The application of a site may be a router: it gets the events, too."""
     router = ProtocolTypeRouter({"http": URLRouter([re_path("", django)])})
     application = get_application(router)
     server = Server(application)
@@ -135,7 +135,7 @@ async def test_a_router_can_be_wrapped(signals: list[int]) -> None:
 
 
 async def test_an_application_fails_to_start() -> None:
-    """Its failure is the server's to hear of."""
+    """The server gets the exception of a site that fails to start."""
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -148,7 +148,7 @@ async def test_an_application_fails_to_start() -> None:
 
 
 async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
-    """Who is held is answered 503 at once, and the server hears the signal, too."""
+    """On a signal, requests get 503 at once, and the server's handler is called."""
     application = get_application(fails)
     server = Server(application)
     await server.tell("startup")
@@ -157,14 +157,14 @@ async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
     check_sent_away(await held.answer())
     newcomer = await Site(application).ask("GET", "/updates/b")
     check_sent_away(newcomer)
-    # Of a store that nobody has asked for before, neither.
+    # The same for a store that has not been used before.
     check_sent_away(await Site(application).ask("GET", "/late/b"))
     assert signals == [signal.SIGTERM]
     await server.stop()
 
 
 async def test_a_signal_comes_before_the_first_request(signals: list[int]) -> None:
-    """Who comes when the server stops is answered 503, also as the first of all."""
+    """After a signal, even the first request of all gets 503."""
     application = get_application(fails)
     server = Server(application)
     await server.tell("startup")
@@ -175,7 +175,7 @@ async def test_a_signal_comes_before_the_first_request(signals: list[int]) -> No
 
 
 async def test_the_handlers_of_signals_are_given_back(signals: list[int]) -> None:
-    """After the server's end, signals are what they were before its start."""
+    """After the shutdown, the signal handlers are those from before the startup."""
     before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     server = Server(get_application(fails))
     await server.tell("startup")
@@ -186,7 +186,7 @@ async def test_the_handlers_of_signals_are_given_back(signals: list[int]) -> Non
 
 
 async def test_a_signal_that_nobody_handles_is_left_alone(signals: list[int]) -> None:
-    """A process that a signal would end is still ended by it."""
+    """A signal without a handler still ends the process."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     server = Server(get_application(fails))
     await server.tell("startup")
@@ -195,7 +195,7 @@ async def test_a_signal_that_nobody_handles_is_left_alone(signals: list[int]) ->
 
 
 async def test_in_another_thread_signals_are_left_alone(signals: list[int]) -> None:
-    """A server that does not run in the main thread is not in charge of signals."""
+    """A server outside the main thread does not change the signal handlers."""
     before = signal.getsignal(signal.SIGTERM)
     seen: list[Any] = []
 

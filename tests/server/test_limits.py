@@ -25,7 +25,7 @@ LOCATIONS: list[dict[str, Any]] = [
 ]
 PATHS = ["/send-update/a", "/closed/a", "/updates/a", "/interval/a"]
 
-#: Each method that is served somewhere, and one that is not.
+#: Each supported method, and one that is not supported.
 METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"]
 
 LENGTH = (b"content-length", b"5")
@@ -41,7 +41,7 @@ def site() -> Iterator[Site]:
 
 
 def is_last(answer: Answer) -> bool:
-    """Return whether the connection ends with an answer, a plain sentence."""
+    """Check that a response is one sentence; return whether it ends the connection."""
     assert answer["content-type"] == "text/plain; charset=utf-8"
     assert answer.body.endswith(b".\n")
     assert answer.body.count(b"\n") == 1
@@ -76,7 +76,7 @@ def is_last(answer: Answer) -> bool:
 async def test_headers_too_large(
     site: Site, path: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """More or longer headers than are read are 431, before anything is done."""
+    """Headers beyond the limits get 431 before anything else is done."""
     for method in METHODS:
         exchange = site.exchange(method, path, headers)
         answer = await exchange.answer()
@@ -98,14 +98,14 @@ async def test_headers_too_large(
     ids=range(5),
 )
 async def test_large_headers(site: Site, headers: list[tuple[bytes, bytes]]) -> None:
-    """Headers as browsers send them at most are read."""
+    """Headers as large as those of browsers are accepted."""
     assert (await site.post("a", b"news", headers)).status == 202
     answer = await site.ask("GET", "/updates/a", headers)
     assert (answer.status, answer.body) == (200, b"news")
 
 
 async def test_headers_too_large_over_http2(site: Site) -> None:
-    """HTTP/2 has no header that ends a connection."""
+    """Over HTTP/2, where Connection does not exist, 431 has no such header."""
     headers = [(b"x", b"")] * 1000
     answer = await site.ask("GET", "/updates/a", headers, http_version="2")
     assert answer.status == 431
@@ -114,25 +114,25 @@ async def test_headers_too_large_over_http2(site: Site) -> None:
 
 @pytest.mark.parametrize("part", ["%41", "%2F", "%FF", "a"])
 async def test_long_paths(site: Site, part: str) -> None:
-    """A path of any length is 400 beyond what is decoded."""
+    """A path that is too long to be decoded gets 400."""
     answer = await site.ask("GET", "/any/" + part * (MAX_PATH // len(part)))
     assert answer.status == 400
     assert len(answer.body) < 300
     assert (await site.ask("GET", "/any/" + "a" * 50_000)).status == 404
 
 
-# Bodies that nobody wants
+# Bodies that are ignored
 
 
 def sending(site: Site, path: str, method: str, *headers: tuple[bytes, bytes]) -> Any:
-    """Return a request whose body is to be sent: in chunks, if nothing else is said."""
+    """Return a request whose body is sent later, in chunks if there is no length."""
     return site.exchange(method, path, headers, body=None)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
 async def test_a_body_without_end(site: Site, path: str, method: str) -> None:
-    """A body that nobody wants is read to a limit, and is 413 beyond it."""
+    """An ignored body is read up to a limit, and gets 413 beyond it."""
     exchange = sending(site, path, method)
     for _ in range(40):
         exchange.put_body(b"x" * (LIMIT // 20), more=True)
@@ -148,7 +148,7 @@ async def test_a_body_without_end(site: Site, path: str, method: str) -> None:
 async def test_a_body_that_is_declared_too_long(
     site: Site, path: str, method: str
 ) -> None:
-    """A body that nobody wants is 413 before it is read, if it says its length."""
+    """An ignored body with a Content-Length beyond the limit gets 413 at once."""
     length = (b"content-length", b"%d" % (LIMIT + 1))
     exchange = sending(site, path, method, length).start()
     exchange.disconnect()
@@ -158,7 +158,7 @@ async def test_a_body_that_is_declared_too_long(
 
 
 async def test_refusals_of_a_message(site: Site) -> None:
-    """Who may not publish is told so, whatever size of message he may send."""
+    """A publisher without permission gets 403, whatever the size of its message."""
     for path, size in [("/closed/a", LIMIT), ("/large/a", 2 * LIMIT)]:
         headers = [(b"x-forwarded-for", b"192.0.2.1")]
         answer = await site.ask("POST", path, headers, [b"x" * size])
@@ -170,7 +170,7 @@ async def test_refusals_of_a_message(site: Site) -> None:
 async def test_a_slow_body(
     site: Site, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A body that nobody wants and that never comes to its end is 408."""
+    """An ignored body that does not end in time gets 408."""
     monkeypatch.setattr(bodies, "IGNORED_BODY_TIMEOUT", 0.01)
     monkeypatch.setattr(bodies, "LINGER_TIMEOUT", 0.01)
     for start in ([], [b"x"]):
@@ -183,7 +183,7 @@ async def test_a_slow_body(
 
 
 async def test_a_whole_body(site: Site) -> None:
-    """The connection goes on after a body that nobody wanted and that has an end."""
+    """The connection stays open after an ignored body that was read to its end."""
     parts = [b"x" * (LIMIT // 2)] * 2
     for path in ("/send-update/a", "/interval/a"):
         answer = await site.ask("GET", path, body=parts)
@@ -192,25 +192,25 @@ async def test_a_whole_body(site: Site) -> None:
 
 
 async def test_a_poll_with_a_body(site: Site) -> None:
-    """A poll whose body is read is held as any other."""
+    """A poll with a body is held like any other."""
     exchange = site.exchange("GET", "/updates/a", body=[b"x" * 1000] * 2).start()
     await until_held("a")
     assert (await site.post("a")).status == 201
     assert (await exchange.answer()).body == b"news"
 
 
-# A client that still sends when it is answered
+# Clients that are still sending when they get a response
 
 
 async def started(exchange: Exchange) -> tuple[int, bytes, bool]:
-    """Return the status and the body of an answer, and whether its end is open."""
+    """Return the status and the body of a response, and whether it goes on."""
     start = await exchange.receive_output(10)
     body = await exchange.receive_output(10)
     return start["status"], body["body"], body.get("more_body", False)
 
 
 async def test_lingering(site: Site) -> None:
-    """A client is answered at once, and its connection ends when it stops to send."""
+    """A client gets its response at once, and the connection ends when it is done."""
     length = (b"content-length", b"1000")
     exchange = sending(site, "/send-update/a", "POST", length).start()
     status, body, is_open = await started(exchange)
@@ -226,7 +226,7 @@ async def test_lingering(site: Site) -> None:
 
 @pytest.mark.parametrize("expect", [False, True])
 async def test_a_client_that_sends_without_pause(site: Site, expect: bool) -> None:
-    """It is answered when it has sent all, unless it waits to be told to go on."""
+    """A response waits for the body, unless the client expects 100-continue."""
     headers = [(b"content-length", b"1000")]
     if expect:
         headers.append((b"expect", b"100-continue"))
@@ -240,7 +240,7 @@ async def test_a_client_that_sends_without_pause(site: Site, expect: bool) -> No
 async def test_lingering_has_an_end(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a client that never stops to send not much more is read."""
+    """The server reads only a limited amount from a client that never stops sending."""
     monkeypatch.setattr(bodies, "MAX_LINGER", 1000)
     exchange = sending(site, "/send-update/a", "POST")
     for _ in range(20):
@@ -249,7 +249,7 @@ async def test_lingering_has_an_end(
     assert exchange.input_queue.qsize() < 20 - 10
 
 
-# Bodies that are not what was promised
+# Bodies that do not match their headers
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "GET"])
@@ -277,7 +277,7 @@ async def test_lingering_has_an_end(
 async def test_another_length(
     site: Site, method: str, length: bytes, body: bytes
 ) -> None:
-    """A body that has not the length that was promised is 400 and does nothing."""
+    """A body that does not match its Content-Length gets 400 and has no effect."""
     headers = [(b"content-length", length)]
     answer = await site.ask(method, "/send-update/a", headers, [body])
     assert answer.status == 400
@@ -287,13 +287,13 @@ async def test_another_length(
 
 @pytest.mark.parametrize("length", [b"4", b"0004", b" 4", b"4 ", b"4\t"])
 async def test_the_same_length(site: Site, length: bytes) -> None:
-    """Zeros before a number and space around it are no part of it."""
+    """Leading zeros and whitespace in Content-Length are ignored."""
     headers = [(b"content-length", length)]
     assert (await site.post("a", b"news", headers)).status == 202
 
 
 async def test_a_length_given_twice(site: Site) -> None:
-    """Two lengths are 400, also where a server lets them through."""
+    """Two Content-Length headers get 400, even if the server accepts them."""
     headers = [(b"content-length", b"4")] * 2
     assert (await site.post("a", b"news", headers)).status == 400
     assert await site.info("a") is None
@@ -305,7 +305,7 @@ async def test_a_length_given_twice(site: Site) -> None:
 async def test_a_body_that_breaks_off(
     site: Site, method: str, length: list[tuple[bytes, bytes]], size: int
 ) -> None:
-    """A client that ends within its body, and may still listen, is answered 400."""
+    """A client that stops sending within its body gets 400."""
     exchange = sending(site, "/send-update/a", method, *length)
     if size:
         exchange.put_body(b"x" * size, more=True)
@@ -321,7 +321,7 @@ async def test_a_body_that_breaks_off(
 async def test_a_body_lost_with_an_upgrade(
     site: Site, method: str, length: list[tuple[bytes, bytes]]
 ) -> None:
-    """A body that the server dropped with an Upgrade is 400, not an empty message."""
+    """A body that the server dropped with an Upgrade gets 400."""
     exchange = sending(site, "/send-update/a", method, *UPGRADE, *length)
     exchange.put_body(b"", more=False)
     answer = await exchange.answer()
@@ -342,7 +342,7 @@ async def test_a_body_lost_with_an_upgrade(
 async def test_messages_with_an_upgrade(
     site: Site, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
-    """A message with an Upgrade that has arrived is published."""
+    """A message with an Upgrade is published if its body has arrived."""
     exchange = sending(site, "/send-update/a", "POST", *UPGRADE, *headers)
     exchange.put_body(body, more=False)
     assert (await exchange.answer()).status == 202
@@ -351,7 +351,7 @@ async def test_messages_with_an_upgrade(
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity", b"chunked"])
 async def test_transfer_encodings(site: Site, encoding: bytes) -> None:
-    """A body that was changed on the way, and not changed back, is no message."""
+    """A body that is still in a transfer encoding is not published."""
     headers = [(b"transfer-encoding", encoding)]
     answer = await site.ask("POST", "/send-update/a", headers, [b"news"])
     assert answer.status == 400

@@ -25,13 +25,13 @@ def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A socket that listens at any port."""
+    """A socket that listens on any free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
 
 class Watched:
-    """A watch, and how often it had the server stopped."""
+    """A watch with a count of how often it stopped the server."""
 
     def __init__(self, *addresses: tuple[str, int | None]) -> None:
         self.stops = 0
@@ -53,7 +53,7 @@ async def until_checked(watched: Watched) -> None:
 
 
 def test_what_listens(listener: socket.socket, tmp_path: Path) -> None:
-    """Sockets that listen are found, and stay open; connected ones are not found."""
+    """Listening sockets are found and stay open; other sockets are not found."""
     path = str(tmp_path / "socket")
     with (
         socket.socket(socket.AF_UNIX) as local,
@@ -75,7 +75,7 @@ def test_what_listens(listener: socket.socket, tmp_path: Path) -> None:
 
 
 def test_what_is_no_socket(tmp_path: Path) -> None:
-    """A file and a descriptor that is closed do not listen."""
+    """A file and a closed descriptor have no address."""
     with (tmp_path / "file").open("wb") as file:
         descriptor = file.fileno()
         assert read_address(descriptor) is None
@@ -83,7 +83,7 @@ def test_what_is_no_socket(tmp_path: Path) -> None:
 
 
 async def test_a_server_closes_its_socket(listener: socket.socket) -> None:
-    """Whoever was reached there is stopped, once; as long as it listens, it is not."""
+    """The server is stopped once when its socket is closed, and not before."""
     watched = Watched(listener.getsockname())
     await until_checked(watched)
     assert watched.stops == 0
@@ -94,7 +94,7 @@ async def test_a_server_closes_its_socket(listener: socket.socket) -> None:
 
 
 async def test_a_descriptor_that_is_used_again(listener: socket.socket) -> None:
-    """Another socket that listens in its place is not the server's."""
+    """A new socket with the descriptor of a closed one does not replace it."""
     watched = Watched(listener.getsockname())
     with socket.create_server(("127.0.0.1", 0)) as other:
         os.dup2(other.fileno(), listener.fileno())
@@ -102,7 +102,7 @@ async def test_a_descriptor_that_is_used_again(listener: socket.socket) -> None:
 
 
 async def test_a_server_with_two_sockets(listener: socket.socket) -> None:
-    """It goes on as long as it listens on one of them."""
+    """A server with two sockets is stopped only when both are closed."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         watched = Watched(listener.getsockname(), other.getsockname())
         other.close()
@@ -113,7 +113,7 @@ async def test_a_server_with_two_sockets(listener: socket.socket) -> None:
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
-    """It is known by its path."""
+    """A Unix socket is identified by its path."""
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -124,7 +124,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
 
 async def test_other_sockets_do_not_matter(listener: socket.socket) -> None:
-    """A process may listen for other reasons, and a test's server has no socket."""
+    """An address at which the process does not listen is not watched."""
     watched = Watched(("testserver", 80), ("testserver", None))
     listener.close()
     assert watched.watch._timer is None
@@ -132,7 +132,7 @@ async def test_other_sockets_do_not_matter(listener: socket.socket) -> None:
 
 
 async def test_a_watch_that_is_forgotten(listener: socket.socket) -> None:
-    """A server that stops otherwise is not stopped a second time."""
+    """A watch that is forgotten does not stop the server."""
     watched = Watched(listener.getsockname())
     watched.watch.forget()
     listener.close()

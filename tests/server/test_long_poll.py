@@ -21,7 +21,7 @@ FUTURE = [(b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT")]
 
 
 class SlowToTell(GatedStore):
-    """A store whose channel info takes its time, while more is published."""
+    """A gated store on which a message is published during each info()."""
 
     async def info(self, channel_id: str) -> ChannelInfo:
         info = await super().info(channel_id)
@@ -41,7 +41,7 @@ async def hold(
     headers: list[tuple[bytes, bytes]] = FUTURE,
     concurrency: str = "broadcast",
 ) -> asyncio.Task[Answer]:
-    """Return the answer to come to a request for which the store is being asked."""
+    """Start a request, and return a task with its response once the store looks."""
     consumer = LongPoll(hub, "a", concurrency)
     exchange = Exchange(consumer, "GET", "/updates/a", headers).start()
     assert isinstance(hub.store, GatedStore)
@@ -56,7 +56,7 @@ def open_gate(hub: Hub) -> None:
 
 @pytest.mark.parametrize("hub", [GatedStore, SlowToTell], indirect=True)
 async def test_a_future_id_gets_the_first_next_message(hub: Hub) -> None:
-    """Of the messages published while the store looks, a future id gets the first."""
+    """A future id gets the first of the messages published during the lookup."""
     waiting = await hold(hub)
     for body in (b"first", b"second"):
         await hub.publish(Update("a", body))
@@ -65,7 +65,7 @@ async def test_a_future_id_gets_the_first_next_message(hub: Hub) -> None:
 
 
 async def test_deleted_after_a_message_for_a_future_id(hub: Hub) -> None:
-    """A channel deleted while the store looks is gone, whatever was published there."""
+    """A channel deleted during the lookup is gone, even after a message."""
     waiting = await hold(hub)
     await hub.publish(Update("a", b"news"))
     await hub.delete("a")
@@ -74,7 +74,7 @@ async def test_deleted_after_a_message_for_a_future_id(hub: Hub) -> None:
 
 
 async def test_the_last_of_two_who_look(hub: Hub) -> None:
-    """With last, who was told to make room while it looked drives nobody out."""
+    """With last, a subscriber with a conflict during its lookup ends no other one."""
     older = await hold(hub, [], "last")
     with subscribe(hub, "a") as newest:
         hub.admit(newest, "last")
@@ -84,7 +84,7 @@ async def test_the_last_of_two_who_look(hub: Hub) -> None:
 
 
 async def test_a_wait_ends_once(hub: Hub) -> None:
-    """What ends a wait first is how it ends; what comes later changes nothing."""
+    """A wait ends once; a later message has no effect."""
     open_gate(hub)
     waiting = await hold(hub)
     await until(lambda: "a" in hub.waiting)

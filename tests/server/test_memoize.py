@@ -6,7 +6,7 @@ from pushserver_channels.memoize import MAX_ARGUMENT_LENGTH, memoize
 
 
 def test_a_call_is_made_once() -> None:
-    """What a function returned is returned again for the same arguments."""
+    """The result of a call is returned again for the same arguments."""
     calls = []
 
     @memoize(max_size=2)
@@ -16,13 +16,13 @@ def test_a_call_is_made_once() -> None:
 
     assert [double("a", None), double("a", None), double("a", 3)] == ["aa", "aa", "aaa"]
     assert calls == ["a", "a"]
-    double("b", None)  # The third: from here on the first ones are forgotten.
+    double("b", None)  # The third result: the first ones are dropped.
     double("a", None)
     assert calls == ["a", "a", "b", "a"]
 
 
 def test_long_arguments_are_not_remembered() -> None:
-    """What a function returned for long arguments is not kept."""
+    """The results for long arguments are not cached."""
     calls = []
 
     @memoize(max_size=100)
@@ -37,7 +37,7 @@ def test_long_arguments_are_not_remembered() -> None:
 
 
 def test_errors_are_not_remembered() -> None:
-    """A function that raised is called again."""
+    """A function that raised an error is called again."""
     calls = []
 
     @memoize(max_size=100)

@@ -28,17 +28,17 @@ def test_order(one: MessageId, other: MessageId) -> None:
 
 @given(IDS)
 def test_the_start(any_id: MessageId) -> None:
-    """The start is before every message."""
+    """START is before every message id."""
     assert any_id > START
 
 
 @pytest.mark.parametrize(
     ("last_seen", "previous", "gap"),
     [
-        # Nothing was missed: the one before is the one that the client has.
+        # Nothing was missed: the client has the previous message.
         (MessageId(1000, 4), MessageId(1000, 4), None),
         (MessageId(999, 0), MessageId(999, 0), None),
-        # Something was: the newest of it is told.
+        # Messages were missed: the gap is the newest one.
         (MessageId(1000, 3), MessageId(1000, 4), MessageId(1000, 4)),
         (MessageId(999, 9), MessageId(1000, 4), MessageId(1000, 4)),
         (MessageId(1000, 9), MessageId(1000, 10), MessageId(1000, 10)),
@@ -48,7 +48,7 @@ def test_the_start(any_id: MessageId) -> None:
         (MessageId(1000, -1), MessageId(999, 9), None),
         # The first message of a channel has none before it.
         (MessageId(999, 9), None, None),
-        # An id that the channel did not give: nobody knows what came after it.
+        # The channel never gave this id, so what came after it is unknown.
         (MessageId(2000, 0), MessageId(1000, 4), MessageId(1000, 4)),
         (MessageId(1000, 5), MessageId(1000, 4), MessageId(1000, 4)),
         (MessageId(1000, 3), MessageId(1000, 1), MessageId(1000, 1)),
@@ -58,7 +58,7 @@ def test_the_start(any_id: MessageId) -> None:
         # A date without a tag is a time: the client wants what is published from then.
         (MessageId(999, -1), MessageId(998, 4), None),
         (MessageId(2000, -1), MessageId(1000, 4), None),
-        # A client that starts misses nothing.
+        # A client that starts has missed nothing.
         (START, MessageId(1000, 4), None),
         (MessageId(0, 0), MessageId(1000, 4), None),
         (MessageId(0, -1), MessageId(1000, 4), None),
@@ -67,12 +67,12 @@ def test_the_start(any_id: MessageId) -> None:
 def test_gaps(
     last_seen: MessageId, previous: MessageId | None, gap: MessageId | None
 ) -> None:
-    """A gap is the newest message missed by a client that has seen some."""
+    """A gap is the newest message that a client with a last message has missed."""
     assert message(previous).gap_after(last_seen) == gap
 
 
 def test_nothing_can_be_changed() -> None:
-    """A message and a channel info are what they are."""
+    """Messages and channel info are immutable."""
     info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
     with pytest.raises(AttributeError):
         message(None).body = b"other"  # type: ignore[misc]
@@ -81,6 +81,6 @@ def test_nothing_can_be_changed() -> None:
 
 
 def test_an_info_without_subscribers() -> None:
-    """A store, which knows no subscribers, tells of none."""
+    """The channel info from a store has no subscribers."""
     info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
     assert info.subscribers == 0

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def end_early(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer nothing."""
+    """Return without a response."""
 
 
 async def fail_late(scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ async def end_as_a_generator(scope: Scope, receive: Receive, send: Send) -> None
 async def test_a_view_that_fails(
     view: View, caplog: pytest.LogCaptureFixture, broken: Any, logged: str
 ) -> None:
-    """A view that fails, or would end the process, is logged, and others are told."""
+    """A view that fails or exits is logged, and the other requests are made."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if numbers([scope])[0] % 2:
@@ -102,13 +102,13 @@ async def test_a_view_that_fails(
     assert len(view.heard) == 20
     assert logged in caplog.text
     assert {each.levelno for each in caplog.records} == {logging.ERROR}
-    # Complaints of the event loop come with the end of a task.
+    # asyncio logs its errors when the tasks are freed.
     gc.collect()
     caplog.records[:] = [each for each in caplog.records if each.name != "asyncio"]
 
 
 async def test_other_tasks_are_made_as_they_were(view: View) -> None:
-    """What is not of such a request may end its event loop, in a task made as ever."""
+    """Other tasks are still created by the task factory of the event loop."""
     loop = asyncio.get_running_loop()
     made = []
 
@@ -132,7 +132,7 @@ async def test_other_tasks_are_made_as_they_were(view: View) -> None:
 async def test_a_status_that_is_no_success(
     view: View, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    """A view that answers an error is logged with what nobody heard."""
+    """A view that responds with an error is logged with the body of its request."""
     view.status = status
     dispatcher = Dispatcher(view)
     subscribe(dispatcher, 1, "me")
@@ -145,7 +145,7 @@ async def test_a_status_that_is_no_success(
 async def test_a_status_that_is_a_success(
     view: View, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    """A view that answers any success is not logged."""
+    """A view that responds with any success is not logged."""
     view.status = status
     dispatcher = Dispatcher(view)
     subscribe(dispatcher, 1, "me")
@@ -156,7 +156,7 @@ async def test_a_status_that_is_a_success(
 async def test_a_view_that_never_answers(
     view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A view that never answers is given up, logged, and the lines move on."""
+    """A view that never responds times out and is logged, and the queues go on."""
     monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.01)
     view.gate.clear()
     dispatcher = Dispatcher(view)
@@ -171,7 +171,7 @@ async def test_a_view_that_never_answers(
 async def test_a_blocking_view_that_never_answers(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A Django view that hangs in its thread is given up too, and blocks nobody."""
+    """A Django view that blocks its thread times out and delays no other request."""
     monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.05)
     let_go = threading.Event()
     heard: list[str] = []
@@ -198,7 +198,7 @@ async def test_a_blocking_view_that_never_answers(
 
 
 def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
-    """A dispatcher goes on where another event loop runs than before."""
+    """A dispatcher continues on a new event loop."""
     views = []
     left: list[Subscription] = []
 
@@ -214,7 +214,7 @@ def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
         views.append(view)
         dispatcher._application = view
         subscribe(dispatcher, 2, "me")
-        left[1].unsubscribe()  # It has never been told, and never will be.
+        left[1].unsubscribe()  # Its subscribe was never sent, so this is not.
         await dispatcher.drain()
 
     dispatcher = Dispatcher(fail)

@@ -25,7 +25,7 @@ Serve = Callable[..., Site]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve locations with passthrough, before an application."""
+    """Return a function that serves locations with passthrough and an application."""
     changes: list[Any] = []
 
     def serve(application: Any, **options: Any) -> Site:
@@ -51,7 +51,7 @@ def serve() -> Iterator[Serve]:
 
 
 async def test_a_pair(serve: Serve, view: View) -> None:
-    """A held request is told at its start and at its end."""
+    """The view gets a request when a poll is held, and one when it ends."""
     site = serve(view)
     held = await site.hold("/updates/a")
     await until(lambda: view.heard == ["subscribe a"])
@@ -61,7 +61,7 @@ async def test_a_pair(serve: Serve, view: View) -> None:
 
 
 async def test_a_request_answered_at_once(serve: Serve, view: View) -> None:
-    """A request that is answered at once was never a subscription."""
+    """A request that is answered at once is not reported to the view."""
     site = serve(view)
     await site.post("a")
     assert (await site.ask("GET", "/updates/a")).status == 200
@@ -80,7 +80,7 @@ async def test_a_request_answered_at_once(serve: Serve, view: View) -> None:
 async def test_a_request_that_is_not_held(
     serve: Serve, view: View, options: dict[str, Any]
 ) -> None:
-    """A request that is not held is not told, nor is any interval poll."""
+    """A request that is not held, such as an interval poll, is not reported."""
     site = serve(view, **options)
     assert (await site.ask("GET", "/updates/a")).status in (304, 404)
     await asyncio.sleep(0)
@@ -89,7 +89,7 @@ async def test_a_request_that_is_not_held(
 
 @pytest.mark.parametrize("end", ["delete", "leave", "cancel", "timeout", "conflict"])
 async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
-    """Whatever ends a held request, its end is told."""
+    """The view gets an unsubscribe request, however the held request ended."""
     options: dict[str, Any] = {}
     if end == "timeout":
         options["timeout"] = 0.001
@@ -107,7 +107,7 @@ async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
         elif end == "cancel":
             held.future.cancel()
         else:
-            # A pair of which the view has not begun to hear is not told at all.
+            # A pair is dropped if its subscribe request has not started yet.
             await until(lambda: len(view.heard) == 1)
             newer = site.exchange("GET", "/updates/a").start()
             await held.end()
@@ -121,7 +121,7 @@ async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
 
 
 async def test_the_newcomer_of_first(serve: Serve, view: View) -> None:
-    """A newcomer that is refused with 409 was never a subscription."""
+    """A new subscriber that gets 409 is not reported."""
     site = serve(view, concurrency="first")
     held = await site.hold("/updates/a")
     assert (await site.ask("GET", "/updates/a")).status == 409
@@ -132,7 +132,7 @@ async def test_the_newcomer_of_first(serve: Serve, view: View) -> None:
 
 
 async def test_a_client_that_leaves_at_once(serve: Serve, view: View) -> None:
-    """A client that leaves right after its request makes no pair or a whole one."""
+    """A client that leaves right after its request makes a whole pair or none."""
     site = serve(view)
     for _ in range(20):
         exchange = site.exchange("GET", "/updates/a").start()
@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_at_once(serve: Serve, view: View) -> None:
     ],
 )
 async def test_both_id_headers(serve: Serve, view: View, headers: Headers) -> None:
-    """Both requests of a pair carry the id headers exactly as they were sent."""
+    """Both requests of a pair have the id headers exactly as they were sent."""
     site = serve(view)
     held = await site.hold("/updates/a", [*headers, (b"cookie", b"a=b")])
     await site.post("a")
@@ -169,9 +169,9 @@ async def test_both_id_headers(serve: Serve, view: View, headers: Headers) -> No
 
 
 async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
-    """Messages are delivered while the view hangs, and later it is told of whole pairs.
+    """A view that hangs delays no message, and later gets whole pairs.
 
-    Who has come and gone meanwhile is not told.
+    Subscribers that came and left meanwhile are not reported.
     """
     site = serve(view)
     view.gate.clear()
@@ -190,7 +190,7 @@ async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
 async def test_a_failing_view_delays_no_message(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A view that fails is logged, and messages are delivered all the same."""
+    """A view that fails is logged, and delays no message."""
     site = serve(fail)
     held = await site.hold("/updates/a")
     await site.post("a")
@@ -199,7 +199,7 @@ async def test_a_failing_view_delays_no_message(
 
 
 async def test_order_of_a_subscriber_that_comes_back(serve: Serve, view: View) -> None:
-    """A browser comes back on another connection; its pairs stay in order."""
+    """The pairs of a browser stay in order when it uses another connection."""
     site = serve(view)
     headers: list[tuple[bytes, bytes]] = []
     for number in range(10):
@@ -215,7 +215,7 @@ async def test_order_of_a_subscriber_that_comes_back(serve: Serve, view: View) -
 
 
 async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
-    """500 clients that poll again after each message lose no pair, in no order."""
+    """No pair of 500 clients that poll again after each message is lost."""
     site = serve(view)
     clients = 500
 
@@ -229,7 +229,7 @@ async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
     polls = [asyncio.ensure_future(poll(number)) for number in range(clients)]
     for number in range(4):
         await until_held("a", clients)
-        # Who leaves before its turn is not told of.
+        # A subscriber that leaves before its turn is not reported.
         told = clients * (2 * number + 1)
         await until(lambda told=told: len(view.heard) == told)
         assert (await site.post("a")).status == 201
@@ -245,7 +245,7 @@ async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
 
 
 async def test_a_stopping_server_waits_for_the_view(serve: Serve, view: View) -> None:
-    """A request that ends with the server is answered, and then waits for the view."""
+    """When the server stops, a request is answered and then waits for the view."""
     site = serve(view)
     view.gate.clear()
     held = await site.hold("/updates/a")
@@ -261,7 +261,7 @@ async def test_a_stopping_server_waits_for_the_view(serve: Serve, view: View) ->
 async def test_a_stopping_server_does_not_wait_for_long(
     serve: Serve, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that stops does not wait for ever for a view that hangs."""
+    """When the server stops, it waits only a limited time for a view that hangs."""
     monkeypatch.setattr(passthrough, "STOP_TIMEOUT", 0.01)
     site = serve(view)
     view.gate.clear()
@@ -276,7 +276,7 @@ async def test_a_stopping_server_does_not_wait_for_long(
 async def test_the_end_of_the_server_waits_for_the_view(
     serve: Serve, view: View
 ) -> None:
-    """Of who has left by then the view is told before the server ends, too."""
+    """The shutdown also waits for the requests about clients that left before."""
     site = serve(view)
     lifespan = ApplicationCommunicator(site.application, {"type": "lifespan"})
     await lifespan.send_input({"type": "lifespan.startup"})

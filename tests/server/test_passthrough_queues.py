@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_a_request_is_made(view: View) -> None:
-    """A subscriber is told to the application as a request, and so is its end."""
+    """The view gets a request when a subscriber comes, and one when it leaves."""
     dispatcher = Dispatcher(view)
     subscription = subscribe(dispatcher, 1, "me")
     await dispatcher.drain()
@@ -43,7 +43,7 @@ async def test_order_of_a_queue(view: View) -> None:
 
 
 async def test_many_queues(view: View) -> None:
-    """The requests of many are made a few at a time, each one's in order."""
+    """A few requests run at a time, those of each subscriber in order."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
     for number in range(1000):
@@ -60,7 +60,7 @@ async def test_many_queues(view: View) -> None:
 
 
 async def test_queues_take_turns(view: View) -> None:
-    """A subscriber with many requests does not keep others waiting."""
+    """A subscriber with many requests does not delay others."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
     for number in range(1000):
@@ -75,7 +75,7 @@ async def test_queues_take_turns(view: View) -> None:
 
 @pytest.mark.parametrize("queues", [1, 100])
 async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
-    """When all was told, or taken back, nothing is left."""
+    """When all requests were made or withdrawn, nothing is left."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
     subscriptions = [
@@ -96,7 +96,7 @@ async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
 
 
 async def test_a_queue_goes_on_later(view: View) -> None:
-    """A subscriber of whom all was told is told of again."""
+    """The queue of a subscriber can be used again after it was empty."""
     dispatcher = Dispatcher(view)
     for number in range(3):
         subscribe(dispatcher, number, "me")
@@ -106,13 +106,13 @@ async def test_a_queue_goes_on_later(view: View) -> None:
 
 
 async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
-    """A subscribe that still waits when the subscriber leaves is taken back."""
+    """A waiting subscribe request is withdrawn when the subscriber leaves."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
     first = [subscribe(dispatcher, number, number) for number in range(CONCURRENCY)]
     await until(lambda: view.running == CONCURRENCY)
     for number in range(CONCURRENCY, 5000):
-        # Half of them wait behind a request that is being made, half in their own turn.
+        # Half of them wait behind a running request, half in a queue of their own.
         subscribe(dispatcher, number, number % (2 * CONCURRENCY)).unsubscribe()
         assert dispatcher.waiting == 0
     last = subscribe(dispatcher, 5000, 0)
@@ -128,7 +128,7 @@ async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
 
 
 async def test_what_waits_is_small(view: View) -> None:
-    """A subscriber whose requests wait takes little more than what it sent."""
+    """A waiting request takes little more memory than what its subscriber sent."""
     dispatcher = Dispatcher(view)
     headers = [(b"x-%d" % number, b"v" * 30) for number in range(20)]
     view.gate.clear()
@@ -162,9 +162,9 @@ async def test_there_is_a_bound_on_what_waits(
     limit: str,
     value: int,
 ) -> None:
-    """Beyond it a view hears neither of a subscriber nor of its end, which is logged.
+    """Beyond the limit, subscribers are not reported, and a line is logged.
 
-    Of whom it has heard, it hears the end in any case.
+    The end of a subscriber that was reported is reported in any case.
     """
     monkeypatch.setattr(passthrough, limit, value)
     dispatcher = Dispatcher(view)
@@ -189,7 +189,7 @@ async def test_there_is_a_bound_on_what_waits(
     left_out = 100 - waiting
     assert f"No passthrough view was told of {left_out} subscribers" in caplog.text
     assert len(caplog.records) == 2
-    # As soon as fewer wait, new ones are told again.
+    # When fewer requests wait, new subscribers are reported again.
     subscribe(dispatcher, 1, "new")
     await dispatcher.drain()
     assert len(view.scopes) == 2 * len(told) + 1
@@ -198,7 +198,7 @@ async def test_there_is_a_bound_on_what_waits(
 async def test_the_log_tells_now_and_then_how_many_were_left_out(
     view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is a line in an interval, however many were left out."""
+    """There is one line for each interval, however many were left out."""
     monkeypatch.setattr(passthrough, "MAX_WAITING", 0)
     monkeypatch.setattr(passthrough, "LOG_INTERVAL", 0.01)
     dispatcher = Dispatcher(view)
@@ -212,7 +212,7 @@ async def test_the_log_tells_now_and_then_how_many_were_left_out(
 async def test_requests_that_last_too_long_are_bounded(
     view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Views that hang do not take more and more threads."""
+    """The number of threads with views that hang is limited."""
     monkeypatch.setattr(passthrough, "VIEW_TIMEOUT", 0.001)
     monkeypatch.setattr(passthrough, "MAX_OVERDUE", 10)
     view.gate.clear()
@@ -228,7 +228,7 @@ async def test_requests_that_last_too_long_are_bounded(
 
 
 async def test_the_second_receive_waits(view: View) -> None:
-    """A view that listens for the client's disconnect hears none before its answer."""
+    """A view that waits for a disconnect gets none before its response."""
     order = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -25,7 +25,7 @@ async def one_notice(view: View, channel_id: str = "a", **scope: Any) -> Scope:
 
 
 async def test_the_request(view: View) -> None:
-    """The view gets a POST of a form, as if the subscriber had made it."""
+    """The view gets a POST of a form with the subscriber's address and headers."""
     scope = await one_notice(view, headers=[(b"cookie", b"a=b")])
     assert view.bodies == [b"channel_id=a&subscribe=1", b"channel_id=a&unsubscribe=1"]
     assert (scope["type"], scope["method"]) == ("http", "POST")
@@ -42,7 +42,7 @@ async def test_the_request(view: View) -> None:
 
 
 async def test_headers_that_are_passed_on(view: View) -> None:
-    """The subscriber's own headers come with both requests, exactly as it sent them."""
+    """Both requests have the subscriber's headers exactly as they were sent."""
     sent = [
         (b"host", b"example.com"),
         (b"cookie", b"sessionid=1"),
@@ -78,7 +78,7 @@ async def test_headers_that_are_passed_on(view: View) -> None:
     ],
 )
 async def test_headers_that_are_not_passed_on(view: View, name: bytes) -> None:
-    """What belongs to the subscriber's connection or body does not come with them."""
+    """Headers about the subscriber's connection or body are not passed on."""
     scope = await one_notice(view, headers=[(name, b"100"), (b"x-kept", b"1")])
     assert [key for key, _ in scope["headers"]] == [
         b"x-kept",
@@ -93,7 +93,7 @@ async def test_headers_that_are_not_passed_on(view: View, name: bytes) -> None:
     ["a b", "a&subscribe=0", "a=b", "%", "+", "\u20ac", "\U0001f600", "a/b", "\x00\n"],
 )
 async def test_any_channel_id(view: View, channel_id: str) -> None:
-    """Any channel id reaches the view as it is."""
+    """Any channel id reaches the view unchanged."""
     await one_notice(view, channel_id)
     assert view.heard == [f"subscribe {channel_id}", f"unsubscribe {channel_id}"]
     for scope, body in zip(view.scopes, view.bodies, strict=True):
@@ -101,7 +101,7 @@ async def test_any_channel_id(view: View, channel_id: str) -> None:
 
 
 async def test_the_subscribers_scope_is_left_alone(view: View) -> None:
-    """What the view's request is made of stays as it was."""
+    """The scope of the subscriber's request is not modified."""
     scope = http_scope("GET", "/updates/a")
     before = {**scope, "headers": list(scope["headers"])}
     told = Passthrough(Dispatcher(view), VIEW)

@@ -1,4 +1,4 @@
-"""The positions that clients name, and those that they are sent."""
+"""The positions that clients send and receive."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_invalid_position_is_refused_with_a_sentence(value: str) -> None:
 def test_positions_on_several_channels(
     value: str, positions: list[StartPosition | None]
 ) -> None:
-    """Also in the form of Nchan, where one time is for all channels."""
+    """A position may have the form of Nchan, with one time for all channels."""
     assert parse_positions(SOURCE, value, 3) == positions
 
 

@@ -25,10 +25,10 @@ from pushserver_channels.protocol import (
     parse_tag,
 )
 
-#: Of this date RFC 9110 gives all three forms.
+#: The date that RFC 9110 shows in all three forms.
 NOVEMBER = 784_111_777
 
-#: The last second that has a date on the wire: years have four digits.
+#: The last second that a date can express, because years have four digits.
 LAST_SECOND = 253_402_300_799
 
 
@@ -66,7 +66,7 @@ LAST_SECOND = 253_402_300_799
     ],
 )
 def test_dates(text: bytes, seconds: int) -> None:
-    """A date is read in each form of RFC 9110, also with a numeric zone."""
+    """A date is read in each form of RFC 9110, and with a numeric zone."""
     assert parse_date(text) == seconds
 
 
@@ -106,7 +106,7 @@ def test_dates(text: bytes, seconds: int) -> None:
     ],
 )
 def test_what_is_no_date(text: bytes) -> None:
-    """What is no date is refused with a sentence that names the header and it."""
+    """An invalid date is refused with a sentence that names the header and value."""
     with pytest.raises(InvalidMessageId) as refusal:
         parse_date(text)
     assert str(refusal.value).startswith("The header If-Modified-Since is '")
@@ -119,7 +119,7 @@ def test_what_is_no_date(text: bytes) -> None:
 @example(0)
 @example(LAST_SECOND)
 def test_dates_round_trip(seconds: int) -> None:
-    """Each second of Unix time comes back from the date that is built of it."""
+    """Each second of Unix time is read back from the date that is built from it."""
     assert parse_date(build_date(seconds)) == seconds
 
 
@@ -128,7 +128,7 @@ def test_dates_round_trip(seconds: int) -> None:
     st.integers(-23 * 60, 23 * 60),
 )
 def test_zones_round_trip(naive: datetime, offset: int) -> None:
-    """A date in any numeric zone is the same second as in GMT."""
+    """A date with any numeric zone is the same second as in GMT."""
     moment = naive.replace(tzinfo=timezone(timedelta(minutes=offset)), microsecond=0)
     text = format_datetime(moment).encode()
     assert parse_date(text) == moment.timestamp()
@@ -148,7 +148,7 @@ def test_forms_agree(form: str, naive: datetime) -> None:
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_are_a_date_or_refused(text: bytes) -> None:
-    """Whatever stands in If-Modified-Since is either a date or refused."""
+    """Any value of If-Modified-Since is either a date or refused."""
     try:
         assert isinstance(parse_date(text), int)
     except InvalidMessageId as refusal:
@@ -202,7 +202,7 @@ def test_tags(text: bytes, tag: int) -> None:
     ],
 )
 def test_what_is_no_tag(text: bytes) -> None:
-    """What is no tag is refused with a sentence that names the header and it."""
+    """An invalid tag is refused with a sentence that names the header and value."""
     with pytest.raises(InvalidMessageId) as refusal:
         parse_tag(text)
     assert str(refusal.value).startswith("The header If-None-Match is '")
@@ -214,13 +214,13 @@ def test_what_is_no_tag(text: bytes) -> None:
     st.integers(0, 10**18 - 1), st.sampled_from(["%d", '"%d"', 'W/"%d"', "  %d", "%d "])
 )
 def test_tags_round_trip(tag: int, form: str) -> None:
-    """Each tag comes back from each form in which a client may send it."""
+    """Each tag is read back from each form in which a client may send it."""
     assert parse_tag((form % tag).encode()) == tag
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_tag_or_refused(text: bytes) -> None:
-    """Whatever stands in If-None-Match is either a number or refused."""
+    """Any value of If-None-Match is either a number or refused."""
     try:
         assert parse_tag(text) >= 0
     except InvalidMessageId as refusal:
@@ -257,7 +257,7 @@ NOVEMBER_DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
     ],
 )
 def test_message_ids(headers: dict[bytes, bytes], message_id: MessageId) -> None:
-    """The headers name the last message that a client has, or none."""
+    """The headers name the last message of a client, or none."""
     assert parse_message_id(headers) == message_id
 
 
@@ -271,20 +271,20 @@ def test_message_ids(headers: dict[bytes, bytes], message_id: MessageId) -> None
     ],
 )
 def test_unreadable_message_ids(headers: dict[bytes, bytes]) -> None:
-    """Each of the two headers is checked, also without the other one."""
+    """Each of the two headers is checked, even without the other one."""
     with pytest.raises(InvalidMessageId):
         parse_message_id(headers)
 
 
 def test_a_date_without_tag_is_before_its_second() -> None:
-    """A date without a tag stands between that second and the one before."""
+    """A date without a tag is before that second and after the previous one."""
     found = parse_message_id({b"if-modified-since": NOVEMBER_DATE})
     assert MessageId(NOVEMBER - 1, 10**17) < found < MessageId(NOVEMBER, 0)
 
 
 @given(st.integers(0, LAST_SECOND), st.integers(-1, 10**18 - 1))
 def test_message_ids_round_trip(time: int, tag: int) -> None:
-    """An id that is told to a client comes back as it sends the headers again."""
+    """An id is read back when a client returns the headers that it got."""
     last_seen = MessageId(time, tag)
     names = {b"last-modified": b"if-modified-since", b"etag": b"if-none-match"}
     sent = {names[name]: value for name, value in build_message_id(last_seen)}
@@ -292,13 +292,13 @@ def test_message_ids_round_trip(time: int, tag: int) -> None:
 
 
 def test_no_id_is_told_to_a_client_that_named_none() -> None:
-    """A client that named no id is told none."""
+    """A client that sent no id gets none."""
     assert build_message_id(START) == []
 
 
 @pytest.mark.parametrize("zone", [b"-0001", b"-2359"])
 def test_ids_after_the_last_year(zone: bytes) -> None:
-    """A date that a zone leads beyond the last year is the last second of it."""
+    """A date that its zone moves beyond the year 9999 is the last second of 9999."""
     date = b"Fri, 31 Dec 9999 23:59:59 " + zone
     last_seen = parse_message_id({b"if-modified-since": date})
     assert last_seen == MessageId(LAST_SECOND, -1)
@@ -319,7 +319,7 @@ def test_message_headers_round_trip(
     encoding: bytes | None,
     length: int,
 ) -> None:
-    """The headers of a message hold its id, its type as it is, and its length."""
+    """The headers of a message have its id, type, encoding and length."""
     message_id = MessageId(time, tag)
     headers = build_message_headers(message_id, content_type, encoding, length)
     values = dict(headers)
@@ -333,7 +333,7 @@ def test_message_headers_round_trip(
 
 
 def test_retry_after_has_jitter() -> None:
-    """Clients that are sent away are told to come back after different seconds."""
+    """Clients get different values of Retry-After."""
     told = {build_retry_after() for _ in range(200)}
     assert {name for name, _ in told} == {b"retry-after"}
     assert {int(value) for _, value in told} == {1, 2, 3, 4, 5}
@@ -392,7 +392,7 @@ def test_channel_info(media_type: bytes, document: bytes) -> None:
 
 
 def test_channel_info_of_an_empty_channel() -> None:
-    """A channel that nobody asked for has -1 and the id 0:0."""
+    """An unused channel has the values -1 and 0:0."""
     info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
     assert build_channel_info(info, b"application/json") == (
         b'{"messages": 0, "requested": -1, "subscribers": 0, "last_message_id": "0:0" }'
@@ -431,13 +431,13 @@ def test_channel_info_of_an_empty_channel() -> None:
     ],
 )
 def test_accept(accept: bytes, media_type: bytes) -> None:
-    """The first known media type of the list is taken, else plain text."""
+    """The first known media type of the list is chosen, or else plain text."""
     assert choose_info_type(accept) == media_type
 
 
 @pytest.mark.parametrize("space", [b" ", b"\t", b"\xa0"])
 def test_long_headers_are_not_remembered(space: bytes) -> None:
-    """Memory cannot be filled with long headers: no answer to one is remembered."""
+    """Results for long headers are not cached, so they cannot fill the memory."""
     padding = space * 1_000_000
     tracemalloc.start()
     try:
@@ -458,7 +458,7 @@ def test_long_headers_are_not_remembered(space: bytes) -> None:
 
 @given(st.binary(max_size=80))
 def test_any_accept_chooses_a_known_type(accept: bytes) -> None:
-    """Whatever stands in Accept, there is a document."""
+    """Any value of Accept results in a document."""
     assert build_channel_info(INFO, choose_info_type(accept))
 
 
@@ -468,27 +468,27 @@ def test_any_accept_chooses_a_known_type(accept: bytes) -> None:
 )
 @pytest.mark.parametrize("values", [(b"1", b"2"), (b"1", b"1"), (b"", b"")])
 def test_headers_given_twice(name: bytes, values: tuple[bytes, bytes]) -> None:
-    """A header that decides what happens is refused if it is given twice."""
+    """A header that affects the request is refused if it is given twice."""
     raw = [(b"host", b"a"), *((name, value) for value in values)]
     with pytest.raises(BadRequest, match="is given twice"):
         fold_headers(raw)
 
 
 def test_other_headers_given_twice() -> None:
-    """Several lines of any other header are one list."""
+    """Several lines of any other header are read as one list."""
     raw = [(b"accept", b"a"), (b"host", b"h"), (b"accept", b"b, c"), (b"accept", b"d")]
     assert fold_headers(raw) == {b"host": b"h", b"accept": b"a, b, c, d"}
 
 
 def test_headers_given_once() -> None:
-    """Headers that are given once are as they are."""
+    """Headers that are given once are unchanged."""
     raw = [(b"if-none-match", b"1"), (b"content-type", b""), (b"x", b" a ,b")]
     assert fold_headers(raw) == dict(raw)
 
 
 @pytest.mark.parametrize("parse", [parse_date, parse_tag])
 def test_refusals_quote_what_they_refuse(parse: Callable[[bytes], int]) -> None:
-    """A refusal quotes the value so that a line of text can hold it."""
+    """An error quotes the value, with control characters escaped."""
     with pytest.raises(InvalidMessageId) as refusal:
         parse(b"a\r\nb\x00\xff")
     assert "'a\\r\\nb\\x00ÿ'" in str(refusal.value)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
     ],
 )
 async def test_content_types(serve: Serve, content_type: bytes) -> None:
-    """The Content-Type is kept with the message, byte for byte."""
+    """The Content-Type is stored with the message, byte for byte."""
     site = serve()
     await site.post("a", b"news", [(b"content-type", content_type)])
     answer = await site.ask("GET", "/updates/a")
@@ -32,7 +32,7 @@ async def test_content_types(serve: Serve, content_type: bytes) -> None:
 async def test_no_content_type(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """A message without a type is answered without one."""
+    """A message without a Content-Type is sent without one."""
     site = serve()
     assert (await site.post("a", b"news", headers)).status == 202
     assert (await site.ask("GET", "/updates/a"))["content-type"] is None
@@ -40,7 +40,7 @@ async def test_no_content_type(
 
 @pytest.mark.parametrize("control", [*range(0x20), 0x7F])
 async def test_control_characters(serve: Serve, control: int) -> None:
-    """A Content-Type with a control character is 400, and nothing is published."""
+    """A Content-Type with a control character gets 400 and publishes nothing."""
     site = serve()
     value = b"text/plain" + bytes([control]) + b"x"
     exchange = site.exchange(
@@ -58,7 +58,7 @@ async def test_control_characters(serve: Serve, control: int) -> None:
     [b"", b"\x00", bytes(range(256)), b"\r\n\r\n", "\u2028\u20ac\U0001f600".encode()],
 )
 async def test_bodies(serve: Serve, body: bytes) -> None:
-    """A body comes out as it went in."""
+    """A body is delivered unchanged."""
     site = serve()
     await site.post("a", body)
     answer = await site.ask("GET", "/updates/a")
@@ -67,7 +67,7 @@ async def test_bodies(serve: Serve, body: bytes) -> None:
 
 
 async def test_a_body_in_parts(serve: Serve) -> None:
-    """A chunked body is put together, empty parts and all."""
+    """The chunks of a body are joined, including empty ones."""
     site = serve()
     answer = await site.ask(
         "POST", "/send-update/a", body=[b"one", b"", b" two", b" three", b""]
@@ -77,7 +77,7 @@ async def test_a_body_in_parts(serve: Serve) -> None:
 
 
 async def test_a_body_that_comes_slowly(serve: Serve) -> None:
-    """A message is published when its whole body has come, not before."""
+    """A message is published when its whole body has arrived, not before."""
     site = serve()
     exchange = site.exchange("POST", "/send-update/a", body=None).start()
     for part in (b"1", b"2"):
@@ -90,7 +90,7 @@ async def test_a_body_that_comes_slowly(serve: Serve) -> None:
 
 
 async def test_a_body_that_breaks_off(serve: Serve) -> None:
-    """A publisher that leaves before the end of its body has published nothing."""
+    """A publisher that disconnects before the end of its body publishes nothing."""
     site = serve()
     exchange = site.exchange("POST", "/send-update/a", body=None)
     exchange.put_body(b"half a mess", more=True)
@@ -112,7 +112,7 @@ async def test_a_body_of_the_largest_size(serve: Serve, size: int) -> None:
     "declared", [b"11", b"9223372036854775808", b"1" + b"0" * 18, b"9" * 30]
 )
 async def test_too_large_by_length(serve: Serve, declared: bytes) -> None:
-    """A body that is declared too long is 413 before it is read."""
+    """A body with a Content-Length that is too large gets 413 before it is read."""
     site = serve(publisher={"max_message_size": 10})
     exchange = site.exchange(
         "POST", "/send-update/a", [(b"content-length", declared)], body=None
@@ -131,7 +131,7 @@ async def test_too_large_by_length(serve: Serve, declared: bytes) -> None:
 async def test_too_large_by_chunks(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """A body that grows too long is 413 as soon as it is."""
+    """A body gets 413 as soon as it exceeds the limit."""
     site = serve(publisher={"max_message_size": 10})
     exchange = site.exchange("POST", "/send-update/a", headers, body=None)
     exchange.put_body(b"x" * 6, more=True)
@@ -146,7 +146,7 @@ async def test_too_large_by_chunks(
 async def test_bodies_of_other_methods(
     serve: Serve, method: str, location: str
 ) -> None:
-    """Each method reads its body to the end, and makes no message of it."""
+    """Other methods read the body to its end, and publish nothing."""
     site = serve(subscriber={"create_on_get": False})
     exchange = site.exchange(
         method, f"/{location}/a", body=[b"x" * 10_000, b"", b"y" * 10_000]

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_get_of_no_channel(serve: Serve) -> None:
-    """GET of a channel that is not there is 404, and makes none."""
+    """GET of a channel that does not exist gets 404, and creates none."""
     site = serve()
     for _ in range(2):
         answer = await site.ask("GET", "/send-update/a")
@@ -21,7 +21,7 @@ async def test_get_of_no_channel(serve: Serve) -> None:
 
 
 async def test_put(serve: Serve) -> None:
-    """PUT creates a channel and tells of it; its body is no message."""
+    """PUT creates a channel and returns its info; the body is no message."""
     site = serve()
     answer = await site.ask("PUT", "/send-update/a", JSON, b"no message")
     assert answer.status == 200
@@ -35,7 +35,7 @@ async def test_put(serve: Serve) -> None:
 
 
 async def test_put_of_a_channel_that_is_there(serve: Serve) -> None:
-    """PUT of a channel that is there leaves it as it is."""
+    """PUT of an existing channel changes nothing."""
     site = serve()
     await site.post("a")
     before = await site.info("a")
@@ -45,7 +45,7 @@ async def test_put_of_a_channel_that_is_there(serve: Serve) -> None:
 
 
 async def test_put_answers_nobody(serve: Serve) -> None:
-    """PUT never publishes: who waits goes on waiting."""
+    """PUT publishes nothing, so held requests stay held."""
     site = serve()
     held = await site.hold("/updates/a")
     answer = await site.ask("PUT", "/send-update/a", JSON, b"no message")
@@ -56,7 +56,7 @@ async def test_put_answers_nobody(serve: Serve) -> None:
 
 
 async def test_post_to_nobody(serve: Serve) -> None:
-    """POST is 202 where nobody waits, with the channel after it."""
+    """POST without a waiting subscriber gets 202 and the new channel info."""
     site = serve()
     answer = await site.post("a", b"news", JSON)
     info = json.loads(answer.body)
@@ -67,7 +67,7 @@ async def test_post_to_nobody(serve: Serve) -> None:
 
 
 async def test_post_to_who_waits(serve: Serve) -> None:
-    """POST is 201 where somebody waited; it counts those held before."""
+    """POST with waiting subscribers gets 201 and their number."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(3)]
     answer = await site.post("a", b"news", JSON)
@@ -81,7 +81,7 @@ async def test_post_to_who_waits(serve: Serve) -> None:
 
 
 async def test_post_where_it_may_not_create(serve: Serve) -> None:
-    """Without create_on_post, POST to a channel that is not there is 404."""
+    """Without create_on_post, POST to a channel that does not exist gets 404."""
     site = serve(publisher={"create_on_post": False})
     assert (await site.post("a")).status == 404
     assert await site.info("a") is None
@@ -90,7 +90,7 @@ async def test_post_where_it_may_not_create(serve: Serve) -> None:
 
 
 async def test_messages_that_are_not_kept(serve: Serve) -> None:
-    """Without store_messages, a message is for who waits now."""
+    """Without store_messages, a message reaches only the waiting subscribers."""
     site = serve(publisher={"store_messages": False})
     assert (await site.post("a", b"missed")).status == 202
     held = await site.hold("/updates/a")
@@ -103,7 +103,7 @@ async def test_messages_that_are_not_kept(serve: Serve) -> None:
 
 
 async def test_delete(serve: Serve) -> None:
-    """DELETE drops the channel and tells what it was; then it is not there."""
+    """DELETE removes the channel and returns its last info."""
     site = serve(subscriber={"create_on_get": False})
     await site.post("a", b"1")
     await site.post("a", b"2")
@@ -117,7 +117,7 @@ async def test_delete(serve: Serve) -> None:
 
 
 async def test_delete_ends_who_waits(serve: Serve) -> None:
-    """DELETE answers each held request with 410, and counts them."""
+    """DELETE answers each held request with 410, and returns their number."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(3)]
     answer = await site.ask("DELETE", "/send-update/a", JSON)
@@ -129,7 +129,7 @@ async def test_delete_ends_who_waits(serve: Serve) -> None:
 
 
 async def test_head(serve: Serve) -> None:
-    """HEAD is as GET; the server leaves out the body."""
+    """HEAD has the headers of GET; the server omits the body."""
     site = serve()
     assert (await site.ask("HEAD", "/send-update/a")).status == 404
     await site.post("a")
@@ -139,7 +139,7 @@ async def test_head(serve: Serve) -> None:
 
 
 async def test_options_of_a_publisher_location(serve: Serve) -> None:
-    """OPTIONS tells the methods, without a body."""
+    """OPTIONS lists the methods, without a body."""
     answer = await serve().ask("OPTIONS", "/send-update/a")
     assert answer.status == 204
     assert answer["allow"] == "GET, HEAD, PUT, POST, DELETE, OPTIONS"
@@ -149,7 +149,7 @@ async def test_options_of_a_publisher_location(serve: Serve) -> None:
 
 @pytest.mark.parametrize("method", ["PATCH", "TRACE", "CONNECT", "post", "X\u00e9", ""])
 async def test_other_methods_of_a_publisher_location(serve: Serve, method: str) -> None:
-    """Another method is 405 with Allow, and does nothing."""
+    """Any other method gets 405 with Allow, and has no effect."""
     site = serve()
     answer = await site.ask(method, "/send-update/a", body=b"no message")
     assert answer.status == 405
@@ -174,7 +174,7 @@ async def test_other_methods_of_a_publisher_location(serve: Serve, method: str) 
 async def test_accept(
     serve: Serve, method: str, accept: bytes | None, content_type: str, start: bytes
 ) -> None:
-    """Each method answers with channel info of the type that is asked for."""
+    """Each method returns the channel info in the requested media type."""
     site = serve(store={"max_messages": 1})
     await site.post("a")
     headers = [] if accept is None else [(b"accept", accept)]
@@ -185,7 +185,7 @@ async def test_accept(
 
 
 async def test_accept_in_several_lines(serve: Serve) -> None:
-    """Accept given in several lines is one list."""
+    """Several lines of Accept are read as one list."""
     site = serve()
     await site.post("a")
     headers = [(b"accept", b"text/xml"), (b"accept", b"text/html")]

@@ -33,7 +33,7 @@ Serve = Callable[..., Site]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve a publisher and a subscriber location, with options of the publisher."""
+    """Return a function that serves both kinds of locations with given options."""
     changes = ExitStack()
 
     def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
@@ -63,7 +63,7 @@ async def publish(
 
 
 async def test_to_who_waits(serve: Serve) -> None:
-    """Who waits is sent the message, and the receipt says so with the channel info."""
+    """A waiting subscriber gets the message, and the receipt has 201 and the info."""
     site = serve()
     held = await site.hold("/updates/a")
     receipt = await publish()
@@ -75,7 +75,7 @@ async def test_to_who_waits(serve: Serve) -> None:
 
 
 async def test_to_nobody(serve: Serve) -> None:
-    """Where nobody waits the message is kept, and the receipt says so."""
+    """Without a waiting subscriber, the message is stored and the receipt has 202."""
     site = serve()
     receipt = await publish()
     assert (receipt.status, receipt.delivered) == (202, False)
@@ -83,7 +83,7 @@ async def test_to_nobody(serve: Serve) -> None:
 
 
 async def test_as_a_post_would(serve: Serve) -> None:
-    """The info of a receipt is the document that a POST answers, as a dict."""
+    """The info of a receipt is the document that a POST returns, as a dict."""
     site = serve()
     receipt = await publish(channel_id="a")
     posted = await site.ask(
@@ -98,7 +98,7 @@ async def test_as_a_post_would(serve: Serve) -> None:
 @pytest.mark.parametrize("content_type", [None, b"text/plain; name=\xe9"])
 @pytest.mark.parametrize("body", [b"", bytes(range(256))])
 async def test_bytes(serve: Serve, body: bytes, content_type: bytes | None) -> None:
-    """The body and its type come out as they went in."""
+    """The body and its type are delivered unchanged."""
     site = serve()
     await publish(body, content_type=content_type)
     answer = await site.ask("GET", "/updates/a")
@@ -108,7 +108,7 @@ async def test_bytes(serve: Serve, body: bytes, content_type: bytes | None) -> N
 
 @pytest.mark.parametrize("channel_id", ["a/b", "\u20ac", "\x00", "%2F", " ", "x" * 512])
 async def test_any_channel_id(serve: Serve, channel_id: str) -> None:
-    """Any channel id reaches the channel of that name."""
+    """A message with any channel id is published on the channel with that id."""
     serve()
     await publish(channel_id=channel_id)
     message = await hubs.get("default").next(channel_id, START, create=False)
@@ -116,13 +116,13 @@ async def test_any_channel_id(serve: Serve, channel_id: str) -> None:
 
 
 async def test_who_may_publish_is_no_question(serve: Serve) -> None:
-    """The site itself may publish, whatever addresses may."""
+    """The site itself may publish, whatever allow_from says."""
     serve(allow_from=[])
     assert (await publish()).status == 202
 
 
 async def test_messages_that_are_not_kept(serve: Serve) -> None:
-    """The location's store_messages counts here too."""
+    """The setting store_messages of the location applies here, too."""
     serve(store_messages=False)
     receipt = await publish()
     assert receipt.info is not None
@@ -140,7 +140,7 @@ async def test_messages_that_are_not_kept(serve: Serve) -> None:
 async def test_refusals(
     serve: Serve, options: dict[str, Any], status: int, reason: str
 ) -> None:
-    """What the location refuses is an error with the status and the sentence."""
+    """A refused message raises an error with the status and the reason."""
     serve(**options)
     await hubs.get("default").create("other")
     with pytest.raises(PublishError, match=reason) as refusal:
@@ -151,7 +151,7 @@ async def test_refusals(
 
 
 async def test_the_first_publisher_location(serve: Serve) -> None:
-    """It publishes as the first publisher location does, into its store."""
+    """Direct publishing uses the first publisher location and its store."""
     conf = {
         "store": {"default": {"type": "memory"}, "other": {"type": "memory"}},
         "locations": [
@@ -166,7 +166,7 @@ async def test_the_first_publisher_location(serve: Serve) -> None:
 
 
 async def test_changed_settings(serve: Serve) -> None:
-    """A change of the settings counts from the next message on."""
+    """A change of the settings applies from the next message on."""
     serve(max_message_size=3)
     with pytest.raises(PublishError):
         await publish()
@@ -175,7 +175,7 @@ async def test_changed_settings(serve: Serve) -> None:
 
 
 async def test_availability() -> None:
-    """Where a publisher host is named, it is available if this server is there."""
+    """With a publisher_host, direct publishing needs a server at that address."""
     with override_settings(PUSH_SERVER={"publisher_host": "127.0.0.1:8001"}):
         site = Site(get_application(django))
         assert not DirectPublisher().is_available()
@@ -186,7 +186,7 @@ async def test_availability() -> None:
 
 
 def test_no_server_here() -> None:
-    """Without a server in this process it is an error that says what to do."""
+    """Without a server in this process, the error explains what to do."""
     assert not DirectPublisher().is_available()
     with pytest.raises(PublishError, match="Use 'auto'") as error:
         async_to_sync(publish)()
@@ -194,7 +194,7 @@ def test_no_server_here() -> None:
 
 
 def test_a_server_that_has_stopped() -> None:
-    """It does not publish into a server whose event loop has stopped."""
+    """Publishing to a server whose event loop has stopped is an error."""
 
     async def serve() -> None:
         hubs.get("default")
@@ -207,7 +207,7 @@ def test_a_server_that_has_stopped() -> None:
 
 
 async def test_from_another_thread(serve: Serve) -> None:
-    """From a thread with its own event loop, it hands over to the one that serves."""
+    """A thread with its own event loop publishes on the loop of the server."""
     site = serve()
     held = await site.hold("/updates/a")
     threads: list[int] = []
@@ -226,7 +226,7 @@ async def test_from_another_thread(serve: Serve) -> None:
 
 
 async def test_an_error_in_another_thread(serve: Serve) -> None:
-    """A refusal reaches the thread that published."""
+    """A refusal is raised in the thread that published."""
     serve(max_message_size=3)
 
     def attempt() -> None:
@@ -237,7 +237,7 @@ async def test_an_error_in_another_thread(serve: Serve) -> None:
 
 
 async def test_many_threads(serve: Serve) -> None:
-    """Many threads that publish at once lose nothing, and each keeps its order."""
+    """Threads that publish at once lose no message, and each keeps its order."""
     serve()
     loop = asyncio.get_running_loop()
 
@@ -260,7 +260,7 @@ async def test_many_threads(serve: Serve) -> None:
 
 
 async def test_a_pattern_that_has_no_url(serve: Serve) -> None:
-    """Where no URL can be made of the pattern, what needs none is published."""
+    """A pattern without a URL does not prevent direct publishing."""
     told = []
 
     def hear(**update: Any) -> None:

@@ -18,7 +18,7 @@ METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH")
 
 @pytest.fixture
 def site(settings: LazySettings) -> Site:
-    """A publisher location that lets a friend's pages in; its host is testserver."""
+    """A publisher location on testserver that allows the origin FRIEND."""
     return make_site(settings, allow_origin=FRIEND.decode())
 
 
@@ -44,7 +44,7 @@ def make_site(settings: LazySettings, **options: Any) -> Site:
 async def test_a_page_of_another_origin_does_nothing(
     method: str, headers: list[tuple[bytes, bytes]], site: Site
 ) -> None:
-    """Whatever it asks, it is 403 with a hint, without CORS, and nothing happens."""
+    """A page of another origin gets 403, without CORS headers and without effect."""
     answer = await site.ask(method, "/send-update/a", headers, b"news")
     assert answer.status == 403
     assert answer["content-type"] == "text/plain; charset=utf-8"
@@ -57,7 +57,7 @@ async def test_a_page_of_another_origin_does_nothing(
 async def test_the_address_is_asked_as_well(
     options: dict[str, Any], settings: LazySettings
 ) -> None:
-    """Where any address may publish, pages may not; and a page opens no address."""
+    """A page needs both an allowed origin and an allowed address."""
     site = make_site(settings, **options, allow_origin="*")
     answer = await site.ask("POST", "/send-update/a", [(b"origin", EVIL)], b"news")
     assert answer.status == (202 if options["allow_from"] == "any" else 403)
@@ -67,7 +67,7 @@ async def test_the_address_is_asked_as_well(
 
 
 async def test_the_body_of_a_refused_page_is_read(site: Site) -> None:
-    """The connection's next request begins where the body ends."""
+    """A refused body is read, so that the next request begins after it."""
     exchange = site.exchange(
         "POST", "/send-update/a", [(b"origin", EVIL)], [b"1", b"2", b"3"]
     )
@@ -87,7 +87,7 @@ async def test_the_body_of_a_refused_page_is_read(site: Site) -> None:
 async def test_the_own_pages_and_programs_publish(
     headers: list[tuple[bytes, bytes]], site: Site
 ) -> None:
-    """They are answered as ever, without CORS headers."""
+    """The site's own pages and programs may publish, without CORS headers."""
     for method, status in [("POST", 202), ("GET", 200), ("PUT", 200), ("DELETE", 200)]:
         answer = await site.ask(method, "/send-update/a", headers, b"news")
         assert answer.status == status
@@ -98,7 +98,7 @@ async def test_the_own_pages_and_programs_publish(
 async def test_a_page_that_is_allowed_reads_its_answers(
     listed: str, settings: LazySettings
 ) -> None:
-    """It is answered with CORS headers, errors and its preflight too."""
+    """All responses to an allowed page have CORS headers, errors and preflight too."""
     if listed == "CSRF_TRUSTED_ORIGINS":
         settings.CSRF_TRUSTED_ORIGINS = ["https://*.example"]
         site = make_site(settings)
@@ -133,7 +133,7 @@ async def test_a_page_that_is_allowed_reads_its_answers(
 
 
 async def test_the_path_and_the_query_do_not_matter(site: Site) -> None:
-    """A path or a query that Django cannot read is no reason to fail."""
+    """A path or query that Django cannot read causes no server error."""
     for path in ("/send-update/%ff%fe?%ff", "/send-update/a?\xff"):
         answer = await site.ask("POST", path, [(b"origin", EVIL)], b"", root_path="/x")
         assert answer.status == 403

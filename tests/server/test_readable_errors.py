@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_preflight(serve: Serve, location: str) -> None:
-    """OPTIONS is 204 with the CORS headers and no body."""
+    """OPTIONS gets 204 with the CORS headers and no body."""
     site = serve(subscriber={"allow_origin": PAGE.decode(), "allow_credentials": True})
     answer = await site.ask("OPTIONS", f"/{location}/a", [(b"origin", PAGE)])
     varies = {
@@ -71,7 +71,7 @@ async def test_errors_can_be_read(
     options: dict[str, Any],
     status: int,
 ) -> None:
-    """Errors carry the CORS headers too, or a page could not read them."""
+    """Errors have the CORS headers, so that a page can read them."""
     site = serve(subscriber={"allow_origin": PAGE.decode(), **options})
     answer = await site.ask(method, path, [*headers, (b"origin", PAGE)])
     assert answer.status == status
@@ -83,7 +83,7 @@ async def test_errors_can_be_read(
 
 
 async def test_held_errors_can_be_read(serve: Serve) -> None:
-    """What ends a held request carries the CORS headers too."""
+    """Errors that end a held request have the CORS headers, too."""
     site = serve(subscriber={"allow_origin": PAGE.decode(), "concurrency": "last"})
     origin = [(b"origin", PAGE)]
     first = await site.hold("/updates/a", origin)
@@ -114,7 +114,7 @@ async def test_held_errors_can_be_read(serve: Serve) -> None:
     ],
 )
 async def test_servername(serve: Serve, method: str, path: str) -> None:
-    """The servername is the Server header of each answer; without it there is none."""
+    """The servername is the Server header of each response; it has no default."""
     site = serve(servername="Push 1.0")
     await site.post("a")
     assert (await site.ask(method, path))["server"] == "Push 1.0"

@@ -37,14 +37,14 @@ LOCATIONS: list[dict[str, Any]] = [
 
 
 class Hello(AsyncHttpConsumer):
-    """A consumer of the site's own."""
+    """A consumer of the site itself."""
 
     async def handle(self, body: bytes) -> None:
         await self.send_response(200, b"hello")
 
 
 def spliced(*routes: URLPattern) -> Application:
-    """Return the push locations among routes of a site."""
+    """Return a router with the push locations among the routes of a site."""
     from pushserver_channels.routing import urlpatterns
 
     router: Application = URLRouter(
@@ -55,7 +55,7 @@ def spliced(*routes: URLPattern) -> Application:
 
 @pytest.fixture(params=["include", "splice"])
 def application(request: pytest.FixtureRequest) -> Any:
-    """The push locations before Django, in both ways."""
+    """The push locations before Django, as application and in a router."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         yield get_application(django) if request.param == "include" else spliced()
 
@@ -67,7 +67,7 @@ async def ask(
 
 
 async def test_each_location(application: Application) -> None:
-    """Each location answers its paths."""
+    """Each location serves its paths."""
     assert (await ask(application, "GET", "/send-update/a")).status == 404
     assert (await ask(application, "GET", "/interval/a")).status == 304
     assert (await ask(application, "POST", "/send-update/a", b"news")).status == 202
@@ -92,14 +92,14 @@ async def test_each_location(application: Application) -> None:
     ],
 )
 async def test_the_whole_path(application: Application, path: str) -> None:
-    """A pattern matches the whole path; everything else goes on to Django."""
+    """A pattern matches the whole path; all other paths go to Django."""
     answer = await ask(application, "GET", path)
     assert answer.status == 299
 
 
 @pytest.mark.parametrize("query", ["_=1699", "", "/b", "?", "a=%2F"])
 async def test_query_strings(application: Application, query: str) -> None:
-    """A query string is no part of a channel id."""
+    """The query string is not part of the channel id."""
     await ask(application, "POST", "/send-update/a", b"news")
     answer = await ask(application, "GET", f"/interval/a?{query}")
     assert answer.body == b"news"
@@ -127,7 +127,7 @@ async def test_query_strings(application: Application, query: str) -> None:
 async def test_channel_ids(
     application: Application, encoded: str, channel_id: str
 ) -> None:
-    """A channel id is the percent-decoded group, slashes and all."""
+    """A channel id is the percent-decoded group, including slashes."""
     from pushserver_channels.hub import hubs
 
     answer = await ask(application, "POST", f"/send-update/{encoded}", b"news")
@@ -137,7 +137,7 @@ async def test_channel_ids(
 
 
 async def test_two_ids_are_two_channels(application: Application) -> None:
-    """Ids that differ only in their encoding are told apart where they differ."""
+    """Ids are different channels if they differ after decoding."""
     await ask(application, "POST", "/send-update/a%2Fb", b"slash")
     await ask(application, "POST", "/send-update/a%252Fb", b"text")
     assert (await ask(application, "GET", "/updates/a%2fb")).body == b"slash"
@@ -147,12 +147,12 @@ async def test_two_ids_are_two_channels(application: Application) -> None:
 
 @pytest.mark.parametrize("path", ["/updates/%FF", "/interval/%C3", "/send-update/%80"])
 async def test_not_utf8(application: Application, path: str) -> None:
-    """A channel id that is not UTF-8 is 400."""
+    """A channel id that is not UTF-8 gets 400."""
     assert (await ask(application, "GET", path)).status == 400
 
 
 async def test_without_a_raw_path(application: Application) -> None:
-    """A server that gives no raw path gives a decoded one, which is matched."""
+    """If the server gives no raw path, the decoded one is matched."""
     for sent in ("/send-update/a%20b", "/send-update/a%E2%82%AC"):
         answer = await ask(application, "POST", sent, b"news", raw_path=None)
         assert answer.status == 202
@@ -162,7 +162,7 @@ async def test_without_a_raw_path(application: Application) -> None:
 
 @pytest.mark.parametrize("root_path", ["/site", "/site/", "/a/b", "/\u20ac"])
 async def test_root_path(application: Application, root_path: str) -> None:
-    """Under a root path, patterns match what is below it."""
+    """Patterns match the path below the root path."""
     scope = {"root_path": root_path}
     prefix = quote(root_path.rstrip("/"))
     path = f"{prefix}/send-update/a%2Fb"
@@ -176,7 +176,7 @@ async def test_root_path(application: Application, root_path: str) -> None:
 
 @pytest.mark.parametrize("script_name", ["/site", "/site/", "/a/b", "/\u20ac"])
 async def test_a_forced_script_name(application: Application, script_name: str) -> None:
-    """Patterns match below FORCE_SCRIPT_NAME, and where a proxy takes it off."""
+    """Patterns match below FORCE_SCRIPT_NAME, and without it behind a proxy."""
     prefix = quote(script_name.rstrip("/"))
     with override_settings(FORCE_SCRIPT_NAME=script_name):
         path = f"{prefix}/send-update/a%2Fb"
@@ -191,7 +191,7 @@ async def test_a_forced_script_name(application: Application, script_name: str) 
 
 @pytest.mark.parametrize("part", ["path", "raw_path", "root_path"])
 async def test_long_paths_are_not_remembered(part: str) -> None:
-    """Memory cannot be filled with long paths, nor with roots that a client names."""
+    """Results for long paths are not cached, so they cannot fill the memory."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         locations = PushLocations(lambda: django)
         size = 1_000_000
@@ -210,7 +210,7 @@ async def test_long_paths_are_not_remembered(part: str) -> None:
 
 
 async def test_the_first_location_wins() -> None:
-    """Of two locations that match, the first one answers."""
+    """If two locations match, the first one answers."""
     locations = [
         {"type": "subscriber", "url": "/push/only-(.+)", "polling": "interval"},
         {"type": "publisher", "url": "/push/(.+)"},
@@ -227,7 +227,7 @@ async def test_the_first_location_wins() -> None:
 
 
 async def test_prefix_and_url() -> None:
-    """A prefix stands for any id below it, and a url wins over a prefix."""
+    """A prefix matches any id below it, and url takes precedence over prefix."""
     locations = [
         {"type": "publisher", "prefix": "/send/"},
         {"type": "subscriber", "prefix": "/nothing/", "url": "/get/(a+)"},
@@ -241,7 +241,7 @@ async def test_prefix_and_url() -> None:
 
 
 async def test_no_locations() -> None:
-    """Without locations there are /publisher/ and /subscriber/."""
+    """By default the locations are /publisher/ and /subscriber/."""
     with override_settings(PUSH_SERVER={}):
         application = get_application(django)
         assert (await ask(application, "POST", "/publisher/a/b", b"1")).status == 202
@@ -250,7 +250,7 @@ async def test_no_locations() -> None:
 
 
 async def test_any_text_is_an_id() -> None:
-    """Below a prefix any text is a channel id, line ends included."""
+    """Below a prefix any text is a channel id, including line ends."""
     with override_settings(PUSH_SERVER={}):
         application = get_application(django)
         for channel_id in ("a%0Ab", "%0A", "a%0D", "%E2%80%A8", "a%00b"):
@@ -279,7 +279,7 @@ async def test_named_stores() -> None:
 async def _open_websocket(
     path: str, application: Application | None = None
 ) -> list[Any]:
-    """Return what a client hears that opens a WebSocket."""
+    """Open a WebSocket, and return what the client receives."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = application or get_application(django)
         seen: list[Any] = []
@@ -302,18 +302,18 @@ async def _open_websocket(
 
 
 async def test_websockets_go_on() -> None:
-    """A WebSocket of the site's own is the site's."""
+    """A WebSocket on any other path goes to the site."""
     assert await _open_websocket("/chat") == [{"type": "websocket.seen"}]
 
 
 async def test_a_websocket_on_a_publisher_location_is_refused() -> None:
-    """Nobody publishes over one."""
+    """Publishing over a WebSocket is not supported."""
     opened = await _open_websocket("/send-update/a")
     assert opened == [{"type": "websocket.close"}]
 
 
 async def test_a_websocket_that_django_would_fail_at_is_refused() -> None:
-    """Where no push location matches and the application is Django alone."""
+    """A WebSocket on any other path is refused if the site is Django alone."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = get_application(get_asgi_application())
         seen = await _open_websocket("/chat", application)
@@ -321,7 +321,7 @@ async def test_a_websocket_that_django_would_fail_at_is_refused() -> None:
 
 
 async def test_websockets_go_on_in_a_router() -> None:
-    """In a router for WebSockets, others are the next route's."""
+    """In a router for WebSockets, other paths go to the next route."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced()
         seen: list[Any] = []
@@ -343,7 +343,7 @@ async def test_websockets_go_on_in_a_router() -> None:
 
 
 async def test_beside_other_consumers() -> None:
-    """Spliced into a router, the locations leave the site's other routes alone."""
+    """In a router, the locations do not affect the other routes of the site."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced(path("after", Hello.as_asgi()))
         assert (await ask(application, "GET", "/hello")).body == b"hello"
@@ -353,7 +353,7 @@ async def test_beside_other_consumers() -> None:
 
 
 async def test_a_held_request_in_a_router() -> None:
-    """A held request works the same in a router."""
+    """Requests are held in a router, too."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced()
         held = Exchange(application, "GET", "/updates/a").start()
@@ -364,7 +364,7 @@ async def test_a_held_request_in_a_router() -> None:
 
 
 async def test_in_a_router_inside_a_router() -> None:
-    """In a nested router too, patterns match the whole path."""
+    """Patterns match the whole path in a nested router, too."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         router = URLRouter([path("", spliced())])
         assert (await ask(router, "GET", "/interval/a")).status == 304
@@ -379,14 +379,14 @@ async def test_changed_settings_take_effect(application: Application) -> None:
     await ask(application, "POST", "/send-update/a", b"news")
     with override_settings(PUSH_SERVER={"locations": moved}):
         assert (await ask(application, "GET", "/interval/a")).status == 299
-        # The stores are new ones, with the new limits.
+        # The store is a new one, without the message.
         assert (await ask(application, "GET", "/moved/interval/a")).status == 304
     assert (await ask(application, "GET", "/moved/interval/a")).status == 299
     assert (await ask(application, "GET", "/interval/a")).status == 304
 
 
 async def test_internal_addresses_take_effect(application: Application) -> None:
-    """Who may publish by default follows a change of INTERNAL_IPS."""
+    """A change of INTERNAL_IPS changes who may publish by default."""
     scope = {"client": ["10.0.0.1", 1]}
     assert (await ask(application, "PUT", "/send-update/a", **scope)).status == 403
     with override_settings(INTERNAL_IPS=["10.0.0.1"]):
@@ -408,7 +408,7 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_wrong_settings_never_start(wrong: Any) -> None:
-    """Where PUSH_SERVER is wrong there is no application, by either way."""
+    """With an invalid PUSH_SERVER, neither application nor routes can be created."""
     with override_settings(PUSH_SERVER=wrong):
         with pytest.raises(ImproperlyConfigured, match="^PUSH_SERVER"):
             get_application(django)
@@ -417,7 +417,7 @@ async def test_wrong_settings_never_start(wrong: Any) -> None:
 
 
 async def test_stores_that_cannot_be_made_never_start() -> None:
-    """Where a store cannot be made there is no application, by either way."""
+    """With an invalid store, neither application nor routes can be created."""
     store = {"type": "redis", "url": "redis://127.0.0.1:6379/0?nonsense=1"}
     with override_settings(PUSH_SERVER={"store": store}):
         with pytest.raises(ImproperlyConfigured, match="nonsense"):
@@ -436,7 +436,7 @@ async def test_stores_that_cannot_be_made_never_start() -> None:
     ],
 )
 def test_a_process_with_wrong_settings_never_starts(statement: str) -> None:
-    """A server whose PUSH_SERVER is wrong ends at once, and says why."""
+    """A server with an invalid PUSH_SERVER exits at once and reports the reason."""
     ended = subprocess.run(
         [sys.executable, "-c", statement],
         cwd=ROOT,
@@ -454,7 +454,7 @@ def test_a_process_with_wrong_settings_never_starts(statement: str) -> None:
 
 
 async def test_the_passthrough_view_of_a_router() -> None:
-    """Spliced into a router, passthrough requests go to the site's Django."""
+    """In a router, passthrough requests go to the site's Django."""
     from tests import urls
 
     locations = [LOCATIONS[0], {**LOCATIONS[1], "passthrough": "/passthrough"}]
@@ -470,7 +470,7 @@ async def test_the_passthrough_view_of_a_router() -> None:
 
 
 async def test_the_absolute_form_of_a_request(application: Application) -> None:
-    """A request that names the whole URL is for the path in it."""
+    """A request for a whole URL is served by the path in the URL."""
     answer = await ask(application, "GET", "http://push.example.com/interval/a")
     assert answer.status == 304
 
@@ -482,7 +482,7 @@ async def test_the_absolute_form_of_a_request(application: Application) -> None:
 async def test_static_files_are_served_while_debugging(
     debug: bool, static_url: str | None, served: bool
 ) -> None:
-    """Pages find updates.js under DEBUG; otherwise it is another server's work."""
+    """The file updates.js is served under DEBUG only."""
     installed = ["django.contrib.staticfiles", "pushserver"]
     with override_settings(
         DEBUG=debug, STATIC_URL=static_url, INSTALLED_APPS=installed

@@ -73,7 +73,7 @@ PASSIVE = [
 
 @pytest.mark.parametrize("content_type", ACTIVE)
 def test_active_types(content_type: bytes | None) -> None:
-    """What a browser may run is sandboxed, unless the location lets it run."""
+    """Types that a browser may run are sandboxed, unless the location allows them."""
     assert is_active(content_type)
     headers = build_message_headers(MessageId(1, 2), content_type, None, 3)
     assert SANDBOX in headers
@@ -84,7 +84,7 @@ def test_active_types(content_type: bytes | None) -> None:
 
 @pytest.mark.parametrize("content_type", PASSIVE)
 def test_passive_types(content_type: bytes) -> None:
-    """What no browser runs goes out without a policy, but is not guessed at."""
+    """Types that no browser runs have no policy, but nosniff."""
     headers = build_message_headers(MessageId(1, 2), content_type, None, 3)
     assert SANDBOX not in headers
     assert NOSNIFF in headers
@@ -92,7 +92,7 @@ def test_passive_types(content_type: bytes) -> None:
 
 @given(st.binary(max_size=40), st.sampled_from([b"text/html", b"image/svg+xml"]))
 def test_around_an_active_type(around: bytes, content_type: bytes) -> None:
-    """Nothing before a type, and nothing after it but parameters, hides it."""
+    """Text around an active type does not hide it, unless the type is a parameter."""
     assert is_active(content_type + around)
     if b";" not in around:
         assert is_active(around + content_type)

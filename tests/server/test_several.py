@@ -37,7 +37,7 @@ NCHAN = "ws+meta.nchan"
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serve a subscriber location that takes several channels."""
+    """Return a function that serves a location for several channels."""
     changes = ExitStack()
 
     def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
@@ -51,7 +51,7 @@ def serve() -> Iterator[Serve]:
 
 
 async def test_a_stream_of_several(serve: Serve) -> None:
-    """Each message says its channel, and the whole position."""
+    """Each event has the id of its channel and the position on all channels."""
     site = serve()
     stream = await open_stream(site, "/updates/news,user%2F7,a%2Cb")
     assert dict(stream.headers)[b"push-location"] == (
@@ -71,7 +71,7 @@ async def test_a_stream_of_several(serve: Serve) -> None:
         f"[{third}],{first},{second}",
     ]
     await leave(stream)
-    # It comes back by that, also in another form of it.
+    # The client resumes at that position, also in a form without brackets.
     await site.post("news", b"4")
     for position in (stream.id, stream.id.replace("[", "").replace("]", "")):
         last = [(b"last-event-id", position.encode())]
@@ -105,7 +105,7 @@ async def test_one_channel_of_such_a_location_is_plain(serve: Serve) -> None:
 async def test_where_the_location_is(
     serve: Serve, root_path: str, conf: dict[str, Any], root: str
 ) -> None:
-    """The header has the path of subscriber_url(), in each kind of answer."""
+    """Push-Location has the path of subscriber_url(), in each kind of response."""
     site = serve()
     path = root_path.rstrip("/")
     expected = f'{root}/updates/{{channels}}; separator=","'.encode()
@@ -130,7 +130,7 @@ async def test_ids_that_cannot_be_ids(serve: Serve, path: str) -> None:
 
 
 async def test_at_most_255(serve: Serve) -> None:
-    """One that is named twice counts once."""
+    """A channel that is named twice counts once."""
     site = serve(timeout=0.01)
     ids = [str(number) for number in range(256)]
     assert (await site.ask("GET", f"/updates/{','.join(ids)}")).status == 400
@@ -150,7 +150,7 @@ async def test_a_bad_position(serve: Serve, position: str) -> None:
 
 
 async def test_a_channel_of_which_nothing_was_seen(serve: Serve) -> None:
-    """The setting first_message applies to it; in Nchan's form, too."""
+    """The setting first_message applies to a channel without a position."""
     site = serve(first_message=-1)
     old = name(await site.post("a", b"a1"))
     await site.post("a", b"a2")
@@ -177,7 +177,7 @@ async def test_a_gap_of_one_of_several(serve: Serve) -> None:
 
 
 async def test_one_that_is_gone_leaves_the_others(serve: Serve) -> None:
-    """The stream ends with the last of them."""
+    """The stream ends when its last channel is deleted."""
     site = serve()
     stream = await open_stream(site, "/updates/a,b")
     await until_live("a")
@@ -197,7 +197,7 @@ async def test_one_that_is_gone_leaves_the_others(serve: Serve) -> None:
 
 
 async def test_one_that_does_not_exist(serve: Serve) -> None:
-    """An event reports it; the answer is 404 only if no channel exists."""
+    """An event reports a missing channel; 404 means that no channel exists."""
     site = serve(create_on_get=False)
     posted = name(await site.post("b", b"1"))
     stream = await open_stream(site, "/updates/a,b")
@@ -212,7 +212,7 @@ async def test_one_that_does_not_exist(serve: Serve) -> None:
 
 
 async def test_a_long_poll(serve: Serve) -> None:
-    """One message at a time, which names the whole position; it is echoed."""
+    """A poll gets one message and the position, with which the client asks again."""
     site = serve({"max_messages": 2}, timeout=0.05)
     held = site.exchange("GET", "/updates/a,b").start()
     await until_held("a")
@@ -234,7 +234,7 @@ async def test_a_long_poll(serve: Serve) -> None:
 
 
 def echo(answer: Answer) -> list[tuple[bytes, bytes]]:
-    """Return the headers with which a client asks for what follows."""
+    """Return the headers that ask for the message after this response."""
     return [
         (b"if-modified-since", (answer["last-modified"] or "").encode()),
         (b"if-none-match", f'W/"{answer["etag"]}"'.encode()),
@@ -251,7 +251,7 @@ async def test_an_interval_poll(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/updates/a", "/updates/a,b"])
 async def test_a_batch(serve: Serve, path: str) -> None:
-    """It waits for the first message, and has all stored messages as frames."""
+    """A batch waits for the first message, and contains stored messages as frames."""
     site = serve()
     held = site.exchange("GET", f"{path}?batch=1", [EVENTS]).start()
     await until_held("a")
@@ -277,7 +277,7 @@ async def test_a_batch(serve: Serve, path: str) -> None:
 
 
 async def test_a_batch_is_of_bounded_size(serve: Serve) -> None:
-    """A larger message comes alone."""
+    """A batch has a maximum size; a larger message is sent alone."""
     site = serve()
     sizes = [400_000, 500_000, 200_000, 1_048_570, 10]
     for size in sizes:
@@ -295,7 +295,7 @@ async def test_a_batch_is_of_bounded_size(serve: Serve) -> None:
 
 
 async def test_a_batch_that_ends_without_a_message(serve: Serve) -> None:
-    """After timeout seconds it sends the position; an event reports a deletion."""
+    """A batch without messages has the position; an event reports a deletion."""
     site = serve(timeout=0.05)
     answer = await site.ask("GET", "/updates/a,b?batch=1", [EVENTS])
     assert (answer.status, answer.body) == (200, b"id: 0:0,0:0\n: hi\n\n")
@@ -325,7 +325,7 @@ async def test_who_leaves_a_batch_is_noticed(serve: Serve) -> None:
 
 
 async def test_sockets(serve: Serve) -> None:
-    """Our frames have the channel and its id, Nchan's the whole position."""
+    """Our frames have the channel and its id, those of Nchan the whole position."""
     site = serve(create_on_get=False)
     first = name(await site.post("user%2F7", b"1"))
     path = "/updates/a,user%2F7,none"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 async def test_a_store_that_is_away(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the store does not answer, everything is 503 with Retry-After."""
+    """If the store does not respond, each request gets 503 with Retry-After."""
 
     async def fail(*args: object, **kwargs: object) -> None:
         raise StoreUnavailable
@@ -44,7 +44,7 @@ async def test_a_store_that_is_away(
 async def test_a_store_that_fails(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A failure of the server is 500, is logged, and leaves nothing behind."""
+    """An unexpected error gets 500, is logged, and leaves nothing behind."""
 
     async def fail(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("secret")
@@ -61,7 +61,7 @@ async def test_a_store_that_fails(
 
 @pytest.fixture
 async def slow_store(monkeypatch: pytest.MonkeyPatch) -> GatedStore:
-    """The store of the site, which is a slow one."""
+    """A gated store, which the site uses."""
     store = GatedStore(MemoryStoreSettings(type="memory"))
     monkeypatch.setattr("pushserver_channels.hub.registry.make_store", lambda _: store)
     return store
@@ -71,10 +71,10 @@ async def slow_store(monkeypatch: pytest.MonkeyPatch) -> GatedStore:
 async def test_published_while_looking(
     serve: Serve, slow_store: GatedStore, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """What is published while the store looks is not lost.
+    """A message published while the store is looking is not lost.
 
-    With an id from the future, only the look tells that the message is what the client
-    waits for, so its publisher may be told 202.
+    With a future id, only the lookup shows that this is the client's next message, so
+    its publisher may get 202.
     """
     site = serve()
     exchange = site.exchange("GET", "/updates/a", headers).start()
@@ -86,7 +86,7 @@ async def test_published_while_looking(
 
 
 async def test_deleted_while_looking(serve: Serve, slow_store: GatedStore) -> None:
-    """A channel that is deleted while the store looks is 410."""
+    """A request whose channel is deleted while the store is looking gets 410."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a").start()
     await slow_store.looked.wait()
@@ -97,7 +97,7 @@ async def test_deleted_while_looking(serve: Serve, slow_store: GatedStore) -> No
 
 @pytest.mark.usefixtures("watched_soon")
 async def test_vanished_while_looking(serve: Serve, slow_store: GatedStore) -> None:
-    """A client that vanishes while the store looks is forgotten."""
+    """A client that disconnects while the store is looking is forgotten."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a").start()
     await slow_store.looked.wait()
@@ -109,7 +109,7 @@ async def test_vanished_while_looking(serve: Serve, slow_store: GatedStore) -> N
 
 
 async def test_stopped_while_looking(serve: Serve, slow_store: GatedStore) -> None:
-    """A request that is cancelled while the store looks is 503, not cut."""
+    """A request that is cancelled while the store is looking gets 503."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a").start()
     await slow_store.looked.wait()
@@ -122,9 +122,9 @@ async def test_stopped_while_looking(serve: Serve, slow_store: GatedStore) -> No
 async def test_stopped_while_older_messages_are_looked_up(
     serve: Serve, slow_store: GatedStore
 ) -> None:
-    """A request that is cancelled then is not answered with a later message.
+    """A request that is cancelled during the lookup does not get a newer message.
 
-    The client would skip the older ones, or be told that it has missed them.
+    The client would skip the older ones, or get a Push-Gap.
     """
     site = serve()
     await site.post("a", b"1")
@@ -140,7 +140,7 @@ async def test_stopped_while_older_messages_are_looked_up(
 async def test_an_answer_that_cannot_be_sent(
     serve: Serve, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    """A client that left while it is answered is no failure of the server."""
+    """A client that disconnects during a response causes no error in the log."""
     site = serve()
     await site.post("a")
     body = {"type": "http.request", "body": b"", "more_body": False}
@@ -151,7 +151,7 @@ async def test_an_answer_that_cannot_be_sent(
     async def send(message: dict[str, Any]) -> None:
         raise OSError("the connection is closed")
 
-    # What a server does that follows ASGI 2.4; it expects that error back, or none.
+    # As a server with ASGI 2.4 does, which allows that error to be raised again.
     with suppress(OSError):
         await site.application(http_scope("GET", path), receive, send)
     assert [each.getMessage() for each in caplog.records] == []
@@ -161,7 +161,7 @@ async def test_an_answer_that_cannot_be_sent(
 async def test_bursts(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, watch_after: float
 ) -> None:
-    """Many who come, leave and publish at once lose nothing and leave nothing."""
+    """Many concurrent clients and publishers lose no message and leave nothing."""
     monkeypatch.setattr(
         "pushserver_channels.consumers.long_poll.WATCH_AFTER", watch_after
     )
@@ -200,7 +200,7 @@ async def test_bursts(
 
 
 async def test_other_paths_go_on(serve: Serve) -> None:
-    """What is no push location is Django's."""
+    """A path that is no push location goes to Django."""
     exchange = Exchange(serve().application, "GET", "/elsewhere")
     answer = await exchange.answer()
     assert (answer.status, answer.body) == (299, b"/elsewhere")

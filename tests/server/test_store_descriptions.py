@@ -39,12 +39,12 @@ LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     ],
 )
 def test_a_redis_is_named_without_its_password(url: str, shown: str) -> None:
-    """Whatever stands before the hosts or after the path is left out."""
+    """Everything before the hosts and after the path of the URL is left out."""
     assert without_password(url) == shown
 
 
 def test_each_store_has_a_place(settings: Any) -> None:
-    """A store is named as somebody who looks for it knows it."""
+    """Each type of store has its description."""
     settings.CHANNEL_LAYERS = LAYER
     stores: dict[str, dict[str, Any]] = {
         "the push server of this process": {"type": "memory"},
@@ -63,7 +63,7 @@ def test_each_store_has_a_place(settings: Any) -> None:
 
 @pytest.mark.parametrize("serving", [True, False])
 async def test_a_redis_that_is_away_is_named(serving: bool) -> None:
-    """It is the Redis that is told, not the URL of a push server that nobody asked."""
+    """The error names Redis, not the URL of a push server that was not used."""
     port = free_port()
     store = {"type": "redis", "url": f"redis://:secret@127.0.0.1:{port}/0"}
     with override_settings(PUSH_SERVER={"store": store}):
@@ -83,7 +83,7 @@ async def test_a_redis_that_is_away_is_named(serving: bool) -> None:
 
 
 async def test_the_own_process_is_named() -> None:
-    """What the server in this process refuses is told of it, not of a URL."""
+    """An error of the server in this process names it, not a URL."""
     location = {"type": "publisher", "prefix": "/p/", "max_message_size": 1}
     with override_settings(PUSH_SERVER={"locations": [location]}):
         hubs.serve()
@@ -98,7 +98,7 @@ async def test_the_own_process_is_named() -> None:
 
 
 def test_a_server_that_does_not_run_here_is_named(settings: Any) -> None:
-    """Direct publishing without a server names no URL either."""
+    """Direct publishing without a server names no URL, either."""
     settings.PUSH_SERVER = {"publisher": "direct"}
     hubs.reset_in_child()
     with pytest.raises(PublishError) as caught:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_no_channel_to_subscribe_to(serve: Serve, location: str) -> None:
-    """Without create_on_get, GET of a channel that is not there is 404."""
+    """Without create_on_get, GET of a channel that does not exist gets 404."""
     site = serve(subscriber={"create_on_get": False})
     answer = await site.ask("GET", f"/{location}/a")
     assert answer.status == 404
@@ -25,7 +25,7 @@ async def test_no_channel_to_subscribe_to(serve: Serve, location: str) -> None:
 
 
 async def test_interval_creates(serve: Serve) -> None:
-    """With create_on_get, an interval poll creates the channel and is 304."""
+    """With create_on_get, an interval poll creates the channel and gets 304."""
     site = serve()
     answer = await site.ask("GET", "/interval/a")
     assert (answer.status, answer.body) == (304, b"")
@@ -45,7 +45,7 @@ async def test_long_creates(serve: Serve) -> None:
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_messages_in_order(serve: Serve, location: str) -> None:
-    """From no id on, each answer names the id with which the next one is asked for."""
+    """Each response has the id with which the client asks for the next message."""
     site = serve()
     bodies = [b"%d" % number for number in range(20)]
     for body in bodies:
@@ -81,7 +81,7 @@ async def test_messages_in_order(serve: Serve, location: str) -> None:
 async def test_the_start(
     serve: Serve, location: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """Who starts gets the oldest message that is kept, and no gap."""
+    """A client that starts gets the oldest stored message, without Push-Gap."""
     site = serve(store={"max_messages": 2})
     for body in (b"1", b"2", b"3"):
         await site.post("a", body)
@@ -93,7 +93,7 @@ async def test_the_start(
 @pytest.mark.parametrize("location", ["updates", "interval"])
 @pytest.mark.parametrize("form", [b"%d", b'"%d"', b'W/"%d"'])
 async def test_forms_of_a_tag(serve: Serve, location: str, form: bytes) -> None:
-    """A tag names the same message however a proxy has rewritten it."""
+    """A tag names the same message in each form to which a proxy rewrites it."""
     site = serve()
     await site.post("a", b"1")
     first = await site.ask("GET", f"/{location}/a")
@@ -110,7 +110,7 @@ async def test_forms_of_a_tag(serve: Serve, location: str, form: bytes) -> None:
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_a_date_without_tag(serve: Serve, location: str) -> None:
-    """A date without a tag asks for the first message of that second or later."""
+    """A date without a tag gets the first message of that second or a later one."""
     site = serve()
     for body in (b"1", b"2"):
         await site.post("a", body)
@@ -141,7 +141,7 @@ async def test_a_date_without_tag(serve: Serve, location: str) -> None:
 async def test_unreadable_ids(
     serve: Serve, location: str, header: bytes, value: bytes, sentence: bytes
 ) -> None:
-    """An unreadable header is 400 with a sentence, and nothing else happens."""
+    """An invalid id header gets 400 with a sentence, and has no other effect."""
     site = serve()
     answer = await site.ask("GET", f"/{location}/a", [(header, value)])
     assert answer.status == 400
@@ -154,7 +154,7 @@ async def test_unreadable_ids(
 @pytest.mark.parametrize("location", ["updates", "interval"])
 @pytest.mark.parametrize("header", [b"if-modified-since", b"if-none-match"])
 async def test_ids_given_twice(serve: Serve, location: str, header: bytes) -> None:
-    """An id that is given twice is 400, which a page can read."""
+    """An id header that is given twice gets 400, which a page can read."""
     site = serve(subscriber={"allow_origin": [PAGE.decode(), "https://example.com"]})
     headers = [(header, b"0"), (b"origin", PAGE), (header, b"0")]
     answer = await site.ask("GET", f"/{location}/a", headers)
@@ -169,7 +169,7 @@ async def test_ids_given_twice(serve: Serve, location: str, header: bytes) -> No
 async def test_ids_after_the_last_year(
     serve: Serve, location: str, zone: bytes
 ) -> None:
-    """An id too far in the future to be told again is no failure of the server."""
+    """An id after the year 9999 causes no server error."""
     site = serve(subscriber={"timeout": 0.001})
     date = b"Fri, 31 Dec 9999 23:59:59 " + zone
     answer = await site.ask("GET", f"/{location}/a", [(b"if-modified-since", date)])
@@ -178,7 +178,7 @@ async def test_ids_after_the_last_year(
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_the_headers_of_a_message(serve: Serve, location: str) -> None:
-    """An answer with a message has these headers, and no other."""
+    """A response with a message has these headers and no others."""
     site = serve()
     posted = await site.post("a", b"news", [(b"content-type", b"x/y"), *JSON])
     time, _, tag = json.loads(posted.body)["last_message_id"].partition(":")
@@ -196,7 +196,7 @@ async def test_the_headers_of_a_message(serve: Serve, location: str) -> None:
 
 
 async def test_a_delayed_answer(serve: Serve) -> None:
-    """A delayed answer is byte for byte the immediate one."""
+    """A delayed response is byte for byte the immediate one."""
     site = serve(subscriber={"allow_origin": PAGE.decode()})
     await site.post("a", b"old")
     after = id_headers(await site.ask("GET", "/updates/a"))
@@ -216,20 +216,20 @@ async def test_a_delayed_answer(serve: Serve) -> None:
 async def test_a_long_poll_is_held(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """A long poll waits for the next message, also with an id of the future."""
+    """A long poll waits for the next message, also with a future id."""
     site = serve()
     held = await site.hold("/updates/a", headers)
     assert held.is_silent
     assert (await site.post("a")).status == 201
     answer = await held.answer()
     assert (answer.status, answer.body) == (200, b"news")
-    # Nobody knows what was published after that id.
+    # With a future id, messages may have been missed.
     assert (answer["push-gap"] is None) == (headers == [])
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_a_gap_by_a_deletion(serve: Serve, location: str) -> None:
-    """Who missed the last message of a channel that was deleted is told of it."""
+    """Push-Gap names the last message of a deleted channel if the client missed it."""
     site = serve()
     await site.post("a", b"1")
     seen = id_headers(await site.ask("GET", f"/{location}/a"))
@@ -243,7 +243,7 @@ async def test_a_gap_by_a_deletion(serve: Serve, location: str) -> None:
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_a_gap_by_a_clock_that_was_ahead(serve: Serve, location: str) -> None:
-    """Who names an id of the future is told of the message that it cannot be given."""
+    """A client with a future id gets a Push-Gap for the message that it cannot get."""
     site = serve()
     skipped = json.loads((await site.post("a", b"1", JSON)).body)["last_message_id"]
     if location == "updates":
@@ -257,7 +257,7 @@ async def test_a_gap_by_a_clock_that_was_ahead(serve: Serve, location: str) -> N
 
 
 async def test_a_future_id_after_a_deletion(serve: Serve) -> None:
-    """Who was told 410 waits with its old id and gets what comes next."""
+    """A client that got 410 waits with its old id and gets the next message."""
     site = serve()
     for body in (b"1", b"2", b"3"):
         await site.post("a", body)
@@ -270,7 +270,7 @@ async def test_a_future_id_after_a_deletion(serve: Serve) -> None:
     held = await site.hold("/updates/a", last)
     assert (await site.post("a", b"4")).status == 201
     assert (await held.answer()).body == b"4"
-    # Ids of the channel went on, so it can also be asked for later.
+    # The new id is after the old ones, so the message is also found later.
     assert (await site.ask("GET", "/interval/a", last)).body == b"4"
 
 
@@ -285,9 +285,9 @@ async def test_a_future_id_after_a_deletion(serve: Serve) -> None:
 async def test_an_interval_poll_without_a_message(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """An interval poll is 304 with the client's own id where there is no message.
+    """Without a message, an interval poll gets 304 with the client's own id.
 
-    Who named none is told that it waited before all messages.
+    A client without an id gets the position before all messages.
     """
     answer = await serve().ask("GET", "/interval/a", headers)
     sent = dict(headers)
@@ -304,9 +304,9 @@ async def test_an_interval_poll_without_a_message(
 async def test_a_timeout(
     serve: Serve, status: int, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    """After timeout seconds a held request ends with timeout_status and its own id.
+    """After the timeout, a held request gets timeout_status and its own id.
 
-    Or with the place before all messages, if it named none.
+    A client without an id gets the position before all messages.
     """
     site = serve(subscriber={"timeout": 0.001, "timeout_status": status})
     answer = await site.ask("GET", "/updates/a", headers)
@@ -326,7 +326,7 @@ async def test_the_longest_wait(
     options: dict[str, Any],
     passthrough: str | None,
 ) -> None:
-    """With timeout 0 a request that is held for an hour ends as by a timeout."""
+    """With timeout 0, a request that is held for an hour ends as by a timeout."""
     assert long_poll.LONGEST_WAIT == 3600
     monkeypatch.setattr(long_poll, "WATCH_AFTER", 0.001)
     monkeypatch.setattr(long_poll, "LONGEST_WAIT", 0.002)
@@ -344,7 +344,7 @@ async def test_the_longest_wait(
 
 
 async def test_no_timeout(serve: Serve) -> None:
-    """With timeout 0 a request is held on."""
+    """With timeout 0, a held request has no timer."""
     site = serve(subscriber={"timeout": 0})
     held = await site.hold("/updates/a")
     loop = asyncio.get_running_loop()
@@ -355,7 +355,7 @@ async def test_no_timeout(serve: Serve) -> None:
 
 
 async def test_a_timer_is_stopped(serve: Serve) -> None:
-    """A request that is answered leaves no timer behind."""
+    """A request that was answered leaves no timer behind."""
     site = serve(subscriber={"timeout": 1000})
     held = await site.hold("/updates/a")
     await site.post("a")
@@ -366,7 +366,7 @@ async def test_a_timer_is_stopped(serve: Serve) -> None:
 
 
 async def test_last(serve: Serve) -> None:
-    """With concurrency last, older ones get 409 and the newcomer is held."""
+    """With concurrency last, an older subscriber gets 409, and the new one is held."""
     site = serve(subscriber={"concurrency": "last"})
     older = await site.hold("/updates/a")
     newer = site.exchange("GET", "/updates/a").start()
@@ -379,7 +379,7 @@ async def test_last(serve: Serve) -> None:
 
 
 async def test_first(serve: Serve) -> None:
-    """With concurrency first, the newcomer gets 409."""
+    """With concurrency first, a new subscriber gets 409."""
     site = serve(subscriber={"concurrency": "first"})
     older = await site.hold("/updates/a")
     assert (await site.ask("GET", "/updates/a")).status == 409
@@ -388,7 +388,7 @@ async def test_first(serve: Serve) -> None:
 
 
 async def test_first_after_a_client_left(serve: Serve) -> None:
-    """With concurrency first, a place is free again when its client has left."""
+    """With concurrency first, a new subscriber is held after the older one left."""
     site = serve(subscriber={"concurrency": "first"})
     older = await site.hold("/updates/a")
     older.disconnect()
@@ -400,7 +400,7 @@ async def test_first_after_a_client_left(serve: Serve) -> None:
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 async def test_a_gap_by_max_messages(serve: Serve, location: str) -> None:
-    """A message after others that were dropped tells the newest that was missed."""
+    """Push-Gap names the newest dropped message that the client missed."""
     site = serve(store={"max_messages": 2})
     await site.post("a", b"1")
     first = await site.ask("GET", f"/{location}/a")
@@ -411,7 +411,7 @@ async def test_a_gap_by_max_messages(serve: Serve, location: str) -> None:
     answer = await site.ask("GET", f"/{location}/a", id_headers(first))
     assert answer.body == b"4"
     assert answer["push-gap"] == missed[1]
-    # From there on nothing is missed.
+    # After that message nothing is missed.
     answer = await site.ask("GET", f"/{location}/a", id_headers(answer))
     assert answer.body == b"5"
     assert answer["push-gap"] is None
@@ -422,7 +422,7 @@ async def test_a_gap_by_max_messages(serve: Serve, location: str) -> None:
 async def test_other_methods_of_a_subscriber_location(
     serve: Serve, location: str, method: str
 ) -> None:
-    """Another method than GET and OPTIONS is 405 with Allow."""
+    """Any method other than GET and OPTIONS gets 405 with Allow."""
     site = serve()
     answer = await site.ask(method, f"/{location}/a", body=b"no message")
     assert answer.status == 405

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 @pytest.mark.usefixtures("watched_soon")
 async def test_a_client_that_vanishes(serve: Serve) -> None:
-    """A held client that vanishes is forgotten: the next POST is 202."""
+    """A held client that disconnects is forgotten: the next POST gets 202."""
     site = serve()
     held = await site.hold("/updates/a")
     held.disconnect()
@@ -31,7 +31,7 @@ async def test_a_client_that_vanishes(serve: Serve) -> None:
 
 @pytest.mark.usefixtures("watched_soon")
 async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
-    """A POST right after the client left was sent to nobody, if the server knew."""
+    """A POST right after a disconnect gets 202 if the server has noticed it."""
     site = serve()
     held = await site.hold("/updates/a")
     held.disconnect()
@@ -45,7 +45,7 @@ async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
 async def test_nothing_is_left_to_the_collector(
     serve: Serve, ending: str, passthrough: str | None
 ) -> None:
-    """A request that was held is freed when it ends, not when garbage is looked for."""
+    """A held request is freed when it ends, without the garbage collector."""
     options = {"concurrency": "last"} if ending == "conflict" else {}
     site = serve(subscriber={"passthrough": passthrough, **options})
     held = await site.hold("/updates/a")
@@ -86,7 +86,7 @@ async def test_nothing_is_left_to_the_collector(
     ],
 )
 async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) -> None:
-    """A client is watched at once where somebody hears that it left, or loses by it."""
+    """A client is watched at once if its disconnect would have an immediate effect."""
     site = serve(**settings)
     held = await site.hold("/updates/a")
     await until(held.input_queue.empty)
@@ -99,9 +99,9 @@ async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) ->
 async def test_who_is_watched_later(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client is watched when it was held for a while; its message comes all the same.
+    """Other clients are watched after a while, and still get their message.
 
-    Its time limit is counted from the start.
+    The timeout counts from the start of the request.
     """
     monkeypatch.setattr("pushserver_channels.consumers.long_poll.WATCH_AFTER", 0.05)
     site = serve(subscriber={"timeout": 1.1})
@@ -123,7 +123,7 @@ async def test_who_is_watched_later(
 
 @pytest.mark.usefixtures("watched_soon")
 async def test_one_of_many_vanishes(serve: Serve) -> None:
-    """Of many held clients each one that vanishes is forgotten, and no other."""
+    """Of many held clients, only those that disconnect are forgotten."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(20)]
     for each in held[::2]:
@@ -139,7 +139,7 @@ async def test_one_of_many_vanishes(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/updates/a", "/interval/a", "/send-update/a"])
 async def test_a_client_that_vanishes_before_its_body(serve: Serve, path: str) -> None:
-    """A client that left before its request was read is held for no time."""
+    """A client that disconnects before its request was read is not held."""
     site = serve()
     exchange = site.exchange("GET", path, body=None)
     exchange.disconnect()
@@ -149,7 +149,7 @@ async def test_a_client_that_vanishes_before_its_body(serve: Serve, path: str) -
 
 @pytest.mark.usefixtures("watched_soon")
 async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
-    """A client that left right after its request is held for no time."""
+    """A client that disconnects right after its request is not held."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a")
     exchange.disconnect()
@@ -160,7 +160,7 @@ async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
 
 @pytest.mark.usefixtures("watched_soon")
 async def test_the_rest_of_a_body_while_held(serve: Serve) -> None:
-    """What a server still says of the request while it is held ends nothing."""
+    """Parts of a body that arrive while the request is held do not end it."""
     site = serve()
     held = await site.hold("/updates/a")
     held.put_body(b"rest", more=True)

@@ -30,7 +30,7 @@ JSON = [(b"content-type", b"application/json")]
 
 @pytest.fixture(params=["include", "splice"])
 def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
-    """Serve two locations, before an application and in a router of a site."""
+    """Return a function that serves two locations, as application and in a router."""
     changes = ExitStack()
 
     def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
@@ -53,7 +53,7 @@ async def leave(*sockets: SocketExchange) -> None:
 
 
 async def refusal(site: Site, path: str = "/updates/a", **options: Any) -> int | None:
-    """Return the code with which a socket is closed that was accepted."""
+    """Return the code with which an accepted WebSocket is closed."""
     socket = SocketExchange(site, path, **options)
     code = await socket.until_closed()
     assert socket.accepted is not None
@@ -73,7 +73,7 @@ async def test_bare_bodies(serve: Serve) -> None:
 
 
 async def test_nchans_frames(serve: Serve) -> None:
-    """Byte for byte; without a position in the request, the first message is one."""
+    """The frames are those of Nchan; a client without a position gets one first."""
     site = serve()
     socket = await open_socket(site, "/updates/a", subprotocols=["chat", NCHAN])
     assert socket.accepted is not None
@@ -109,7 +109,7 @@ async def test_our_frames(serve: Serve) -> None:
 
 
 async def test_ping(serve: Serve) -> None:
-    """It is answered, and other messages are ignored."""
+    """A ping gets a pong, and other messages are ignored."""
     site = serve()
     socket = await open_socket(site, "/updates/a")
     for text in ("hello", "ping", "publish"):
@@ -172,7 +172,7 @@ async def test_a_deleted_channel(serve: Serve) -> None:
 async def test_a_server_that_stops(
     serve: Serve, subprotocol: str | None, code: int
 ) -> None:
-    """Clients without a subprotocol reconnect only after 1012."""
+    """A client without a subprotocol gets 1012, since it reconnects only then."""
     site = serve()
     offered = [] if subprotocol is None else [subprotocol]
     socket = await open_socket(site, "/updates/a", subprotocols=offered)
@@ -181,7 +181,7 @@ async def test_a_server_that_stops(
 
 
 async def test_a_socket_ends_after_its_duration(serve: Serve) -> None:
-    """Except for one whose client could not resume it."""
+    """A WebSocket without a subprotocol stays open, as its client could not resume."""
     site = serve(stream_duration=0.05)
     bare = await open_socket(site, "/updates/a")
     socket = await open_socket(site, "/updates/a", subprotocols=[OURS], held=2)
@@ -215,7 +215,7 @@ async def test_the_origin(
     allowed: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Another one is refused before the accept, and the log says what allows it."""
+    """Another origin is refused before the accept, and the log names the remedy."""
     options = {} if allow_origin is None else {"allow_origin": allow_origin}
     site = serve(**options)
     headers = [] if origin is None else [(b"origin", origin)]
@@ -242,7 +242,7 @@ async def test_the_origin(
 
 
 async def test_one_that_is_not_allowed(serve: Serve) -> None:
-    """The handshake is refused."""
+    """The handshake is refused if the location does not allow WebSockets."""
     site = serve(transports=["poll", "eventsource"])
     socket = SocketExchange(site, "/updates/a")
     await socket.until_closed()

@@ -1,4 +1,4 @@
-"""The messages of a WebSocket, in each of its subprotocols."""
+"""The frames of a WebSocket, in each of its subprotocols."""
 
 from __future__ import annotations
 

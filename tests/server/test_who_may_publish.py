@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 async def test_who_may_not_publish(
     serve: Serve, method: str, client: list[Any] | None, forwarded_for: list[bytes]
 ) -> None:
-    """Other addresses get 403 for each method, their body is read and does nothing."""
+    """Other addresses get 403 for each method, and their body has no effect."""
     site = serve(publisher={"allow_from": ["127.0.0.1", "::1"]})
     await site.ask("PUT", "/send-update/a")
     before = await site.info("a")
@@ -69,7 +69,7 @@ async def test_who_may_not_publish(
 async def test_who_may_publish(
     serve: Serve, allow_from: object, client: str, forwarded_for: bytes | None
 ) -> None:
-    """Addresses in allow_from may publish, over proxies in it too."""
+    """Addresses in allow_from may publish, also through proxies in allow_from."""
     site = serve(publisher={"allow_from": allow_from})
     headers = [] if forwarded_for is None else [(b"x-forwarded-for", forwarded_for)]
     answer = await site.ask(
@@ -80,7 +80,7 @@ async def test_who_may_publish(
 
 @pytest.mark.parametrize("empty", [b"x-forwarded-for", b"x-real-ip"])
 async def test_an_empty_header_of_a_proxy(serve: Serve, empty: bytes) -> None:
-    """A proxy's header without an address tells nothing, beside one that has one."""
+    """An empty proxy header is ignored if another one has an address."""
     site = serve(publisher={"allow_from": ["127.0.0.1"]})
     for address, status in ((b"127.0.0.1", 202), (b"10.0.0.1", 403)):
         told = {b"x-forwarded-for": address, b"x-real-ip": address, empty: b""}
@@ -89,7 +89,7 @@ async def test_an_empty_header_of_a_proxy(serve: Serve, empty: bytes) -> None:
 
 
 def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
-    """Memory cannot be filled with long X-Forwarded-For headers."""
+    """Results for long proxy headers are not cached, so they cannot fill the memory."""
     serve(publisher={"allow_from": ["127.0.0.1"]})
     location = get_settings().locations[0]
     assert isinstance(location, PublisherLocation)
@@ -111,7 +111,7 @@ def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
 @pytest.mark.parametrize("encoding", [b"gzip", b"br, gzip", b"x-\xe9"])
 @pytest.mark.parametrize("path", ["/updates/a", "/interval/a"])
 async def test_a_content_encoding(serve: Serve, path: str, encoding: bytes) -> None:
-    """The Content-Encoding of a message is kept, and sent to who asks and who waits."""
+    """The Content-Encoding is stored and sent with the message, delayed or not."""
     site = serve()
     headers = [(b"content-encoding", encoding), (b"content-type", b"text/html")]
     held = await site.hold("/updates/a")
@@ -124,7 +124,7 @@ async def test_a_content_encoding(serve: Serve, path: str, encoding: bytes) -> N
 
 
 async def test_a_content_encoding_that_breaks_out(serve: Serve) -> None:
-    """A Content-Encoding with a control character is 400, and nothing is published."""
+    """A Content-Encoding with a control character gets 400 and publishes nothing."""
     site = serve()
     answer = await site.post("a", b"news", [(b"content-encoding", b"gzip\x00")])
     assert answer.status == 400

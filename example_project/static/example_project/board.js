@@ -18,7 +18,7 @@
 
     const byId = (id) => document.getElementById(id);
 
-    /** Return a new element; a text in it is only ever text. */
+    /** Return a new element; a string in it becomes text, never HTML. */
     function make(tag, className, ...children) {
         const element = document.createElement(tag);
         element.className = className;
@@ -52,7 +52,7 @@
     function addPost(data) {
         const posts = byId("posts");
         if ([...posts.children].some((post) => post.dataset.id === data.id)) {
-            return; // It was in the page already when it was published.
+            return; // The page has shown it since it was loaded.
         }
         posts.prepend(makePost(data));
         while (posts.children.length > MAX_POSTS) {
