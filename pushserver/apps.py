@@ -17,9 +17,11 @@ class PushServerConfig(AppConfig):
         from .passwords import hide_passwords
         from .signals import channel_subscribe
         from .site_checks import check_site
+        from .template_checks import check_templates
 
         hide_passwords()
         checks.register(check_settings, "pushserver")
         checks.register(check_site, "pushserver")
+        checks.register(check_templates, "pushserver")
         checks.register(check_passwords, "pushserver", deploy=True)
         channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")
