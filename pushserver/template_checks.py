@@ -1,79 +1,107 @@
-"""The system check of the templates that subscribe to channels."""
+"""System check of the site's templates, which are read and not rendered."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Warning
-from django.template import engines
-from django.template.backends.django import DjangoTemplates
-from django.utils.text import smart_split
+from django.template.base import Lexer, TokenType
+from django.template.utils import get_app_template_dirs
 
-from .conf import InvalidSetting, PushServerSettings, SubscriberLocation, get_settings
+from .conf import SubscriberLocation, get_settings
+from .conf.readers import InvalidSetting
 
-#: A tag with its arguments.
-_TAG = re.compile(r"{%-?\s*channel_url\s+(.*?)\s*-?%}")
+#: The tag, as a quick search finds it.
+_TAG = b"channel_url"
 
-#: Templates that are larger are not read.
-MAX_SIZE = 1_000_000
+#: An argument that is not a channel: ``expires=3600``.
+_KEYWORD = re.compile(r"\w+=")
+
+#: The most templates that are read, and the most bytes of one: the check runs before
+#: each command.
+MAX_TEMPLATES = 2000
+MAX_SIZE = 1_048_576
 
 
 def check_templates(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Return a warning for each template with a URL of several channels in vain."""
+    """Return a warning for each template whose URLs of several channels cannot be."""
     try:
         conf = get_settings()
     except InvalidSetting:
         return []  # check_settings() reports it.
-    if _takes_several(conf):
+    subscribers = [
+        each for each in conf.locations if isinstance(each, SubscriberLocation)
+    ]
+    if not subscribers or any(each.separator for each in subscribers):
         return []
     return [
         Warning(
-            f"The template {path} asks for the URL of several channels, and no"
-            " subscriber location takes several.",
-            "Give a location of PUSH_SERVER['locations'] a 'separator', such as ','; or"
-            " write one {% channel_url %} for each channel.",
+            f"{path}, line {line}, asks for the URL of several channels, but no"
+            " subscriber location has a 'separator', so rendering it fails.",
+            "Add 'separator': ',' to a subscriber location, or give each channel a"
+            " {% channel_url %} of its own.",
             id="pushserver.W014",
         )
-        for path in _find_templates()
-        if _asks_for_several(path)
+        for path in islice(_find_templates(), MAX_TEMPLATES)
+        if (line := find_several(path)) is not None
     ]
 
 
-def _takes_several(conf: PushServerSettings) -> bool:
-    return any(
-        isinstance(location, SubscriberLocation) and location.separator is not None
-        for location in conf.locations
-    )
-
-
 def _find_templates() -> Iterator[Path]:
-    """Yield the files of the site's templates, but not those of installed packages."""
-    folders: dict[Path, None] = {}
-    for engine in engines.all():
-        if isinstance(engine, DjangoTemplates):
-            folders |= dict.fromkeys(map(Path, engine.template_dirs))
-    for folder in folders:
-        if "site-packages" not in folder.parts:
-            yield from sorted(each for each in folder.rglob("*") if each.is_file())
+    """Yield the files in the template directories of Django's own engine."""
+    seen = set()
+    for folder in _find_folders():
+        for root, _, names in os.walk(folder):
+            for name in names:
+                path = Path(root, name)
+                if path not in seen:
+                    seen.add(path)
+                    yield path
 
 
-def _asks_for_several(path: Path) -> bool:
-    """Return whether a template has a ``{% channel_url %}`` of several channels."""
+def _find_folders() -> Iterator[Path]:
+    for engine in settings.TEMPLATES:
+        if engine.get("BACKEND", "").endswith(".Jinja2"):
+            continue
+        yield from map(Path, engine.get("DIRS", ()))
+        loaders = str(engine.get("OPTIONS", {}).get("loaders", ""))
+        if engine.get("APP_DIRS") or "app_directories" in loaders:
+            yield from map(Path, get_app_template_dirs("templates"))
+
+
+def find_several(path: Path) -> int | None:
+    """Return the first line on which a template asks for the URL of several channels.
+
+    Returns None if it does not, or cannot be read.
+    """
     try:
         if path.stat().st_size > MAX_SIZE:
-            return False
-        text = path.read_text(errors="replace")
+            return None
+        content = path.read_bytes()
     except OSError:
-        return False
-    return any(_count_channels(match[1]) > 1 for match in _TAG.finditer(text))
+        return None
+    if _TAG not in content:
+        return None
+    is_comment = False
+    for token in Lexer(content.decode(errors="replace")).tokenize():
+        if token.token_type is not TokenType.BLOCK:
+            continue
+        name, *arguments = token.split_contents() or [""]
+        is_comment = name == "comment" or (is_comment and name != "endcomment")
+        if not is_comment and name.encode() == _TAG and _count(arguments) > 1:
+            line: int = token.lineno
+            return line
+    return None
 
 
-def _count_channels(arguments: str) -> int:
-    """Return the number of channels among the arguments of a tag."""
-    words = list(smart_split(arguments))
-    if len(words) > 1 and words[-2] == "as":
-        del words[-2:]
-    return len(words)
+def _count(arguments: list[str]) -> int:
+    """Return how many of a tag's arguments are channels."""
+    if arguments[-2:-1] == ["as"]:
+        arguments = arguments[:-2]
+    return sum(_KEYWORD.match(each) is None for each in arguments)

@@ -16,6 +16,9 @@ ORIGIN = "https://pages.example"
 #: Seconds for which the server holds a poll.
 TIMEOUT = 3
 
+#: Seconds between two comments in a stream.
+KEEP_ALIVE = 1
+
 CONF: dict[str, Any] = {
     "store": {"type": "memory", "max_messages": 100},
     "locations": [
@@ -31,6 +34,7 @@ CONF: dict[str, Any] = {
             "create_on_get": True,
             "timeout": TIMEOUT,
             "timeout_status": 408,
+            "keep_alive": KEEP_ALIVE,
             "allow_origin": ORIGIN,
             "allow_credentials": True,
             "passthrough": "/passthrough",
@@ -48,6 +52,13 @@ CONF: dict[str, Any] = {
             "url": "/interval/([^/]+)",
             "create_on_get": True,
             "polling": "interval",
+        },
+        {
+            "type": "subscriber",
+            "url": "/idle/([^/]+)",
+            "create_on_get": True,
+            "transports": ["eventsource", "websocket"],
+            "keep_alive": 30,
         },
     ],
 }

@@ -39,6 +39,8 @@ class Fault:
         site: The upstream of nginx, if it is not one Daphne.
         open: The checks that are inconclusive; None if that does not matter.
         forwards: Whether nginx sends the addresses of clients.
+        upgrades: Whether nginx passes on upgrades to WebSocket.
+        host: The Host that nginx sends to Daphne.
         publishes: Where this process publishes: at the ``server`` behind this nginx,
             through this ``nginx``, or at ``another`` server.
         conf: Settings of the doctor that differ from the server's.
@@ -50,14 +52,24 @@ class Fault:
     site: str = ""
     open: set[str] | None = None
     forwards: bool = True
+    upgrades: bool = True
+    host: str = "$http_host"
     publishes: str = "server"
     conf: dict[str, Any] = field(default_factory=dict)
 
 
 NAMES = (
     *("sending", "processes", "receiving", "script", "publishing", "etag", "cache"),
-    *("delay", "cross-origin", "preflight", "passthrough", "clock", "size", "timeout"),
+    *("delay", "stream", "websocket", "cross-origin", "preflight", "passthrough"),
+    *("clock", "size", "timeout", "stream-timeout", "websocket-timeout"),
 )
+
+#: The location whose streams are silent for longer than the proxy waits, and seconds
+#: for which the doctor watches them.
+IDLE = {
+    "locations": [*CONF["locations"][:2], {**CONF["locations"][4], "keep_alive": 5}]
+}
+IDLE["locations"][1] = {**IDLE["locations"][1], "transports": ["poll"]}
 
 FAULTS = {
     "none": Fault(),
@@ -88,6 +100,9 @@ FAULTS = {
         # Shorten only held polls, since any other request may be slow.
         server="""
             proxy_set_header Host $http_host;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_or_upgrade;
             location @later { proxy_pass http://site; proxy_read_timeout 2s; }
             location /updates/ {
                 error_page 418 = @later;
@@ -95,6 +110,43 @@ FAULTS = {
                 proxy_pass http://site;
             }
         """,
+    ),
+    "compressed streams": Fault(
+        {"stream": "of a stream arrives in"},
+        proxy=(
+            "proxy_ignore_headers X-Accel-Buffering;"
+            " gzip on; gzip_proxied any; gzip_types text/event-stream;"
+        ),
+    ),
+    "no Accept": Fault(
+        {"stream": "instead of a stream"},
+        proxy="proxy_set_header Accept */*;",
+    ),
+    "short timeout of streams": Fault(
+        {
+            "stream-timeout": "An idle stream was cut after 2 s",
+            "websocket-timeout": "An idle WebSocket was cut after 2 s",
+        },
+        server="""
+            proxy_set_header Host $http_host;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_or_upgrade;
+            location /idle/ { proxy_pass http://site; proxy_read_timeout 2s; }
+        """,
+        conf=IDLE,
+    ),
+    "no upgrades": Fault(
+        {"websocket": "An upgrade to WebSocket is answered as a poll (200)"},
+        upgrades=False,
+    ),
+    "refused upgrades": Fault(
+        {"websocket": "An upgrade to WebSocket gets 403"},
+        proxy="if ($http_upgrade) { return 403; }",
+    ),
+    "another host": Fault(
+        {"websocket": "refuses WebSockets of the site's own pages"},
+        host="testserver",
     ),
     "short poll": Fault(
         {"timeout": "s; 'timeout' is 20"},
@@ -216,7 +268,7 @@ FAULTS = {
             "timeout": "s (502)",
         },
         server="if ($is_later) { return 502; }",
-        open={"cache", "passthrough"},
+        open={"cache", "passthrough", "stream-timeout", "websocket-timeout"},
     ),
     "broken publisher": Fault(
         server="location /send-update/ { return 500; }", open={"publishing"}
@@ -225,7 +277,10 @@ FAULTS = {
         server="location /send-update/ { return 403; }", open=set()
     ),
     "no pages": Fault(
-        {"cross-origin": f"A page of {ORIGIN} gets 403 instead of a message"},
+        {
+            "cross-origin": f"A page of {ORIGIN} gets 403 instead of a message",
+            "websocket": "refuses WebSockets of the site's own pages",
+        },
         server="if ($http_origin) { set $page $request_method; }"
         " if ($page = GET) { return 403; }",
         open=set(),
@@ -274,7 +329,8 @@ def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> 
                 client_max_body_size 10m;
                 {fault.server}
                 location / {{
-                    proxy_set_header Host $http_host;
+                    proxy_set_header Host {fault.host};
+                    {_upgrading(fault)}
                     {_forwarded(fault)}
                     proxy_pass http://{fault.site or f"127.0.0.1:{daphne_port}"};
                     {fault.proxy}
@@ -297,6 +353,10 @@ def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> 
                     default 0;
                 }}
                 map $is_later $slowly {{ 1 600; default 0; }}
+                map $http_upgrade $connection_or_upgrade {{
+                    default upgrade;
+                    "" close;
+                }}
                 upstream site {{ server 127.0.0.1:{daphne_port}; }}
                 upstream both {{
                     server 127.0.0.1:{daphne_port};
@@ -308,6 +368,16 @@ def faulty_servers(daphne_port: int, other_port: int, ports: dict[str, int]) -> 
         """
 
     return configure
+
+
+def _upgrading(fault: Fault) -> str:
+    if not fault.upgrades:
+        return ""
+    return """
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_or_upgrade;
+    """
 
 
 def _forwarded(fault: Fault) -> str:
@@ -406,5 +476,6 @@ def test_what_does_not_apply(reports: dict[str, dict[str, Finding]]) -> None:
     found = reports["none, interval"]
     assert wrong(found) == set(), found
     assert {name for name, finding in found.items() if not finding.applies} == {
-        *("delay", "timeout", "cross-origin", "preflight", "passthrough")
+        *("delay", "timeout", "cross-origin", "preflight", "passthrough"),
+        *("stream", "websocket", "stream-timeout", "websocket-timeout"),
     }

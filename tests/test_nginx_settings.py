@@ -41,7 +41,8 @@ def lines(text: str) -> list[str]:
         (
             {"allow_origin": "https://a.example", "allow_credentials": True},
             [
-                'nchan_access_control_allow_origin "https://a.example";',
+                'nchan_access_control_allow_origin "https://a.example'
+                ' $scheme://$http_host";',
                 "nchan_access_control_allow_credentials on;",
                 "add_header Access-Control-Max-Age 864000;",
             ],
@@ -50,10 +51,14 @@ def lines(text: str) -> list[str]:
             {"allow_origin": ["https://a.example", "https://b.example"]},
             [
                 'nchan_access_control_allow_origin "https://a.example'
-                ' https://b.example";',
+                ' https://b.example $scheme://$http_host";',
                 "nchan_access_control_allow_credentials off;",
                 "add_header Vary Origin;",
             ],
+        ),
+        (
+            {"allow_origin": "https://a.example", "transports": ["poll"]},
+            ['nchan_access_control_allow_origin "https://a.example";'],
         ),
         (
             {"allow_origin": "*"},

@@ -1,50 +1,117 @@
-"""The check of templates that subscribe to several channels."""
+"""The check of templates that ask for the URL of several channels."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.core import checks
+from django.template import Context, Template
 
-from pushserver.template_checks import check_templates
+from pushserver import template_checks
+from pushserver.template_checks import check_templates, find_several
 
-SEPARATED = [{"type": "subscriber", "url": r"/updates/([^/]+)", "separator": ","}]
+LOCATION = {"type": "subscriber", "url": "/updates/([^/]+)"}
+BACKEND = "django.template.backends.django.DjangoTemplates"
+LOAD = "{% load pushserver %}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: LazySettings) -> Path:
+    """A template directory of a site without a separator."""
+    settings.PUSH_SERVER = {"locations": [LOCATION]}
+    settings.TEMPLATES = [{"BACKEND": BACKEND, "DIRS": [tmp_path]}]
+    return tmp_path
+
+
+def told() -> list[str]:
+    return [each.msg for each in check_templates(None) if each.id == "pushserver.W014"]
 
 
 @pytest.mark.parametrize(
-    ("text", "push_server", "is_reported"),
+    ("text", "line"),
     [
-        ("{% channel_url 'a' 'b' %}", {}, True),
-        ("{%channel_url a b|upper as url%}", {}, True),
-        ("{% channel_url 'a' 'b' %}", {"locations": SEPARATED}, False),
-        ("{% channel_url 'a b' %}", {}, False),
-        ("{% channel_url user.channel as url %}", {}, False),
-        ("{% channel_urls 'a' 'b' %}", {}, False),
-        ("{% url 'page' 1 %}", {}, False),
-        ("{% channel_url 'a' 'b' %}", {"locations": 7}, False),
+        ("{% channel_url 'a' b %}", 2),
+        ("\n\n{% channel_url a|default:'b c' 'd' as url %}", 4),
+        ("{% if a %}{% channel_url a b c %}{% endif %}", 2),
+        (
+            "{% comment %}{% channel_url a b %}{% endcomment %}\n{% channel_url a b %}",
+            3,
+        ),
+        ("{% channel_url 'a b' %}", None),
+        ("{% channel_url a as url %}", None),
+        ("{% channel_url a expires=3600 %}", None),
+        ("{% comment 'why' %}{% channel_url a b %}{% endcomment %}", None),
+        ("{% verbatim %}{% channel_url a b %}{% endverbatim %}", None),
+        ("{# {% channel_url a b %} #}", None),
+        ("channel_url a b {% %} {% channel_url", None),
     ],
 )
-def test_several_channels(
-    tmp_path: Path,
-    settings: LazySettings,
-    text: str,
-    push_server: dict[str, Any],
-    is_reported: bool,
+def test_what_asks_for_several(folder: Path, text: str, line: int | None) -> None:
+    path = folder / "page.html"
+    path.write_text(LOAD + text)
+    assert find_several(path) == line
+    expected = [] if line is None else [f"{path}, line {line}"]
+    assert [each.partition(", asks")[0] for each in told()] == expected
+
+
+def test_it_tells_what_would_fail(folder: Path) -> None:
+    text = LOAD + "{% channel_url 'a' 'b' %}"
+    (folder / "page.html").write_text(text)
+    [message] = checks.run_checks(tags=["pushserver"])[-1:]
+    assert message.id == "pushserver.W014"
+    assert "'separator'" in str(message.hint)
+    with pytest.raises(ValueError, match="separator"):
+        Template(text).render(Context())
+
+
+@pytest.mark.parametrize(
+    "locations",
+    [
+        [LOCATION, {**LOCATION, "url": "/more/([^/]+)", "separator": ","}],
+        [],
+        [{"type": "nothing"}],
+    ],
+    ids=["separator", "none", "invalid"],
+)
+def test_where_it_is_silent(
+    folder: Path, settings: LazySettings, locations: list[Any]
 ) -> None:
-    """A template needs a location with a separator for a URL of several channels."""
-    page = tmp_path / "pages" / "page.html"
-    page.parent.mkdir()
-    page.write_text("{% load pushserver %}" + text)
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
-    settings.TEMPLATES = [
-        {
-            "BACKEND": "django.template.backends.django.DjangoTemplates",
-            "DIRS": [tmp_path, tmp_path / "none"],
-        }
-    ]
-    settings.PUSH_SERVER = push_server
-    messages = check_templates(None)
-    assert [each.id for each in messages] == ["pushserver.W014"] * is_reported
-    assert all(str(page) in each.msg for each in messages)
+    """With a separator, without locations, and with settings that are invalid."""
+    (folder / "page.html").write_text("{% channel_url a b %}")
+    settings.PUSH_SERVER = {"locations": locations}
+    assert told() == []
+
+
+def test_what_cannot_be_read_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that are no text, too large or links to nothing; all beyond a limit."""
+    os.symlink(folder / "nowhere", folder / "link.html")
+    (folder / "image.png").write_bytes(b"\xff{% channel_url a b %}")
+    (folder / "large.html").write_text("{% channel_url a b %}" + " " * 100)
+    monkeypatch.setattr(template_checks, "MAX_SIZE", 100)
+    assert [Path(each.partition(",")[0]).name for each in told()] == ["image.png"]
+    monkeypatch.setattr(template_checks, "MAX_TEMPLATES", 0)
+    assert told() == []
+
+
+def test_where_templates_are_looked_for(
+    folder: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In DIRS and, with APP_DIRS or its loader, in apps; once, and not of Jinja."""
+    (folder / "page.html").write_text("{% channel_url a b %}")
+    monkeypatch.setattr(template_checks, "get_app_template_dirs", lambda _: (folder,))
+    loaders = ["django.template.loaders.app_directories.Loader"]
+    for engine, count in (
+        ({"BACKEND": BACKEND}, 0),
+        ({"BACKEND": BACKEND, "APP_DIRS": True}, 1),
+        ({"BACKEND": BACKEND, "DIRS": [folder], "APP_DIRS": True}, 1),
+        ({"BACKEND": BACKEND, "OPTIONS": {"loaders": loaders}}, 1),
+        ({"BACKEND": "django.template.backends.jinja2.Jinja2", "DIRS": [folder]}, 0),
+    ):
+        settings.TEMPLATES = [engine]
+        assert len(told()) == count, engine

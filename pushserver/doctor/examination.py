@@ -19,11 +19,17 @@ from .delivery import (
 )
 from .findings import Failure, Finding, NotApplicable, NotChecked
 from .limits import check_clock, check_publishing, check_size, check_timeout
-from .locations import find_locations
+from .locations import find_locations, find_stream_locations
 from .passthrough import check_passthrough
 from .probe import Probe
 from .processes import check_processes
 from .scripts import check_script
+from .streams import (
+    check_stream,
+    check_stream_timeout,
+    check_websocket,
+    check_websocket_timeout,
+)
 
 #: Returns a sentence if all is well, or raises an exception of :mod:`.findings`.
 Check = Callable[[Probe], str]
@@ -39,12 +45,17 @@ OTHERS: list[Check] = [
     check_etag,
     check_cache,
     check_delay,
+    check_stream,
+    check_websocket,
     check_cross_origin,
     check_preflight,
     check_passthrough,
     check_clock,
     check_size,
 ]
+
+#: The checks that take longest, and run beside the others.
+LONG: list[Check] = [check_timeout, check_stream_timeout, check_websocket_timeout]
 
 
 class Examination:
@@ -61,7 +72,10 @@ class Examination:
         publisher, subscriber = find_locations(conf)
         store = conf.store[publisher.store]
         self._probe = Probe(
-            url, publisher, subscriber, store, patience=patience, delay=delay
+            *(url, publisher, subscriber, store),
+            patience=patience,
+            delay=delay,
+            streams=find_stream_locations(conf, publisher),
         )
 
     def run(self) -> Iterator[Finding]:
@@ -70,12 +84,12 @@ class Examination:
         try:
             for check in FIRST:
                 yield self._find(check)
-            with ThreadPoolExecutor(1) as threads:
-                # The check that takes longest runs beside the others.
-                waiting = threads.submit(self._find, check_timeout)
+            with ThreadPoolExecutor(len(LONG)) as threads:
+                waiting = [threads.submit(self._find, each) for each in LONG]
                 for check in (*ALWAYS, *OTHERS):
                     yield self._find(check)
-                yield waiting.result()
+                for each in waiting:
+                    yield each.result()
         finally:
             probe.clean_up()
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pushserver.conf import (
     PublisherLocation,
@@ -17,7 +20,10 @@ from pushserver.updates import publisher_url, send_update
 
 from .echo import make_channel_id
 from .findings import Failure, NotChecked
+from .open_streams import OpenStream
 from .requests import Response, SentRequest
+
+Opened = TypeVar("Opened", bound=OpenStream)
 
 #: The data of a message, long enough for a proxy to compress it.
 PADDING = "All of this is here to be compressed. " * 60
@@ -38,6 +44,7 @@ class Probe:
         store: The settings of the store of both.
         patience: Seconds within which a request that is not held must be answered.
         delay: Seconds within which a message must reach a waiting subscriber.
+        streams: The location of each transport that is not a poll, by its name.
 
     Attributes:
         channel: The channel of the first message that was received.
@@ -56,6 +63,7 @@ class Probe:
         *,
         patience: float,
         delay: float,
+        streams: Mapping[str, SubscriberLocation] = MappingProxyType({}),
     ) -> None:
         self.base = url.rstrip("/")
         self.publisher = publisher
@@ -63,6 +71,7 @@ class Probe:
         self.store = store
         self.patience = patience
         self.delay = delay
+        self.streams = streams
         self.channel = ""
         self.first_response: Response | None = None
         self.sends_elsewhere = False
@@ -97,6 +106,36 @@ class Probe:
             patience=self.patience if patience is None else patience,
         )
 
+    @property
+    def origin(self) -> str:
+        """The origin of the site's pages."""
+        parts = urlsplit(self.base)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def open(
+        self,
+        kind: type[Opened],
+        location: SubscriberLocation,
+        channel_id: str,
+        seen: dict[str, str] | None = None,
+        *,
+        origin: bool = False,
+    ) -> Opened:
+        """Send the request for a stream.
+
+        Args:
+            kind: The class of the stream.
+            location: The location.
+            channel_id: The channel.
+            seen: The headers of the last message to skip, None for none.
+            origin: Whether to send the origin of the site's pages.
+        """
+        return kind(
+            self.base + build_path(location.url, channel_id),
+            {**(seen or EPOCH), **({"Origin": self.origin} if origin else {})},
+            patience=self.patience,
+        )
+
     def post(
         self, channel_id: str, source: str | None = None, *, body: bytes | None = None
     ) -> SentRequest:
@@ -124,13 +163,14 @@ class Probe:
             )
         return receipt
 
-    def publish(self, channel_id: str) -> None:
+    def publish(self, channel_id: str, data: Any = PADDING) -> None:
         """Publish by send_update() or at the public URL, whichever works."""
         if not (self.cannot_send or self.sends_elsewhere):
             with suppress(PublishError, Failure):
-                self.send(channel_id)
+                self.send(channel_id, data)
                 return
-        if self.post(channel_id).response().status not in ACCEPTED:
+        body = json.dumps(data).encode()
+        if self.post(channel_id, body=body).response().status not in ACCEPTED:
             raise NotChecked(
                 "Nothing can be published: not by send_update() of this process, and"
                 " not at the public URL."

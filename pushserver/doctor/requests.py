@@ -64,6 +64,7 @@ class SentRequest:
 
     Attributes:
         local_address: The local address of the connection, None if there is none.
+        started: When the request was sent, on the monotonic clock.
     """
 
     def __init__(
@@ -86,24 +87,27 @@ class SentRequest:
         )
         self._patience = patience
         self._error = ""
+        self._socket: socket.socket | None = None
         self.local_address: str | None = None
-        self._started = monotonic()
+        self.started = monotonic()
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
             self._connection.connect()
         except (OSError, HTTPException) as error:
-            self._fail(error)
+            self.fail(error)
             if isinstance(error, TimeoutError):
                 self._error = NO_CONNECTION  # Not NO_ANSWER: the request was not sent.
             return
+        # The connection forgets its socket once it has an answer without a length.
+        self._socket = self._connection.sock
         try:
-            self.local_address = self._connection.sock.getsockname()[0]
-            self._started = monotonic()
+            self.local_address = self._socket.getsockname()[0]
+            self.started = monotonic()
             self._connection.request(method, path, body, headers or {})
         except (OSError, HTTPException) as error:
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """Set the reason why there is no response, from the error of a request."""
         if isinstance(error, TimeoutError):
             self._error = NO_ANSWER
@@ -115,12 +119,15 @@ class SentRequest:
             self._error = "nobody listens there"
 
     @contextmanager
-    def _limit_reading_time(self) -> Iterator[None]:
+    def limit_reading_time(self, limit: float) -> Iterator[None]:
         """Raise ``TimeoutError`` if reading in the block takes too long in all.
 
-        The connection's own timeout applies to each read.
+        Args:
+            limit: Seconds. The connection is shut down after them.
         """
-        connected = self._connection.sock
+        connected = self._socket
+        assert connected is not None, "There is a connection, or an error before."
+        connected.settimeout(limit)
         is_late = False
 
         def hang_up() -> None:
@@ -131,7 +138,7 @@ class SentRequest:
                 # read.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
-        timer = Timer(self._patience, hang_up)
+        timer = Timer(limit, hang_up)
         timer.daemon = True
         timer.start()
         try:
@@ -148,13 +155,13 @@ class SentRequest:
         status, headers, body = 0, Message(), b""
         if not self._error:
             try:
-                with self._limit_reading_time():
+                with self.limit_reading_time(self._patience):
                     response = self._connection.getresponse()
                     body = _read(response)
                 status, headers = response.status, response.headers
             except (OSError, HTTPException) as error:
-                self._fail(error)
-        seconds = monotonic() - self._started
+                self.fail(error)
+        seconds = monotonic() - self.started
         self._connection.close()
         return Response(status, headers, body, self._error, seconds)
 

@@ -361,9 +361,8 @@ class NchanConfiguration(Configuration):
         out = self.out
         if not location.allow_origin:
             out.comment("No 'allow_origin': pages of this site, and no others.")
-            scheme = "$http_x_forwarded_proto" if location.passthrough else "$scheme"
             out.line(
-                f'nchan_access_control_allow_origin "{scheme}://$http_host";',
+                f'nchan_access_control_allow_origin "{self.own_origin(location)}";',
                 "nchan_access_control_allow_credentials off;",
             )
             return
@@ -372,10 +371,15 @@ class NchanConfiguration(Configuration):
         except Untranslatable as error:
             out.warn("'allow_origin'", f"is left out: {error}.")
             return
+        origins = origins.strip('"')
         credentials = "on" if location.allow_credentials else "off"
         out.comment("'allow_origin', 'allow_credentials'")
+        has_own = "websocket" in location.allowed and "*" not in location.allow_origin
+        if has_own:
+            # Browsers send the origin of this site's pages, too, with each WebSocket.
+            origins += f" {self.own_origin(location)}"
         out.line(
-            f'nchan_access_control_allow_origin "{origins.strip(chr(34))}";',
+            f'nchan_access_control_allow_origin "{origins}";',
             f"nchan_access_control_allow_credentials {credentials};",
             # Beside those that Nchan names itself, on a line of its own.
             'add_header Access-Control-Expose-Headers "Cache-Control, Push-Gap,'
@@ -384,8 +388,13 @@ class NchanConfiguration(Configuration):
             ' Authorization, X-Cookie";',
             "add_header Access-Control-Max-Age 864000;",
         )
-        if len(location.allow_origin) > 1:
+        if has_own or len(location.allow_origin) > 1:
             out.line("add_header Vary Origin;")
+
+    def own_origin(self, location: SubscriberLocation) -> str:
+        """Return the origin of this site's pages, with variables of nginx."""
+        scheme = "$http_x_forwarded_proto" if location.passthrough else "$scheme"
+        return f"{scheme}://$http_host"
 
     # Passthrough
 

@@ -20,7 +20,8 @@ class Command(BaseCommand):
 
     help = (
         "Publishes and subscribes through the public URL of the site, and reports"
-        " faults. Takes a little longer than 'timeout', for which a poll is held."
+        " faults. Takes a little longer than 'timeout' and 'keep_alive', for which a"
+        " poll is held and a stream is idle."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
