@@ -28,6 +28,9 @@ _SHOWN = 80
 #: The most parameters of a query. A valid request has far fewer.
 _MAX_PARAMETERS = 1000
 
+#: The last second that an HTTP date can name, at the end of the year 9999.
+_MAX_TIME = 253_402_300_799
+
 _ID = re.compile(r"(\d{1,12}):(\d{1,18})", re.ASCII)
 # The tag of a channel in Nchan's form, except for the first channel.
 _TAG = re.compile(r"\d{1,18}|\[\d{1,18}\]", re.ASCII)
@@ -89,7 +92,7 @@ def parse_position(source: str, value: str) -> StartPosition:
 
     Raises :class:`InvalidPosition`.
     """
-    keyword = _parse_keyword(value)
+    keyword = parse_keyword(value)
     if keyword is not None:
         return keyword
     found = _parse_id(value)
@@ -110,7 +113,7 @@ def parse_positions(source: str, value: str, count: int) -> list[StartPosition |
     The position is None for a channel of which the client has no message. Raises
     :class:`InvalidPosition`.
     """
-    keyword = _parse_keyword(value)
+    keyword = parse_keyword(value)
     if keyword is not None:
         return [keyword] * count
     positions = _parse_parts(value)
@@ -125,7 +128,8 @@ def parse_positions(source: str, value: str, count: int) -> list[StartPosition |
     return positions
 
 
-def _parse_keyword(value: str) -> StartPosition | None:
+def parse_keyword(value: str) -> StartPosition | None:
+    """Return the start position for ``oldest`` or ``newest``, None for other values."""
     if value == "oldest":
         return BEGINNING
     return NEWEST if value == "newest" else None
@@ -160,7 +164,9 @@ def _is_tag(part: str) -> bool:
 
 def _parse_id(text: str) -> MessageId | None:
     match = _ID.fullmatch(text)
-    return None if match is None else MessageId(int(match[1]), int(match[2]))
+    if match is None or int(match[1]) > _MAX_TIME:
+        return None
+    return MessageId(int(match[1]), int(match[2]))
 
 
 def build_position(ids: Sequence[str], latest: int | None = None) -> str:

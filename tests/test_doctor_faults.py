@@ -124,8 +124,8 @@ FAULTS = {
     ),
     "short timeout of streams": Fault(
         {
-            "stream-timeout": "An idle stream was cut after 2 s",
-            "websocket-timeout": "An idle WebSocket was cut after 2 s",
+            "stream-timeout": "An idle stream was cut after ",
+            "websocket-timeout": "An idle WebSocket was cut after ",
         },
         server="""
             proxy_set_header Host $http_host;

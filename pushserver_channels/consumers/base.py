@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -64,13 +65,18 @@ class Site:
     observe: Callable[[SubscriberLocation], Sequence[Observer]]
 
 
+#: What servers say of a connection that is closed already.
+_CLOSED = re.compile("the handler is closed|on a closed protocol")
+
+
 def is_disconnect(error: BaseException) -> bool:
     """Return whether an error of ``send`` means that the client has disconnected.
 
-    By ASGI it is an ``OSError``. uvloop, under uvicorn, raises a ``RuntimeError``.
+    By ASGI it is an ``OSError``. uvloop, under uvicorn, raises a ``RuntimeError``, and
+    so does autobahn, under Daphne, for a WebSocket that is being closed.
     """
     return isinstance(error, OSError) or (
-        isinstance(error, RuntimeError) and "the handler is closed" in str(error)
+        isinstance(error, RuntimeError) and _CLOSED.search(str(error)) is not None
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from pushserver_channels.cancellation import uncancel
-from pushserver_channels.exceptions import ClientDisconnected
+from pushserver_channels.exceptions import ClientDisconnected, PushError
 from pushserver_channels.hub import Heard
 from pushserver_channels.messages import Message
 from pushserver_channels.types import ASGIMessage
@@ -145,7 +145,8 @@ class Batch(Stream):
         super().finish(outcome)
         self._wake()
 
-    def start_catch_up(self, pending_send: Any = None) -> None:
+    def end_channel(self, cursor: StreamCursor, error: PushError | None) -> None:
+        super().end_channel(cursor, error)
         self._wake()
 
 

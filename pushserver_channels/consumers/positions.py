@@ -10,6 +10,7 @@ from pushserver_channels.positions import (
     BEGINNING,
     StartPosition,
     find_last_event_id,
+    parse_keyword,
     parse_position,
     parse_positions,
     read_first_message,
@@ -58,11 +59,29 @@ def find_start_positions(
         # A date without a tag counts for all channels.
         date = parse_message_id(headers)
         return [first if date is START else date] * count
-    if tag is not None and named[1].isdigit():
+    if tag is not None and named[1].isascii() and named[1].isdigit():
         # The position before all messages, with which browser clients start.
         return [parse_message_id(headers)] * count
     positions = parse_positions(*named, count)
     return [first if each is None else each for each in positions]
+
+
+def has_id(headers: Mapping[bytes, bytes], query: bytes, count: int) -> bool:
+    """Return whether a request has the id of the client's last message.
+
+    ``oldest`` and ``newest`` are no id.
+
+    Args:
+        headers: The headers, whose position is valid.
+        query: The query.
+        count: How many channels there are.
+    """
+    if count > 1 and b"if-none-match" in headers:
+        return True
+    if parse_message_id(headers) is not START:
+        return True
+    named = find_last_event_id(headers, query)
+    return named is not None and parse_keyword(named[1]) is None
 
 
 def _unquote(tag: str) -> str:

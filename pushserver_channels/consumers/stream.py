@@ -484,7 +484,9 @@ class Stream:
         self.hub.leave(cursor)
         if not self.active_cursors():
             self.finish(error)
-        elif self.is_live or self._catch_up_task is None:
+        elif self.is_live:
+            # Otherwise the task that sends unsent messages sends the fault, too; before
+            # the stream runs there is none, because its head is not sent yet.
             self.start_catch_up(None)
 
     async def send_fault(self, cursor: StreamCursor) -> None:

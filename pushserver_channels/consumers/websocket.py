@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -27,7 +28,7 @@ from pushserver_channels.socket_origins import find_origin_fault
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import MAX_SHOWN_PATH, MakeConsumer, Site, is_disconnect
-from .positions import find_start_positions
+from .positions import find_start_positions, has_id
 from .stream import Outcome, Stream, StreamCursor, StreamExpired
 from .write_buffer import SlowClient
 
@@ -54,8 +55,8 @@ UNAVAILABLE = 4503
 TOO_LONG = 1009
 TOO_LONG_ON_DAPHNE = 4413
 
-#: The most characters of a close reason, whose limit is 123 bytes.
-MAX_REASON = 100
+#: The most bytes of a close reason. Source: RFC 6455, section 5.5.
+MAX_REASON = 123
 
 #: Makes clients without a subprotocol reconnect. Daphne cannot send it.
 RESTART = 1012
@@ -196,7 +197,9 @@ async def close(
                 return
             raise ConnectionEnds
     reason = "" if isinstance(outcome, SlowClient | StreamExpired) else str(outcome)
-    await send({"type": "websocket.close", "code": code, "reason": reason[:MAX_REASON]})
+    # What is cut off may be a part of a character.
+    reason = reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")
+    await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
 def _measure(event: ASGIMessage) -> int:
@@ -299,6 +302,7 @@ class WebSocketConsumer:
         self.channel_ids = (channel_id,) if isinstance(channel_id, str) else channel_id
         self.fault = fault
         self.accepted = False
+        self.subprotocol: str | None = None
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Store the parts of the handshake."""
@@ -320,6 +324,7 @@ class WebSocketConsumer:
             return
         offered = self.scope.get("subprotocols") or []
         subprotocol = websocket_frames.choose_subprotocol(offered)
+        self.subprotocol = subprotocol
         await self.send({"type": "websocket.accept", "subprotocol": subprotocol})
         self.accepted = True
         stream: WebSocketStream | None = None
@@ -346,10 +351,11 @@ class WebSocketConsumer:
             stream.subprotocol = subprotocol
             await stream.begin(positions)
             stream.admit()
-            has_named = has_position(headers, query)
-            is_nchan = subprotocol == websocket_frames.NCHAN
-            if subprotocol is not None and not (is_nchan and has_named):
-                # Nchan's client would take it for an empty message.
+            # Nchan's client would take the position for an empty message.
+            is_silent = subprotocol == websocket_frames.NCHAN and has_id(
+                headers, query, len(self.channel_ids)
+            )
+            if subprotocol is not None and not is_silent:
                 await self.send(
                     websocket_frames.build_position_frame(stream.build_start_position())
                 )
@@ -359,7 +365,7 @@ class WebSocketConsumer:
         except ClientDisconnected:
             pass
         except PushError as error:
-            await self._close(error, subprotocol)
+            await self._close(error)
         finally:
             if stream is not None:
                 stream.leave()
@@ -373,16 +379,21 @@ class WebSocketConsumer:
             raise error  # The server closes the connection and logs the error.
         if is_disconnect(error):
             return
+        if isinstance(error, asyncio.CancelledError) and self.accepted:
+            # Daphne cancels its applications when it stops; it still sends the end.
+            await self._close(ServerStopping())
+            return
         if not isinstance(error, Exception):
             raise error
         path = self.scope["path"][:MAX_SHOWN_PATH]
         logger.error("Cannot answer the WebSocket to %s", path, exc_info=error)
         if self.accepted:
-            await self._close(error, websocket_frames.PUSHSERVER)
+            await self._close(error)
 
-    async def _close(self, error: Exception, subprotocol: str | None) -> None:
+    async def _close(self, error: Exception) -> None:
+        connection = find_connection(self.send)
         try:
-            await close(self.send, find_connection(self.send), error, subprotocol)
+            await close(self.send, connection, error, self.subprotocol)
         except ConnectionEnds:
             raise
         except Exception as failure:
@@ -394,15 +405,7 @@ class WebSocketConsumer:
 
     def _build_http_scope(self) -> Scope:
         """Return the scope of the handshake as the scope of an HTTP request."""
-        scheme = "https" if self.scope.get("scheme") == "wss" else "http"
+        is_secure = find_connection(self.send).is_secure
+        scheme = self.scope.get("scheme", "wss" if is_secure else "ws")
+        scheme = "https" if scheme == "wss" else "http"
         return {"http_version": "1.1", **self.scope, "type": "http", "scheme": scheme}
-
-
-def has_position(headers: dict[bytes, bytes], query: bytes) -> bool:
-    """Return whether a request names a start position."""
-    named = (b"if-modified-since", b"if-none-match", b"last-event-id")
-    return (
-        any(headers.get(name) for name in named)
-        or b"last_event_id=" in query
-        or b"lastEventId=" in query
-    )
