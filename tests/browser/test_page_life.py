@@ -80,9 +80,21 @@ async def test_firefox(site: Site, push: ServerProcess, visit: Visitor) -> None:
 
 async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) -> None:
     """A prerendered page sends no request before it is shown."""
+    # Chromium declines to prerender if the machine is busy, and loads the page instead.
+    for channel_id in ("prerendered-1", "prerendered-2", "prerendered-3"):
+        if await was_prerendered(channel_id, site, push, browser):
+            return
+    pytest.fail("Chromium prerenders nothing.")
+
+
+async def was_prerendered(
+    channel_id: str, site: Site, push: ServerProcess, browser: Browser
+) -> bool:
+    """Let Chromium prerender a page, and check its requests; False if it does not."""
     site.gate.clear()
-    was_run = f"fetch('{push.url}/updates/prerendered-was-run')"
-    shown = site.page("updates.js", subscribe(push, "prerendered"), was_run)
+    is_hidden = f"{push.url}/updates/{channel_id}-hidden"
+    was_run = f"if (document.prerendering) fetch('{is_hidden}')"
+    shown = site.page("updates.js", subscribe(push, channel_id), was_run)
     rules = f'{{"prerender": [{{"urls": ["{shown}"], "eagerness": "immediate"}}]}}'
     first = site.document(
         f'<script type="speculationrules">{rules}</script>'
@@ -92,13 +104,17 @@ async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) ->
     session = await browser.new_browser_cdp_session()
     target = await session.send("Target.createTarget", {"url": first})
     try:
-        await until_held(push, "prerendered-was-run")
-        assert channel_info(f"{push.url}/send-update/prerendered") == {}
+        try:
+            await until_held(push, f"{channel_id}-hidden")
+        except AssertionError:
+            return False
+        assert channel_info(f"{push.url}/send-update/{channel_id}") == {}
         site.gate.set()
-        await until_held(push, "prerendered")
+        await until_held(push, channel_id)
     finally:
         site.gate.clear()
         await session.send("Target.closeTarget", {"targetId": target["targetId"]})
+    return True
 
 
 async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) -> None:
