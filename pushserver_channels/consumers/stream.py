@@ -24,6 +24,7 @@ from pushserver_channels.client_connection import (
     start_send,
 )
 from pushserver_channels.exceptions import (
+    ChannelGone,
     ChannelNotFound,
     ClientDisconnected,
     Conflict,
@@ -412,9 +413,18 @@ class Stream:
         if cursor.fault is not None:
             await self.send_fault(cursor)
             return
+        try:
+            await self._read_page(cursor)
+        except ChannelNotFound:
+            # It was deleted, or Redis was emptied.
+            self.end_channel(cursor, ChannelGone())
+
+    async def _read_page(self, cursor: StreamCursor) -> None:
+        """Send the messages. Raises :class:`ChannelNotFound`."""
         pending, cursor.pending = cursor.pending, None
-        store = self.hub.store
-        message = await store.next(cursor.channel_id, cursor.seen)
+        store, create = self.hub.store, self.location.create_on_get
+        channel_id = cursor.channel_id
+        message = await store.next(channel_id, cursor.seen, create=create)
         # A message that was delivered before the query but is not found was not stored,
         # or the client has received it from another process.
         is_missing = pending is not None and (
@@ -432,7 +442,10 @@ class Stream:
             return
         cursor.is_behind = True
         await self.send_message(cursor, message)
-        for message in await store.page(cursor.channel_id, cursor.seen, PAGE_SIZE):
+        if self.ended or cursor.fault is not None:
+            return  # A lookup could create a channel that was deleted.
+        page = await store.page(channel_id, cursor.seen, PAGE_SIZE, create=create)
+        for message in page:
             if self.ended or cursor.fault is not None:
                 return
             await self.send_message(cursor, message)

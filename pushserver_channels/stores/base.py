@@ -93,18 +93,19 @@ class Store(ABC):
         """
 
     async def page(
-        self, channel_id: str, after: MessageId, limit: int
+        self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
         """Return the oldest kept messages newer than an id, at most ``limit``.
 
         This is for subscribers that have fallen behind. It calls :meth:`next` for each
         message; a store may have a faster implementation. The page ends with the
-        message by which its bodies have :data:`PAGE_SIZE` bytes.
+        message by which its bodies have :data:`PAGE_SIZE` bytes. Raises
+        :class:`~pushserver_channels.exceptions.ChannelNotFound` as :meth:`next` does.
         """
         messages: list[Message] = []
         size = 0
         while len(messages) < limit and size < PAGE_SIZE:
-            message = await self.next(channel_id, after)
+            message = await self.next(channel_id, after, create=create)
             if message is None:
                 break
             messages.append(message)

@@ -176,11 +176,11 @@ class ChannelLayerStore(MemoryStore):
         return await super().next(channel_id, after, create=create)
 
     async def page(
-        self, channel_id: str, after: MessageId, limit: int
+        self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
         await self._join()
         await self._wait_for(channel_id, after)
-        return await super().page(channel_id, after, limit)
+        return await super().page(channel_id, after, limit, create=create)
 
     async def position(
         self, channel_id: str, newest: int, *, create: bool = True

@@ -144,9 +144,9 @@ class MemoryStore(Store):
         return messages[bisect_right(messages, after, key=_by_id)]
 
     async def page(
-        self, channel_id: str, after: MessageId, limit: int
+        self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
-        messages = self._look(channel_id, create=True)
+        messages = self._look(channel_id, create=create)
         if messages is None:
             return []
         start = bisect_right(messages, after, key=_by_id)

@@ -14,8 +14,10 @@ from autobahn.exception import Disconnected
 from django.test import override_settings
 
 from pushserver_channels.consumers.base import is_disconnect
+from pushserver_channels.consumers.stream import StreamCursor
 from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
+from pushserver_channels.stores.memory import MemoryStore
 from tests.waiting import until
 
 from .exchanges import Site, django
@@ -247,7 +249,7 @@ async def test_what_goes_before_the_head(
     stopping = None
     if ending == "delete":
         await site.ask("DELETE", "/send-update/a")
-        await asyncio.sleep(0.01)
+        await until(lambda: "a" not in hubs.get("default").waiting)
     elif ending == "leave":
         stream.disconnect()
     else:
@@ -269,6 +271,60 @@ async def test_what_goes_before_the_head(
         assert stopping is not None
         await stopping
         assert "push-unavailable" in stream.text
+
+
+@pytest.mark.parametrize("path", ["/updates/a", "/updates/a,b"])
+@pytest.mark.parametrize("create", [False, True])
+async def test_a_channel_that_is_deleted_while_it_is_read(
+    serve: Serve, path: str, create: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lookups of a stream do not create a deleted channel again."""
+    site = serve(create_on_get=create)
+    for body in (b"1", b"2"):
+        await site.post("a", body)
+    await site.post("b", b"3")
+    hub = hubs.get("default")
+    find, lookups = hub.store.next, Counter[str]()
+
+    async def find_and_delete(channel_id: str, *args: Any, **options: Any) -> Any:
+        found = await find(channel_id, *args, **options)
+        lookups[channel_id] += 1
+        if channel_id == "a" and lookups["a"] == 2:  # The first is before the head.
+            await hub.delete("a")
+        return found
+
+    monkeypatch.setattr(hub.store, "next", find_and_delete)
+    stream = EventExchange(site.application, "GET", path, [EVENTS])
+    stream.start()
+    await until(lambda: stream.read() or "push-gone" in stream.text)
+    assert await site.info("a") is None
+    await leave(stream)
+
+
+@pytest.mark.parametrize("create", [False, True])
+async def test_a_store_that_is_emptied_while_a_stream_waits(
+    serve: Serve, create: bool
+) -> None:
+    """A channel that is gone without a word ends where a GET would not create it."""
+    site = serve(create_on_get=create)
+    await site.post("a", b"1")
+    stream = await open_stream(site, "/updates/a")
+    await stream.until(1)
+    await until_live("a")
+    store = hubs.get("default").store
+    assert isinstance(store, MemoryStore)
+    store.channels.clear()
+    (cursor,) = hubs.get("default").waiting["a"]
+    assert isinstance(cursor, StreamCursor)
+    cursor.is_behind = True
+    cursor.stream.start_catch_up(None)
+    if create:
+        await until_live("a")
+        assert "push-gone" not in stream.text
+        await leave(stream)
+    else:
+        await stream.until_ended()
+        assert "push-gone" in stream.text
 
 
 @pytest.mark.parametrize("subprotocol", [None, OURS])

@@ -140,9 +140,9 @@ class RedisStore(Store):
             after = min(after, lookup.newest)
 
     async def page(
-        self, channel_id: str, after: MessageId, limit: int
+        self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
-        words = f"1 {range_after(after)} {limit} {PAGE_SIZE}"
+        words = f"{create:d} {range_after(after)} {limit} {PAGE_SIZE}"
         reply = await self.commands.ask("next", self._find(channel_id), words)
         return [read_entry(entry) for entry in reply.entries]
 
