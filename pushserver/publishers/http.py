@@ -151,7 +151,8 @@ class HTTPPublisher:
                 connection.close()
             late = deadline.is_over or isinstance(error, TimeoutError)
             if late and deadline.seconds:
-                reason = _why_late(connection is not None and connection.has_sent)
+                has_sent = connection is not None and connection.has_sent
+                reason = _why_late(has_sent, publishes=request.data is not None)
             else:
                 reason = _why_unreachable(error)
             raise PublishError(request.full_url, reason) from error
@@ -238,16 +239,24 @@ class _Connection:
             self._socket.close()
 
 
-def _why_late(sent: bool) -> str:
+def _why_late(sent: bool, *, publishes: bool) -> str:
+    """Return the reason of a request whose time limit passed.
+
+    Args:
+        sent: Whether a part of the request may have been sent.
+        publishes: Whether the request publishes a message.
+    """
     limit = (
         f"within {get_settings().publisher_timeout:g} seconds"
         " (PUSH_SERVER['publisher_timeout'])"
     )
     if sent:
-        return f"no answer {limit}; it may have been published or not."
+        outcome = "; it may have been published or not" if publishes else ""
+        return f"no answer {limit}{outcome}."
+    outcome = "; it was not published" if publishes else ""
     return (
-        f"no connection {limit}; it was not published. Is the push server running"
-        " there? Start it, or correct PUSH_SERVER['publisher_host']."
+        f"no connection {limit}{outcome}. Is the push server running there? Start it,"
+        " or correct PUSH_SERVER['publisher_host']."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any
 
 import pytest
@@ -90,3 +91,17 @@ def test_wrong_channels(
     settings.PUSH_SERVER = {}
     with pytest.raises(error):
         position(channels)
+
+
+def test_a_server_that_does_not_answer(
+    settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log does not say that something may have been published."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.PUSH_SERVER = {
+            "publisher_host": f"127.0.0.1:{silent.getsockname()[1]}",
+            "publisher_timeout": 0.3,
+        }
+        assert position(["news"]) == {"news": None}
+    assert "no answer within 0.3 seconds" in caplog.text
+    assert "published" not in caplog.text
