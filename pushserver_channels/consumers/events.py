@@ -18,7 +18,8 @@ from pushserver_channels.positions import build_position
 from pushserver_channels.protocol import RETRY_AFTER_RANGE
 from pushserver_channels.types import ASGIMessage
 
-from .stream import Outcome, Stream, StreamCursor
+from .stream import Outcome, Stream
+from .stream_cursor import StreamCursor
 
 _KEEP_ALIVE: ASGIMessage = {
     "type": "http.response.body",

@@ -18,7 +18,7 @@ from pushserver_channels.types import ASGIMessage
 from .base import NO_CACHE, Answer, ChooseHeaders, MakeConsumer, Site
 from .batch import Batch
 from .positions import find_start_positions
-from .stream import StreamCursor
+from .stream_cursor import StreamCursor
 from .subscriber import SubscriberConsumer
 
 

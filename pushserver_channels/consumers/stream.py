@@ -31,13 +31,15 @@ from pushserver_channels.exceptions import (
     PushError,
     ServerStopping,
 )
-from pushserver_channels.hub import Cursor, Heard, Hub, Observer
+from pushserver_channels.hub import Heard, Hub, Observer
 from pushserver_channels.messages import Message, MessageId
-from pushserver_channels.positions import BEGINNING, StartPosition, build_position
+from pushserver_channels.positions import StartPosition, build_position
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import is_disconnect
 from .positions import find_last_seen
+from .stream_closing import close_connection
+from .stream_cursor import StreamCursor
 from .stream_timer import StreamTimer
 from .write_buffer import SlowClient, WriteBuffer
 
@@ -52,9 +54,6 @@ CLOSE_TIMEOUT = 5.0
 #: The same for a server that stops.
 CLOSE_TIMEOUT_AT_STOP = 1.0
 
-# Looked up once, because access to the members of an enumeration is slow.
-_TAKEN, _NOT_MINE = Heard.TAKEN, Heard.NOT_MINE
-
 
 class StreamExpired(Exception):
     """The maximum duration of the stream is over."""
@@ -62,59 +61,6 @@ class StreamExpired(Exception):
 
 #: The reason why a stream ends.
 Outcome = Exception
-
-
-class StreamCursor(Cursor):
-    """The position of a stream on one channel.
-
-    Attributes:
-        stream: The stream.
-        index: The index of the channel among those of the stream.
-        is_behind: Whether the store may have messages that were not sent.
-        pending: The first message that the hub delivered while the stream was not
-            live.
-        missed: The id of the newest message that could not be sent.
-        fault: Why the stream is not subscribed to the channel, None if it is.
-        is_fault_sent: Whether the fault was sent to the client.
-    """
-
-    __slots__ = (
-        "fault",
-        "index",
-        "is_behind",
-        "is_fault_sent",
-        "missed",
-        "pending",
-        "stream",
-    )
-
-    def __init__(self, stream: Stream, index: int, channel_id: str) -> None:
-        self.stream = stream
-        self.index = index
-        self.channel_id = channel_id
-        self.seen = BEGINNING
-        self.scope = stream.scope
-        self.observers = stream.observers
-        self.task = None
-        self.is_behind = True
-        self.pending: Message | None = None
-        self.missed: MessageId | None = None
-        self.fault: PushError | None = None
-        self.is_fault_sent = False
-
-    def hear(self, message: Message) -> Heard:
-        stream = self.stream
-        if not stream.is_live:
-            return stream.defer(self, message)
-        if message.id == self.seen:
-            return _NOT_MINE
-        event = stream.advance(self, message)
-        if event is not None:
-            stream.write(event)
-        return _TAKEN
-
-    def end(self, error: PushError | None) -> None:
-        self.stream.end_channel(self, error)
 
 
 class Stream:
@@ -322,11 +268,11 @@ class Stream:
     def defer(self, cursor: StreamCursor, message: Message) -> Heard:
         """Mark a message of the hub as unsent, because the stream is not live."""
         if self.ended:
-            return _NOT_MINE
+            return Heard.NOT_MINE
         cursor.is_behind = True
         if self.keeps_pending and cursor.pending is None:
             cursor.pending = message
-        return _TAKEN
+        return Heard.TAKEN
 
     def advance(self, cursor: StreamCursor, message: Message) -> ASGIMessage | None:
         """Return the ASGI event of a message, and move the cursor to the message."""
@@ -549,24 +495,16 @@ class Stream:
     async def _close(self, outcome: Outcome) -> None:
         """Send the end of the stream; abort the connection if that takes too long."""
         is_stopping = isinstance(outcome, ServerStopping)
-        timeout = CLOSE_TIMEOUT_AT_STOP if is_stopping else CLOSE_TIMEOUT
-        closing = asyncio.ensure_future(self._send_end_in_order(outcome))
         try:
-            await asyncio.wait([closing], timeout=timeout)
-            if not closing.done():
-                if self.connection.abort():
-                    # Let the server notice the abort before the application returns.
-                    await asyncio.sleep(0)
-                    await asyncio.sleep(0)
-                return
-            closing.result()
-            if is_stopping and self.connection.count_unsent():
-                # Otherwise the server would wait until the client has read it.
-                self.hub.loop.call_later(timeout, self.connection.abort)
+            await close_connection(
+                self.connection,
+                self._send_end_in_order(outcome),
+                CLOSE_TIMEOUT_AT_STOP if is_stopping else CLOSE_TIMEOUT,
+                waits_until_read=not is_stopping,
+            )
         finally:
-            for task in (closing, self._catch_up_task):
-                if task is not None:
-                    task.cancel()
+            if self._catch_up_task is not None:
+                self._catch_up_task.cancel()
         if is_stopping:
             # The process exits after the last request; the observers finish before.
             for observer in self.observers:

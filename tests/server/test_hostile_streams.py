@@ -14,7 +14,7 @@ from autobahn.exception import Disconnected
 from django.test import override_settings
 
 from pushserver_channels.consumers.base import is_disconnect
-from pushserver_channels.consumers.stream import StreamCursor
+from pushserver_channels.consumers.stream_cursor import StreamCursor
 from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
 from pushserver_channels.stores.memory import MemoryStore
