@@ -17,9 +17,9 @@ SERVERS = {
 def group(nodeid: str) -> str:
     """Return the group of a test; tests of one group run in the same worker.
 
-    Each worker starts the servers of its tests, so tests of one server stay together.
-    Other tests stay together by file, because of module fixtures. Each fault starts its
-    own processes.
+    Each worker starts the servers of its tests, so in the folders tests of one server
+    stay together. Other tests stay together by file, because of module fixtures. Each
+    fault starts its own processes.
 
     Args:
         nodeid: Its id, like ``tests/live/test_storms.py::test_resets[granian-held]``.
@@ -30,6 +30,8 @@ def group(nodeid: str) -> str:
         return nodeid
     if folder == "browser":
         return folder
+    if folder.endswith(".py"):
+        return file
     params = test.partition("[")[2].removesuffix("]").split("-")
     server = next((each for each in params if each in SERVERS), "")
     return f"{folder} {server}" if folder == "conformance" else f"{file} {server}"

@@ -94,22 +94,32 @@ def check_websocket(probe: Probe) -> str:
 
 def check_stream_timeout(probe: Probe) -> str:
     """Check that nothing cuts an idle stream before its next comment."""
-    location = _find_location(probe, "eventsource")
-    with closing(_open_idle(probe, EventStream, location)) as stream:
-        head = stream.head()
-        if head.status != 200:
-            raise NotChecked(f"A request for server-sent events gets {head}.")
-        return _watch(stream, location, "stream")
+    return _check_idle(probe, "eventsource", EventStream, 200, "stream")
 
 
 def check_websocket_timeout(probe: Probe) -> str:
     """Check that nothing cuts an idle WebSocket."""
-    location = _find_location(probe, "websocket")
-    with closing(_open_idle(probe, WebSocketStream, location)) as socket:
-        head = socket.head()
-        if head.status != 101:
-            raise NotChecked(f"An upgrade to WebSocket gets {head}.")
-        return _watch(socket, location, "WebSocket")
+    return _check_idle(probe, "websocket", WebSocketStream, 101, "WebSocket")
+
+
+def _check_idle(
+    probe: Probe, transport: str, kind: type[OpenStream], status: int, name: str
+) -> str:
+    """Check that nothing cuts an idle connection of a transport.
+
+    Args:
+        probe: Makes the request.
+        transport: The transport, as in the settings.
+        kind: The class of the connection.
+        status: The status of a response that opens one.
+        name: What the findings call it.
+    """
+    location = _find_location(probe, transport)
+    with closing(_open_idle(probe, kind, location)) as stream:
+        head = stream.head()
+        if head.status != status:
+            raise NotChecked(f"A request for a {name} gets {head}.")
+        return _watch(stream, location, name)
 
 
 def _find_location(probe: Probe, transport: str) -> SubscriberLocation:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.test import override_settings
+
 from pushserver_channels.hub import hubs
+from pushserver_channels.routing import get_application
 from pushserver_channels.types import Scope
 from tests.waiting import until
 
-from .exchanges import Answer, Exchange, Headers, Site, http_scope, until_held
+from .exchanges import (
+    Answer,
+    Exchange,
+    Headers,
+    Site,
+    django,
+    http_scope,
+    until_held,
+)
 
 EVENTS = (b"accept", b"text/event-stream")
 
@@ -113,8 +125,6 @@ class EventExchange(Exchange, EventReader):
             assert len(self.events) >= count or not self.future.done(), self.text
             return len(self.events) >= count
 
-        from tests.waiting import until
-
         await until(have_come)
         return self.events
 
@@ -123,6 +133,30 @@ class EventExchange(Exchange, EventReader):
         await self.end()
         self.read()
         assert self.has_ended
+
+
+@contextmanager
+def serving(**defaults: Any) -> Iterator[Callable[..., Site]]:
+    """Give a function that serves both kinds of locations with given options.
+
+    Args:
+        defaults: Options of the subscriber location, unless they are given.
+    """
+    changes = ExitStack()
+
+    def serve(
+        store: dict[str, Any] | None = None,
+        publisher: dict[str, Any] | None = None,
+        *,
+        application: Any = django,
+        **options: Any,
+    ) -> Site:
+        conf = build_settings(store, publisher, **{**defaults, **options})
+        changes.enter_context(override_settings(PUSH_SERVER=conf))
+        return Site(get_application(application))
+
+    with changes:
+        yield serve
 
 
 async def open_stream(
@@ -139,8 +173,6 @@ async def open_stream(
     def has_come() -> bool:
         stream.read()
         return bool(stream.text) or stream.future.done()
-
-    from tests.waiting import until
 
     await until(has_come)
     return stream
@@ -202,7 +234,6 @@ class SocketExchange(Exchange):
 
     async def until(self, count: int) -> list[str | bytes]:
         """Wait until so many messages have come, and return them."""
-        from tests.waiting import until
 
         def have_come() -> bool:
             self.read()

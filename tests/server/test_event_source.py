@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from django.test import override_settings
 
 from pushserver.publishers import Update
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.hub import hubs
-from pushserver_channels.routing import get_application
 from tests.waiting import until
 
-from .exchanges import Site, django, id_headers, until_held
+from .exchanges import Site, id_headers, until_held
 from .streams import (
     EVENTS,
     EventExchange,
-    build_settings,
     leave,
     name,
     open_stream,
+    serving,
     until_live,
 )
 
@@ -35,18 +32,7 @@ Serve = Callable[..., Site]
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Return a function that serves both kinds of locations with given options."""
-    changes = ExitStack()
-
-    def serve(
-        store: dict[str, Any] | None = None,
-        publisher: dict[str, Any] | None = None,
-        **options: Any,
-    ) -> Site:
-        conf = build_settings(store, publisher, **options)
-        changes.enter_context(override_settings(PUSH_SERVER=conf))
-        return Site(get_application(django))
-
-    with changes:
+    with serving() as serve:
         yield serve
 
 

@@ -5,31 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import product
 from typing import Any
 
 import pytest
 from autobahn.exception import Disconnected
-from django.test import override_settings
 
 from pushserver_channels.consumers.base import is_disconnect
 from pushserver_channels.consumers.stream_cursor import StreamCursor
 from pushserver_channels.hub import hubs
-from pushserver_channels.routing import get_application
 from pushserver_channels.stores.memory import MemoryStore
 from tests.waiting import until
 
-from .exchanges import Site, django
+from .exchanges import Site
 from .passthrough_view import VIEW, View
 from .streams import (
     EVENTS,
     EventExchange,
     SocketExchange,
-    build_settings,
     leave,
     open_socket,
     open_stream,
+    serving,
     until_live,
 )
 
@@ -50,16 +47,7 @@ ENDINGS = ("leave", "delete", "cancel", "stop", "duration", "conflict")
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Serve a subscriber location that takes several channels."""
-    changes = ExitStack()
-
-    def serve(
-        application: Any = django, store: dict[str, Any] | None = None, **options: Any
-    ) -> Site:
-        conf = build_settings(store, **{"separator": ",", **options})
-        changes.enter_context(override_settings(PUSH_SERVER=conf))
-        return Site(get_application(application))
-
-    with changes:
+    with serving(separator=",") as serve:
         yield serve
 
 
@@ -400,7 +388,7 @@ async def test_the_view_is_told_in_pairs(
         options["stream_duration"] = 0.2
     if ending == "conflict":
         options["concurrency"] = "last"
-    site = serve(view, **options)
+    site = serve(application=view, **options)
     path = "/updates/" + ",".join(channels)
     held: Any
     if kind == "socket":

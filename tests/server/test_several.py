@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -12,18 +11,17 @@ from django.conf import settings
 from django.test import override_settings
 
 from pushserver_channels.hub import hubs
-from pushserver_channels.routing import get_application
 
-from .exchanges import Answer, Site, django, until_held
+from .exchanges import Answer, Site, until_held
 from .streams import (
     EVENTS,
     EventReader,
     SocketExchange,
-    build_settings,
     leave,
     name,
     open_socket,
     open_stream,
+    serving,
     until_live,
 )
 
@@ -38,15 +36,7 @@ NCHAN = "ws+meta.nchan"
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Return a function that serves a location for several channels."""
-    changes = ExitStack()
-
-    def serve(store: dict[str, Any] | None = None, **options: Any) -> Site:
-        options = {"separator": ",", **options}
-        conf = build_settings(store, **options)
-        changes.enter_context(override_settings(PUSH_SERVER=conf))
-        return Site(get_application(django))
-
-    with changes:
+    with serving(separator=",") as serve:
         yield serve
 
 
