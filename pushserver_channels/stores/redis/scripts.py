@@ -11,6 +11,9 @@ a hash with these fields:
     The id of its last message, kept or not.
 ``past_time``, ``past_tag``
     The last id it had before it was deleted or removed: ids continue from there.
+``expiry_set``
+    The second in which a kept message last set when Redis removes the messages and
+    this hash. Others of the same second need not set it again.
 
 The hash outlives the channel by :data:`GRACE` seconds. Until then a channel that is
 created again continues from its last id: the ids increase even if the clock was set
@@ -49,22 +52,26 @@ _ALLOWED_WHEN_FULL = "#!lua flags=allow-oom\n"
 _BEGIN = """
 local messages, channel, mark, topic = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local now, uncounted, run, words = string.match(ARGV[2], '^(%S+) (%S+) (%S+) ?(.*)$')
-now, uncounted = tonumber(now), tonumber(uncounted)
-if not now then
+local clock = now
+if now == 'now' then
   local time = redis.call('TIME')
-  now = time[1] + time[2] / 1000000
+  clock = time[1] .. '.' .. string.sub('00000' .. time[2], -6)
 end
+now, uncounted = tonumber(clock), tonumber(uncounted)
 local second = math.floor(now)
-local clock = string.format('%.6f', now)
 
-local made, used, asked, last_time, last_tag, past_time, past_tag = unpack(redis.call(
-  'HMGET', channel, 'made', 'used', 'asked', 'time', 'tag', 'past_time', 'past_tag'
-))
+local fields = redis.call(
+  'HMGET', channel, 'made', 'used', 'asked', 'time', 'tag', 'expiry_set'
+)
 local state = {
-  made = tonumber(made), used = tonumber(used), asked = tonumber(asked),
-  time = tonumber(last_time), tag = tonumber(last_tag),
-  past_time = tonumber(past_time), past_tag = tonumber(past_tag)
+  made = fields[1], used = tonumber(fields[2]), asked = tonumber(fields[3]),
+  time = tonumber(fields[4]), tag = tonumber(fields[5]),
+  expiry_set = tonumber(fields[6])
 }
+if not state.time then
+  fields = redis.call('HMGET', channel, 'past_time', 'past_tag')
+  state.past_time, state.past_tag = tonumber(fields[1]), tonumber(fields[2])
+end
 
 local function listeners()
   return redis.call('PUBSUB', NUMSUB, topic)[2]
@@ -148,10 +155,14 @@ local function find(create)
   return create
 end
 
--- Records that the channel is used, and sets how long its hash is kept. Gets the time
--- that its messages have left: in milliseconds, -1 for ever, nil if it is not known.
-local function touch(left, ...)
+-- Records that the channel is used.
+local function use(...)
   redis.call('HSET', channel, 'made', 1, 'used', clock, ...)
+end
+
+-- Sets how long the channel's hash is kept. Gets the time that its messages have left:
+-- in milliseconds, -1 for ever, nil if it is not known.
+local function set_expiry(left)
   if CHANNEL_TIMEOUT > 0 and not left then
     left = redis.call('PTTL', messages)
   end
@@ -164,12 +175,12 @@ local function touch(left, ...)
 end
 
 -- Returns the channel info, and one more word if there is one.
-local function describe(listener_count, word)
+local function describe(listener_count, word, count)
   local ago = -1
   if state.asked then
     ago = math.max(math.floor(now - state.asked), 0)
   end
-  local count = redis.call('XLEN', messages)
+  count = count or redis.call('XLEN', messages)
   return 'ok ' .. clock .. ' ' .. listener_count .. ' ' .. count .. ' ' .. ago
     .. ' ' .. (state.time or 0) .. ' ' .. (state.tag or 0)
     .. (word and ' ' .. word or '')
@@ -183,7 +194,9 @@ local kind, body = ARGV[3], ARGV[4]
 if now > tonumber(deadline) then
   return 'late ' .. clock
 end
-expire()
+if state.expiry_set ~= second then
+  expire()
+end
 if not find(create == '1') then
   return 'none ' .. clock
 end
@@ -204,7 +217,7 @@ if since ~= '0' then
     return 'late ' .. clock
   end
 end
-last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
+local last_time, last_tag = state.time or state.past_time, state.tag or state.past_tag
 if not last_time then
   last_time, last_tag = math.max(second - GRACE, 0), 0
 end
@@ -218,7 +231,7 @@ else
   state.time, state.tag = second, 0
 end
 local id = state.time .. '-' .. state.tag
-local left
+local count
 if keep == '1' then
   local entry = {id, 'token', token, 'previous', previous, 'type', kind, 'body', body}
   if MAX_MESSAGES == 0 then
@@ -226,20 +239,31 @@ if keep == '1' then
   else
     redis.call('XADD', messages, 'MAXLEN', '=', MAX_MESSAGES, unpack(entry))
   end
-  if MESSAGE_TIMEOUT > 0 and MIN_MESSAGES == 0 then
-    left = state.time + math.floor(MESSAGE_TIMEOUT) + 1 - second
-    redis.call('EXPIRE', messages, left)
-    left = left * 1000
-  else
-    redis.call('PERSIST', messages)
-    left = -1
-    expire()  -- Now an old message may no longer be among the newest MIN_MESSAGES.
-  end
+  count = redis.call('XLEN', messages)
 end
-touch(left, 'time', state.time, 'tag', state.tag)
+if count and count > 1 and state.expiry_set == second and state.time == second then
+  -- A message of this second has set the expiry. (One alone may be in a new stream.)
+  use('time', state.time, 'tag', state.tag)
+elseif not count then
+  use('time', state.time, 'tag', state.tag)
+  set_expiry()
+elseif MESSAGE_TIMEOUT > 0 and MIN_MESSAGES == 0 then
+  local left = state.time + math.floor(MESSAGE_TIMEOUT) + 1 - second
+  redis.call('EXPIRE', messages, left)
+  use('time', state.time, 'tag', state.tag, 'expiry_set', second)
+  set_expiry(left * 1000)
+else
+  redis.call('PERSIST', messages)
+  use('time', state.time, 'tag', state.tag, 'expiry_set', second)
+  set_expiry(-1)
+end
+if count and MESSAGE_TIMEOUT > 0 and MIN_MESSAGES > 0 then
+  expire()  -- Now an old message may no longer be among the newest MIN_MESSAGES.
+  count = nil
+end
 local head = 'message ' .. token .. ' ' .. id .. ' ' .. previous .. ' ' .. #kind
 local listener_count = redis.call(PUBLISH, topic, head .. '\\n' .. kind .. body)
-return describe(listener_count, previous)
+return describe(listener_count, previous, count)
 """
 
 _NEXT = """
@@ -250,7 +274,8 @@ if not find(create == '1') then
   return 'none ' .. clock
 end
 state.asked = now
-touch(nil, 'asked', clock)
+use('asked', clock)
+set_expiry()
 limit, max_size = tonumber(limit), tonumber(max_size)
 local entries, size = {}, 0
 repeat
@@ -279,7 +304,8 @@ if not find(create == '1') then
   return 'none ' .. clock
 end
 state.asked = now
-touch(nil, 'asked', clock)
+use('asked', clock)
+set_expiry()
 newest = tonumber(newest)
 local previous = '0-0'
 if newest > 0 then
@@ -296,14 +322,16 @@ expire()
 if not find(false) then
   return 'none ' .. clock
 end
-touch()
+use()
+set_expiry()
 return describe(listeners())
 """
 
 _CREATE = """
 expire()
 find(true)
-touch()
+use()
+set_expiry()
 return describe(listeners())
 """
 
@@ -319,7 +347,8 @@ return known
 
 _TOUCH = """
 if state.made then
-  touch()
+  use()
+  set_expiry()
 end
 return 'ok ' .. clock
 """

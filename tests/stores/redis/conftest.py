@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -30,11 +30,15 @@ async def make(valkey: Valkey, prefix: str) -> AsyncIterator[MakeStore]:
     """Make stores that share their messages, each as if in its own process."""
     stores = []
 
-    def make(url: str | None = None, **limits: Any) -> RedisStore:
+    def make(
+        url: str | None = None,
+        clock: Callable[[], float] | None = None,
+        **limits: Any,
+    ) -> RedisStore:
         settings = RedisStoreSettings(
             type="redis", url=url or valkey.url, key_prefix=prefix, **limits
         )
-        store = RedisStore(settings)
+        store = RedisStore(settings, clock=clock)
         attach_audience(store)
         stores.append(store)
         return store

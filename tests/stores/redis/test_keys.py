@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import time
+
 import pytest
 
 from pushserver.conf import RedisStoreSettings
@@ -39,6 +41,36 @@ async def test_keys_for_ever(
     with valkey.client() as client:
         assert client.ttl(f"{prefix}{{00}}:messages:a") == -1
         assert client.ttl(f"{prefix}{{00}}:channel:a") == -1
+
+
+@pytest.mark.parametrize(
+    "before", ["nothing", "poll", "message", "eviction", "unkept", "older message"]
+)
+async def test_the_last_message_of_a_second_sets_the_expiry(
+    make: MakeStore, valkey: Valkey, prefix: str, before: str
+) -> None:
+    """A message sets the expiry of its keys whatever the same second did before."""
+    second = int(time())
+    store = make(clock=lambda: second, message_timeout=86400, channel_timeout=60)
+    stream, state = f"{prefix}{{00}}:messages:a", f"{prefix}{{00}}:channel:a"
+    with valkey.client() as client:
+        client.set(f"{prefix}{{00}}:mark", 1)  # The store is old.
+        if before == "poll":
+            await store.next("a", START)
+            assert client.ttl(state) <= 60 + 3600
+        elif before != "nothing":
+            await append(store)
+            await append(store)
+        if before == "eviction":
+            client.delete(stream)
+        elif before == "unkept":
+            await store.append(Update("a", b""), keep=False)
+        elif before == "older message":
+            client.expire(stream, 1000)
+            second += 1
+        await append(store)
+        assert 86400 - 10 <= client.ttl(stream) <= 86400 + 2
+        assert client.ttl(state) > 86400 + 3600 - 10
 
 
 async def test_an_evicted_hash(make: MakeStore, valkey: Valkey, prefix: str) -> None:
