@@ -6,6 +6,7 @@ import json
 import time
 
 from django import template
+from django.template import Context
 from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -14,6 +15,7 @@ from pushserver.channel_urls import describe_location, find_location
 from pushserver.conf import SubscriberLocation
 from pushserver.event_loops import runs_in_event_loop
 from pushserver.positions import Position, position
+from pushserver.tab_sharing import find_share
 from pushserver.updates import subscriber_url
 
 register = template.Library()
@@ -28,11 +30,14 @@ def channel_url(channel_id: object, *others: object) -> str:
     return subscriber_url([channel_id, *others] if others else channel_id)
 
 
-@register.simple_tag
-def push_channels(since: Position | None = None, **channels: object) -> SafeString:
+@register.simple_tag(takes_context=True)
+def push_channels(
+    context: Context, since: Position | None = None, **channels: object
+) -> SafeString:
     """Return the channels of a page, to which ``updates.streams.js`` subscribes.
 
     Args:
+        context: Its ``request`` decides whose tabs share a connection.
         since: The result of :func:`~pushserver.updates.position`. Without it the page
             begins when the tag is rendered.
         channels: The channel ids, by the names under which processors are registered.
@@ -43,6 +48,8 @@ def push_channels(since: Position | None = None, **channels: object) -> SafeStri
         since = _find_position(channels)
     location = find_location(SubscriberLocation, "subscriber")
     described = describe_location(location, get_script_prefix())
+    request = context.get("request")
+    share = None if request is None else find_share(request)
     subscriptions = {}
     for name, channel_id in channels.items():
         try:
@@ -55,6 +62,8 @@ def push_channels(since: Position | None = None, **channels: object) -> SafeStri
         subscription = _describe(subscriber_url(channel_id), last_id)
         if described is not None:
             subscription["location"] = described  # Saves the page a request.
+        if share is not None:
+            subscription["share"] = share
         subscriptions[name] = subscription
     text = json.dumps(subscriptions).translate(_ESCAPES)
     return format_html(

@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.servers import ServerProcess
 
 from .stage import Site, Visit, push_server
+from .streams import streaming_server
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -93,4 +94,11 @@ def push(site: Site) -> Iterator[ServerProcess]:
 def whole(site: Site) -> Iterator[ServerProcess]:
     """A push server with a Django site, whose passthrough view records requests."""
     with push_server(site, "--allrequests") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def streaming(site: Site) -> Iterator[ServerProcess]:
+    """A Daphne with a memory store."""
+    with streaming_server(site) as server:
         yield server

@@ -14,33 +14,10 @@ import {
     useRandom,
     useServer,
 } from "./stage.mjs";
+import { event, head, last, LOCATION, paths, stream } from "./streams_stage.mjs";
 
-const LOCATION = '/updates/{channels}; separator=","';
 const START = "0:0";
 const FALLBACK = 30_000;
-
-/** A response that is written while a test runs. */
-function stream(headers = { "Push-Location": LOCATION }) {
-    let controller;
-    const body = new ReadableStream({ start: (each) => (controller = each) });
-    const encoder = new TextEncoder();
-    return {
-        response: new Response(body, {
-            headers: { "Content-Type": "text/event-stream; charset=utf-8", ...headers },
-        }),
-        send: (text) => controller.enqueue(encoder.encode(text)),
-        sendBytes: (bytes) => controller.enqueue(bytes),
-        end: () => controller.close(),
-        fail: () => controller.error(new TypeError("network error")),
-    };
-}
-
-const head = (position, retry = 2000) => `retry: ${retry}\nid: ${position}\n: hi\n\n`;
-
-/** Return an event of a stream of several channels. */
-const event = (position, channel, data) =>
-    `id: ${position}\nchannel: ${channel}\ncontent-type: application/json\n` +
-    `data: ${JSON.stringify(data)}\n\n`;
 
 /** Set the stage: a clock, a server with these answers, a client that subscribed. */
 async function play(t, channels, ...answers) {
@@ -72,14 +49,6 @@ async function listen(t, ids, options = {}) {
     const stage = await play(t, channels, open.response);
     return { ...stage, open };
 }
-
-const paths = ({ requests }) =>
-    requests.map(({ url }) => {
-        const { pathname, search } = new URL(url, "http://localhost");
-        return decodeURIComponent(pathname + search);
-    });
-
-const last = (states, name) => states.filter(([each]) => each === name).at(-1);
 
 // Which connections
 

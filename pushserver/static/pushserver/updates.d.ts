@@ -35,6 +35,12 @@ export interface Channel {
      * called before the first message.
      */
     missed?: boolean;
+    /**
+     * With `updates.tabs.js`, tabs of a browser use one connection for their channels that
+     * have the same `share`. Give a text that is another one for each user, and is no
+     * secret; `{% push_channels %}` gives a digest. Without it the channel is not shared.
+     */
+    share?: string | null;
 }
 
 export type Transport = "stream" | "batch" | "poll";
@@ -71,11 +77,14 @@ export interface StateDetail {
     retryIn?: number;
     /** The transport, if the page has `updates.streams.js`. */
     transport?: Transport;
+    /** Whether the tab shares the connection of all tabs, if it has `updates.tabs.js`. */
+    shared?: boolean;
 }
 
 /**
  * A request, reported when it is sent and, with the answer, when it ends. That of a stream
- * or batch is reported when the answer begins, without its text.
+ * or batch is reported when the answer begins, without its text. If tabs share a
+ * connection, it is reported in the tab that has it.
  */
 export interface Exchange {
     /** The name of the channel; of several channels, that of the first one. */

@@ -624,8 +624,8 @@
                 checkFunction(fn);
                 return addTo(exchangeListeners, fn);
             },
-            // For updates.streams.js.
-            carryBy: (make) => (carry = make(parts)),
+            // For updates.streams.js and updates.tabs.js.
+            carryBy: (make) => (carry = make(parts, carry)),
         };
     }
 
@@ -654,7 +654,7 @@
         whenParsed().then(() => offer(globalThis.$));
     }
 
-    const parts = { parseId, readText, whenParsed };
+    const parts = { parseId, readText, whenParsed, createUpdates };
 
     // The file may be on a page twice. (And an element with the id "updates" is window's.)
     let updates = globalThis.updates;
@@ -670,7 +670,6 @@
     if (typeof module === "object" && module.exports) {
         module.exports = {
             updates,
-            createUpdates,
             decode,
             fullJitter,
             readId,

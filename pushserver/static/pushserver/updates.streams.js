@@ -727,11 +727,11 @@
         if (updates[ATTACHED]) {
             return; // The file is on the page twice.
         }
-        updates[ATTACHED] = true;
+        updates[ATTACHED] = attach; // For updates.tabs.js.
         updates.carryBy((parts) => {
             const carry = createCarrier(parts);
             updates.onExchange(carry.heed);
-            if (typeof document !== "undefined") {
+            if (updates === globalThis.updates && typeof document !== "undefined") {
                 parts.whenParsed().then(() => subscribeForPage(updates));
             }
             return carry;
