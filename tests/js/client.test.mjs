@@ -428,6 +428,7 @@ test("a listener is given everything that is known of a message", async (t) => {
         name: "a",
         id: `${TIME}:0`,
         contentType: "text/plain",
+        event: null,
         data: "Grüße",
         text: "Grüße",
     });

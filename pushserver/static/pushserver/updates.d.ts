@@ -52,6 +52,8 @@ export interface Message {
     id: string;
     /** The publisher's Content-Type, null if there is none. */
     contentType: string | null;
+    /** The name of the event that the publisher gave, null if none. Polls do not have it. */
+    event: string | null;
     /** Decoded JSON, or the text of a message that is not JSON. */
     data: unknown;
     /** The body, read in the charset of its content type or, without one, as UTF-8. */
@@ -100,6 +102,28 @@ export interface Exchange {
     text?: string;
 }
 
+export interface EventSourceOptions
+    extends Pick<Channel, "after" | "share" | "transport" | "location"> {
+    /** Whether cookies are sent to another origin. Defaults to false. */
+    withCredentials?: boolean;
+    /** The character between the channels of a URL. Defaults to `","`. */
+    separator?: string;
+}
+
+/** An object with the properties, methods and events of an `EventSource`. */
+export interface UpdatesEventSource extends EventTarget {
+    readonly CONNECTING: 0;
+    readonly OPEN: 1;
+    readonly CLOSED: 2;
+    readonly url: string;
+    readonly withCredentials: boolean;
+    readonly readyState: 0 | 1 | 2;
+    onopen: ((event: Event) => void) | null;
+    onmessage: ((event: MessageEvent) => void) | null;
+    onerror: ((event: Event) => void) | null;
+    close(): void;
+}
+
 export interface Updates {
     /**
      * Subscribes to channels, by name. A channel whose URL is falsy is skipped, and so is
@@ -141,6 +165,12 @@ export interface Updates {
     onState(
         listener: (state: State, name: string, detail: StateDetail) => void,
     ): Undo;
+
+    /**
+     * Returns an object like an `EventSource`, if the page has `updates.eventsource.js`.
+     * Its messages arrive on the connection of the page's other channels.
+     */
+    eventSource(url: string | URL, options?: EventSourceOptions): UpdatesEventSource;
 
     /** Calls a function with each request, to show or to debug the protocol. */
     onExchange(listener: (exchange: Exchange) => void): Undo;

@@ -360,6 +360,7 @@
                     name: this.name,
                     id: id.text,
                     contentType,
+                    event: headers.get("Event"),
                     data: decode(text, contentType),
                     text,
                     bytes,

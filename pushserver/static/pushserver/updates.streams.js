@@ -108,6 +108,11 @@
         }
     }
 
+    /** Return whether messages of a type are sent as text, if their bytes are UTF-8. */
+    function mayBeText(contentType) {
+        return contentType === null || TEXT_TYPE.test(contentType.split(";")[0].trim());
+    }
+
     /** Return the bytes of a message, which is bytes as a data: URL, or text. */
     function readBytes(data, contentType) {
         const prefix = `data:${contentType ?? "application/octet-stream"};base64,`;
@@ -122,7 +127,7 @@
             return text;
         }
         // A text may be a data: URL itself. Text is sent as bytes only if it is no UTF-8.
-        if (contentType === null || TEXT_TYPE.test(contentType.split(";")[0].trim())) {
+        if (mayBeText(contentType)) {
             try {
                 new TextDecoder("utf-8", { fatal: true }).decode(bytes);
                 return text;
@@ -632,10 +637,12 @@
             }
         }
 
-        function deliver(connection, index, text, { data, "content-type": type = null }) {
+        function deliver(connection, index, text, message) {
+            const { data, event = null, "content-type": type = null } = message;
             const id = parseId(text);
             const headers = new Map([
                 ["Content-Type", type],
+                ["Event", event],
                 ["Push-Gap", connection.gaps.get(index) ?? null],
             ]);
             connection.gaps.delete(index);
@@ -727,7 +734,8 @@
         if (updates[ATTACHED]) {
             return; // The file is on the page twice.
         }
-        updates[ATTACHED] = attach; // For updates.tabs.js.
+        // For updates.tabs.js and updates.eventsource.js.
+        updates[ATTACHED] = Object.assign(attach, { mayBeText });
         updates.carryBy((parts) => {
             const carry = createCarrier(parts);
             updates.onExchange(carry.heed);

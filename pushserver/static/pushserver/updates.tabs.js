@@ -108,13 +108,13 @@
             let gap = null;
             const undo = [
                 this.hub.onGap(key, (missed) => (gap = missed)),
-                this.hub.on(key, ({ id, contentType, bytes }) => {
+                this.hub.on(key, ({ id, contentType, event, bytes }) => {
                     const isRepeated = channel.until !== null;
                     if (isRepeated && compare(id, channel.until) >= 0) {
                         channel.until = null;
                     }
                     channel.position = id;
-                    const message = { key, id, contentType, bytes, gap, isRepeated };
+                    const message = { key, id, contentType, event, bytes, gap, isRepeated };
                     gap = null;
                     this.send({ type: "message", ...message });
                 }),
@@ -214,7 +214,8 @@
             }
         }
 
-        receive({ id, contentType, bytes, gap, isRepeated }, { parseId, readText }) {
+        receive(message, { parseId, readText }) {
+            const { id, contentType, event, bytes, gap, isRepeated } = message;
             const { subscription } = this;
             const before = subscription.position.text;
             if (subscription.seen.has(id) || (isRepeated && compare(id, before) <= 0)) {
@@ -224,6 +225,7 @@
             const isMissing = gap !== null && !(isRepeated && compare(gap, before) <= 0);
             const headers = new Map([
                 ["Content-Type", contentType],
+                ["Event", event],
                 ["Push-Gap", isMissing ? gap : null],
             ]);
             subscription.deliver(parseId(id), headers, bytes, readText(bytes, contentType));
