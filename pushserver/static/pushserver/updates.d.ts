@@ -22,7 +22,9 @@ export interface Channel {
      * How messages are received, if the page has `updates.streams.js`: on a `"stream"`
      * that all channels of a location share, in a `"batch"` of all of them at a time, or
      * by a `"poll"` for each message. If one does not work, the next one is used for a
-     * while. Defaults to `"stream"`, and without that file it is always `"poll"`.
+     * while. Defaults to `"stream"`, and without that file it is always `"poll"`. With
+     * `updates.websocket.js` it can be a `"websocket"`, after which a stream comes; that
+     * sends cookies whatever `credentials` says.
      */
     transport?: Transport;
     /**
@@ -43,7 +45,7 @@ export interface Channel {
     share?: string | null;
 }
 
-export type Transport = "stream" | "batch" | "poll";
+export type Transport = "websocket" | "stream" | "batch" | "poll";
 
 export interface Message {
     /** The name under which the page subscribed. */

@@ -32,10 +32,11 @@
     /** The characters of a position of one channel, at most in the next centuries. */
     const POSITION_LENGTH = 24;
 
-    const STREAM = 0;
-    const BATCH = 1;
-    const POLL = 2;
-    const TRANSPORTS = ["stream", "batch", "poll"];
+    const WEBSOCKET = 0;
+    const STREAM = 1;
+    const BATCH = 2;
+    const POLL = 3;
+    const TRANSPORTS = ["websocket", "stream", "batch", "poll"];
 
     /** Statuses that a poll would be answered, too. */
     const FINAL = new Set([401, 403, 404, 409, 410, 429]);
@@ -226,11 +227,11 @@
 
         function findState(key) {
             if (!states.has(key)) {
-                states.set(key, { level: STREAM, until: 0, tries: 0, short: 0, solo: false });
+                states.set(key, { level: WEBSOCKET, until: 0, tries: 0, short: 0, solo: false });
             }
             const state = states.get(key);
-            if (state.level > STREAM && Date.now() >= state.until) {
-                state.level = STREAM;
+            if (Date.now() >= state.until) {
+                state.level = WEBSOCKET;
             }
             return state;
         }
@@ -241,8 +242,13 @@
             const location = findLocation(subscription, url);
             const key = location?.key ?? folderOf(url);
             const state = findState(key);
-            const chosen = TRANSPORTS.indexOf(subscription.channel.transport ?? "stream");
-            return { url, location, key, state, level: Math.max(state.level, chosen) };
+            const { transport = "stream" } = subscription.channel;
+            // A WebSocket does not tell the location, so a stream has to find it.
+            const canOpen = attach.openSocket && (location !== null || state.solo);
+            const chosen = TRANSPORTS.indexOf(transport);
+            const best = chosen > WEBSOCKET || (chosen === WEBSOCKET && canOpen);
+            const level = Math.max(state.level, best ? chosen : STREAM);
+            return { url, location, key, state, level };
         }
 
         /** Return a promise of the delay after which to go on, null for a poll. */
@@ -436,7 +442,11 @@
                 missing: new Set(),
             };
             connections.add(connection);
-            run(connection);
+            if (connection.level === WEBSOCKET) {
+                attach.openSocket(connection, tools);
+            } else {
+                run(connection);
+            }
         }
 
         /** Close a connection, whose entries have left it or have another one. */
@@ -595,7 +605,10 @@
             }
             const bracketed = ids.findIndex((each) => each.startsWith("["));
             const index = Math.max(bracketed, 0);
-            deliver(connection, index, ids[index].replace(/^\[|\]$/g, ""), event);
+            const { "content-type": type = null, event: name = null } = event;
+            const bytes = readBytes(data, type);
+            const message = { id: ids[index].replace(/^\[|\]$/g, ""), type, bytes, event: name };
+            deliver(connection, index, message);
         }
 
         function succeed({ channels, missing }) {
@@ -637,9 +650,8 @@
             }
         }
 
-        function deliver(connection, index, text, message) {
-            const { data, event = null, "content-type": type = null } = message;
-            const id = parseId(text);
+        function deliver(connection, index, { id: idText, type, event, bytes }) {
+            const id = parseId(idText);
             const headers = new Map([
                 ["Content-Type", type],
                 ["Event", event],
@@ -647,7 +659,6 @@
             ]);
             connection.gaps.delete(index);
             connection.messages += 1;
-            const bytes = readBytes(data, type);
             for (const { subscription } of here(connection.channels[index])) {
                 if (!subscription.seen.has(id.text)) {
                     subscription.deliver(id, headers, bytes, readText(bytes, type));
@@ -705,11 +716,19 @@
             }
         }
 
+        /** Return the transport to use where that of a connection does not work. */
+        function findNext({ level, location }) {
+            if (level === WEBSOCKET) {
+                return STREAM;
+            }
+            return level === STREAM && location !== null ? BATCH : POLL;
+        }
+
         /** Use another transport for a while. */
-        function fallBack(connection, level = connection.location ? BATCH : POLL) {
+        function fallBack(connection, level = findNext(connection)) {
             const { state } = connection;
             const { first, most } = TRY_AGAIN;
-            state.level = connection.level === BATCH ? POLL : level;
+            state.level = level;
             state.until = Date.now() + Math.min(first * 2 ** state.tries, most);
             state.tries += 1;
             state.short = 0;
@@ -724,6 +743,10 @@
             }
         }
 
+        const tools = {
+            ...{ buildUrl, here, touch, close, release, succeed, refuse, deliver },
+            ...{ finish, waitAll, fallBack },
+        };
         return Object.assign(carry, { heed });
     }
 
@@ -734,7 +757,7 @@
         if (updates[ATTACHED]) {
             return; // The file is on the page twice.
         }
-        // For updates.tabs.js and updates.eventsource.js.
+        // For updates.tabs.js, updates.eventsource.js and updates.websocket.js.
         updates[ATTACHED] = Object.assign(attach, { mayBeText });
         updates.carryBy((parts) => {
             const carry = createCarrier(parts);
