@@ -232,6 +232,28 @@ test("another tab takes over from a frozen leader, which joins when it wakes", a
     assert.equal(held.length, 1);
 });
 
+test("of two tabs that take over at once, one leads, and both go on", async (t) => {
+    const { clock, browser, open, visit } = play(t);
+    const one = await visit({ a: START });
+    const others = [await visit({ a: START }), await visit({ a: START })];
+    open[0].send(head(START));
+    browser.freeze(one, true);
+    await clock.pass(12_000);
+    const [name] = [...browser.held.keys()].filter((each) => each.endsWith("leader"));
+    // The second one has not heard of the first.
+    await Promise.all([
+        clock.pass(2),
+        navigator.locks.request(name, { steal: true }, () => null),
+    ]);
+    await clock.pass(5);
+    for (const each of open.slice(1)) {
+        each.send(head(START) + event(id(1), "a", 1));
+    }
+    await clock.settle();
+    assert.deepEqual(others.map(({ got }) => got), Array(2).fill([["a", 1]]));
+    assert.ok(browser.held.has(name));
+});
+
 test("a leader that answers keeps its place", async (t) => {
     const { clock, server, open, visit } = play(t);
     await visit({ a: START });
