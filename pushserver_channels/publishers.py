@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent import futures
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.request import Request
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -23,6 +23,7 @@ from pushserver.publishers.workers import NotStarted, workers
 
 from .exceptions import ChannelNotFound, MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
+from .loop_calls import run_from_thread, submit, wait_for_result
 from .messages import ChannelInfo
 from .positions import BEGINNING
 from .protocol import check_event, check_header
@@ -71,7 +72,7 @@ class DirectPublisher:
         with _converting_errors(update):
             location = _check(update)
             if loop is not None:
-                return _run_from_thread(_publish_here(update, location), loop, deadline)
+                return run_from_thread(_publish_here(update, location), loop, deadline)
             redis = find_publishing(location)
             if redis is not None:
                 return _append(redis, update, location, deadline)
@@ -95,8 +96,8 @@ class DirectPublisher:
                 return await asyncio.wait_for(publishing, deadline.left())
             if loop is not None:
                 # The hub belongs to the server's event loop; this is another one.
-                future = _submit(_publish_here(update, location), loop)
-                return await _wait_for(future, deadline)
+                future = submit(_publish_here(update, location), loop)
+                return await wait_for_result(future, deadline)
             redis = find_publishing(location)
             if redis is not None:
                 append = partial(_append, redis, update, location, deadline)
@@ -116,9 +117,7 @@ class DirectPublisher:
                 return run_coroutine(
                     _look_up_in_new_store(channel_ids, location), deadline
                 )
-            return _run_from_thread(
-                _look_up_here(channel_ids, location), loop, deadline
-            )
+            return run_from_thread(_look_up_here(channel_ids, location), loop, deadline)
 
     async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
         """Return the ids of the last messages, from any event loop.
@@ -133,8 +132,8 @@ class DirectPublisher:
             elif loop is asyncio.get_running_loop():
                 looking = _look_up_here(channel_ids, location)
             else:
-                future = _submit(_look_up_here(channel_ids, location), loop)
-                return await _wait_for(future, deadline)
+                future = submit(_look_up_here(channel_ids, location), loop)
+                return await wait_for_result(future, deadline)
             return await asyncio.wait_for(looking, deadline.left())
 
     def _find_loop(self, update: Update) -> asyncio.AbstractEventLoop | None:
@@ -286,48 +285,6 @@ def _converting_lookup_errors() -> Iterator[PublisherLocation]:
         failure, reason = error, "the push server of this process has stopped."
     place = describe_store(get_settings().store[location.store])
     raise LookupFailed(place, reason) from failure
-
-
-def _submit(
-    work: Coroutine[Any, Any, Result], loop: asyncio.AbstractEventLoop
-) -> futures.Future[Result]:
-    """Start a coroutine on the push server's event loop, from another thread."""
-    try:
-        return asyncio.run_coroutine_threadsafe(work, loop)
-    except RuntimeError as error:  # The event loop was closed.
-        work.close()
-        raise futures.CancelledError from error
-
-
-def _run_from_thread(
-    work: Coroutine[Any, Any, Result],
-    loop: asyncio.AbstractEventLoop,
-    deadline: Deadline,
-) -> Result:
-    """Run a coroutine on the push server's event loop, and wait in this thread."""
-    future = _submit(work, loop)
-    try:
-        return future.result(deadline.left())
-    except futures.TimeoutError:
-        future.cancel()
-        raise
-
-
-async def _wait_for(future: futures.Future[Result], deadline: Deadline) -> Result:
-    """Wait on this event loop for the result of the push server's event loop."""
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def notify(future: futures.Future[Result]) -> None:
-        with suppress(RuntimeError):  # This event loop was closed.
-            loop.call_soon_threadsafe(done.set)
-
-    future.add_done_callback(notify)
-    try:
-        await asyncio.wait_for(done.wait(), deadline.left())
-    finally:
-        future.cancel()
-    return future.result()
 
 
 def _find_url(channel_id: str) -> str | None:
