@@ -12,6 +12,7 @@ class PushServerConfig(AppConfig):
 
     def ready(self) -> None:
         # Imported here because these need a configured Django.
+        from .access_checks import check_access, check_open_locations
         from .checks import check_passwords, check_settings
         from .doctor.echo import answer_doctor
         from .passwords import hide_passwords
@@ -21,7 +22,9 @@ class PushServerConfig(AppConfig):
 
         hide_passwords()
         checks.register(check_settings, "pushserver")
+        checks.register(check_access, "pushserver")
         checks.register(check_site, "pushserver")
         checks.register(check_templates, "pushserver")
         checks.register(check_passwords, "pushserver", deploy=True)
+        checks.register(check_open_locations, "pushserver", deploy=True)
         channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")

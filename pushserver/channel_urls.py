@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from django.conf import settings
 from django.urls import get_script_prefix
 from django.utils.http import escape_leading_slashes
 
+from .access.tokens import Expiry, make_token
 from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
 from .paths import (
     MAX_CHANNELS,
@@ -41,43 +41,113 @@ def publisher_url(channel_id: object) -> str:
     base = (
         host.url if host else _own_url() + quote_root(settings.FORCE_SCRIPT_NAME or "")
     )
-    return base + _location_path(PublisherLocation, "publisher", channel_id)
+    location = find_location(PublisherLocation, "publisher")
+    return base + _build_path(location, (check_channel_id(location, channel_id),))
 
 
-def subscriber_url(channel_id: object) -> str:
+def subscriber_url(
+    channel_id: object,
+    *,
+    expires: Expiry | None = None,
+    user: object = None,
+    session: str | None = None,
+    info: Any = None,
+    location: str | None = None,
+) -> str:
     """Return the URL at which a page subscribes to a channel, or to several.
 
-    A list or tuple of channels needs a location with a ``separator``; the first such
-    location is used. A repeated channel counts once.
+    A list or tuple of channels needs a location with a ``separator``. A repeated
+    channel counts once.
 
     Without a ``subscriber_host`` it is a path on the page's own host, below the root
     path of the site (``SCRIPT_NAME``) as with ``reverse()``. With one, the locations
     are at the root of that host.
 
-    Raises ``ValueError`` if there is no subscriber location or it cannot match the id.
+    At a location with ``signed`` the URL has a token, which lets whoever has the URL
+    listen until it expires.
+
+    Args:
+        channel_id: The channel, or a list or tuple of them.
+        expires: When the token expires: seconds from now, a timedelta or an aware
+            datetime. None is the setting ``token_max_age``, which is also the most.
+        user: Who listens: a user object or a key; None for an anonymous visitor.
+        session: The key of the user's session, with which the token can be revoked.
+        info: What the presence of the channels tells about the user, as JSON.
+        location: The name of a subscriber location, None for the first one that can
+            match the id.
+
+    Raises ``ValueError`` if there is no such location, if it cannot match the id, if it
+    reads no tokens although ``expires`` is given, or if the token has expired already.
     """
+    found, channel_ids, path = find_subscriber(channel_id, location)
     host = get_settings().subscriber_host
-    base = host.url if host else quote_root(get_script_prefix())
-    if isinstance(channel_id, list | tuple):
-        return base + _path_of_several(channel_id)
-    return base + _location_path(SubscriberLocation, "subscriber", channel_id)
+    url = (host.url if host else quote_root(get_script_prefix())) + path
+    if found.signed:
+        token = make_token(
+            found.store,
+            channel_ids,
+            expires=expires,
+            user=user,
+            session_key=session,
+            info=info,
+        )
+        url += f"?token={token}"
+    elif expires is not None:
+        raise ValueError(
+            "The subscriber location of this channel reads no tokens: give it 'signed':"
+            " True, or name another one by location=."
+        )
+    return url
 
 
-def _path_of_several(channel_ids: Sequence[object]) -> str:
-    """Return the path of several channels, or raise ``ValueError``."""
-    if len(channel_ids) == 1:
-        return _location_path(SubscriberLocation, "subscriber", channel_ids[0])
-    for location in get_settings().locations:
-        if isinstance(location, SubscriberLocation) and location.separator is not None:
-            ids = [check_channel_id(location, each) for each in channel_ids]
-            unique = tuple(dict.fromkeys(ids))
-            if not 0 < len(unique) <= MAX_CHANNELS:
-                raise ValueError(f"A URL has from 1 to {MAX_CHANNELS} channels.")
-            return build_separated_path(location.url, unique, location.separator)
-    raise ValueError(
-        "No subscriber location takes several channels: give one a 'separator', such as"
-        " ','."
-    )
+def find_subscriber(
+    channel_id: object, name: str | None
+) -> tuple[SubscriberLocation, tuple[str, ...], str]:
+    """Return a location, the channel ids and their path, or raise ``ValueError``.
+
+    Args:
+        channel_id: The channel, or a list or tuple of them.
+        name: The name of the location, None for the first one that can match.
+    """
+    several = isinstance(channel_id, list | tuple)
+    channel_ids = tuple(channel_id) if several else (channel_id,)  # type: ignore[arg-type]
+    locations: list[SubscriberLocation] = [
+        each
+        for each in get_settings().locations
+        if isinstance(each, SubscriberLocation) and name in (None, each.name)
+    ]
+    if not locations and name is not None:
+        raise ValueError(f"No subscriber location has the name {name!r}.")
+    if not locations:
+        raise ValueError("PUSH_SERVER['locations'] has no subscriber location.")
+    if len(channel_ids) != 1:
+        locations = [each for each in locations if each.separator is not None]
+        if not locations:
+            raise ValueError(
+                "No subscriber location takes several channels: give one a 'separator',"
+                " such as ','."
+            )
+    first_error = None
+    for location in locations:
+        try:
+            ids = tuple(
+                dict.fromkeys(check_channel_id(location, each) for each in channel_ids)
+            )
+            return location, ids, _build_path(location, ids)
+        except ValueError as error:
+            first_error = first_error or error
+    assert first_error is not None, "There is a location."
+    raise first_error
+
+
+def _build_path(location: Location, channel_ids: tuple[str, ...]) -> str:
+    """Return the path of channels at a location, or raise ``ValueError``."""
+    if not 0 < len(channel_ids) <= MAX_CHANNELS:
+        raise ValueError(f"A URL has from 1 to {MAX_CHANNELS} channels.")
+    separator = getattr(location, "separator", None)
+    if separator is None:
+        return build_path(location.url, channel_ids[0])
+    return build_separated_path(location.url, channel_ids, separator)
 
 
 def check_channel_id(location: Location, channel_id: object) -> str:
@@ -104,14 +174,6 @@ def find_location(kind: type[Kind], name: str) -> Kind:
     if location is None:
         raise ValueError(f"PUSH_SERVER['locations'] has no {name} location.")
     return location
-
-
-def _location_path(kind: type[Location], name: str, channel_id: object) -> str:
-    location = find_location(kind, name)
-    checked = check_channel_id(location, channel_id)
-    if isinstance(location, SubscriberLocation) and location.separator is not None:
-        return build_separated_path(location.url, (checked,), location.separator)
-    return build_path(location.url, checked)
 
 
 def describe_location(location: SubscriberLocation, root: str) -> str | None:

@@ -13,6 +13,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.core.serializers.json import DjangoJSONEncoder
 
 from . import signals
+from .access.grants import build_user_channel
 from .channel_urls import (
     check_channel_id,
     find_location,
@@ -34,6 +35,7 @@ __all__ = [
     "publisher_url",
     "send_update",
     "subscriber_url",
+    "user_channel",
 ]
 
 logger = logging.getLogger(__name__)
@@ -119,6 +121,19 @@ async def asend_update(
         raise
     await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
     return receipt
+
+
+def user_channel(user: object) -> str:
+    """Return the id of a user's own channel: stable, and impossible to guess.
+
+    It depends on ``SECRET_KEY``, so it changes when that does.
+
+    Args:
+        user: A user object or a key.
+
+    Raises ``ValueError`` for an anonymous user.
+    """
+    return build_user_channel(user)
 
 
 class _Sending:

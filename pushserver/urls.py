@@ -1,11 +1,18 @@
-"""The passthrough view: ``path("passthrough", include("pushserver.urls"))``."""
+"""The views: ``path("passthrough", include("pushserver.urls"))``.
+
+Below the same path, ``tokens`` gives pages new signed URLs.
+"""
 
 from __future__ import annotations
 
 from django.urls import re_path
 
+from .access.views import renew_tokens
 from .views import passthrough
 
 # With and without a slash, so that it may be included at "passthrough" and at
 # "passthrough/" whatever the setting says.
-urlpatterns = [re_path(r"^(?:/)?$", passthrough, name="pushserver-passthrough")]
+urlpatterns = [
+    re_path(r"^(?:/)?$", passthrough, name="pushserver-passthrough"),
+    re_path(r"^/?tokens/?$", renew_tokens, name="pushserver-tokens"),
+]

@@ -10,9 +10,12 @@ PushError
 │   ├── UnknownEncoding
 │   └── IncompleteBody
 │       └── LostBody
+├── Unauthorized            401
+│   └── GrantExpired
 ├── Forbidden               403
 │   ├── ForbiddenPage
 │   └── UnixSocketForbidden
+├── AccessDenied            403
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
 ├── NotAcceptable           406
@@ -25,6 +28,7 @@ PushError
 ├── HeadersTooLarge         431
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
+├── AuthorizationUnavailable 503
 └── ServerStopping          503
 ClientDisconnected          there is no client to answer
 """
@@ -141,6 +145,47 @@ class LostBody(IncompleteBody):
             "The body was lost on this server, because the request has the header"
             " Upgrade: send it without that one (in Java, set HTTP_1_1)."
         )
+
+
+class Unauthorized(PushError):
+    """The location needs a token for the channel, and the request has none.
+
+    All bad tokens have the same answer: one that is malformed, has expired, was revoked
+    or is for another channel.
+
+    Args:
+        is_invalid: Whether the request has a token.
+    """
+
+    status = 401
+
+    def __init__(self, *, is_invalid: bool) -> None:
+        super().__init__(is_invalid)
+        self.is_invalid = is_invalid
+
+    def __str__(self) -> str:
+        if self.is_invalid:
+            return "The token is invalid for this channel, or has expired."
+        return "This channel needs a token."
+
+
+class GrantExpired(Unauthorized):
+    """The right to listen has ended while the request was held."""
+
+    def __init__(self) -> None:
+        super().__init__(is_invalid=True)
+
+    def __str__(self) -> str:
+        return "The right to listen to this channel has expired."
+
+
+class AccessDenied(PushError):
+    """The subscriber may not listen to the channel, whether or not it exists."""
+
+    status = 403
+
+    def __str__(self) -> str:
+        return "You may not listen to this channel."
 
 
 class Forbidden(PushError):
@@ -321,6 +366,16 @@ class StoreUnavailable(PushError):
 
     def __str__(self) -> str:
         return "The message store is unavailable."
+
+
+class AuthorizationUnavailable(PushError):
+    """Whether the subscriber may listen could not be found out."""
+
+    status = 503
+    retry_after = True
+
+    def __str__(self) -> str:
+        return "Whether you may listen could not be found out; try again later."
 
 
 class ServerStopping(PushError):

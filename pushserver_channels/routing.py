@@ -20,6 +20,7 @@ from django.core.handlers.asgi import ASGIHandler
 from django.urls import Resolver404, URLPattern, re_path
 from django.utils.module_loading import import_string
 
+from pushserver.access.authorizing import load_authorize
 from pushserver.conf import (
     Location,
     PushServerSettings,
@@ -34,6 +35,8 @@ from pushserver.paths import (
     match_channels,
 )
 
+from .access import Guard
+from .access.revocations import MARGIN, Revocations
 from .consumers.base import (
     MAX_SHOWN_PATH,
     Handler,
@@ -197,7 +200,20 @@ class PushLocations:
                 return ()
             return (Passthrough(dispatcher, location.passthrough),)
 
-        site = Site(settings, headers, observe)
+        revocations = {
+            name: Revocations(name, settings.token_max_age + MARGIN)
+            for name in settings.store
+        }
+        guards = {
+            id(each): Guard(each, settings, revocations[each.store])
+            for each in settings.locations
+            if isinstance(each, SubscriberLocation) and each.is_guarded
+        }
+
+        def find_guard(location: SubscriberLocation) -> Guard | None:
+            return guards.get(id(location))
+
+        site = Site(settings, headers, observe, find_guard)
         return [
             (
                 location,
@@ -362,8 +378,12 @@ def check_settings() -> None:
 
     Called at startup, so that an invalid configuration never serves.
     """
-    for store in get_settings().store.values():
+    settings = get_settings()
+    for store in settings.store.values():
         check_store(store)
+    for location in settings.locations:
+        if isinstance(location, SubscriberLocation) and location.authorize is not None:
+            load_authorize(location.authorize)
 
 
 def get_application(django_application: Application) -> PushApplication:

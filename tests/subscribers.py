@@ -81,7 +81,7 @@ class LongPoll(LongPollConsumer):
             create_on_get=True,
             concurrency=concurrency,
         )
-        super().__init__(location, lambda origin: [], (), False, channel_id, None)
+        super().__init__(location, lambda origin: [], (), None, False, channel_id, None)
         self._hub = hub
 
     def find_hub(self) -> Hub:

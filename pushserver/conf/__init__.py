@@ -7,7 +7,7 @@ package reads nothing, and ``override_settings`` takes effect in tests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from django.core.signals import setting_changed
 
 from pushserver.passwords import hide_passwords
 
+from .access import apply_access_defaults
 from .locations import (
     DEFAULT_LOCATIONS,
     LOCATION_TYPES,
@@ -29,11 +30,14 @@ from .locations import (
 from .readers import (
     InvalidSetting,
     address,
+    dotted_path,
     flag,
     header,
+    header_names,
     host,
     one_of,
     port,
+    positive_seconds,
     read_section,
     seconds,
     setting,
@@ -110,6 +114,15 @@ class PushServerSettings:
         publisher_timeout: Seconds after which a publish fails, 0 for no limit.
         store: The stores by name.
         locations: The locations, in the order in which they are tried.
+        authorize: The default of ``authorize`` for subscriber locations.
+        signed: The default of ``signed`` for subscriber locations.
+        authorize_for: Seconds for which a right that ``authorize`` granted is
+            remembered, 0 for not at all.
+        authorize_vary: The headers on which ``authorize`` depends besides cookies and
+            ``Authorization``, in lower case.
+        reauthorize: Seconds after which ``authorize`` is asked again about a request
+            that is still held, or a stream; 0 for never.
+        token_max_age: Seconds for which a token is valid at most, and by default.
     """
 
     address: str | None = setting(address, default=None)
@@ -127,6 +140,12 @@ class PushServerSettings:
         read_locations,
         default_factory=lambda: read_locations("", DEFAULT_LOCATIONS),
     )
+    authorize: str | None = setting(dotted_path, default=None)
+    signed: bool = setting(flag, default=False)
+    authorize_for: float = setting(seconds, default=30)
+    authorize_vary: tuple[str, ...] = setting(header_names, default=())
+    reauthorize: float = setting(seconds, default=300)
+    token_max_age: float = setting(positive_seconds, default=3600)
 
     def first_location(self, kind: type[Kind]) -> Kind | None:
         """Return the first location of a type, which is used to build URLs, or None."""
@@ -147,7 +166,8 @@ def read_settings(raw: object) -> PushServerSettings:
                 suggest(location.store, conf.store)
                 or f"The stores are {', '.join(map(repr, conf.store))}.",
             )
-    return conf
+    locations = apply_access_defaults(conf.locations, conf.authorize, conf.signed)
+    return replace(conf, locations=locations)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from .readers import (
     InvalidSetting,
     addresses,
     count,
+    dotted_path,
     first_message,
     flag,
     internal_addresses,
@@ -100,6 +101,8 @@ class PublisherLocation(Location):
         allow_from: The networks that may publish, and whether clients of unix sockets
             may; None if every client may.
         allow_origin: The origins of other sites whose pages may publish, or ``('*',)``.
+        signed: Whether a token of ``publisher_token()`` lets a client publish whose
+            address is not in ``allow_from``.
     """
 
     create_on_post: bool = setting(flag, default=True)
@@ -109,6 +112,7 @@ class PublisherLocation(Location):
         addresses, default_factory=internal_addresses
     )
     allow_origin: tuple[str, ...] = setting(origins, default=())
+    signed: bool = setting(flag, default=False)
 
     @property
     def consumers(self) -> tuple[str, ...]:
@@ -144,6 +148,12 @@ class SubscriberLocation(Location):
         stream_duration: Seconds after which a stream ends, 0 for never.
         stream_budget: The most unsent bytes of a stream, if the server's ``send`` does
             not wait for the client; 0 for no limit.
+        authorize: The dotted path of the site's function that decides who may listen,
+            None for none.
+        signed: Whether a token is needed to listen. None, until the default is applied,
+            for the setting of the same name of ``PUSH_SERVER``.
+        public: Whether everybody may listen although another location of the store
+            restricts it.
     """
 
     polling: str = setting(one_of(*POLLS), default="long")
@@ -164,6 +174,14 @@ class SubscriberLocation(Location):
     keep_alive: float = setting(seconds, default=25)
     stream_duration: float = setting(seconds, default=600)
     stream_budget: int = setting(count, default=1_048_576)
+    authorize: str | None = setting(dotted_path, default=None)
+    signed: bool | None = setting(flag, default=None)
+    public: bool = setting(flag, default=False)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether not everybody may listen."""
+        return bool(self.authorize or self.signed)
 
     @property
     def allowed(self) -> tuple[str, ...]:

@@ -88,6 +88,33 @@ def text(place: str, value: object) -> str:
     return value
 
 
+def dotted_path(place: str, value: object) -> str:
+    path = text(place, value)
+    if "." not in path or not all(map(str.isidentifier, path.split("."))):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}",
+            "It must be the dotted path of a function, as in 'chat.access.may_listen'.",
+        )
+    return path
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+
+
+def header_names(place: str, value: object) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple | set | frozenset) or not all(
+        isinstance(each, str) and _HEADER_NAME.fullmatch(each) for each in names
+    ):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}",
+            "It must be a list of names of headers, as in ['X-Tenant'].",
+        )
+    return tuple(sorted({each.lower() for each in names}))
+
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 _HOST = re.compile(
     r"(\[(?P<ipv6>.+)\]|(?P<name>[^:\[\]]+))(:(?P<port>\d{1,5}))?", re.ASCII
@@ -110,6 +137,13 @@ def _is_host(location: str) -> bool:
     if match["ipv6"] is not None:
         return _is_address(match["ipv6"])
     return _NAME.fullmatch(match["name"]) is not None
+
+
+def positive_seconds(place: str, value: object) -> float:
+    number = seconds(place, value)
+    if not number:
+        raise InvalidSetting(place, "is 0", "It must be a number of seconds above 0.")
+    return number
 
 
 def host(place: str, value: object) -> str:

@@ -175,6 +175,8 @@ class NchanConfiguration(PassthroughConfiguration):
         self.write_pattern_warning(place, location.url.pattern)
         if not location.create_on_post:
             out.warn(f"{place}['create_on_post']", "is always True in Nchan.")
+        if location.signed:
+            out.warn(f"{place}['signed']", "is ignored: the address alone decides.")
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_access(place, location)
@@ -236,6 +238,9 @@ class NchanConfiguration(PassthroughConfiguration):
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
         out = self.out
         self.write_pattern_warning(place, location.url.pattern)
+        if location.is_guarded:
+            self.write_refusal(place, location)
+            return
         if location.polling == "long":
             if location.concurrency != "broadcast":
                 out.warn(
@@ -253,6 +258,17 @@ class NchanConfiguration(PassthroughConfiguration):
             out.line("set $push_channel $1;")
             self.write_methods("GET, OPTIONS")
             self.write_nchan(location)
+
+    def write_refusal(self, place: str, location: SubscriberLocation) -> None:
+        """Write a location that refuses everybody, because Nchan cannot guard it."""
+        kind = "authorize" if location.authorize else "signed"
+        self.out.warn(
+            f"{place}[{kind!r}]",
+            "cannot be kept here, so nobody may listen at this location. The push"
+            " server keeps it, behind nginx too: see --proxy.",
+        )
+        with self.location(location):
+            self.out.line("return 403;")
 
     def write_nchan(self, location: SubscriberLocation) -> None:
         """Write the directives by which Nchan answers subscribers."""

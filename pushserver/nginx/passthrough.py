@@ -54,6 +54,7 @@ class PassthroughConfiguration(Configuration):
             for each in self.conf.locations
             if isinstance(each, SubscriberLocation)
             and each.passthrough
+            and not each.is_guarded
             and self.is_served(each)
         ]
 

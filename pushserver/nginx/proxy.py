@@ -33,7 +33,10 @@ class ProxyConfiguration(Configuration):
     def write_publisher(self, place: str, location: PublisherLocation) -> None:
         self.write_proxy_warning(place, location)
         with self.location(location):
-            self.write_access(place, location)
+            if location.signed:
+                self.out.comment("'signed': the push server decides who may publish.")
+            else:
+                self.write_access(place, location)
             self.write_body_limit(location)
             self.write_pass()
 
@@ -59,6 +62,9 @@ class ProxyConfiguration(Configuration):
 
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
         with self.location(location):
+            if location.signed:
+                self.out.comment("Tokens in URLs must not stand in a log.")
+                self.out.line("access_log off;")
             self.write_pass(upgrades="websocket" in location.allowed)
             self.out.comment("Longer than 'timeout', after which Daphne ends the poll.")
             self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")

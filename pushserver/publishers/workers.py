@@ -61,9 +61,14 @@ class _Job:
 
 
 class Workers:
-    """Runs jobs in a few threads, those of one key in the order of the calls."""
+    """Runs jobs in a few threads, those of one key in the order of the calls.
 
-    def __init__(self) -> None:
+    Args:
+        max_threads: The most threads.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self._max_threads = max_threads
         self.forget()
 
     def forget(self) -> None:
@@ -110,7 +115,7 @@ class Workers:
             if blocked is not None:
                 blocked.append(job)
                 return True
-            if self._idle <= len(self._ready) and self._threads < MAX_THREADS:
+            if self._idle <= len(self._ready) and self._threads < self._max_threads:
                 try:
                     threading.Thread(target=self._work, daemon=True).start()
                 except RuntimeError:  # For example because the process is exiting.

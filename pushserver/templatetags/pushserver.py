@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 from django import template
+from django.http import HttpRequest
 from django.template import Context
 from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from pushserver.channel_urls import describe_location, find_location
+from pushserver.access.tokens import Expiry
+from pushserver.channel_urls import (
+    describe_location,
+    find_location,
+    find_subscriber,
+)
 from pushserver.conf import SubscriberLocation
 from pushserver.event_loops import runs_in_event_loop
 from pushserver.positions import Position, position
@@ -24,10 +31,28 @@ register = template.Library()
 _ESCAPES = {ord(">"): "\\u003E", ord("<"): "\\u003C", ord("&"): "\\u0026"}
 
 
-@register.simple_tag
-def channel_url(channel_id: object, *others: object) -> str:
-    """Return the URL at which a page subscribes to a channel, or to several."""
-    return subscriber_url([channel_id, *others] if others else channel_id)
+@register.simple_tag(takes_context=True)
+def channel_url(
+    context: Context,
+    channel_id: object,
+    *others: object,
+    expires: Expiry | None = None,
+    location: str | None = None,
+) -> str:
+    """Return the URL at which a page subscribes to a channel, or to several.
+
+    At a location with ``signed`` it has a token for the user and the session of the
+    page's request.
+
+    Args:
+        context: The context of the template.
+        channel_id: The channel.
+        others: More channels.
+        expires: When the token expires, as in ``subscriber_url()``.
+        location: The name of the location, None for the first one that can match.
+    """
+    channels = [channel_id, *others] if others else channel_id
+    return _sign_for_page(context, channels, expires, location)
 
 
 @register.simple_tag(takes_context=True)
@@ -37,7 +62,7 @@ def push_channels(
     """Return the channels of a page, to which ``updates.streams.js`` subscribes.
 
     Args:
-        context: Its ``request`` decides whose tabs share a connection.
+        context: Its request decides who listens, and whose tabs share a connection.
         since: The result of :func:`~pushserver.updates.position`. Without it the page
             begins when the tag is rendered.
         channels: The channel ids, by the names under which processors are registered.
@@ -48,7 +73,7 @@ def push_channels(
         since = _find_position(channels)
     location = find_location(SubscriberLocation, "subscriber")
     described = describe_location(location, get_script_prefix())
-    request = context.get("request")
+    request = _find_request(context)
     share = None if request is None else find_share(request)
     subscriptions = {}
     for name, channel_id in channels.items():
@@ -59,7 +84,8 @@ def push_channels(
                 f"The position has no channel {channel_id!r}: name it in"
                 " position([...])."
             ) from None
-        subscription = _describe(subscriber_url(channel_id), last_id)
+        url = _sign_for_page(context, channel_id, None, None)
+        subscription = _describe(url, last_id)
         if described is not None:
             subscription["location"] = described  # Saves the page a request.
         if share is not None:
@@ -70,6 +96,33 @@ def push_channels(
         '<script type="application/json" data-push-channels>{}</script>',
         mark_safe(text),  # noqa: S308 (escaped above)
     )
+
+
+def _find_request(context: Context) -> HttpRequest | None:
+    """Return the request of a page, None if the template was rendered without one."""
+    # Django's shortcuts give every template its request; its name in the context needs
+    # a context processor.
+    request: HttpRequest | None = getattr(context, "request", None)
+    return request or context.get("request")
+
+
+def _sign_for_page(
+    context: Context,
+    channels: object,
+    expires: Expiry | None,
+    location: str | None,
+) -> str:
+    """Return the URL of channels, with a token for the page's user if it needs one."""
+    bearer: dict[str, Any] = {}
+    request = _find_request(context)
+    # Only for a token, because a page that reads the session varies by cookie.
+    if request is not None and find_subscriber(channels, location)[0].signed:
+        session = getattr(request, "session", None)
+        if session is not None:
+            session.accessed = True  # So that the page varies by cookie.
+        bearer["user"] = getattr(request, "user", None)
+        bearer["session"] = None if session is None else session.session_key
+    return subscriber_url(channels, expires=expires, location=location, **bearer)
 
 
 def _find_position(channels: dict[str, object]) -> Position:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from pushserver.conf import Location, PushServerSettings, SubscriberLocation
+from pushserver_channels.access import Guard
 from pushserver_channels.exceptions import (
     ClientDisconnected,
     InvalidChannelId,
     MethodNotAllowed,
     PushError,
     ServerStopping,
+    Unauthorized,
 )
 from pushserver_channels.hub import Hub, Observer, hubs
 from pushserver_channels.protocol import (
@@ -41,6 +43,11 @@ TEXT = (b"content-type", b"text/plain; charset=utf-8")
 #: Without this, browsers may cache a 404 or a 410 for a while.
 NO_CACHE = (b"cache-control", b"no-cache")
 CLOSE = (b"connection", b"close")
+#: What a 401 asks for, without a token and with a bad one. Source: RFC 6750, section 3.
+_CHALLENGES = (
+    (b"www-authenticate", b"Bearer"),
+    (b"www-authenticate", b'Bearer error="invalid_token"'),
+)
 
 #: Characters of a path that a log line or an error repeats.
 MAX_SHOWN_PATH = 512
@@ -58,11 +65,19 @@ class Site:
         settings: The settings in ``PUSH_SERVER``.
         headers: The headers of every answer.
         observe: Returns the observers of a subscriber location.
+        find_guard: Returns what decides who may listen at a location, None if everybody
+            may.
     """
 
     settings: PushServerSettings
     headers: Headers
     observe: Callable[[SubscriberLocation], Sequence[Observer]]
+    find_guard: Callable[[SubscriberLocation], Guard | None]
+
+    def find_observers(self, location: SubscriberLocation) -> Sequence[Observer]:
+        """Return the observers of a location, with the one that ends expired rights."""
+        guard, observers = self.find_guard(location), self.observe(location)
+        return observers if guard is None else (*observers, guard.leases)
 
 
 #: What servers say of a connection that is closed already.
@@ -218,8 +233,12 @@ class PushConsumer(BodyConsumer):
                 raise InvalidChannelId(self.fault)
         except PushError as error:
             return self.refuse(error)
-        handle: Callable[[], Awaitable[Answer | None]] = getattr(self, name)
-        return handle()
+        return self.find_handler(name)()
+
+    def find_handler(self, name: str) -> Callable[[], Awaitable[Answer | None]]:
+        """Return the handler of a method, given the name of its function."""
+        handler: Callable[[], Awaitable[Answer | None]] = getattr(self, name)
+        return handler
 
     async def answer_held(self) -> Answer | None:
         """Return the answer to a held request, None if it was sent already.
@@ -298,6 +317,8 @@ class PushConsumer(BodyConsumer):
             headers.append((b"allow", error.allowed.encode()))
         if error.retry_after:
             headers.append(build_retry_after())
+        if isinstance(error, Unauthorized):
+            headers.append(_CHALLENGES[error.is_invalid])
         if error.closes and self.can_send_connection_close():
             headers.append(CLOSE)
         if error.closes and self.more_body:

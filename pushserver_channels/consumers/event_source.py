@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels import event_stream
+from pushserver_channels.access import Guard
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
 from pushserver_channels.hub import Observer
@@ -52,12 +53,11 @@ class EventSourceConsumer(SubscriberConsumer):
         location: The location.
         choose_headers: Returns the headers of every answer, given an ``Origin``.
         observers: Notified of the subscribers.
+        guard: Decides who may listen, None if everybody may.
         frames: The frames of the location.
         channel_id: The channel id in the URL, or several.
         fault: Why it is invalid, None if it is valid.
     """
-
-    channel_ids: Sequence[str]
 
     @classmethod
     def accepts(cls, scope: Scope) -> bool:
@@ -67,20 +67,22 @@ class EventSourceConsumer(SubscriberConsumer):
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
-        observers = site.observe(location)
-        return partial(cls, location, headers, observers, Frames(location.event))
+        observers, guard = site.find_observers(location), site.find_guard(location)
+        frames = Frames(location.event)
+        return partial(cls, location, headers, observers, guard, frames)
 
     def __init__(
         self,
         location: SubscriberLocation,
         choose_headers: ChooseHeaders,
         observers: Sequence[Observer],
+        guard: Guard | None,
         frames: Frames,
         channel_id: str | tuple[str, ...],
         fault: str | None,
     ) -> None:
         first = channel_id if isinstance(channel_id, str) else channel_id[0]
-        super().__init__(location, choose_headers, observers, True, first, fault)
+        super().__init__(location, choose_headers, observers, guard, True, first, fault)
         self.channel_ids = (first,) if isinstance(channel_id, str) else channel_id
         self.frames = frames
 
@@ -164,5 +166,6 @@ class EventSourceConsumer(SubscriberConsumer):
             self.base_send,
             self.channel_ids,
         )
+        stream.decisions = self.decisions
         stream.frames = self.frames
         return stream

@@ -7,11 +7,14 @@ import random
 from pushserver_channels import event_stream
 from pushserver_channels.event_stream import Frame, build_event
 from pushserver_channels.exceptions import (
+    AccessDenied,
     ChannelGone,
     ChannelNotFound,
     Conflict,
+    GrantExpired,
     PushError,
     ServerStopping,
+    Unauthorized,
 )
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import build_position
@@ -29,6 +32,9 @@ _KEEP_ALIVE: ASGIMessage = {
 
 #: The events that report why a stream is no longer subscribed to a channel.
 FAULT_EVENTS: dict[type[PushError], str] = {
+    AccessDenied: "push-denied",
+    Unauthorized: "push-denied",
+    GrantExpired: "push-expired",
     ChannelGone: "push-gone",
     ChannelNotFound: "push-gone",
     Conflict: "push-conflict",

@@ -79,18 +79,20 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
-        observers = site.observe(location)
         watched = (
-            bool(observers)
+            bool(site.observe(location))
             or 0 < location.timeout <= WATCH_AFTER
             or _must_notice_disconnects(site.settings.locations)
         )
-        return partial(cls, location, headers, observers, watched)
+        observers = site.find_observers(location)
+        guard = site.find_guard(location)
+        return partial(cls, location, headers, observers, guard, watched)
 
     def enter_hub(self, hub: Hub) -> None:
         """Enter the hub, which delivers messages to this cursor from now on."""
         self.hub = hub
         self.task = None
+        self.permission = self.find_permission(0)
         self.queried_after: MessageId | None = None
         self.deferred: Message | None = None
         self.outcome: Message | Exception | None = None
@@ -133,6 +135,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         if (
             hub.stopping
             or self.watched
+            or self.observers
             or not hub.store.has_nothing(self.channel_id, seen)
         ):
             return self.ask_store()

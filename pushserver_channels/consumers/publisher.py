@@ -77,7 +77,7 @@ class PublisherConsumer(PushConsumer):
         self.fault = fault
 
     def check_client(self) -> None:
-        self.access.check(self.scope, self.headers)
+        self.access.check(self.scope, self.headers, self.channel_id)
 
     def max_ignored_body(self) -> int:
         """Return at least ``max_message_size``, so that a refused POST is answered."""

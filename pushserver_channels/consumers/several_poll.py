@@ -7,6 +7,7 @@ from functools import partial
 from urllib.parse import quote
 
 from pushserver.conf import Location, SubscriberLocation
+from pushserver_channels.access import Guard
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError
 from pushserver_channels.hub import Observer
@@ -51,6 +52,7 @@ class SeveralPollConsumer(SubscriberConsumer):
         location: The location.
         choose_headers: Returns the headers of every answer, given an ``Origin``.
         observers: Notified of the subscribers.
+        guard: Decides who may listen, None if everybody may.
         channel_ids: The channel ids in the URL.
         fault: Why one is invalid, None if all are valid.
     """
@@ -59,18 +61,20 @@ class SeveralPollConsumer(SubscriberConsumer):
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
-        return partial(cls, location, headers, site.observe(location))
+        observers, guard = site.find_observers(location), site.find_guard(location)
+        return partial(cls, location, headers, observers, guard)
 
     def __init__(
         self,
         location: SubscriberLocation,
         choose_headers: ChooseHeaders,
         observers: Sequence[Observer],
+        guard: Guard | None,
         channel_ids: tuple[str, ...],
         fault: str | None,
     ) -> None:
         first = channel_ids[0] if channel_ids else ""
-        super().__init__(location, choose_headers, observers, True, first, fault)
+        super().__init__(location, choose_headers, observers, guard, True, first, fault)
         self.channel_ids = channel_ids
 
     async def get(self) -> Answer:
@@ -90,6 +94,7 @@ class SeveralPollConsumer(SubscriberConsumer):
             self.base_send,
             self.channel_ids,
         )
+        polled.decisions = self.decisions
         is_long = location.polling == "long"
         try:
             await polled.begin(positions)

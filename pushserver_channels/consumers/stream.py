@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pushserver.conf import SubscriberLocation
+from pushserver_channels.access.guard import Decision
 from pushserver_channels.cancellation import uncancel
 from pushserver_channels.client_connection import (
     PendingSend,
@@ -80,6 +81,8 @@ class Stream:
     Attributes:
         connection: The connection to the client.
         cursors: The position on each channel.
+        decisions: What the guard has decided about each channel, empty if everybody may
+            listen.
         has_several_channels: Whether there are several channels.
         ids: The id of the last message of each of several channels, as in a position.
         is_live: Whether messages are sent when the hub delivers them.
@@ -111,6 +114,7 @@ class Stream:
         self.cursors = [
             StreamCursor(self, index, each) for index, each in enumerate(channel_ids)
         ]
+        self.decisions: Sequence[Decision] = ()
         self.has_several_channels = len(channel_ids) > 1
         self.ids: list[str] = []
         self.is_live = False
@@ -167,12 +171,15 @@ class Stream:
         """
         self.task = current_task()
         hub = self.hub
-        for cursor in self.cursors:
+        self._apply_decisions()
+        for cursor in self.active_cursors():
             cursor.task = self.task
             hub.enter(cursor)
         if hub.stopping:
             raise ServerStopping
         for cursor, start in zip(self.cursors, positions, strict=True):
+            if cursor.fault is not None:
+                continue  # What was refused is not looked up.
             try:
                 cursor.seen, cursor.missed = await find_last_seen(
                     hub.store,
@@ -188,6 +195,14 @@ class Stream:
             self.ids = [
                 str(each.seen) if each.fault is None else "-" for each in self.cursors
             ]
+
+    def _apply_decisions(self) -> None:
+        """Give each cursor its permission, or the reason why it was refused."""
+        for cursor, decision in zip(self.cursors, self.decisions, strict=False):
+            if isinstance(decision, PushError):
+                cursor.fault = decision
+            else:
+                cursor.permission = decision
 
     def admit(self) -> None:
         """Have the hub admit the cursors, as far as ``concurrency`` allows it.
@@ -206,9 +221,11 @@ class Stream:
         """Raise the reason if the stream has ended or has no channel left."""
         if self.outcome is not None:
             raise self.outcome
-        fault = self.cursors[0].fault
-        if fault is not None and not self.active_cursors():
-            raise fault
+        faults = [each.fault for each in self.cursors if each.fault is not None]
+        if len(faults) == len(self.cursors):
+            # The client can do something about a 401, and a 403 does not tell whether
+            # the channel exists.
+            raise min(faults, key=lambda fault: fault.status)
 
     def active_cursors(self) -> list[StreamCursor]:
         """Return the cursors of the channels without a fault."""

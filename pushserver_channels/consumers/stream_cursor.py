@@ -63,6 +63,7 @@ class StreamCursor(Cursor):
         self.scope = stream.scope
         self.observers = stream.observers
         self.task = None
+        self.permission = None
         self.is_behind = True
         self.pending: Message | None = None
         self.missed: MessageId | None = None

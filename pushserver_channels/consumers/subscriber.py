@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from pushserver.access.permissions import Permission
 from pushserver.conf import Location, SubscriberLocation
+from pushserver_channels.access import Guard
+from pushserver_channels.access.guard import Decision
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
 from pushserver_channels.hub import Observer
@@ -35,6 +39,7 @@ class SubscriberConsumer(PushConsumer):
         choose_headers: Returns the headers of every answer, given the request's
             ``Origin``.
         observers: Notified of the subscribers that start and stop waiting.
+        guard: Decides who may listen, None if everybody may.
         watched: Whether a disconnect must be noticed as soon as the request is held.
         channel_id: The channel id in the URL.
         fault: Why the channel id is invalid, None if it is valid.
@@ -42,6 +47,8 @@ class SubscriberConsumer(PushConsumer):
 
     location: SubscriberLocation
     observers: Sequence[Observer]
+    #: What the guard has decided about each channel, empty if everybody may listen.
+    decisions: Sequence[Decision] = ()
     methods = {"GET": "get", "OPTIONS": "options"}
     answers_cancellation = True
 
@@ -49,13 +56,15 @@ class SubscriberConsumer(PushConsumer):
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
         assert isinstance(location, SubscriberLocation), "Only these have subscribers."
         headers = CrossOrigin.of(location, site.headers).headers
-        return partial(cls, location, headers, site.observe(location), True)
+        observers, guard = site.find_observers(location), site.find_guard(location)
+        return partial(cls, location, headers, observers, guard, True)
 
     def __init__(
         self,
         location: SubscriberLocation,
         choose_headers: ChooseHeaders,
         observers: Sequence[Observer],
+        guard: Guard | None,
         watched: bool,
         channel_id: str,
         fault: str | None,
@@ -63,8 +72,10 @@ class SubscriberConsumer(PushConsumer):
         self.location = location
         self.choose_headers = choose_headers
         self.observers = observers
+        self.guard = guard
         self.watched = watched
         self.channel_id = channel_id
+        self.channel_ids: Sequence[str] = (channel_id,)
         self.fault = fault
 
     def build_common_headers(self) -> Headers:
@@ -73,6 +84,33 @@ class SubscriberConsumer(PushConsumer):
             return headers
         root_path = self.scope.get("root_path") or ""
         return [*headers, *build_push_location(self.location, root_path)]
+
+    def find_handler(self, name: str) -> Callable[[], Awaitable[Answer | None]]:
+        if self.guard is not None and name == "get":
+            return self.get_if_allowed
+        return super().find_handler(name)
+
+    async def get_if_allowed(self) -> Answer | None:
+        """Answer with the next message if the client may listen."""
+        assert self.guard is not None, "By find_handler()."
+        self.decisions = await self.guard.decide(
+            self.scope, self.headers, self.channel_ids
+        )
+        return await self.get()
+
+    def find_permission(self, index: int) -> Permission | None:
+        """Return the right to listen to a channel, None if none is needed."""
+        if not self.decisions:
+            return None
+        decision = self.decisions[index]
+        return None if isinstance(decision, PushError) else decision
+
+    @abstractmethod
+    def get(self) -> Awaitable[Answer | None]:
+        """Return an awaitable of the answer with the next message.
+
+        It gives None if :meth:`answer_held` returns the answer.
+        """
 
     def build_message(
         self, message: Message | None, seen: MessageId, otherwise: int

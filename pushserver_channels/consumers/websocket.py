@@ -9,6 +9,8 @@ from functools import partial
 
 from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels import websocket_frames
+from pushserver_channels.access import Guard
+from pushserver_channels.access.guard import Decision
 from pushserver_channels.client_connection import ClientConnection, find_connection
 from pushserver_channels.exceptions import (
     BadRequest,
@@ -16,6 +18,7 @@ from pushserver_channels.exceptions import (
     ChannelNotFound,
     ClientDisconnected,
     Conflict,
+    GrantExpired,
     InvalidChannelId,
     PushError,
     ServerStopping,
@@ -228,6 +231,8 @@ def find_fault_event(error: PushError) -> str:
     """Return the name of the event that reports the fault of a channel."""
     if isinstance(error, ChannelGone | ChannelNotFound):
         return "push-gone"
+    if isinstance(error, GrantExpired):
+        return "push-expired"
     return "push-conflict" if isinstance(error, Conflict) else "push-denied"
 
 
@@ -274,6 +279,7 @@ class WebSocketConsumer:
     Args:
         location: The location.
         observers: Notified of the subscribers.
+        guard: Decides who may listen, None if everybody may.
         channel_id: The channel id in the URL, or several.
         fault: Why it is invalid, None if it is valid.
     """
@@ -289,17 +295,20 @@ class WebSocketConsumer:
     def prepare(cls, location: Location, site: Site) -> MakeConsumer:
         """Return a function that makes the consumers of a location."""
         assert isinstance(location, SubscriberLocation), "By conf.locations."
-        return partial(cls, location, site.observe(location))
+        observers, guard = site.find_observers(location), site.find_guard(location)
+        return partial(cls, location, observers, guard)
 
     def __init__(
         self,
         location: SubscriberLocation,
         observers: Sequence[Observer],
+        guard: Guard | None,
         channel_id: str | tuple[str, ...],
         fault: str | None,
     ) -> None:
         self.location = location
         self.observers = observers
+        self.guard = guard
         self.channel_ids = (channel_id,) if isinstance(channel_id, str) else channel_id
         self.fault = fault
         self.accepted = False
@@ -336,6 +345,10 @@ class WebSocketConsumer:
             headers = fold_headers(raw)
             if self.fault is not None:
                 raise InvalidChannelId(self.fault)
+            scope = self._build_http_scope()
+            decisions: Sequence[Decision] = ()
+            if self.guard is not None:
+                decisions = await self.guard.decide(scope, headers, self.channel_ids)
             query = self.scope["query_string"]
             positions = find_start_positions(
                 headers, query, self.location, self.channel_ids
@@ -344,12 +357,13 @@ class WebSocketConsumer:
                 hubs.get(self.location.store, self.scope.get("server")),
                 self.location,
                 self.observers,
-                self._build_http_scope(),
+                scope,
                 self.receive,
                 self.send,
                 self.channel_ids,
             )
             stream.subprotocol = subprotocol
+            stream.decisions = decisions
             await stream.begin(positions)
             stream.admit()
             # Nchan's client would take the position for an empty message.
@@ -409,4 +423,10 @@ class WebSocketConsumer:
         is_secure = find_connection(self.send).is_secure
         scheme = self.scope.get("scheme", "wss" if is_secure else "ws")
         scheme = "https" if scheme == "wss" else "http"
-        return {"http_version": "1.1", **self.scope, "type": "http", "scheme": scheme}
+        return {
+            "http_version": "1.1",
+            "method": "GET",
+            **self.scope,
+            "type": "http",
+            "scheme": scheme,
+        }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from pushserver.access.permissions import Permission
 from pushserver_channels.exceptions import PushError
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.types import Scope
@@ -37,15 +38,17 @@ class Cursor:
         observers: Notified when the cursor is admitted and when it leaves.
         task: The task that answers the subscriber, None if a callback of a future
             answers it.
+        permission: The right to listen, None where everybody has it.
     """
 
-    __slots__ = ("channel_id", "observers", "scope", "seen", "task")
+    __slots__ = ("channel_id", "observers", "permission", "scope", "seen", "task")
 
     channel_id: str
     seen: MessageId
     scope: Scope
     observers: Sequence[Observer]
     task: asyncio.Task[Any] | None
+    permission: Permission | None
 
     @abstractmethod
     def hear(self, message: Message) -> Heard:

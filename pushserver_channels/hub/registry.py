@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from django.core.signals import setting_changed
 
-from pushserver.conf import Host, get_settings
+from pushserver.conf import Host, StoreSettings, get_settings
 from pushserver_channels.address_claims import AddressClaims
 from pushserver_channels.listeners import ListenerWatch
 from pushserver_channels.shutdown import call_before_shutdown
@@ -79,12 +79,18 @@ class HubRegistry:
             (name, port) in self._addresses for name in names
         )
 
-    def get(self, store: str, address: Sequence[Any] | None = None) -> Hub:
+    def get(
+        self,
+        store: str,
+        address: Sequence[Any] | None = None,
+        settings: StoreSettings | None = None,
+    ) -> Hub:
         """Return the hub of a store, for the running event loop.
 
         Args:
             store: The name of the store.
             address: As in :meth:`serve`.
+            settings: The settings of the store, None for those in ``PUSH_SERVER``.
 
         Raises ``RuntimeError`` if another event loop of this process serves.
         """
@@ -101,7 +107,7 @@ class HubRegistry:
                 " loop. Run each server in a process of its own."
             )
         hub = Hub(
-            make_store(get_settings().store[store]),
+            make_store(settings or get_settings().store[store]),
             running,
             stopping=self._stopping is running,
         )

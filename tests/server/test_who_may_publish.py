@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from pushserver.access import publisher_token
 from pushserver.conf import PublisherLocation, get_settings
+from pushserver.updates import subscriber_url
 from pushserver_channels.access import PublisherAccess
 from pushserver_channels.exceptions import Forbidden
 
@@ -100,7 +102,7 @@ def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
         for i in range(3):
             headers = {b"x-forwarded-for": b"x" * size + b"%d" % i}
             with pytest.raises(Forbidden):
-                access.check({"client": ["127.0.0.1", 1]}, headers)
+                access.check({"client": ["127.0.0.1", 1]}, headers, "a")
         del headers
         taken, _ = tracemalloc.get_traced_memory()
     finally:
@@ -130,3 +132,22 @@ async def test_a_content_encoding_that_breaks_out(serve: Serve) -> None:
     assert answer.status == 400
     assert b"Content-Encoding" in answer.body
     assert await site.info("a") is None
+
+
+async def test_a_token_lets_a_stranger_publish(serve: Serve) -> None:
+    """With ``signed``, a token does as well as an address."""
+    site = serve(publisher={"allow_from": ["10.0.0.1"], "signed": True})
+
+    async def post(token: str, channel_id: str = "a") -> int:
+        bearer = [(b"authorization", f"Bearer {token}".encode())]
+        return (await site.post(channel_id, b"news", bearer)).status
+
+    assert await post(publisher_token("a", expires=60)) == 202
+    assert await post(publisher_token("a", expires=60), "b") == 403
+    assert await post(publisher_token(None), "b") == 202
+    assert await post(publisher_token(None, expires=1e-6)) == 403
+    assert await post(subscriber_url("a", expires=9).partition("=")[2]) == 403
+    assert await post("nonsense") == 403
+    unsigned = serve(publisher={"allow_from": ["10.0.0.1"]})
+    bearer = [(b"authorization", f"Bearer {publisher_token(None)}".encode())]
+    assert (await unsigned.post("a", b"news", bearer)).status == 403

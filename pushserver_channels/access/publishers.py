@@ -7,6 +7,7 @@ from io import BytesIO
 
 from django.core.handlers.asgi import ASGIRequest
 
+from pushserver.access.tokens import may_publish
 from pushserver.addresses import (
     HOP_HEADERS,
     comes_by_unix_socket,
@@ -15,10 +16,11 @@ from pushserver.addresses import (
 )
 from pushserver.conf import PublisherLocation
 from pushserver.origins import find_page_fault
+from pushserver_channels.exceptions import Forbidden, ForbiddenPage, UnixSocketForbidden
+from pushserver_channels.memoize import memoize
+from pushserver_channels.types import Scope
 
-from .exceptions import Forbidden, ForbiddenPage, UnixSocketForbidden
-from .memoize import memoize
-from .types import Scope
+from .bearer import find_bearer_token
 
 _HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
 _HOP_NAMES = frozenset(_HOP_HEADERS)
@@ -27,7 +29,8 @@ _HOP_NAMES = frozenset(_HOP_HEADERS)
 class PublisherAccess:
     """Decides which requests may publish at a location.
 
-    The client's address decides and, for a request of a browser, the page's origin.
+    The client's address or its token decides and, for a request of a browser, the
+    page's origin.
 
     Args:
         location: The publisher location.
@@ -36,6 +39,7 @@ class PublisherAccess:
     def __init__(self, location: PublisherLocation) -> None:
         self._allow_origin = location.allow_origin
         self._allow_from = location.allow_from
+        self._is_signed = location.signed
 
         # Parsing addresses takes as long as the rest of a publish, and few hosts
         # publish.
@@ -46,15 +50,18 @@ class PublisherAccess:
 
         self._allows = allows
 
-    def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+    def check(
+        self, scope: Scope, headers: Mapping[bytes, bytes], channel_id: str
+    ) -> None:
         """Raise :class:`Forbidden` unless the client and its page may publish.
 
         Args:
             scope: The ASGI scope of the request.
             headers: The headers of the request, by name.
+            channel_id: The channel.
         """
         allowed = self._allow_from
-        if allowed is not None:
+        if allowed is not None and not self._has_token(headers, channel_id):
             client = scope.get("client")
             address = client[0] if client else None
             unix = not address and comes_by_unix_socket(client, scope.get("server"))
@@ -67,6 +74,13 @@ class PublisherAccess:
                 raise Forbidden
         if b"origin" in headers or b"sec-fetch-site" in headers:
             self._check_page(scope, headers)
+
+    def _has_token(self, headers: Mapping[bytes, bytes], channel_id: str) -> bool:
+        """Return whether a request has a token that lets it publish on a channel."""
+        if not self._is_signed or b"authorization" not in headers:
+            return False
+        token = find_bearer_token(headers)
+        return token is not None and may_publish(token, channel_id)
 
     def _check_page(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raise :class:`ForbiddenPage` unless the page of a request may publish."""

@@ -1,0 +1,110 @@
+"""End the right to listen: of a user, of a session, on a channel."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from pushserver.conf import SubscriberLocation, get_settings
+
+from .grants import build_session_digest, find_user_key
+
+logger = logging.getLogger(__name__)
+
+#: Not imported, because the app works without the server.
+_PUBLISHER = "pushserver_channels.access.revoking.RevocationPublisher"
+
+
+class RevocationError(Exception):
+    """A revocation did not reach the push server; the text says why."""
+
+
+def revoke(
+    *, user: object = None, channel_id: object = None, session: str | None = None
+) -> None:
+    """End the right to listen of all requests and streams to which the arguments apply.
+
+    They end within a second. Tokens that were issued before are refused from then on,
+    and the function ``authorize`` is asked again. With several arguments all of them
+    must apply.
+
+    Args:
+        user: A user object or a key.
+        channel_id: A channel.
+        session: The key of a session.
+
+    Raises:
+        ValueError: There is no argument, or no location restricts who may listen.
+        RevocationError: The push server was not reached. With a store in memory it has
+            to run in this process.
+        SynchronousOnlyOperation: Called in the event loop of the push server. Await
+            :func:`arevoke` there.
+    """
+    record = _build_record(user, channel_id, session)
+    for store in _list_stores():
+        import_string(_PUBLISHER)(store).publish_sync(record)
+
+
+async def arevoke(
+    *, user: object = None, channel_id: object = None, session: str | None = None
+) -> None:
+    """End the right to listen: :func:`revoke` for async code."""
+    record = _build_record(user, channel_id, session)
+    for store in _list_stores():
+        await import_string(_PUBLISHER)(store).publish(record)
+
+
+def revoke_on_logout() -> None:
+    """End the right to listen of a session when its user logs out.
+
+    Call it in the ``ready()`` of an app. It needs sessions whose key does not change
+    with their data, so not those in signed cookies.
+    """
+    from django.contrib.auth.signals import user_logged_out
+
+    user_logged_out.connect(_revoke_session, dispatch_uid="pushserver.logout")
+
+
+def _revoke_session(request: Any, **kwargs: Any) -> None:
+    session = getattr(request, "session", None)
+    if session is None or not session.session_key:
+        return
+    try:
+        revoke(session=session.session_key)
+    except RevocationError as error:
+        # The user is logged out nevertheless.
+        logger.error("The session that has logged out may go on listening: %s", error)
+
+
+def _build_record(user: object, channel_id: object, session: str | None) -> bytes:
+    """Return a revocation as it is published, or raise ``ValueError``."""
+    record = {
+        "user": find_user_key(user),
+        "channel": None if channel_id is None else str(channel_id),
+        "session": None if session is None else build_session_digest(session),
+    }
+    if user is not None and record["user"] is None:
+        raise ValueError("An anonymous user has no key: name the session.")
+    if not any(each is not None for each in record.values()):
+        raise ValueError("revoke() needs a user, a channel_id or a session.")
+    return json.dumps({**record, "time": time.time()}).encode()
+
+
+def _list_stores() -> Iterator[str]:
+    """Yield the names of the stores whose channels not everybody may listen to."""
+    names = dict.fromkeys(
+        each.store
+        for each in get_settings().locations
+        if isinstance(each, SubscriberLocation) and each.is_guarded
+    )
+    if not names:
+        raise ValueError(
+            "No subscriber location restricts who may listen: there is nothing to"
+            " revoke. Set 'authorize' or 'signed'."
+        )
+    yield from names

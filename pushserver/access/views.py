@@ -1,0 +1,57 @@
+"""The view from which pages get new signed URLs."""
+
+from __future__ import annotations
+
+import time
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from pushserver.channel_urls import find_subscriber, subscriber_url
+
+from .authorizing import find_permission
+
+#: The most channels of one request.
+MAX_CHANNELS = 255
+
+
+@never_cache
+@require_safe
+def renew_tokens(request: HttpRequest) -> JsonResponse:
+    """Answer with a new signed URL for each channel that the user may listen to.
+
+    The query has ``channel`` once for each channel. The function ``authorize`` of the
+    location decides; channels that it denies, and those of locations without it, are
+    left out. Source: streams, section 6.
+    """
+    urls = {}
+    for channel_id in request.GET.getlist("channel")[:MAX_CHANNELS]:
+        url = _sign(request, channel_id)
+        if url is not None:
+            urls[channel_id] = url
+    return JsonResponse(urls)
+
+
+def _sign(request: HttpRequest, channel_id: str) -> str | None:
+    """Return the signed URL of a channel, None if the user may not listen to it."""
+    try:
+        location = find_subscriber(channel_id, None)[0]
+    except ValueError:
+        return None  # No location has such a channel.
+    if not location.signed or location.authorize is None:
+        return None
+    permission = find_permission(request, location.authorize, channel_id)
+    if permission is None:
+        return None
+    session = getattr(request, "session", None)
+    left = permission.until - time.time()
+    if left <= 0:
+        return None
+    return subscriber_url(
+        channel_id,
+        expires=left,
+        user=permission.user,
+        session=None if session is None else session.session_key,
+        info=permission.info,
+    )

@@ -1,0 +1,230 @@
+"""Ask the site's function ``authorize`` in threads, and remember what it granted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings as django_settings
+from django.http import parse_cookie
+
+from pushserver.access.authorizing import AuthorizationFailed, authorize
+from pushserver.access.permissions import Permission
+from pushserver.conf import PushServerSettings
+from pushserver.publishers.deadline import Deadline
+from pushserver.publishers.workers import NotStarted, Workers
+from pushserver_channels.exceptions import AuthorizationUnavailable
+from pushserver_channels.types import Scope
+
+from .revocations import Revocation, Revocations
+
+logger = logging.getLogger(__name__)
+
+#: The most calls that run at once. Each is a thread, which takes turns with the event
+#: loop.
+MAX_THREADS = 8
+
+#: Seconds after which a subscriber is answered that it may come back later.
+TIMEOUT = 30.0
+
+#: The most subscribers that wait for an answer.
+MAX_WAITING = 20_000
+
+#: The most permissions that are remembered.
+MAX_REMEMBERED = 20_000
+
+#: Headers on which the digest of a request always depends.
+_ALWAYS = (b"authorization", b"host")
+
+#: The threads of this process.
+workers = Workers(MAX_THREADS)
+
+#: What identifies a subscriber, and a channel.
+_Key = tuple[bytes, str]
+_Answers = Mapping[str, Permission | None]
+
+
+class Authorizer:
+    """Asks the site's function about the subscribers of one location.
+
+    Subscribers with the same session or ``Authorization`` that ask for the same channel
+    share an answer. All methods are called on one event loop.
+
+    Args:
+        path: The dotted path of the function.
+        settings: The settings in ``PUSH_SERVER``.
+        revocations: The revocations for the store of the location.
+    """
+
+    def __init__(
+        self, path: str, settings: PushServerSettings, revocations: Revocations
+    ) -> None:
+        self._path = path
+        self._revocations = revocations
+        revocations.callbacks.append(self._forget)
+        self._seconds = settings.authorize_for
+        self._names = (*_ALWAYS, *(each.encode() for each in settings.authorize_vary))
+        # In the order in which they are forgotten.
+        self._remembered: OrderedDict[_Key, tuple[float, Permission]] = OrderedDict()
+        self._running: dict[_Key, asyncio.Task[_Answers]] = {}
+        self._waiting = 0
+
+    async def ask(
+        self, scope: Scope, headers: Mapping[bytes, bytes], channel_ids: Sequence[str]
+    ) -> dict[str, Permission | None]:
+        """Return the permission for each channel, None where it was denied.
+
+        Args:
+            scope: The ASGI scope of the request.
+            headers: The headers of the request, by name.
+            channel_ids: The channels.
+
+        Raises :class:`AuthorizationUnavailable`.
+        """
+        digest = self._digest(headers)
+        answers: dict[str, Permission | None] = {}
+        tasks: dict[str, asyncio.Task[_Answers]] = {}
+        missing = []
+        for each in channel_ids:
+            remembered = None if digest is None else self._recall((digest, each))
+            running = None if digest is None else self._running.get((digest, each))
+            if remembered is not None:
+                answers[each] = remembered
+            elif running is not None:
+                tasks[each] = running
+            else:
+                missing.append(each)
+        if missing:
+            task = asyncio.get_running_loop().create_task(
+                self._ask(scope, digest, missing)
+            )
+            tasks.update(dict.fromkeys(missing, task))
+            if digest is not None:
+                self._running.update({(digest, each): task for each in missing})
+        for each, task in tasks.items():
+            # A subscriber that leaves must not take the answer from the others.
+            answers[each] = (await asyncio.shield(task))[each]
+        return answers
+
+    def _forget(self, revocation: Revocation) -> None:
+        """Forget the remembered permissions that were revoked."""
+        self._remembered = OrderedDict(
+            (key, (forgotten_at, permission))
+            for key, (forgotten_at, permission) in self._remembered.items()
+            if not revocation.applies_to(permission, key[1])
+        )
+
+    async def _ask(
+        self, scope: Scope, digest: bytes | None, channel_ids: Sequence[str]
+    ) -> _Answers:
+        """Call the function; remember what it granted."""
+        try:
+            known = -1
+            while known != self._revocations.count:
+                # An answer from before a revocation may be about what was revoked.
+                known = self._revocations.count
+                answers = await self._call(_build_scope(scope), channel_ids)
+        finally:
+            for each in channel_ids if digest is not None else ():
+                self._running.pop((digest, each), None)  # type: ignore[arg-type]
+        answers = {
+            each: None if permission is None else replace(permission, known=known)
+            for each, permission in answers.items()
+        }
+        if digest is not None:
+            self._remember(digest, answers)
+        return answers
+
+    async def _call(self, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
+        if self._waiting >= MAX_WAITING:
+            raise AuthorizationUnavailable
+        self._waiting += 1
+        try:
+            return await asyncio.wait_for(
+                workers.run(
+                    object(),  # In no order.
+                    lambda: _authorize(self._path, scope, channel_ids),
+                    Deadline(TIMEOUT),
+                ),
+                TIMEOUT,
+            )
+        except (NotStarted, asyncio.TimeoutError):
+            logger.error(
+                "authorize has not answered within %g seconds, or waited for others"
+                " that did not",
+                TIMEOUT,
+            )
+        except AuthorizationFailed:
+            pass  # It has logged why.
+        finally:
+            self._waiting -= 1
+        raise AuthorizationUnavailable
+
+    def _digest(self, headers: Mapping[bytes, bytes]) -> bytes | None:
+        """Return what identifies a subscriber, None if its answers are not shared."""
+        cookies = headers.get(b"cookie", b"").decode("latin-1")
+        session = parse_cookie(cookies).get(django_settings.SESSION_COOKIE_NAME)
+        if session is None and b"authorization" not in headers:
+            return None
+        digest = blake2b((session or "").encode(), digest_size=16)
+        for name in self._names:
+            value = headers.get(name, b"")
+            digest.update(b"\n%d:%b" % (len(value), value))
+        return digest.digest()
+
+    def _recall(self, key: _Key) -> Permission | None:
+        """Return a remembered permission that is still valid, or None."""
+        remembered = self._remembered.get(key)
+        if remembered is None:
+            return None
+        forgotten_at, permission = remembered
+        if time.monotonic() < forgotten_at and time.time() < permission.until:
+            return permission
+        del self._remembered[key]
+        return None
+
+    def _remember(self, digest: bytes, answers: _Answers) -> None:
+        if not self._seconds:
+            return
+        remembered = self._remembered
+        now = time.monotonic()
+        while remembered and next(iter(remembered.values()))[0] <= now:
+            remembered.popitem(last=False)
+        for channel_id, permission in answers.items():
+            if permission is not None:
+                key = (digest, channel_id)
+                remembered.pop(key, None)
+                remembered[key] = now + self._seconds, permission
+        while len(remembered) > MAX_REMEMBERED:
+            remembered.popitem(last=False)
+
+
+def _authorize(path: str, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
+    """Return the permissions, or raise only :class:`AuthorizationFailed`."""
+    try:
+        return authorize(path, scope, channel_ids)
+    except AuthorizationFailed:
+        raise
+    except BaseException as error:
+        # A middleware may raise SystemExit, which would end the event loop.
+        logger.exception("authorize cannot be called")
+        raise AuthorizationFailed from error
+
+
+def _build_scope(scope: Scope) -> Scope:
+    """Return the ASGI scope for the site's function, without tokens in the query."""
+    return {**scope, "query_string": _remove_tokens(scope.get("query_string", b""))}
+
+
+def _remove_tokens(query: bytes) -> bytes:
+    if b"token" not in query and query.isascii():
+        return query
+    pairs: Iterable[tuple[str, str]]
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return urlencode([each for each in pairs if each[0] != "token"]).encode()

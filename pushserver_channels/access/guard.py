@@ -1,0 +1,124 @@
+"""Decide who may listen to the channels of a location. Source: streams, section 6."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import parse_qsl
+
+from pushserver.access.permissions import Permission
+from pushserver.access.tokens import InvalidToken, read_token
+from pushserver.conf import PushServerSettings, SubscriberLocation
+from pushserver_channels.exceptions import AccessDenied, PushError, Unauthorized
+from pushserver_channels.memoize import memoize
+from pushserver_channels.types import Scope
+
+from .authorizer import Authorizer
+from .bearer import find_bearer_token
+from .leases import Leases
+from .revocations import Revocations
+
+#: The most tokens that are read of one request.
+MAX_TOKENS = 255
+
+#: What was decided about a channel.
+Decision = Permission | PushError
+
+
+class Guard:
+    """Decides who may listen to the channels of one location.
+
+    Args:
+        location: The location.
+        settings: The settings in ``PUSH_SERVER``.
+        revocations: The revocations for the store of the location.
+
+    Attributes:
+        leases: Ends the requests and streams whose right to listen has ended.
+    """
+
+    def __init__(
+        self,
+        location: SubscriberLocation,
+        settings: PushServerSettings,
+        revocations: Revocations,
+    ) -> None:
+        self._store = location.store
+        self._is_signed = bool(location.signed)
+        self._authorizer = None
+        if location.authorize is not None:
+            self._authorizer = Authorizer(location.authorize, settings, revocations)
+        self._read_token = memoize(max_size=4096)(read_token)
+        self._revocations = revocations
+        self.leases = Leases(self._ask_again, settings.reauthorize, revocations)
+
+    async def decide(
+        self, scope: Scope, headers: Mapping[bytes, bytes], channel_ids: Sequence[str]
+    ) -> list[Decision]:
+        """Return a permission or an error for each channel.
+
+        Channels are not looked up, so the answer does not tell whether one exists.
+
+        Args:
+            scope: The ASGI scope of the request.
+            headers: The headers of the request, by name.
+            channel_ids: The channels.
+
+        Raises :class:`~pushserver_channels.exceptions.PushError` if all are refused, or
+        it could not be found out.
+        """
+        await self._revocations.start()
+        found: dict[str, Decision | None] = {}
+        has_token = False
+        if self._is_signed:
+            query = scope.get("query_string", b"")
+            for token in _find_tokens(headers, query):
+                has_token = True
+                found.update(self._read(token, channel_ids))
+        missing = [each for each in dict.fromkeys(channel_ids) if each not in found]
+        if missing and self._authorizer is not None:
+            found.update(await self._authorizer.ask(scope, headers, missing))
+        # Of a bad token and a denial the client is told of what it can mend.
+        needs_token = self._is_signed and (has_token or self._authorizer is None)
+        decisions = [
+            found.get(each)
+            or (Unauthorized(is_invalid=has_token) if needs_token else AccessDenied())
+            for each in channel_ids
+        ]
+        errors = [each for each in decisions if isinstance(each, PushError)]
+        if len(errors) == len(decisions):
+            raise errors[0]
+        return decisions
+
+    def _read(self, token: str, channel_ids: Iterable[str]) -> dict[str, Permission]:
+        """Return the permission of a token for each of its channels."""
+        try:
+            content = self._read_token(token)
+        except InvalidToken:
+            return {}
+        if content.store != self._store or content.permission.until <= time.time():
+            return {}
+        return {
+            each: content.permission
+            for each in channel_ids
+            if each in content.channel_ids
+            and not self._revocations.refuses(content.permission, each)
+        }
+
+    async def _ask_again(self, scope: Scope, channel_id: str) -> Permission | None:
+        """Return the permission of a subscriber that listens, None if it has ended."""
+        assert self._authorizer is not None, "Only what it granted is asked again."
+        headers = dict(scope["headers"])
+        return (await self._authorizer.ask(scope, headers, [channel_id]))[channel_id]
+
+
+def _find_tokens(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
+    """Yield the tokens of a request: in ``Authorization``, and in the URL."""
+    bearer = find_bearer_token(headers)
+    if bearer is not None:
+        yield bearer
+    if b"token" not in query:
+        return
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    tokens = [value for name, value in pairs if name == "token"]
+    yield from tokens[:MAX_TOKENS]
