@@ -113,6 +113,9 @@ class DirectPublisher:
         deadline = Deadline(get_settings().publisher_timeout)
         with _converting_lookup_errors() as location:
             loop = hubs.loop
+            redis = find_publishing(location) if loop is None else None
+            if redis is not None:
+                return _look_up_in_redis(redis, channel_ids, deadline)
             if loop is None:
                 return run_coroutine(
                     _look_up_in_new_store(channel_ids, location), deadline
@@ -127,6 +130,10 @@ class DirectPublisher:
         deadline = Deadline(get_settings().publisher_timeout)
         with _converting_lookup_errors() as location:
             loop = hubs.loop
+            redis = find_publishing(location) if loop is None else None
+            if redis is not None:
+                look_up = partial(_look_up_in_redis, redis, channel_ids, deadline)
+                return await workers.run(object(), look_up, deadline)
             if loop is None:
                 looking = _look_up_in_new_store(channel_ids, location)
             elif loop is asyncio.get_running_loop():
@@ -252,6 +259,14 @@ async def _look_up_in_new_store(
         await store.aclose()
 
 
+def _look_up_in_redis(
+    redis: RedisPublishing, channel_ids: Sequence[str], deadline: Deadline
+) -> list[str]:
+    """Look up the last messages from a process without a push server, in Redis."""
+    ids = (redis.find_last_id(each, deadline) for each in channel_ids)
+    return [str(BEGINNING if each is None else each) for each in ids]
+
+
 async def _find_last_ids(
     read_info: Callable[[str], Awaitable[ChannelInfo]], channel_ids: Sequence[str]
 ) -> list[str]:
@@ -276,6 +291,7 @@ def _converting_lookup_errors() -> Iterator[PublisherLocation]:
         reason = str(error)
     except (
         NotStarted,
+        NoConnectionFree,
         TimeoutError,
         asyncio.TimeoutError,
         futures.TimeoutError,

@@ -13,7 +13,7 @@ from redis.exceptions import BusyLoadingError
 
 from pushserver.publishers import PublishError
 from pushserver.publishers.deadline import Deadline
-from pushserver.updates import asend_update, send_update
+from pushserver.updates import asend_update, position, send_update
 from pushserver_channels.stores.redis.blocking import (
     BlockingConnection,
     BlockingOneServer,
@@ -208,12 +208,32 @@ def test_a_restart(settings: LazySettings) -> None:
         assert bodies(restarted) == ["0", "2"]
 
 
+def test_positions_use_the_connection_of_updates(
+    valkey: Valkey, settings: LazySettings
+) -> None:
+    """Looking up positions opens no connections, and survives one that was closed."""
+    publish_into(valkey.url, settings)
+    receipt = send_update("news", 1)
+    assert receipt is not None
+    assert receipt.info is not None
+    expected = {"news": receipt.info["last_message_id"], "none": "0:0"}
+    with valkey.client() as client:
+        opened = client.info("stats")["total_connections_received"]
+        for _ in range(5):
+            assert position(["news", "none"]) == expected
+        assert client.info("stats")["total_connections_received"] == opened
+        client.client_kill_filter(_type="normal", skipme=True)
+    assert position(["news", "none"]) == expected
+
+
 def test_in_a_cluster(settings: LazySettings) -> None:
     """In a cluster, each channel is published on the server of its slot."""
     with Cluster() as cluster:
         publish_into(cluster.url, settings)
         receipts = [send_update(f"{number}", number) for number in range(12)]
         assert [each.status for each in receipts if each] == [202] * 12
+        names = [f"{number}" for number in range(12)]
+        assert "0:0" not in position(names).values()
         sizes = [node.run("DBSIZE") for node in cluster.masters]
         assert all(sizes)
 

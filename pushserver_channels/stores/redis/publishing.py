@@ -18,7 +18,7 @@ from pushserver.publishers.connections import Connections, NoConnectionFree
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
-from pushserver_channels.messages import ChannelInfo
+from pushserver_channels.messages import ChannelInfo, MessageId
 
 from .blocking import BlockingConnection, find_blocking_servers
 from .channels import Shard
@@ -123,6 +123,50 @@ class RedisPublishing:
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info.subscribers > 0, reply.info
+
+    def find_last_id(self, channel_id: str, deadline: Deadline) -> MessageId | None:
+        """Return the id of the last message of a channel, None if it had none.
+
+        Args:
+            channel_id: The channel.
+            deadline: The deadline, at most :data:`ANSWER_TIMEOUT` seconds from now.
+
+        Raises as :meth:`append` does, but for ``ChannelNotFound``.
+        """
+        channel = self._find(channel_id)
+        with self._connections.use(deadline):
+            for is_last in (False, True):
+                try:
+                    connection = self._connect(channel.shard, deadline)
+                    time, tag = self._read_last_id(connection, channel)
+                except (_NotSent, _Moved, _Lost) as error:
+                    if is_last or deadline.is_over:
+                        raise StoreUnavailable from error
+                else:
+                    return None if time is None else MessageId(int(time), int(tag))
+        raise AssertionError("the second attempt returns or raises")
+
+    def _read_last_id(
+        self, connection: BlockingConnection, channel: _Channel
+    ) -> tuple[bytes | None, bytes]:
+        """Return the time and the tag of the last id of a channel, None for no time.
+
+        Raises :class:`_Lost` or :class:`_Moved`.
+        """
+        errors = load("redis.exceptions")
+        try:
+            time, tag = connection.ask("HMGET", channel.keys[1], "time", "tag")
+        except errors.ResponseError as error:
+            self._give_up(connection)
+            raise _Moved(str(error)) from None
+        except (errors.RedisError, OSError) as error:
+            self._give_up(connection)
+            raise _Lost(str(error), connection.clock) from None
+        except BaseException:
+            connection.close()
+            raise
+        self._connections.keep(connection.address, connection, MAX_IDLE)
+        return time, tag
 
     def close(self) -> None:
         """Close the connections."""
