@@ -13,6 +13,7 @@ from pushserver.conf import (
 )
 
 from .configuration import is_loopback, join_host_port
+from .guarded import GuardedConfiguration
 from .listening import is_listening_at
 from .origins import write_origin_map, write_origin_refusal
 from .passthrough import PassthroughConfiguration
@@ -38,7 +39,7 @@ PASSIVE = (
 )
 
 
-class NchanConfiguration(PassthroughConfiguration):
+class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
     """Nchan serves the push locations inside nginx."""
 
     title = "nginx with Nchan in place of the push server."
@@ -238,8 +239,9 @@ class NchanConfiguration(PassthroughConfiguration):
     def write_subscriber(self, place: str, location: SubscriberLocation) -> None:
         out = self.out
         self.write_pattern_warning(place, location.url.pattern)
-        if location.is_guarded:
-            self.write_refusal(place, location)
+        if location.is_guarded and not self.can_guard(place, location):
+            with self.location(location):
+                out.line("return 403;")
             return
         if location.polling == "long":
             if location.concurrency != "broadcast":
@@ -257,18 +259,11 @@ class NchanConfiguration(PassthroughConfiguration):
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_methods("GET, OPTIONS")
+            if location.is_guarded:
+                self.write_guard(location)
             self.write_nchan(location)
-
-    def write_refusal(self, place: str, location: SubscriberLocation) -> None:
-        """Write a location that refuses everybody, because Nchan cannot guard it."""
-        kind = "authorize" if location.authorize else "signed"
-        self.out.warn(
-            f"{place}[{kind!r}]",
-            "cannot be kept here, so nobody may listen at this location. The push"
-            " server keeps it, behind nginx too: see --proxy.",
-        )
-        with self.location(location):
-            self.out.line("return 403;")
+        if location.is_guarded:
+            self.write_question(location)
 
     def write_nchan(self, location: SubscriberLocation) -> None:
         """Write the directives by which Nchan answers subscribers."""
