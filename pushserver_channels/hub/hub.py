@@ -18,6 +18,9 @@ from .cursor import Cursor, Heard
 #: Seconds for which a stopping server waits for its last answers to be sent.
 STOP_TIMEOUT = 10.0
 
+#: The same for its sockets, which end before the requests.
+SOCKET_STOP_TIMEOUT = 1.0
+
 # Looked up once, because access to the members of an Enum is slow.
 _NOT_MINE, _LEAVES = Heard.NOT_MINE, Heard.TAKEN_AND_LEAVES
 
@@ -183,14 +186,24 @@ class Hub:
     async def stop(self) -> None:
         """End all waits with 503, and wait until these answers are sent."""
         self.stopping = True
-        tasks = []
-        for channel_id in list(self.waiting):
-            for cursor in self._remove_all(channel_id):
-                cursor.end(ServerStopping())
-                if cursor.task is not None:
-                    tasks.append(cursor.task)
+        # granian waits for requests when it stops, but not for sockets.
+        await self._end_all(_is_socket, SOCKET_STOP_TIMEOUT)
+        await self._end_all(lambda cursor: True, STOP_TIMEOUT)
+
+    async def _end_all(self, ends: Callable[[Cursor], bool], seconds: float) -> None:
+        """End some waits, and wait for a number of seconds until they are answered."""
+        cursors = [
+            cursor
+            for waiting in self.waiting.values()
+            for cursor in waiting
+            if ends(cursor)
+        ]
+        for cursor in cursors:
+            self.leave(cursor)
+            cursor.end(ServerStopping())
         await asyncio.sleep(0)  # Callbacks of futures send their answers now.
-        await wait_for_end(tasks, STOP_TIMEOUT)
+        tasks = [each.task for each in cursors if each.task is not None]
+        await wait_for_end(tasks, seconds)
 
     def _remove_all(self, channel_id: str) -> list[Cursor]:
         """Remove all cursors of a channel, and return them."""
@@ -212,6 +225,11 @@ class Hub:
     def _count(self, channel_id: str) -> int:
         """Return the number of cursors that wait on a channel."""
         return len(self.waiting.get(channel_id, ()))
+
+
+def _is_socket(cursor: Cursor) -> bool:
+    """Return whether the subscriber uses a WebSocket."""
+    return "subprotocols" in cursor.scope
 
 
 def _with_subscribers(info: ChannelInfo, waiting: int) -> ChannelInfo:

@@ -18,6 +18,7 @@ from tests.servers import ServerProcess, daphne, runpushserver
 from tests.waiting import PATIENCE, until
 
 from .conftest import COMPLAINTS
+from .frames import BYTES, CLOSE, PART, PING, REST, TEXT, UPGRADE, frame
 from .streaming import LiveStream
 from .wire import Wire, publish, request, subscribers, until_held
 
@@ -164,30 +165,6 @@ async def test_a_socket(
     await until_held(port, channel_id, 0)
 
 
-def frame(opcode: int, payload: bytes, *, length: int | None = None) -> bytes:
-    """Return a frame as a client sends it, masked by zeros; its length may be wrong."""
-    size = len(payload) if length is None else length
-    if size < 126:
-        head = bytes([opcode, 128 | size])
-    elif size < 65536:
-        head = bytes([opcode, 128 | 126]) + size.to_bytes(2)
-    else:
-        head = bytes([opcode, 128 | 127]) + size.to_bytes(8)
-    return head + bytes(4) + payload
-
-
-#: The opcodes of a text that is not finished and of its end, of a whole text, of bytes,
-#: and of control frames.
-PART, REST, TEXT, BYTES, CLOSE, PING = 0x01, 0x80, 0x81, 0x82, 0x88, 0x89
-
-UPGRADE = (
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-)
-
-
 async def open_raw(port: int, path: str) -> Wire:
     """Return a connection on which a WebSocket was opened."""
     wire = await Wire.open(port)
@@ -261,7 +238,7 @@ async def until_closing(wire: Wire) -> None:
         frame(REST, b"continues nothing"),
         b"\x81\x01a",
         frame(CLOSE, b"\x03"),
-        frame(CLOSE, (999).to_bytes(2)),
+        frame(CLOSE, (999).to_bytes(2, "big")),
         b"GET / HTTP/1.1\r\n\r\n",
     ],
     ids=[
@@ -292,7 +269,7 @@ async def test_parts_and_pings_are_read(port: int, channel_id: str) -> None:
     await wire.send(frame(PING, b"y") * 2000 + frame(BYTES, b"ping"))
     await until_held(port, channel_id)
     await publish(port, channel_id, b"news")
-    await wire.send(frame(CLOSE, (1000).to_bytes(2)))
+    await wire.send(frame(CLOSE, (1000).to_bytes(2, "big")))
     came = await wire.rest()
     assert came.count(b"\x8a\x01y") == 2000
     assert came.count(b"pong") == 1

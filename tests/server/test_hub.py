@@ -16,6 +16,7 @@ from pushserver_channels.exceptions import (
 from pushserver_channels.hub import Hub
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.stores.memory import MemoryStore
+from pushserver_channels.types import Scope
 from tests.subscribers import OneMessage, subscribe
 from tests.waiting import until
 
@@ -391,6 +392,31 @@ async def test_the_end_of_the_server(hub: Hub) -> None:
     assert sorted(answered) == ["a", "a", "b", "c"]
     assert all(task.done() for task in tasks)
     await hub.stop()
+
+
+async def test_sockets_end_before_requests(hub: Hub) -> None:
+    """A server may not wait for its sockets, so they are answered first."""
+    answered: list[str] = []
+
+    async def answer(name: str, scope: Scope) -> None:
+        with subscribe(hub, "a") as cursor:
+            cursor.scope = scope
+            cursor.task = asyncio.current_task()
+            try:
+                await cursor.heard
+            except ServerStopping:
+                await asyncio.sleep(0)
+                answered.append(name)
+
+    request, socket = {"type": "http"}, {"type": "http", "subprotocols": []}
+    tasks = [
+        asyncio.create_task(answer(name, scope))
+        for name, scope in (("1", request), ("2", socket), ("3", request))
+    ]
+    await held(hub, "a", 3)
+    await hub.stop()
+    await asyncio.gather(*tasks)
+    assert answered == ["2", "1", "3"]
 
 
 async def test_cancelled_while_waiting(hub: Hub) -> None:
