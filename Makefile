@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+LIBRARIES := build/libraries/fetched
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-all test-fast lint bench docs clean
@@ -32,10 +33,10 @@ run: $(VENV)/installed
 	@echo
 	PORT=$(PORT) $(BIN)/daphne -b 127.0.0.1 -p $(PORT) example_project.asgi:application
 
-test: $(VENV)/installed-tests lint
+test: $(VENV)/installed-tests $(LIBRARIES) lint
 	$(PYTEST)
 
-test-all: $(VENV)/installed-tests lint
+test-all: $(VENV)/installed-tests $(LIBRARIES) lint
 	$(PYTEST) --tier all
 
 test-fast: $(VENV)/installed-tests
@@ -69,6 +70,11 @@ $(VENV)/installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-tests: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[tests]'
 	touch $@ $(VENV)/installed
+
+# The client libraries of others, which a few tests use. Without a network these are
+# skipped; in CI they fail.
+$(LIBRARIES): tests/browser/libraries.py | $(VENV)/installed-tests
+	-$(BIN)/python -m tests.browser.libraries
 
 $(VENV)/installed-docs: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -49,11 +49,13 @@ class Site:
 
     Attributes:
         gate: The response to ``/gate.js``, an empty script, waits until this is set.
+        folders: The folders of its files.
     """
 
     def __init__(self) -> None:
         self._pages: dict[str, str] = {}
         self.gate = Event()
+        self.folders = [CLIENT, LIBRARIES]
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -73,7 +75,7 @@ class Site:
         if path == "/gate.js":
             self.gate.wait(PATIENCE)
             return "text/javascript", b"// open"
-        for folder in (CLIENT, LIBRARIES):
+        for folder in self.folders:
             file = folder / path.lstrip("/")
             if file.is_file():
                 return guess_type(file.name)[0] or "", file.read_bytes()
