@@ -12,6 +12,8 @@ from pushserver.conf import SubscriberLocation
 
 from .measure import Result
 from .report import show
+from .scenarios.several import PAGES
+from .scenarios.several import SERVERS as PAGE_SERVERS
 from .servers import CONTENDERS
 
 Rows = list[Sequence[str]]
@@ -113,6 +115,36 @@ def _streams(machine: dict[str, Any], found: Found) -> list[str]:
     return _table(rows)
 
 
+def _sockets(machine: dict[str, Any], found: Found) -> list[str]:
+    rows: Rows = [("server", "1,000, deliveries/s", "to bare")]
+    for (scenario, _), result in found.items():
+        if scenario == "sockets 1,000":
+            rows.append((result.title, show(result.value), _ratio(result)))
+    return _table(rows)
+
+
+def _several(machine: dict[str, Any], found: Found) -> list[str]:
+    rows: Rows = [
+        (
+            *("server", "KiB a stream", "of 8 channels"),
+            *("8 polls, messages/s", "one stream", "to polls"),
+            "polls beside streams",
+        )
+    ]
+    for server in PAGE_SERVERS:
+        one = found.get(("several idle", f"{server}-sse"))
+        several = found.get(("several idle", f"{server}-sse-8"))
+        polls = found.get(("page of 8", server))
+        stream = found.get(("page of 8", f"{server}-sse-8"))
+        beside = found.get(("polls beside streams", f"{server}-beside"))
+        if one and several and polls and stream and beside:
+            memory = (_kib(one.value), _kib(several.value))
+            rates = [show(each.value / PAGES) for each in (polls, stream)]
+            title = CONTENDERS[server].title
+            rows.append((title, *memory, *rates, _ratio(stream), _ratio(beside)))
+    return _table(rows)
+
+
 def _grow(machine: dict[str, Any], found: Found) -> list[str]:
     rows: Rows = [("publishing with", "server", "few", "more", "most", "most to few")]
     words = {"grow channels": "channels", "grow messages": "kept", "grow held": "held"}
@@ -197,6 +229,8 @@ TABLES: dict[str, Callable[[dict[str, Any], Found], list[str]]] = {
     "ratios": _ratios,
     "idle": _idle,
     "streams": _streams,
+    "sockets": _sockets,
+    "several": _several,
     "sizing": _sizing,
     "grow": _grow,
     "kept": _kept,

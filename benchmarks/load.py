@@ -74,9 +74,10 @@ class Load:
 
     Args:
         server: The server.
-        mode: ``publish``, ``fanout`` or ``sse``.
+        mode: ``publish``, ``fanout``, ``sse`` or ``ws``.
         clients: The number of subscribers.
         channels: The number of channels, over which the subscribers are spread evenly.
+        group: The number of channels on a stream.
         window: The number of channels to which messages are published before their
             subscribers must have got them, 0 for all channels.
         name: The common part of the channels' names, to share them with another load.
@@ -89,13 +90,14 @@ class Load:
         *,
         clients: int = 0,
         channels: int = 1,
+        group: int = 1,
         window: int = 0,
         name: str = "",
     ) -> None:
         self.server = server
         # A message on each channel is one message for each subscriber.
         self._round = 0 if mode == "publish" else channels
-        options = ("-n", clients, "-m", channels, "-w", window)
+        options = ("-n", clients, "-m", channels, "-w", window, "-g", group)
         self.command = [str(each) for each in (PROGRAM, mode, server.port, *options)]
         if name:
             self.command += ["-c", name]
@@ -167,6 +169,8 @@ class Load:
         return line
 
 
-def hold(server: Server, clients: int, *, streams: bool = False) -> Load:
-    """Return a load of subscribers that only wait, with a poll or a stream each."""
-    return Load(server, "sse" if streams else "fanout", clients=clients)
+def hold(
+    server: Server, clients: int, *, mode: str = "fanout", channels: int = 1
+) -> Load:
+    """Return a load of subscribers that only wait, each on this number of channels."""
+    return Load(server, mode, clients=clients, channels=channels, group=channels)

@@ -19,6 +19,7 @@ from .tuning import MEASURES
 
 BARE = "benchmarks.bare:application"
 BARE_STREAMS = "benchmarks.bare_streams:application"
+BARE_SOCKETS = "benchmarks.bare_sockets:application"
 BARE_TUNED = "benchmarks.bare_tuned:application"
 OURS = "benchmarks.site.asgi:application"
 TUNED = "benchmarks.site.tuned:application"
@@ -46,14 +47,18 @@ class Contender:
         title: The name in tables.
         floor: The name of the contender that is its baseline.
         start: Starts it with environment variables, as a context manager.
-        streams: Whether its clients use a stream each, instead of long polls.
+        mode: What its clients use: long polls, ``sse`` or ``ws``.
+        channels: The number of channels on a stream.
+        streams_beside: The number of other streams that are open while it is measured.
     """
 
     name: str
     title: str
     floor: str
     start: Start
-    streams: bool = False
+    mode: str = "fanout"
+    channels: int = 1
+    streams_beside: int = 0
 
 
 def daphne(application: str, env: Env, python: str = sys.executable) -> Server:
@@ -145,7 +150,7 @@ _ALL = (
         "django-eventstream, Daphne",
         "daphne-bare",
         _eventstream(daphne),
-        streams=True,
+        mode="sse",
     ),
     Contender(
         "uvicorn-bare", "bare, uvicorn", "uvicorn-bare", lambda env: uvicorn(BARE, env)
@@ -170,12 +175,12 @@ _ALL = (
         "django-eventstream, uvicorn",
         "uvicorn-bare",
         _eventstream(uvicorn),
-        streams=True,
+        mode="sse",
     ),
     Contender("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
     # The same servers, whose clients use server-sent events:
     *(
-        Contender(f"{name}-sse", f"{title}, streams", f"{floor}-sse", start, True)
+        Contender(f"{name}-sse", f"{title}, streams", f"{floor}-sse", start, "sse")
         for name, title, floor, start in (
             (
                 "daphne-bare",
@@ -209,6 +214,64 @@ _ALL = (
                 with_redis(lambda env: uvicorn(OURS, env)),
             ),
             ("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
+        )
+    ),
+    # WebSockets:
+    *(
+        Contender(f"{name}-ws", f"{title}, WebSockets", f"{floor}-ws", start, "ws")
+        for name, title, floor, start in (
+            (
+                "daphne-bare",
+                "bare, Daphne",
+                "daphne-bare",
+                lambda env: daphne(BARE_SOCKETS, env),
+            ),
+            (
+                "daphne",
+                "ours, Daphne",
+                "daphne-bare",
+                lambda env: daphne(OURS, env),
+            ),
+            ("runpushserver", "ours, runpushserver", "daphne-bare", runpushserver),
+            (
+                "uvicorn-bare",
+                "bare, uvicorn",
+                "uvicorn-bare",
+                lambda env: uvicorn(BARE_SOCKETS, env),
+            ),
+            (
+                "uvicorn",
+                "ours, uvicorn",
+                "uvicorn-bare",
+                lambda env: uvicorn(OURS, env),
+            ),
+            ("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
+        )
+    ),
+    # Streams of eight channels, and polls while streams are open:
+    *(
+        contender
+        for name, title, start in (
+            ("daphne", "ours, Daphne", lambda env: daphne(OURS, env)),
+            ("runpushserver", "ours, runpushserver", runpushserver),
+            ("uvicorn", "ours, uvicorn", lambda env: uvicorn(OURS, env)),
+        )
+        for contender in (
+            Contender(
+                f"{name}-sse-8",
+                f"{title}, streams of 8 channels",
+                name,
+                start,
+                "sse",
+                channels=8,
+            ),
+            Contender(
+                f"{name}-beside",
+                f"{title}, beside streams",
+                name,
+                start,
+                streams_beside=1_000,
+            ),
         )
     ),
     # With a shared store, compared with the memory store:

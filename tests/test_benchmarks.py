@@ -25,9 +25,25 @@ from benchmarks.processes import ServerFailed
 from benchmarks.report import build_table, read_json, write_json
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scenarios.base import Alone, Effort, Reading, SideBySide, Start
-from benchmarks.servers import BARE, CONTENDERS, Contender, uvicorn
+from benchmarks.servers import (
+    BARE,
+    BARE_SOCKETS,
+    BARE_STREAMS,
+    CONTENDERS,
+    OURS,
+    Contender,
+    uvicorn,
+)
 from benchmarks.slices import take_slices
 from tests.servers import ROOT
+
+#: The bare application for each mode of the load.
+APPLICATIONS = {
+    "publish": BARE,
+    "fanout": BARE,
+    "sse": BARE_STREAMS,
+    "ws": BARE_SOCKETS,
+}
 
 MACHINE = {"processor": "A processor", "cores": 2, "Python": "3.11"}
 
@@ -144,11 +160,15 @@ def test_quick_run() -> None:
         {"mode": "publish", "channels": 3, "name": "news"},
         {"mode": "fanout", "clients": 5},
         {"mode": "fanout", "clients": 5, "channels": 5, "window": 2},
+        {"mode": "sse", "clients": 5, "channels": 2},
+        {"mode": "sse", "clients": 5, "channels": 6, "group": 3},
+        {"mode": "ws", "clients": 5},
     ],
 )
 def test_load(options: dict[str, Any]) -> None:
     """A load gets its answers in each slice and leaves no request open."""
-    with uvicorn(BARE, {}) as server, Load(server, **options) as load:
+    application = OURS if "group" in options else APPLICATIONS[options["mode"]]
+    with uvicorn(application, {}) as server, Load(server, **options) as load:
         server.rest()
         for _ in range(3):
             with server.awake():

@@ -9,13 +9,15 @@ from .grow import GROW
 from .idle import IDLE, REDIS_IDLE
 from .publish import PUBLISH, REDIS_PUBLISH
 from .script import REDIS_SCRIPT
+from .several import SEVERAL
+from .sockets import SOCKETS
 from .streams import STREAMS
 
 SCENARIOS: dict[str, tuple[Scenario, ...]] = {
     "publish": (PUBLISH,),
     "fanout": FANOUT,
     "spread": (SPREAD,),
-    "streams": STREAMS,
+    "streams": (*STREAMS, SOCKETS, *SEVERAL),
     "idle": (IDLE,),
     "grow": GROW,
     "tuning": (TUNING,),

@@ -130,11 +130,11 @@ class SideBySide(Scenario):
     """Measures all servers at once, in short slices.
 
     Attributes:
-        connect: Returns the load for a running server.
+        connect: Returns the load for a running server, as a context manager.
         rounds: The number of slices of each server in a turn.
     """
 
-    connect: Callable[[Contender, Server, Effort], Load]
+    connect: Callable[[Contender, Server, Effort], AbstractContextManager[Load]]
     rounds: int = 24
 
     def take_turn(
@@ -145,8 +145,8 @@ class SideBySide(Scenario):
             for contender in contenders:
                 with guard(contender), ExitStack() as mine:
                     server = mine.enter_context(contender.start(self.env))
-                    load = self.connect(contender, server, effort)
-                    loads[contender] = mine.enter_context(load)
+                    loading = self.connect(contender, server, effort)
+                    loads[contender] = mine.enter_context(loading)
                     server.rest()
                     stack.push(mine.pop_all())
             rounds = min(self.rounds, effort.rounds)

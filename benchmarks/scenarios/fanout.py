@@ -23,8 +23,7 @@ WINDOW = 100
 def connect(
     contender: Contender, server: Server, effort: Effort, *, clients: int
 ) -> Load:
-    mode = "sse" if contender.streams else "fanout"
-    return Load(server, mode, clients=effort.few(clients))
+    return Load(server, contender.mode, clients=effort.few(clients))
 
 
 def connect_spread(contender: Contender, server: Server, effort: Effort) -> Load:

@@ -27,8 +27,8 @@ SETTLED, SETTLED_HELD = 0.3, 1.5
 
 def measure(contender: Contender, start: Start, effort: Effort) -> Reading:
     with start() as server:
-        clients = effort.few(STREAMS if contender.streams else CLIENTS)
-        wait = partial(hold, server, streams=contender.streams)
+        clients = effort.few(STREAMS if contender.mode == "sse" else CLIENTS)
+        wait = partial(hold, server, mode=contender.mode, channels=contender.channels)
         with wait(50):
             pass  # Allocations for the first clients do not count.
         levels = [settle(server)]

@@ -20,6 +20,12 @@ PUSH_SERVER: dict[str, Any] = {
     "locations": (
         {"type": "publisher", "url": r"/send-update/([^/]+)"},
         {"type": "subscriber", "url": r"/updates/([^/]+)", "create_on_get": True},
+        {
+            "type": "subscriber",
+            "url": r"/several/([^/]+)",
+            "separator": ",",
+            "create_on_get": True,
+        },
     ),
 }
 
