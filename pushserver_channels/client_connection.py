@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
 from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from .shutdown import find_reactor
@@ -162,6 +163,12 @@ def start_send(sending: Awaitable[None]) -> PendingSend | None:
 
     Most end without waiting, so they need no task. Exceptions of ``send`` are raised.
     """
+    if type(sending) is CoroutineType:  # As of most servers, and fast.
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:
+            return None
+        return PendingSend(sending.__await__(), waits_for)
     steps: Any = sending if hasattr(sending, "send") else sending.__await__()
     try:
         waits_for = steps.send(None) if hasattr(steps, "send") else next(steps)

@@ -126,6 +126,7 @@ class Stream:
         self._catch_up_task: asyncio.Task[None] | None = None
         self._timer: StreamTimer | None = None
         self._buffer = WriteBuffer(self.connection, location.stream_budget)
+        self._is_limited = self._buffer.is_limited
 
     # To be implemented by subclasses
 
@@ -312,18 +313,24 @@ class Stream:
                 self.ids[cursor.index] = previous_id
         return event
 
-    def write(self, event: ASGIMessage) -> None:
-        """Send an event on a live stream; it is no longer live if that waits."""
+    def write(self, event: ASGIMessage, now: float) -> None:
+        """Send an event on a live stream; it is no longer live if that waits.
+
+        Args:
+            event: The event.
+            now: The time of the event loop.
+        """
         try:
             pending_send = start_send(self.send(event))
         except Exception as error:
             self.fail(error)
             return
-        if self._timer is not None:
-            self._timer.wrote_at = self.hub.loop.time()
+        timer = self._timer
+        if timer is not None:
+            timer.wrote_at = now
         if pending_send is not None:
             self.start_catch_up(pending_send)
-        elif self._buffer.is_limited and not self._has_room(event):
+        elif self._is_limited and not self._has_room(event):
             self.start_catch_up(None)
 
     def _record_write(self) -> None:
@@ -436,7 +443,7 @@ class Stream:
         await self.send(event)
         self.keeps_pending = True
         self._record_write()
-        if self._buffer.is_limited and not self._has_room(event):
+        if self._is_limited and not self._has_room(event):
             await self._wait_for_client()
 
     async def _wait_for_client(self) -> None:
@@ -543,7 +550,7 @@ class Stream:
         """Send a keep-alive, unless messages are about to be sent."""
         event = self.keep_alive()
         if event is not None and self.is_live:
-            self.write(event)
+            self.write(event, self.hub.loop.time())
 
     def _expire(self) -> None:
         """End the stream because its duration is over."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pushserver_channels.exceptions import PushError
-from pushserver_channels.hub import Cursor, Heard, Observer
+from pushserver_channels.hub import Cursor, Heard, Hub, Observer
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import BEGINNING
 from pushserver_channels.types import ASGIMessage, Scope
@@ -18,6 +18,7 @@ _TAKEN, _NOT_MINE = Heard.TAKEN, Heard.NOT_MINE
 class CursorStream(Protocol):
     """What a cursor needs of its stream, a :class:`.stream.Stream`."""
 
+    hub: Hub
     scope: Scope
     observers: Sequence[Observer]
     is_live: bool
@@ -28,7 +29,7 @@ class CursorStream(Protocol):
 
     def end_channel(self, cursor: StreamCursor, error: PushError | None) -> None: ...
 
-    def write(self, event: ASGIMessage) -> None: ...
+    def write(self, event: ASGIMessage, now: float) -> None: ...
 
 
 class StreamCursor(Cursor):
@@ -78,7 +79,7 @@ class StreamCursor(Cursor):
             return _NOT_MINE
         event = stream.advance(self, message)
         if event is not None:
-            stream.write(event)
+            stream.write(event, stream.hub.delivered_at)
         return _TAKEN
 
     def end(self, error: PushError | None) -> None:

@@ -100,6 +100,8 @@ class WebSocketStream(Stream):
     def _build(
         self, cursor: StreamCursor, message: Message, gap: MessageId | None
     ) -> ASGIMessage:
+        if self.subprotocol is None:
+            return _BARE_FRAMES.build(message, None)
         if self.subprotocol == websocket_frames.PUSHSERVER:
             channel_id = cursor.channel_id if self.has_several_channels else None
             if gap is not None:
@@ -107,12 +109,10 @@ class WebSocketStream(Stream):
             return _PUSHSERVER_FRAMES[self.has_several_channels].build(
                 message, channel_id
             )
-        if self.subprotocol == websocket_frames.NCHAN:
-            if self.has_several_channels:
-                position = build_position(self.ids, cursor.index)
-                return websocket_frames.build_nchan(message, position)
-            return _NCHAN_FRAMES.build(message, None)
-        return _BARE_FRAMES.build(message, None)
+        if self.has_several_channels:
+            position = build_position(self.ids, cursor.index)
+            return websocket_frames.build_nchan(message, position)
+        return _NCHAN_FRAMES.build(message, None)
 
     def build_fault(self, cursor: StreamCursor, error: PushError) -> ASGIMessage | None:
         if self.subprotocol != websocket_frames.PUSHSERVER:
@@ -143,7 +143,7 @@ class WebSocketStream(Stream):
     def catch_up_ended(self) -> None:
         if self._needs_pong:
             self._needs_pong = False
-            self.write(_PONG)
+            self.write(_PONG, self.hub.loop.time())
 
     async def send_end(self, outcome: Outcome) -> None:
         for cursor in self.cursors:

@@ -38,6 +38,8 @@ class Hub:
 
     Attributes:
         waiting: The cursors of each channel, in the order in which they entered.
+        delivered_at: The time of the event loop at which the last message came. The
+            cursors use it, because asking for the time is slow.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Hub:
         self.store = store
         self.loop = loop
         self.stopping = stopping
+        self.delivered_at = 0.0
         self.waiting: dict[str, dict[Cursor, None]] = {}
         # The functions that notify the observers of a cursor that it has left.
         self._observed: dict[Cursor, list[Callable[[], None]]] = {}
@@ -97,6 +100,7 @@ class Hub:
         waiting = self.waiting.get(channel_id)
         if waiting is None:
             return False
+        self.delivered_at = self.loop.time()
         taken = False
         leaving = []
         for cursor in tuple(waiting):  # hear() may make a cursor leave.
