@@ -15,5 +15,5 @@ SOCKETS = SideBySide(
         *("daphne-ws", "runpushserver-ws", "uvicorn-ws", "nchan-ws"),
     ),
     connect=partial(connect, clients=1_000),
-    rounds=12,
+    rounds=20,
 )
