@@ -12,6 +12,8 @@ LIBRARIES := build/libraries/fetched
 # How many tests run at a time, unless told otherwise: one more than there are cores,
 # because tests that use servers often wait.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Without bytecode on disk, each process of the tests would compile all modules again.
+test test-all test-fast: export PYTHONDONTWRITEBYTECODE =
 PYTEST = $(BIN)/python -m pytest -n $(JOBS)
 
 help:

@@ -12,8 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from . import http
 from .waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,12 +71,20 @@ class ServerProcess:
         command: The command line; ``{port}`` in it stands for the port.
         env: Environment variables to add to those of this process.
         cwd: The working directory of the server.
+        last_signal: Ends the process when the context ends. A process without children
+            may be killed, which saves a Python process the 0.3 s of CPU time in which
+            it frees its memory.
     """
 
     def __init__(
-        self, *command: str, env: dict[str, str] | None = None, cwd: Path = ROOT
+        self,
+        *command: str,
+        env: dict[str, str] | None = None,
+        cwd: Path = ROOT,
+        last_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.cwd = cwd
+        self.last_signal = last_signal
         self.host = "127.0.0.1"
         self.port = free_port()
         self.command = [part.format(port=self.port) for part in command]
@@ -133,7 +140,7 @@ class ServerProcess:
 
     def __exit__(self, *error: object) -> None:
         try:
-            self.stop()
+            self.stop(self.last_signal)
         finally:
             self.output.close()
 
@@ -154,6 +161,7 @@ def daphne(
             "TEST_PUSH_SERVER": json.dumps(conf),
             **env,
         },
+        last_signal=signal.SIGKILL,
     )
 
 
@@ -172,7 +180,7 @@ def runpushserver(*arguments: str, **push_server: Any) -> ServerProcess:
 
 def channel_info(url: str) -> dict[str, Any]:
     """Return the channel info from a publisher URL; empty if there is no channel."""
-    response = httpx.get(url, headers={"Accept": "application/json"})
+    response = http.get(url, headers={"Accept": "application/json"})
     if response.status_code == 404:
         return {}
     info: dict[str, Any] = response.json()

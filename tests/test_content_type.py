@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from django.conf import LazySettings
 
@@ -17,6 +16,7 @@ from pushserver_channels.hub import hubs
 from pushserver_channels.messages import START
 from pushserver_channels.stores import make_store
 
+from . import http
 from .conformance.servers import nginx
 from .servers import LOCATIONS, ServerProcess
 from .valkey import Valkey
@@ -52,7 +52,7 @@ def over_http(server: ServerProcess, settings: LazySettings) -> Publish:
     def publish(data: Any, **options: Any) -> tuple[str | None, bytes]:
         channel_id = uuid.uuid4().hex
         send_update(channel_id, data, **options)
-        answer = httpx.get(f"{server.url}/interval/{channel_id}")
+        answer = http.get(f"{server.url}/interval/{channel_id}")
         return answer.headers.get("Content-Type"), answer.content
 
     return publish

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from django.test import override_settings
 
 from pushserver.nginx import Configuration, Options
 
+from . import http
 from .conformance.servers import Nginx, nginx
 from .nginx import KINDS, PUBLISHER, SUBSCRIBER, write
 from .servers import ROOT
@@ -58,7 +58,7 @@ def test_nginx_serves_static_files(arguments: list[str]) -> None:
     """nginx serves whole scripts with their type, and nothing outside the folder."""
     with (
         nginx({}, "--django", "127.0.0.1:9", *arguments) as server,
-        httpx.Client(base_url=server.url) as client,
+        http.Client(base_url=server.url) as client,
     ):
         script = client.get("/static/pushserver/updates.js")
         assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"

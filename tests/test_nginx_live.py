@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from threading import Thread
 from typing import Any
 
-import httpx
 import pytest
 
 from pushserver_channels.sandbox import SANDBOX, is_active
 from tests.server.test_sandbox import ACTIVE, PASSIVE
 
+from . import http
 from .conformance.servers import Nginx, configuration, environment, need, nginx
 from .conformance.sites import Wire
 from .nginx import OLD_SETTINGS, PUBLISHER, SUBSCRIBER
@@ -76,7 +76,7 @@ def test_passthrough_arrives_in_django(old_site: tuple[ServerProcess, Nginx]) ->
     url = f"{server.url}/updates/passthrough"
 
     def heard() -> list[dict[str, Any]]:
-        answer = httpx.get(f"{django.url}/heard", params={"channel": "passthrough"})
+        answer = http.get(f"{django.url}/heard", params={"channel": "passthrough"})
         events: list[dict[str, Any]] = answer.json()["heard"]
         return events
 
@@ -108,7 +108,7 @@ def test_send_update_publishes_to_it(old_site: tuple[ServerProcess, Nginx]) -> N
         timeout=60,
     )
     assert sent.stdout == "202\n", sent.stderr
-    answer = httpx.get(f"{server.url}/updates/%C4%8D%20%26%20co")
+    answer = http.get(f"{server.url}/updates/%C4%8D%20%26%20co")
     assert answer.json() == {"type": "answer"}
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
@@ -116,8 +116,8 @@ def test_send_update_publishes_to_it(old_site: tuple[ServerProcess, Nginx]) -> N
 def test_polls_go_on_without_django() -> None:
     """While Django is down there is no passthrough, but subscribers are served."""
     with nginx(OLD_SETTINGS, "--django", "127.0.0.1:9") as alone:
-        assert httpx.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
-        assert httpx.get(f"{alone.url}/updates/a").content == b"x"
+        assert http.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
+        assert http.get(f"{alone.url}/updates/a").content == b"x"
 
 
 def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
@@ -134,8 +134,8 @@ def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
             wire.close()
     wait_until_held(publisher, 0)
     bad = {"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"}
-    assert httpx.get(server.url + path, headers=bad).status_code == 400
-    assert httpx.post(publisher, content=b"x").status_code == 202
+    assert http.get(server.url + path, headers=bad).status_code == 400
+    assert http.post(publisher, content=b"x").status_code == 202
     log = server.file.parent / "error.log"
     assert "exited on signal" not in log.read_text()
 
@@ -150,7 +150,7 @@ def test_no_limit_is_no_limit() -> None:
             {**SUBSCRIBER, **unlimited},
         ],
     }
-    with nginx(conf) as server, httpx.Client(base_url=server.url) as client:
+    with nginx(conf) as server, http.Client(base_url=server.url) as client:
         for number in range(30):
             client.post("/send/a", content=b"%d" % number)
         info = client.get("/send/a", headers={"Accept": "text/json"})
@@ -171,7 +171,7 @@ def test_several_workers_share_messages() -> None:
     assert "worker_processes auto;" in configuration(conf)
     # A port without a server, since Django is not needed here.
     options = ("--workers", "4", "--django", "127.0.0.1:9")
-    with nginx(conf, *options) as server, httpx.Client(base_url=server.url) as client:
+    with nginx(conf, *options) as server, http.Client(base_url=server.url) as client:
         close = {"Connection": "close"}  # Another worker may serve the next request.
         for number in range(20):
             sent = client.post(f"/send/{number}", content=b"x", headers=close)
@@ -193,7 +193,7 @@ def test_messages_are_sandboxed() -> None:
     }
     sniff, policy = "X-Content-Type-Options", "Content-Security-Policy"
     options = ("--workers", "1", "--django", "127.0.0.1:9")
-    with nginx(conf, *options) as server, httpx.Client(base_url=server.url) as client:
+    with nginx(conf, *options) as server, http.Client(base_url=server.url) as client:
         for number, content_type in enumerate([*ACTIVE, *PASSIVE]):
             if content_type is None or not content_type.strip():
                 headers = {}
@@ -245,5 +245,5 @@ def test_nginx_closes_idle_connections_first(arguments: list[str]) -> None:
     django = Keeping()
     conf = {"locations": [PUBLISHER, SUBSCRIBER]}
     with nginx(conf, *arguments, "--django", f"127.0.0.1:{django.port}") as server:
-        assert httpx.post(f"{server.url}/form").status_code == 200
+        assert http.post(f"{server.url}/form").status_code == 200
         wait_until(lambda: django.is_closed_by_nginx)

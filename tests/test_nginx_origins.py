@@ -3,13 +3,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from django.test import override_settings
 
 from pushserver.conf import read_settings
 from pushserver.nginx import NchanConfiguration, Options
 
+from . import http
 from .conformance.servers import Nginx, nginx
 
 FRIEND = "https://friend.example"
@@ -63,7 +63,7 @@ def test_nginx_refuses_pages_as_the_push_server_does(
 ) -> None:
     """Pages of other origins get 403 with a hint; programs and own pages publish."""
     headers = {name: each.format(port=server.port) for name, each in headers.items()}
-    answer = httpx.post(f"{server.url}{prefix}a", headers=headers, content=b"news")
+    answer = http.post(f"{server.url}{prefix}a", headers=headers, content=b"news")
     assert answer.status_code == status
     if status == 403:
         assert "allow_origin" in answer.text

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from . import http
 from .conformance.servers import need
 from .readme import (
     ELSEWHERE,
@@ -36,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def send(server: ServerProcess, value: str) -> httpx.Response:
     """Submit the form of the page, as a browser does."""
-    with httpx.Client(base_url=server.url) as client:
+    with http.Client(base_url=server.url) as client:
         page = client.get("/").text
         token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None, page
@@ -46,10 +47,10 @@ def send(server: ServerProcess, value: str) -> httpx.Response:
 
 def check_script(server: ServerProcess) -> None:
     """Check that the page's script is served completely and as a script."""
-    page = httpx.get(f"{server.url}/").text
+    page = http.get(f"{server.url}/").text
     source = re.search('<script src="([^"]+)"', page)
     assert source is not None, page
-    script = httpx.get(server.url + source[1])
+    script = http.get(server.url + source[1])
     assert script.status_code == 200
     assert script.headers["Content-Type"].startswith("text/javascript")
     assert script.content == SCRIPT.read_bytes()
@@ -70,11 +71,11 @@ def test_a_new_site_works(site: Path, command: list[str]) -> None:
     """On any port the page and its script are served, and updates arrive."""
     with serve(site, command) as server, ThreadPoolExecutor() as threads:
         check_script(server)
-        held = threads.submit(httpx.get, f"{server.url}/updates/news", timeout=30)
+        held = threads.submit(http.get, f"{server.url}/updates/news", timeout=30)
         wait_until_held(f"{server.url}/send-update/news")
         assert send(server, "42").status_code == 204
         assert held.result().json() == NEWS
-        module = httpx.get(f"{server.url}/static/pushserver/updates.module.js")
+        module = http.get(f"{server.url}/static/pushserver/updates.module.js")
         assert module.headers["Content-Type"].startswith("text/javascript")
         # runserver runs the system checks, ours included.
         assert ("runserver" in command) == ("no issues" in server.log())
@@ -111,5 +112,5 @@ def test_another_process_publishes(production: ServerProcess) -> None:
     """With the server's address, the README's command publishes to the page."""
     [[_, *command]] = commands(ELSEWHERE)
     run(production.cwd, *command)
-    answer = httpx.get(f"{production.url}/updates/news").json()
+    answer = http.get(f"{production.url}/updates/news").json()
     assert answer == {"type": "answer", "value": 42}

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-import httpx
 import pytest
 
 from pushserver import __version__
 
+from . import http
 from .servers import LOCATIONS, ROOT, ServerProcess, runpushserver, wait_until
 
 
@@ -46,11 +46,9 @@ def fails(*arguments: str, **push_server: object) -> str:
 def test_it_serves_the_push_locations_alone() -> None:
     """Push locations are served; any other path is 404 with an explanation."""
     with runpushserver("{port}") as server:
-        assert (
-            httpx.post(f"{server.url}/send-update/a", content=b"x").status_code == 202
-        )
-        assert httpx.get(f"{server.url}/updates/a").content == b"x"
-        other = httpx.get(f"{server.url}/hello")
+        assert http.post(f"{server.url}/send-update/a", content=b"x").status_code == 202
+        assert http.get(f"{server.url}/updates/a").content == b"x"
+        other = http.get(f"{server.url}/hello")
     assert other.status_code == 404
     assert "push location" in other.text
 
@@ -73,15 +71,15 @@ def test_it_listens_where_the_settings_say() -> None:
     server = runpushserver()
     server.env.update(environment(address="127.0.0.1", port=server.port))
     with server:
-        assert httpx.get(f"{server.url}/interval/a").status_code == 304
+        assert http.get(f"{server.url}/interval/a").status_code == 304
 
 
 @pytest.mark.process
 def test_it_serves_the_whole_site_if_asked() -> None:
     """With --allrequests, requests outside the push locations go to Django."""
     with runpushserver("--allrequests", "{port}") as server:
-        assert httpx.get(f"{server.url}/hello").text == "hello from Django"
-        assert httpx.get(f"{server.url}/interval/a").status_code == 304
+        assert http.get(f"{server.url}/hello").text == "hello from Django"
+        assert http.get(f"{server.url}/interval/a").status_code == 304
 
 
 @pytest.mark.process
@@ -93,7 +91,7 @@ def test_it_serves_static_files_under_debug() -> None:
         env={"DJANGO_SETTINGS_MODULE": "example_project.settings"},
     )
     with server:
-        script = httpx.get(f"{server.url}/static/pushserver/updates.js")
+        script = http.get(f"{server.url}/static/pushserver/updates.js")
     assert script.status_code == 200
     assert "javascript" in script.headers["content-type"]
 
@@ -102,7 +100,7 @@ def test_it_serves_static_files_under_debug() -> None:
 def test_its_daphne_is_tuned() -> None:
     """Its Daphne has a long backlog, tuned connections and rare collections."""
     with runpushserver("--allrequests", "{port}") as server:
-        told = httpx.get(f"{server.url}/daphne").json()
+        told = http.get(f"{server.url}/daphne").json()
     assert told == {
         "backlog": 4096,
         "factory": "pushserver_channels.server.connections",
@@ -113,7 +111,7 @@ def test_its_daphne_is_tuned() -> None:
 
 def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
     """A Daphne that is started by other means is not tuned."""
-    told = httpx.get(f"{server.url}/daphne").json()
+    told = http.get(f"{server.url}/daphne").json()
     assert told["factory"] == "daphne.http_protocol"
     assert told["thresholds"] == list(gc.get_threshold())
     assert not told["frozen"]
@@ -124,8 +122,8 @@ def test_it_redirects_other_hosts_if_asked() -> None:
     """With --forcehost, requests for another host are redirected permanently."""
     with runpushserver("--allrequests", "--forcehost", "push.test", "{port}") as server:
         url = f"{server.url}/hel%20lo?a=b"
-        moved = httpx.get(url, headers={"Host": f"other.test:{server.port}"})
-        wanted = httpx.get(
+        moved = http.get(url, headers={"Host": f"other.test:{server.port}"})
+        wanted = http.get(
             f"{server.url}/hello", headers={"Host": f"PUSH.test:{server.port}"}
         )
         # Appended to the host, this target would turn the host into a user name.
@@ -142,7 +140,7 @@ def test_it_redirects_other_hosts_if_asked() -> None:
 @pytest.mark.process
 def test_it_listens_on_ipv6_if_asked() -> None:
     """With -6, it listens on the IPv6 loopback address."""
-    with httpx.Client() as client:
+    with http.Client() as client:
         server = runpushserver("-6", "{port}")
         server.host = "::1"
         with server:

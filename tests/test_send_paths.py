@@ -20,6 +20,7 @@ from pushserver.signals import post_send_update, pre_send_update
 from pushserver.updates import asend_update, send_update
 from pushserver_channels.hub import hubs
 
+from . import http
 from .publishing.processes import run_python
 from .servers import LOCATIONS, ServerProcess, daphne, wait_until_held
 
@@ -47,7 +48,7 @@ class Subscriber:
     def __init__(self, server: ServerProcess, channel_id: str) -> None:
         self._threads = ThreadPoolExecutor(1)
         url = f"{server.url}/updates/{channel_id}"
-        self._held = self._threads.submit(httpx.get, url, timeout=30)
+        self._held = self._threads.submit(http.get, url, timeout=30)
         wait_until_held(f"{server.url}/send-update/{channel_id}")
 
     def received(self) -> Any:
@@ -95,7 +96,7 @@ def test_a_view_of_the_serving_process_publishes(
     subscriber: Subscriber,
 ) -> None:
     """A sync and an async view in the server's process publish without HTTP."""
-    told = httpx.get(f"{server.url}/{view}/{channel_id}")
+    told = http.get(f"{server.url}/{view}/{channel_id}")
     assert told.status_code == 200
     assert told.json()["status"] == 201
     assert told.json()["info"]["subscribers"] == 1
@@ -109,7 +110,7 @@ def test_a_view_publishes_to_its_own_process_over_http(
 ) -> None:
     """A server that is busy with a view still accepts the view's own POST."""
     subscriber = Subscriber(loopback_server, channel_id)
-    told = httpx.get(f"{loopback_server.url}/{view}/{channel_id}", timeout=30)
+    told = http.get(f"{loopback_server.url}/{view}/{channel_id}", timeout=30)
     assert told.status_code == 200
     assert told.json()["status"] == 201
     assert subscriber.received() == data
@@ -122,10 +123,10 @@ def test_a_view_publishes_before_anybody_has_subscribed(
 ) -> None:
     """On a new server, the first update is stored like any other."""
     with daphne() as server:
-        told = httpx.get(f"{server.url}/{view}/{channel_id}")
+        told = http.get(f"{server.url}/{view}/{channel_id}")
         assert told.status_code == 200
         assert told.json()["status"] == 202
-        kept = httpx.get(f"{server.url}/interval/{channel_id}")
+        kept = http.get(f"{server.url}/interval/{channel_id}")
         assert kept.status_code == 200
         assert kept.json() == data
 
@@ -135,7 +136,7 @@ def test_a_hundred_views_publish_at_once(server: ServerProcess) -> None:
     channel_ids = [uuid.uuid4().hex for _ in range(100)]
 
     async def publish() -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with http.AsyncClient(timeout=60) as client:
             return await asyncio.gather(
                 *(
                     client.get(f"{server.url}/{view}/{channel_id}")
@@ -315,7 +316,7 @@ assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
 """
     run("-c", code, block=site)
     for name in (*range(4), "parent"):
-        info = httpx.get(
+        info = http.get(
             f"{server.url}/send-update/{channel_id}-{name}",
             headers={"Accept": "application/json"},
         )

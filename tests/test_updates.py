@@ -21,6 +21,7 @@ from pushserver.publishers import PublishError, Receipt
 from pushserver.signals import ReceiverExited, post_send_update, pre_send_update
 from pushserver.updates import asend_update, publisher_url, send_update, subscriber_url
 
+from . import http
 from .servers import LOCATIONS, ServerProcess, free_port
 
 JSON = "application/json; charset=utf-8"
@@ -71,7 +72,7 @@ def channel_id() -> str:
 def received(channel_id: object) -> httpx.Response:
     """Return the first message of a channel as a subscriber receives it."""
     url = subscriber_url(channel_id).replace("/updates/", "/interval/")
-    return httpx.get(url)
+    return http.get(url)
 
 
 NOW = datetime.datetime(2026, 11, 22, 14, 30, 1, 5000, tzinfo=datetime.timezone.utc)
@@ -170,7 +171,7 @@ def test_what_cannot_be_serialized_is_a_type_error(
 def test_an_id_that_is_no_text_becomes_one(channel_id: object) -> None:
     """A primary key or a UUID is converted to text as a channel id."""
     data = uuid.uuid4().hex
-    httpx.delete(publisher_url(channel_id))
+    http.delete(publisher_url(channel_id))
     send_update(channel_id, data)
     assert received(str(channel_id)).json() == data
 

@@ -7,6 +7,8 @@ from threading import Thread
 
 import httpx
 
+from tests import http
+
 #: Headers of a connection, which a proxy does not pass on.
 _OWN = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
 
@@ -23,7 +25,7 @@ class BufferingProxy:
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._client = httpx.Client(timeout=None)
+        self._client = http.Client(timeout=None)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
         self._server.daemon_threads = True
         self._server.block_on_close = False  # Streams that it has begun never end.

@@ -20,6 +20,20 @@ NEEDS = (
     "The browser's tests need Chromium and Playwright:"
     " apt-get install chromium && pip install playwright"
 )
+#: Features that are disabled. The last option ``--disable-features`` counts, so those
+#: that Playwright disables are repeated.
+DISABLED = (
+    # Each window would load two pages for suggestions in the address bar, and keep a
+    # renderer in reserve: more than half of the CPU time of a window.
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"),
+    # Playwright's, for the pages that are tested.
+    *("HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable"),
+    *("ThirdPartyStoragePartitioning", "PaintHolding", "DestroyProfileOnBrowserClose"),
+    *("AvoidUnnecessaryBeforeUnloadCheckSync", "AvoidCorsURLLoaderRestartOnRedirect"),
+    # Playwright's, against requests of the browser itself.
+    *("LensOverlay", "MediaRouter", "OptimizationHints", "NetworkTimeServiceQuerying"),
+    *("AimEnabled", "PreconnectToSearch"),
+)
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +42,7 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(DISABLED)}",
 )
 
 

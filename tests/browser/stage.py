@@ -12,8 +12,7 @@ from mimetypes import guess_type
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
+from tests import http
 from tests.servers import ROOT, ServerProcess, wait_until, wait_until_held
 from tests.waiting import PATIENCE
 
@@ -196,7 +195,7 @@ async def publish(
     url = f"{server.url}{store}/send-update/{channel}"
 
     def publish_all() -> list[str]:
-        with httpx.Client(headers={"Accept": "application/json"}) as client:
+        with http.Client(headers={"Accept": "application/json"}) as client:
             answers = [client.post(url, json=message) for message in messages]
         return [answer.json()["last_message_id"] for answer in answers]
 
@@ -221,7 +220,7 @@ async def until_heard(
     """Wait for this number of passthrough requests and return them."""
 
     def heard() -> list[dict[str, Any]]:
-        answer = httpx.get(f"{server.url}/heard", params={"channel": channel})
+        answer = http.get(f"{server.url}/heard", params={"channel": channel})
         events: list[dict[str, Any]] = answer.json()["heard"]
         return events if len(events) >= count else []
 

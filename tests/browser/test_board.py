@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 def example_server(*command: str, **env: str) -> ServerProcess:
     """Return a process with the example's settings."""
-    server = ServerProcess(sys.executable, *command)
+    server = ServerProcess(sys.executable, *command, last_signal=signal.SIGKILL)
     server.env |= {
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
         "PORT": str(server.port),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess
 
 from .stage import (
@@ -154,7 +154,7 @@ async def test_deleted_channel(site: Site, push: ServerProcess, visit: Visitor) 
     """A page whose channel is deleted is told so and sends no more requests."""
     page = await visit(site.page("updates.js", subscribe(push, "deleted")))
     await until_held(push, "deleted")
-    await asyncio.to_thread(httpx.delete, f"{push.url}/send-update/deleted")
+    await asyncio.to_thread(http.delete, f"{push.url}/send-update/deleted")
     await page.until("states.at(-1)[0] === 'gone'")
     assert await page.run("states.at(-1)[1].status") == 410
     assert await page.run("exchanges.length") == 2

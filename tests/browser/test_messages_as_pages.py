@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess, daphne
 
 from .stage import Visit, Visitor
@@ -78,7 +78,7 @@ def server() -> Iterator[ServerProcess]:
 def messages(server: ServerProcess) -> dict[str, tuple[str | None, str]]:
     """All messages, each in a channel with its name."""
     messages = {**RUNS, **SHOWS, **SAVES}
-    with httpx.Client(base_url=f"{server.url}/send-update/") as client:
+    with http.Client(base_url=f"{server.url}/send-update/") as client:
         for name, (content_type, body) in messages.items():
             headers = {} if content_type is None else {"Content-Type": content_type}
             answer = client.post(name, content=body.encode(), headers=headers)

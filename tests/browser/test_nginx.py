@@ -7,9 +7,9 @@ import signal
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests import http
 from tests.conformance.servers import Nginx, nginx
 from tests.servers import daphne
 from tests.waiting import until
@@ -109,7 +109,7 @@ async def test_deleted_channel(site: Site, nchan: Nginx, visit: Visitor) -> None
     """A page reconnects after its channel is deleted, since Nchan responds the same."""
     page = await visit(site.page("updates.js", subscribe(nchan, "deleted")))
     await until_held(nchan, "deleted")
-    await asyncio.to_thread(httpx.delete, f"{nchan.url}/send-update/deleted")
+    await asyncio.to_thread(http.delete, f"{nchan.url}/send-update/deleted")
     await page.until("exchanges.some(({status}) => status === 410)")
     await page.until("exchanges.at(-1).status === undefined")
     await publish(nchan, "deleted", "made again")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess, channel_info
 
 from .stage import Site, Visit, Visitor
@@ -59,7 +59,7 @@ async def test_a_page_of_another_site_changes_nothing(
     """fetch() and forms of another site's page can neither publish nor delete."""
     channel = f"foreign-{host}"
     url = f"{whole.url}/send-update/{channel}"
-    await asyncio.to_thread(httpx.put, url)
+    await asyncio.to_thread(http.put, url)
     page = await visit(site.document("").replace("127.0.0.1", host))
     assert await page.run(NO_CORS, ["POST", url, "evil"]) == "opaque"
     for method in ("GET", "POST", "PUT", "DELETE"):
@@ -86,7 +86,7 @@ async def test_a_page_of_another_site_tells_the_passthrough_view_nothing(
     }}).then((response) => response.type)"""
     assert await page.run(script) == "opaque"
     assert await submit(page, url, "channel_id", "forged", form) == 403
-    answer = await asyncio.to_thread(httpx.get, f"{whole.url}/heard?channel=forged")
+    answer = await asyncio.to_thread(http.get, f"{whole.url}/heard?channel=forged")
     assert answer.json()["heard"] == []
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import http
 from tests.readme import BEGIN, USE, commands, make_site, serve
 from tests.servers import ServerProcess
 
@@ -32,7 +32,7 @@ async def send(visit: Visit, value: str) -> None:
 
 def find_beginning(server: ServerProcess) -> str:
     """Return the id after which a page begins that is loaded now."""
-    [message_id] = re.findall(r'after: "([^"]*)"', httpx.get(server.url).text)
+    [message_id] = re.findall(r'after: "([^"]*)"', http.get(server.url).text)
     return message_id
 
 

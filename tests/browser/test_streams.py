@@ -6,10 +6,10 @@ import asyncio
 import json
 import signal
 
-import httpx
 import pytest
 
-from tests.servers import ServerProcess
+from tests import http
+from tests.servers import ServerProcess, daphne
 from tests.valkey import Valkey
 
 from .buffering_proxy import BufferingProxy
@@ -64,7 +64,7 @@ async def test_text_and_bytes(
         ("text/plain", "Grüße\n".encode()),
     ):
         headers = {"Content-Type": content_type}
-        await asyncio.to_thread(httpx.post, target, content=body, headers=headers)
+        await asyncio.to_thread(http.post, target, content=body, headers=headers)
     assert await page.until_got(3) == [
         ["image/png", 4, [0x89, 0x50, 0x4E]],
         ["text/plain; charset=iso-8859-1", 2, [0x47, 0xFC]],
@@ -126,7 +126,7 @@ async def test_deleted_channel(
     """A page is told which of its channels is deleted, and hears the other ones."""
     page = await visit(site.page(*SCRIPTS, subscribe(streaming.url, "gone", "stays")))
     await until_streaming(page)
-    await asyncio.to_thread(httpx.delete, f"{streaming.url}/send-update/gone")
+    await asyncio.to_thread(http.delete, f"{streaming.url}/send-update/gone")
     await page.until("states.at(-1)[0] === 'gone'")
     assert await page.run("states.at(-1)[1]") == "gone"
     assert await page.run("states.at(-1)[2].status") == 410
@@ -256,7 +256,7 @@ async def test_channels_of_a_template(
 ) -> None:
     """A page begins after its position, whichever scripts its tag comes before."""
     await publish(streaming, "tag-one", "old")
-    info = httpx.get(
+    info = http.get(
         f"{streaming.url}/send-update/tag-one", headers={"Accept": "application/json"}
     ).json()
     await publish(streaming, "tag-one", "while the page was made")

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
 import pytest
 from django.core.management import call_command
 from django.test import override_settings
 
+from tests import http
 from tests.servers import ServerProcess, daphne, runpushserver
 from tests.valkey import PROGRAM, Valkey
 
@@ -131,6 +132,7 @@ def uvicorn(conf: dict[str, Any], *options: str) -> ServerProcess:
         *("--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning"),
         *options,
         env=environment(conf),
+        last_signal=signal.SIGKILL,
     )
 
 
@@ -259,7 +261,7 @@ def _layer(processes: int, make: Make, *options: str) -> Start:
         # A process does not have messages from before it has joined the others.
         for each in servers:
             for role in ("publisher", "few-publisher", "brief-publisher"):
-                httpx.get(each + PATHS[role].format(channel="joins"))
+                http.get(each + PATHS[role].format(channel="joins"))
         return servers
 
     return start

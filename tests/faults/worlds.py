@@ -12,8 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import httpx
-
+from tests import http
 from tests.proxies import Proxy
 from tests.servers import ServerProcess, daphne, wait_until
 from tests.valkey import Cluster, Sentinel, Valkey, replicate
@@ -86,7 +85,7 @@ class World:
                 list(threads.map(stack.enter_context, self.servers))
             for server in self.servers:
                 # Over a channel layer, a process joins with its first request.
-                httpx.get(f"{server.url}/send-update/nobody")
+                http.get(f"{server.url}/send-update/nobody")
             self._stack = stack.pop_all()
         return self
 

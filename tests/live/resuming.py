@@ -10,6 +10,7 @@ import httpx
 import httpx_sse
 import websockets
 
+from tests import http
 from tests.server.streams import EventReader
 
 #: The id and the body of each message, until the stream ends.
@@ -25,7 +26,7 @@ BEGINNING = "0:0"
 async def read_httpx_sse(port: int, path: str, last_id: str) -> Messages:
     """Yield what ``httpx-sse`` reads."""
     headers = {"Last-Event-ID": last_id}
-    async with httpx.AsyncClient(timeout=None) as client:
+    async with http.AsyncClient(timeout=None) as client:
         url = f"http://127.0.0.1:{port}{path}"
         async with httpx_sse.aconnect_sse(
             client, "GET", url, headers=headers

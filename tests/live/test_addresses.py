@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess
 
 SERVERS = {
@@ -59,8 +60,8 @@ def serve(name: str) -> Iterator[httpx.Client]:
         path = Path(directory) / "socket"
         with (
             UnixServer(name, path),
-            httpx.Client(
-                transport=httpx.HTTPTransport(uds=str(path)), base_url="http://site"
+            http.Client(
+                transport=http.HTTPTransport(uds=str(path)), base_url="http://site"
             ) as client,
         ):
             yield client

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import LOCATIONS, ServerProcess
 
 SERVERS = {
@@ -29,7 +29,7 @@ def test_a_site_that_is_forced_below_a_path(name: str) -> None:
             "TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS}),
         },
     )
-    with server, httpx.Client(base_url=server.url) as client:
+    with server, http.Client(base_url=server.url) as client:
         places = client.get("/app/places/user/abc").json()
         assert places == {"page": "/app/hello", "channel": "/app/updates/user%2Fabc"}
         assert client.get(places["page"]).status_code == 200

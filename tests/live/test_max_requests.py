@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 import httpx
 import pytest
 
+from tests import http
 from tests.servers import LOCATIONS, ServerProcess, wait_until, wait_until_held
 
 #: More requests than the test makes to find out that polls are held.
@@ -55,7 +56,7 @@ def test_held_requests_are_sent_away(name: str) -> None:
         stack.enter_context(server)
         pool = stack.enter_context(ThreadPoolExecutor())
         # A poll without this 503 ends with 304, or when its worker exits.
-        client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60))
+        client = stack.enter_context(http.Client(base_url=server.url, timeout=60))
         held = [pool.submit(client.get, "/updates/a") for _ in range(3)]
         wait_until_held(f"{server.url}/send-update/a", 3)
 

@@ -4,8 +4,7 @@ import os
 import subprocess
 import sys
 
-import httpx
-
+from tests import http
 from tests.servers import ROOT, ServerProcess
 
 ALONE = """
@@ -72,5 +71,5 @@ def test_the_app_works_without_the_server(server: ServerProcess) -> None:
         "pushserver.utils",
         "pushserver.views",
     } <= set(modules)
-    response = httpx.get(f"{server.url}/interval/alone")
+    response = http.get(f"{server.url}/interval/alone")
     assert response.json() == {"from": "the app alone"}

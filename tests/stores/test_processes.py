@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ROOT, ServerProcess, channel_info, wait_until, wait_until_held
 from tests.valkey import Valkey
 
@@ -46,6 +46,7 @@ def example_site(env: dict[str, str]) -> ServerProcess:
         *(sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1"),
         *("-p", "{port}", "example_project.asgi:application"),
         env=env,
+        last_signal=signal.SIGKILL,
     )
 
 
@@ -62,7 +63,7 @@ def servers(env: dict[str, str]) -> Iterator[list[ServerProcess]]:
         servers = [stack.enter_context(example_site(env)) for _ in range(2)]
         for server in servers:
             # Over a channel layer, a process joins with its first request.
-            httpx.get(f"{server.url}/send-update/nobody")
+            http.get(f"{server.url}/send-update/nobody")
         yield servers
 
 
@@ -79,12 +80,12 @@ def test_a_message_reaches_every_process(
     publishers = [f"{server.url}/send-update/{channel_id}" for server in servers]
     with ThreadPoolExecutor(2) as threads:
         held = [
-            threads.submit(httpx.get, f"{server.url}/updates/{channel_id}", timeout=30)
+            threads.submit(http.get, f"{server.url}/updates/{channel_id}", timeout=30)
             for server in servers
         ]
         for url in publishers:
             wait_until(lambda url=url: channel_info(url).get("subscribers"))
-        httpx.post(publishers[0], content=b"news").raise_for_status()
+        http.post(publishers[0], content=b"news").raise_for_status()
         answers = [each.result(30) for each in held]
     assert [answer.content for answer in answers] == [b"news", b"news"]
     names = [(each.headers["Last-Modified"], each.headers["Etag"]) for each in answers]
@@ -97,7 +98,7 @@ def test_another_process_publishes(
     """A plain Python process publishes into the store, and the servers deliver it."""
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(
-            httpx.get, f"{servers[1].url}/updates/{channel_id}", timeout=30
+            http.get, f"{servers[1].url}/updates/{channel_id}", timeout=30
         )
         wait_until_held(f"{servers[1].url}/send-update/{channel_id}")
         # No server listens at the address for publishing over HTTP.
@@ -119,7 +120,7 @@ def test_another_process_publishes(
         headers: dict[str, str] = {}
         for number in range(3):
             url = f"{server.url}/updates/{channel_id}"
-            answer = httpx.get(url, headers=headers, timeout=30)
+            answer = http.get(url, headers=headers, timeout=30)
             last = answer.json()
             assert last == {"n": number}
             headers = {
@@ -132,8 +133,8 @@ def test_one_process(valkey: Valkey, channel_id: str) -> None:
     """Without a PUSH_STORE_URL, messages are in the memory of the one process."""
     with example_site(site_environment("memory", valkey)) as server:
         url = f"{server.url}/send-update/{channel_id}"
-        assert httpx.post(url, content=b"news").status_code == 202
-        answer = httpx.get(f"{server.url}/updates/{channel_id}")
+        assert http.post(url, content=b"news").status_code == 202
+        answer = http.get(f"{server.url}/updates/{channel_id}")
         assert answer.content == b"news"
 
 
@@ -142,20 +143,20 @@ def test_one_process_that_is_restarted(valkey: Valkey, channel_id: str) -> None:
     with example_site(site_environment("memory", valkey)) as server:
         publisher = f"{server.url}/send-update/{channel_id}"
         subscriber = f"{server.url}/updates/{channel_id}"
-        httpx.post(publisher, content=b"seen")
-        seen = httpx.get(subscriber)
-        httpx.post(publisher, content=b"missed")
+        http.post(publisher, content=b"seen")
+        seen = http.get(subscriber)
+        http.post(publisher, content=b"missed")
         server.stop(signal.SIGKILL)
         server.start()
-        httpx.post(publisher, content=b"news")
+        http.post(publisher, content=b"news")
         last_seen = {
             "If-Modified-Since": seen.headers["Last-Modified"],
             "If-None-Match": seen.headers["Etag"],
         }
-        answer = httpx.get(subscriber, headers=last_seen)
+        answer = http.get(subscriber, headers=last_seen)
         assert answer.content == b"news"
         assert "Push-Gap" in answer.headers
-        assert "Push-Gap" not in httpx.get(subscriber).headers
+        assert "Push-Gap" not in http.get(subscriber).headers
 
 
 #: A view that forks in the process of a server.
