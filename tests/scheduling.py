@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from .conformance.servers import ROWS
@@ -11,6 +14,13 @@ SERVERS = {
     *ROWS,
     *("Daphne", "runpushserver", "granian"),
     *("uvicorn, h11", "uvicorn, httptools"),
+    *("daphne", "h11", "httptools"),
+}
+
+#: The browser tests that share no server with the others.
+BROWSER_ALONE = {
+    f"tests/browser/test_{name}.py"
+    for name in ("board", "messages_as_pages", "nginx", "readme")
 }
 
 
@@ -19,7 +29,8 @@ def group(nodeid: str) -> str:
 
     Each worker starts the servers of its tests, so in the folders tests of one server
     stay together. Other tests stay together by file, because of module fixtures. Each
-    fault starts its own processes.
+    fault starts its own processes. Two workers start a browser: one would be the last
+    to finish.
 
     Args:
         nodeid: Its id, like ``tests/live/test_storms.py::test_resets[granian-held]``.
@@ -29,16 +40,25 @@ def group(nodeid: str) -> str:
     if folder == "faults":
         return nodeid
     if folder == "browser":
-        return folder
+        return f"{folder}, alone" if file in BROWSER_ALONE else folder
     if folder.endswith(".py"):
         return file
     params = test.partition("[")[2].removesuffix("]").split("-")
     server = next((each for each in params if each in SERVERS), "")
-    return f"{folder} {server}" if folder == "conformance" else f"{file} {server}"
+    shares = folder == "conformance" or (folder == "live" and server)
+    return f"{folder} {server}" if shares else f"{file} {server}"
 
 
 class ServerScheduling(LoadScopeScheduling):
-    """Assigns each group of tests to one worker."""
+    """Assigns each group of tests to one worker.
+
+    The order is that of the folders, which has the longest groups first and those
+    without processes last.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)

@@ -3,7 +3,8 @@
 The kind is ``stock`` for unmodified Daphne and ``tuned`` for that of runpushserver. The
 last argument is a JSON object with times in seconds, after which the server closes an
 ``idle`` connection, cuts it off if it does not close (``abort``), closes a connection
-with too much data ``behind`` a request, and cancels a ``lonely`` application.
+with too much data ``behind`` a request, and cancels a ``lonely`` application; and at
+which it makes its regular ``checks``, which are else made after 1 and 2 seconds.
 """
 
 from __future__ import annotations
@@ -35,6 +36,24 @@ def count(cls: Any, name: str) -> None:
         return method(*args, **kwargs)
 
     setattr(cls, name, counting)
+
+
+def make_checks_every(seconds: float) -> None:
+    """Let Daphne make its regular checks in another interval than 1 or 2 seconds."""
+
+    def hurrying(call_later: Any) -> Any:
+        def hurried(delay: float, function: Any, *args: Any, **kwargs: Any) -> Any:
+            is_check = getattr(function, "__name__", "").endswith("_checker")
+            delay = seconds if is_check else delay
+            return call_later(delay, function, *args, **kwargs)
+
+        return hurried
+
+    for scheduler, name in (
+        (reactor, "callLater"),
+        (reactor._asyncioEventloop, "call_later"),  # type: ignore[attr-defined]
+    ):
+        setattr(scheduler, name, hurrying(getattr(scheduler, name)))
 
 
 class Server((stock if kind == "stock" else tuned).Server):  # type: ignore[misc]
@@ -187,6 +206,8 @@ if __name__ == "__main__":
         (WebRequest, "check_timeouts"),
     ):
         count(cls, name)
+    if "checks" in settings:
+        make_checks_every(settings["checks"])
     server = Server(
         application,
         endpoints=[f"tcp:port={port}:interface=127.0.0.1:backlog={tuned.BACKLOG}"],

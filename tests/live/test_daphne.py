@@ -152,13 +152,13 @@ async def test_the_loop(server: Inside) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_going_round(kind: str) -> None:
+async def test_checks_for_timeouts(kind: str) -> None:
     """Held requests are not checked for timeouts; unmodified Daphne checks them all."""
-    with Inside(kind, lonely=0.1) as server:
+    with Inside(kind, lonely=0.1, checks=0.1) as server:
         held = await Wire.open(server.port)
         await held.send(request("GET", "/hold"))
         for cancelled in range(4):
-            # The check that runs once a second cancels the application.
+            # The check that runs at the same interval cancels the application.
             async with await Wire.open(server.port) as lonely:
                 await lonely.send(request("GET", "/lonely"))
                 await until(lambda: server.has(2))
@@ -187,7 +187,7 @@ async def test_idle_connections() -> None:
 
 async def test_an_application_that_does_not_end() -> None:
     """An application that continues after its client left is cancelled in the end."""
-    with Inside("tuned", lonely=0.1) as server:
+    with Inside("tuned", lonely=0.1, checks=0.1) as server:
         for _ in range(3):
             async with await Wire.open(server.port) as wire:
                 await wire.send(request("GET", "/lonely"))
@@ -233,14 +233,13 @@ async def test_failing() -> None:
         ends_well(server, complains=True)
 
 
-async def test_tasks_that_receive_at_once() -> None:
+@tuned_kinds
+async def test_tasks_that_receive_at_once(server: Inside) -> None:
     """Several tasks of an application may receive, even if one is cancelled."""
-    with Inside("tuned") as server:
-        async with await Wire.open(server.port) as wire:
-            await wire.send(request("GET", "/share"))
-            assert b"shared" in await wire.reader.readuntil(b"shared")
-        await until(partial(server.has_counted, "shared", 1))
-        ends_well(server)
+    async with await Wire.open(server.port) as wire:
+        await wire.send(request("GET", "/share"))
+        assert b"shared" in await wire.reader.readuntil(b"shared")
+    await until(partial(server.has_counted, "shared", 1))
 
 
 @tuned_kinds

@@ -60,12 +60,10 @@ def test_held_requests_are_sent_away(name: str) -> None:
         held = [pool.submit(client.get, "/updates/a") for _ in range(3)]
         wait_until_held(f"{server.url}/send-update/a", 3)
 
-        def is_answered() -> bool:
-            with suppress(httpx.TransportError):  # uvicorn has stopped accepting.
+        with suppress(httpx.TransportError):  # uvicorn has stopped accepting.
+            while not all(each.done() for each in held):
                 client.get("/interval/b")
-            return all(each.done() for each in held)
-
-        wait_until(is_answered)
+        wait_until(lambda: all(each.done() for each in held))
         for each in held:
             assert each.result().status_code == 503
             assert int(each.result().headers["Retry-After"]) > 0

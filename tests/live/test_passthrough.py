@@ -237,6 +237,8 @@ async def state(port: int) -> dict[str, int]:
 async def test_a_crowd_that_polls_again(channel_id: str, crowd: int) -> None:
     """Many clients that poll again on a message lose no pair and use few threads."""
     path = f"/updates/{channel_id}"
+    # Each makes three requests to Django, in threads; it may use fewer than 50.
+    crowd //= 3
 
     async def poll_all(wires: list[Wire], *headers: str) -> None:
         for number, wire in enumerate(wires):
@@ -247,8 +249,9 @@ async def test_a_crowd_that_polls_again(channel_id: str, crowd: int) -> None:
         port = server.port
         before = await state(port)
         wires: list[Wire] = []
-        for _ in range(crowd // 100):
-            wires += await asyncio.gather(*(Wire.open(port) for _ in range(100)))
+        for _ in range(crowd // 50):
+            wires += await asyncio.gather(*(Wire.open(port) for _ in range(50)))
+        crowd = len(wires)
         await poll_all(wires)
         await until_heard(port, channel_id, crowd)
         assert await publish(port, channel_id) == 201

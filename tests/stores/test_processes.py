@@ -50,13 +50,13 @@ def example_site(env: dict[str, str]) -> ServerProcess:
     )
 
 
-@pytest.fixture(params=["redis", "layer"])
+@pytest.fixture(scope="module", params=["redis", "layer"])
 def env(request: pytest.FixtureRequest, valkey: Valkey) -> dict[str, str]:
     """The environment of all processes of a site."""
     return site_environment(request.param, valkey)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def servers(env: dict[str, str]) -> Iterator[list[ServerProcess]]:
     """Two processes that serve the example site."""
     with ExitStack() as stack:
