@@ -7,12 +7,11 @@ import sys
 
 import pytest
 
+from .conformance.conftest import check_options
 from .servers import ROOT, free_port
 
-pytestmark = pytest.mark.process
-
-PUBLISHER = ("--publisher", "/send-update/{channel}")
-SUBSCRIBER = ("--subscriber", "/updates/{channel}")
+PUBLISHER = "/send-update/{channel}"
+SUBSCRIBER = "/updates/{channel}"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,24 +28,43 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("server", "publisher", "subscriber", "sentence"),
     [
-        (("--server", "http://[::1"), "it has to be http://host:port"),
-        (("--server", "http://a:b"), "it has to be http://host:port"),
-        (("--server", "http://a", *PUBLISHER), "--subscriber has to be given"),
-        (("--server", "http://a", "--publisher", "/a"), "with {channel} in it"),
+        ("http://[::1", PUBLISHER, SUBSCRIBER, "it has to be http://host:port"),
+        ("http://a:b", PUBLISHER, SUBSCRIBER, "it has to be http://host:port"),
+        ("http://a", PUBLISHER, None, "--subscriber has to be given"),
+        ("http://a", None, SUBSCRIBER, "--publisher has to be given"),
+        ("http://a", "/a", SUBSCRIBER, "with {channel} in it"),
     ],
 )
-def test_what_cannot_be_tested(arguments: tuple[str, ...], sentence: str) -> None:
-    """Invalid options end the run with an error message and a failure."""
-    ended = run(*arguments)
+def test_invalid_options(
+    server: str, publisher: str | None, subscriber: str | None, sentence: str
+) -> None:
+    """Invalid options are an error that names the option."""
+    with pytest.raises(pytest.UsageError) as caught:
+        check_options([server], {"publisher": publisher, "subscriber": subscriber})
+    assert sentence in str(caught.value)
+
+
+def test_no_server() -> None:
+    """Without a server no option is required."""
+    check_options((), {"publisher": None, "subscriber": None})
+
+
+@pytest.mark.process
+def test_a_run_with_invalid_options() -> None:
+    """A run with invalid options ends with the error."""
+    ended = run("--server", "http://a", "--publisher", PUBLISHER)
     assert ended.returncode == pytest.ExitCode.USAGE_ERROR
-    assert sentence in ended.stderr
+    assert "--subscriber has to be given" in ended.stderr
 
 
+@pytest.mark.process
 def test_what_is_no_push_server() -> None:
     """Without a push server at the URL, the run ends at once with one error message."""
     server = f"http://127.0.0.1:{free_port()}"
-    ended = run("--server", server, *PUBLISHER, *SUBSCRIBER)
+    ended = run(
+        *("--server", server, "--publisher", PUBLISHER, "--subscriber", SUBSCRIBER)
+    )
     assert ended.returncode == 1
     assert f"Nothing can be published at {server}/send-update/" in ended.stdout

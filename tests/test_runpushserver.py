@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import pytest
+from django.conf import LazySettings
+from django.core.management import CommandError, call_command
 
 from pushserver import __version__
 
@@ -16,53 +18,50 @@ from . import http
 from .servers import LOCATIONS, ROOT, ServerProcess, runpushserver, wait_until
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "django", "runpushserver", *arguments]
-
-
 def environment(**push_server: object) -> dict[str, str]:
-    return {
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "PYTHONPATH": str(ROOT),
-        "TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS, **push_server}),
-    }
+    return {"TEST_PUSH_SERVER": json.dumps({"locations": LOCATIONS, **push_server})}
 
 
-def fails(*arguments: str, **push_server: object) -> str:
-    """Return the error with which the command ends."""
-    ended = subprocess.run(
-        command(*arguments),
-        env={**os.environ, **environment(**push_server)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode != 0
-    assert "Traceback" not in ended.stderr
-    return ended.stderr
+def failure(*arguments: str) -> str:
+    """Return the error with which the command ends in this process."""
+    with pytest.raises(CommandError) as caught:
+        call_command("runpushserver", *arguments)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[ServerProcess]:
+    """A server of the push locations alone."""
+    with runpushserver("{port}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[ServerProcess]:
+    """A server of the whole site."""
+    with runpushserver("--allrequests", "{port}") as server:
+        yield server
 
 
 @pytest.mark.process
-def test_it_serves_the_push_locations_alone() -> None:
+def test_it_serves_the_push_locations_alone(alone: ServerProcess) -> None:
     """Push locations are served; any other path is 404 with an explanation."""
-    with runpushserver("{port}") as server:
-        assert http.post(f"{server.url}/send-update/a", content=b"x").status_code == 202
-        assert http.get(f"{server.url}/updates/a").content == b"x"
-        other = http.get(f"{server.url}/hello")
+    assert http.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
+    assert http.get(f"{alone.url}/updates/a").content == b"x"
+    other = http.get(f"{alone.url}/hello")
     assert other.status_code == 404
     assert "push location" in other.text
 
 
 @pytest.mark.process
-def test_it_says_what_runs_where() -> None:
+def test_it_says_what_runs_where(alone: ServerProcess) -> None:
     """The start-up output names the versions, the settings and the URL."""
-    with runpushserver("{port}") as server:
-        wait_until(lambda: "Quit the server" in server.log())
-        lines = server.log()
+    wait_until(lambda: "Quit the server" in alone.log())
+    lines = alone.log()
     assert "using settings 'tests.settings'" in lines
     assert f"Push server version {__version__} on Daphne" in lines
     assert f"Daphne version {version('daphne')}" in lines
-    assert f"running at http://127.0.0.1:{server.port}/" in lines
+    assert f"running at http://127.0.0.1:{alone.port}/" in lines
 
 
 @pytest.mark.process
@@ -75,11 +74,10 @@ def test_it_listens_where_the_settings_say() -> None:
 
 
 @pytest.mark.process
-def test_it_serves_the_whole_site_if_asked() -> None:
+def test_it_serves_the_whole_site_if_asked(whole: ServerProcess) -> None:
     """With --allrequests, requests outside the push locations go to Django."""
-    with runpushserver("--allrequests", "{port}") as server:
-        assert http.get(f"{server.url}/hello").text == "hello from Django"
-        assert http.get(f"{server.url}/interval/a").status_code == 304
+    assert http.get(f"{whole.url}/hello").text == "hello from Django"
+    assert http.get(f"{whole.url}/interval/a").status_code == 304
 
 
 @pytest.mark.process
@@ -97,10 +95,9 @@ def test_it_serves_static_files_under_debug() -> None:
 
 
 @pytest.mark.process
-def test_its_daphne_is_tuned() -> None:
+def test_its_daphne_is_tuned(whole: ServerProcess) -> None:
     """Its Daphne has a long backlog, tuned connections and rare collections."""
-    with runpushserver("--allrequests", "{port}") as server:
-        told = http.get(f"{server.url}/daphne").json()
+    told = http.get(f"{whole.url}/daphne").json()
     assert told == {
         "backlog": 4096,
         "factory": "pushserver_channels.server.connections",
@@ -148,7 +145,6 @@ def test_it_listens_on_ipv6_if_asked() -> None:
     assert answer.status_code == 304
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -160,15 +156,24 @@ def test_it_listens_on_ipv6_if_asked() -> None:
 )
 def test_wrong_arguments_are_told(arguments: list[str], sentence: str) -> None:
     """A wrong argument ends the command with an error that gives the reason."""
-    assert sentence in fails(*arguments)
+    assert sentence in failure(*arguments)
 
 
-@pytest.mark.process
-def test_wrong_settings_are_told() -> None:
+def test_wrong_settings_are_told(settings: LazySettings) -> None:
     """A wrong PUSH_SERVER ends the command with an error that names the setting."""
-    assert "PUSH_SERVER['prot'] is not a known setting" in fails("0", prot=1)
+    settings.PUSH_SERVER = {"prot": 1}
+    assert "PUSH_SERVER['prot'] is not a known setting" in failure("0")
 
 
 def test_a_taken_port_is_told(server: ServerProcess) -> None:
     """A port that is in use ends the command with an error."""
-    assert f"Cannot listen on 127.0.0.1:{server.port}" in fails(str(server.port))
+    ended = subprocess.run(
+        [sys.executable, "-m", "django", "runpushserver", str(server.port)],
+        env={**server.env, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    assert f"Cannot listen on 127.0.0.1:{server.port}" in ended.stderr

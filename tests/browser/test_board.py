@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import ServerProcess
+from tests.tiers import in_tier
 
 from .stage import Visit, Visitor, publish
 
@@ -128,7 +130,8 @@ async def test_connection_and_wire(visit: Visitor) -> None:
             "hello",
         ):
             assert part in lines
-        server.stop()
+        # A page asks a killed server again at once, and a stopped one seconds later.
+        server.stop(signal.SIGKILL)
         await until_state(window, "waiting")
         server.start()
         await until_state(window, "live")
@@ -159,8 +162,13 @@ async def test_gap(example: ServerProcess, visit: Visitor) -> None:
     assert away.errors == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        in_tier(each, {(360, "dark"), (1440, "light")}, "looks of the example")
+        for each in itertools.product((360, 1440), ("light", "dark"))
+    ],
+)
 async def test_looks(
     example: ServerProcess, visit: Visitor, width: int, scheme: str
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests import http
 from tests.servers import ServerProcess, daphne
+from tests.tiers import in_tier
 
 from .stage import Visit, Visitor
 
@@ -91,7 +92,13 @@ async def have_run(page: Visit) -> set[str]:
     return {cookie["name"] for cookie in await page.page.context.cookies()}
 
 
-@pytest.mark.parametrize("location", ["updates", "interval", "inline"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        in_tier(each, {"updates", "inline"}, "messages of interval polls as pages")
+        for each in ("updates", "interval", "inline")
+    ],
+)
 async def test_opened(
     server: ServerProcess,
     messages: dict[str, tuple[str | None, str]],

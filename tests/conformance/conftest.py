@@ -14,7 +14,7 @@ that are longer.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,14 +47,28 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "should(number): a SHOULD of the protocol, Rev. 2.23"
     )
     servers = config.getoption("server", None) or ()
+    check_options(servers, {role: _path(config, role) for role in ROLES})
+
+
+def _path(config: pytest.Config, role: str) -> str | None:
+    path: str | None = config.getoption(role.replace("-", "_"), None)
+    return path
+
+
+def check_options(servers: Collection[str], paths: dict[str, str | None]) -> None:
+    """Raise ``pytest.UsageError`` unless the options describe servers to be tested.
+
+    Args:
+        servers: Their URLs; without one, the paths are not read.
+        paths: The path of each role, None if it is not given.
+    """
     for server in servers:
         if not _is_origin(server):
             raise pytest.UsageError(
                 f"--server {server}: it has to be http://host:port. What is tested is"
                 " plain HTTP, and a path belongs to the locations."
             )
-    for role in ROLES if servers else ():
-        path = config.getoption(role.replace("-", "_"))
+    for role, path in paths.items() if servers else ():
         if path is None and role in ("publisher", "subscriber"):
             raise pytest.UsageError(f"--{role} has to be given with --server.")
         if path is not None and not ("{channel}" in path and path.startswith("/")):
@@ -93,7 +107,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         with serve(request.param) as site:
             yield site
         return
-    given = {role: request.config.getoption(role.replace("-", "_")) for role in ROLES}
+    given = {role: _path(request.config, role) for role in ROLES}
     paths = {role: path for role, path in given.items() if path is not None}
     origin = request.config.getoption("origin")
     site = Site(
