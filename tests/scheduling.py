@@ -8,6 +8,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from .conformance.servers import ROWS
+from .faults.faults import FAULTS
 
 #: The names of servers in the parameters of tests.
 SERVERS = {
@@ -15,6 +16,14 @@ SERVERS = {
     *("Daphne", "runpushserver", "granian"),
     *("uvicorn, h11", "uvicorn, httptools"),
     *("daphne", "h11", "httptools"),
+}
+
+#: The faults that share processes, by the test's name.
+WORLDS = {
+    f"test_a_fault[{fault.name}-{store}]": f"faults {store}"
+    for fault in FAULTS
+    for store in fault.stores
+    if fault.may_share
 }
 
 #: The browser tests that share no server with the others.
@@ -28,9 +37,9 @@ def group(nodeid: str) -> str:
     """Return the group of a test; tests of one group run in the same worker.
 
     Each worker starts the servers of its tests, so in the folders tests of one server
-    stay together. Other tests stay together by file, because of module fixtures. Each
-    fault starts its own processes. Two workers start a browser: one would be the last
-    to finish.
+    stay together. Other tests stay together by file, because of module fixtures, and
+    faults by the processes that they share. Two workers start a browser: one would be
+    the last to finish.
 
     Args:
         nodeid: Its id, like ``tests/live/test_storms.py::test_resets[granian-held]``.
@@ -38,7 +47,7 @@ def group(nodeid: str) -> str:
     file, _, test = nodeid.partition("::")
     folder = file.removeprefix("tests/").partition("/")[0]
     if folder == "faults":
-        return nodeid
+        return WORLDS.get(test, nodeid)
     if folder == "browser":
         return f"{folder}, alone" if file in BROWSER_ALONE else folder
     if folder.endswith(".py"):

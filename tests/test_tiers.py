@@ -9,6 +9,8 @@ from .conformance import servers
 from .faults.faults import FAULTS
 from .scheduling import group
 
+FAULT = "faults/test_faults.py::test_a_fault"
+
 
 def test_the_default_tier_is_a_part_of_all() -> None:
     """The default tier is a part of all tests, and includes each store."""
@@ -26,9 +28,14 @@ def test_the_default_tier_is_a_part_of_all() -> None:
         ("conformance/a.py::a[Daphne]", "conformance/a.py::a[Daphne, layer]", False),
         ("live/a.py::a[granian-1]", "live/a.py::b[granian-2]", True),
         ("live/a.py::a[granian-1]", "live/a.py::a[uvicorn, h11-1]", False),
+        ("live/a.py::a[granian-1]", "live/b.py::b[granian-2]", True),
         ("live/a.py::a", "live/b.py::a", False),
         ("browser/a.py::a", "browser/b.py::b", True),
-        ("faults/a.py::a[cut-redis]", "faults/a.py::a[kill-redis]", False),
+        ("browser/test_board.py::a", "browser/test_nginx.py::b", True),
+        ("browser/test_board.py::a", "browser/b.py::b", False),
+        (f"{FAULT}[nothing-redis]", f"{FAULT}[kill-server-redis]", True),
+        (f"{FAULT}[nothing-redis]", f"{FAULT}[nothing-memory]", False),
+        (f"{FAULT}[nothing-redis]", f"{FAULT}[cut-redis]", False),
         ("a.py::a[1]", "a.py::b", True),
     ],
 )

@@ -43,6 +43,11 @@ class Fault:
     may_leave_open: str = ""
     budget: float = 5.0
 
+    @property
+    def may_share(self) -> bool:
+        """Whether it leaves the processes as if it had not happened."""
+        return not self.world and not self.may_lose
+
     def complain(self, outcome: Outcome, store: str) -> list[str]:
         """Return the guarantees that a store has broken."""
         if store != "redis":

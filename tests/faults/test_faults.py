@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -13,16 +16,28 @@ from tests import tiers
 from tests.tiers import in_tier
 
 from .faults import FAULTS, Fault
-from .runs import run
+from .runs import run, run_in
 from .table import BEGIN, END, PAGE, build_table, read_results
 from .traffic import Outcome
-from .worlds import Missing
+from .worlds import Missing, World
 
 
-def measure(fault: Fault, store: str) -> Outcome:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Callable[[str], World]]:
+    """Returns the processes with a store that faults share which leave them intact."""
+    with ExitStack() as stack:
+
+        @cache
+        def enter(store: str) -> World:
+            return stack.enter_context(World(store))
+
+        yield enter
+
+
+def measure(fault: Fault, store: str, shared: Callable[[str], World]) -> Outcome:
     """Return the outcome of a fault; skip if a program is missing, but fail in CI."""
     try:
-        return run(fault, store)
+        return run_in(shared(store), fault) if fault.may_share else run(fault, store)
     except Missing as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))
@@ -37,13 +52,13 @@ def measure(fault: Fault, store: str) -> Outcome:
         for store in fault.stores
     ],
 )
-def test_a_fault(name: str, store: str) -> None:
+def test_a_fault(name: str, store: str, shared: Callable[[str], World]) -> None:
     """Each accepted message is received once and in order, or a gap is reported.
 
     This holds for a store in Redis, and without a fault for the others too.
     """
     [fault] = [each for each in FAULTS if each.name == name]
-    outcome = measure(fault, store)
+    outcome = measure(fault, store, shared)
     assert outcome.accepted
     promises = "redis" if fault is FAULTS[0] else store
     assert fault.complain(outcome, promises) == [], outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -53,6 +53,8 @@ class World:
     cluster: Cluster
     #: Returns how many messages each publisher has sent, accepted or not.
     count_attempts: Callable[[], list[int]]
+    #: The channels that the publishers publish at.
+    channels: Sequence[str] = ()
 
     def __init__(
         self,
