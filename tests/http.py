@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ssl
 from functools import partial
+from typing import Any
 
 import httpx
 
-#: Used for all clients. Without it, each new client, and so each ``httpx.get()``, reads
-#: the certificates of all authorities, which takes 50 ms of CPU time.
-_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+from .waiting import PATIENCE
 
-get = partial(httpx.get, verify=_CONTEXT)
-post = partial(httpx.post, verify=_CONTEXT)
-put = partial(httpx.put, verify=_CONTEXT)
-delete = partial(httpx.delete, verify=_CONTEXT)
-Client = partial(httpx.Client, verify=_CONTEXT)
-AsyncClient = partial(httpx.AsyncClient, verify=_CONTEXT)
-HTTPTransport = partial(httpx.HTTPTransport, verify=_CONTEXT)
+#: Without this ``verify``, each new client, and so each ``httpx.get()``, reads the
+#: certificates of all authorities, which takes 50 ms of CPU time. The other option is
+#: the seconds to wait for a server on a busy machine.
+_DEFAULTS: dict[str, Any] = {
+    "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    "timeout": PATIENCE,
+}
+
+get = partial(httpx.get, **_DEFAULTS)
+post = partial(httpx.post, **_DEFAULTS)
+put = partial(httpx.put, **_DEFAULTS)
+delete = partial(httpx.delete, **_DEFAULTS)
+Client = partial(httpx.Client, **_DEFAULTS)
+AsyncClient = partial(httpx.AsyncClient, **_DEFAULTS)
+HTTPTransport = partial(httpx.HTTPTransport, verify=_DEFAULTS["verify"])

@@ -17,7 +17,7 @@ from tests.server.streams import EventReader
 Messages = AsyncIterator[tuple[str, str]]
 
 #: Seconds between two tries to come back.
-INTERVAL = 0.05
+INTERVAL = 0.2
 
 #: The position before all messages.
 BEGINNING = "0:0"

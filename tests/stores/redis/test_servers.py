@@ -126,9 +126,7 @@ async def test_sentinel(make: MakeStore) -> None:
             assert after.gap_after(before.id) is not None
 
 
-async def test_no_sentinel(
-    make: MakeStore, soon: None, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_sentinel(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
     """If no sentinel names a master, the log says so without the password."""
     url = f"redis+sentinel://:sesame@127.0.0.1:{free_port()}/main"
     with pytest.raises(StoreUnavailable):
