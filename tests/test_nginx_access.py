@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import httpx
 import pytest
 from django.conf import LazySettings
 from django.test import override_settings
@@ -15,6 +14,7 @@ from django.urls import URLPattern, reverse
 
 from pushserver.nginx import ProxyConfiguration
 from pushserver.updates import subscriber_url
+from tests import http
 
 from .conformance.servers import Nginx, nginx
 from .nginx import PUBLISHER, SUBSCRIBER, write
@@ -97,7 +97,7 @@ def guarded() -> Iterator[Nginx]:
         address = f"127.0.0.1:{django.port}"
         server = stack.enter_context(nginx(LIVE, "--django", address))
         for channel_id in ("anna", "anna-1", "bob", "anna/../bob"):
-            answer = httpx.post(f"{server.url}/send/{channel_id}", content=channel_id)
+            answer = http.post(f"{server.url}/send/{channel_id}", content=channel_id)
             assert answer.status_code == 202
         yield server
 
@@ -154,10 +154,10 @@ def test_tokens_and_nchan(guarded: Nginx) -> None:
         url = subscriber_url("anna", location="signed")
         other = subscriber_url("bob", location="signed").partition("?")[2]
     token = url.partition("?token=")[2]
-    assert httpx.get(guarded.url + url).text == "anna"
+    assert http.get(guarded.url + url).text == "anna"
     bearer = {"Authorization": f"Bearer {token}"}
-    assert httpx.get(f"{guarded.url}/signed/anna", headers=bearer).text == "anna"
-    answer = httpx.get(f"{guarded.url}/signed/anna?{other}")
+    assert http.get(f"{guarded.url}/signed/anna", headers=bearer).text == "anna"
+    answer = http.get(f"{guarded.url}/signed/anna?{other}")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     log = guarded.file.parent / "access.log"
@@ -167,6 +167,6 @@ def test_tokens_and_nchan(guarded: Nginx) -> None:
 @pytest.mark.process
 def test_a_preflight_request_is_not_refused(guarded: Nginx) -> None:
     origin = {"Origin": "https://page.example", "Access-Control-Request-Method": "GET"}
-    answer = httpx.options(f"{guarded.url}/both/bob", headers=origin)
+    answer = http.options(f"{guarded.url}/both/bob", headers=origin)
     assert answer.status_code in (200, 204)
     assert "Access-Control-Allow-Origin" in answer.headers

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess
 
 from .stage import Site, Visit, Visitor, publish, until_held
@@ -32,7 +32,7 @@ LISTEN = """
 
 
 async def post(url: str, body: bytes, **headers: str) -> None:
-    answer = await asyncio.to_thread(httpx.post, url, content=body, headers=headers)
+    answer = await asyncio.to_thread(http.post, url, content=body, headers=headers)
     answer.raise_for_status()
 
 

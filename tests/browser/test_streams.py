@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests import http
-from tests.servers import ServerProcess, daphne
+from tests.servers import ServerProcess
 from tests.valkey import Valkey
 
 from .buffering_proxy import BufferingProxy

@@ -6,9 +6,9 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess
 from tests.tiers import in_tier
 
@@ -269,5 +269,5 @@ async def test_module(
     for each in (page, other):
         assert await each.until_got(1) == ["hello"]
     info = f"{streaming.url}/send-update/{name}"
-    answer = httpx.get(info, headers={"Accept": "application/json"})
+    answer = http.get(info, headers={"Accept": "application/json"})
     assert answer.json()["subscribers"] == 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 
-import httpx
 import pytest
 
+from tests import http
 from tests.servers import ServerProcess
 from tests.valkey import Valkey
 
@@ -67,7 +67,7 @@ async def test_text_and_bytes(
         headers = {"Content-Type": content_type}
         if event is not None:
             headers["X-EventSource-Event"] = event
-        await asyncio.to_thread(httpx.post, target, content=body, headers=headers)
+        await asyncio.to_thread(http.post, target, content=body, headers=headers)
     assert await page.until_got(3) == [
         ["image/png", 4, [0x89, 0x50, 0x4E], "story"],
         ["text/plain; charset=iso-8859-1", 2, [0x47, 0xFC], None],
@@ -108,7 +108,7 @@ async def test_deleted_channel(
     await until_streaming(page, "websocket")
     for number, channel in enumerate(("socket-gone", "socket-stays"), 1):
         target = f"{streaming.url}/send-update/{channel}"
-        await asyncio.to_thread(httpx.delete, target)
+        await asyncio.to_thread(http.delete, target)
         await page.until(
             "(count) => states.filter(([state]) => state === 'gone').length === count",
             number,

@@ -17,11 +17,12 @@ from django.test import override_settings
 
 from pushserver.access import arevoke, revoke
 from pushserver.updates import subscriber_url
+from tests import http
 from tests.conformance.servers import uvicorn
 from tests.servers import ServerProcess, daphne
 from tests.tiers import in_tier
 from tests.valkey import Valkey
-from tests.waiting import PATIENCE, until, wait_until
+from tests.waiting import until, wait_until
 
 from .conftest import COMPLAINTS
 from .streaming import LiveStream
@@ -62,7 +63,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture
 async def anna(site: ServerProcess) -> AsyncIterator[httpx.AsyncClient]:
     """A client that is logged in."""
-    async with httpx.AsyncClient(base_url=site.url, timeout=PATIENCE) as client:
+    async with http.AsyncClient(base_url=site.url) as client:
         assert (await client.get("/login/anna")).status_code == 200
         yield client
 
@@ -72,7 +73,7 @@ async def until_held(site: ServerProcess, channel_id: str) -> None:
 
     def is_held() -> bool:
         url = f"{site.url}/send-update/{channel_id}"
-        answer = httpx.get(url, headers={"Accept": "application/json"})
+        answer = http.get(url, headers={"Accept": "application/json"})
         return answer.status_code == 200 and answer.json()["subscribers"] == 1
 
     await asyncio.to_thread(wait_until, is_held)
@@ -87,9 +88,9 @@ async def test_the_session_decides(
     assert await publish(site.port, "anna", b"hello") == 201
     assert (await asking).text == "hello"
     assert (await anna.get("/updates/bob")).status_code == 403
-    assert httpx.get(f"{site.url}/updates/anna").status_code == 403
+    assert http.get(f"{site.url}/updates/anna").status_code == 403
     forged = {"Cookie": "sessionid=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}
-    assert httpx.get(f"{site.url}/updates/anna", headers=forged).status_code == 403
+    assert http.get(f"{site.url}/updates/anna", headers=forged).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/updates/anna", "signed"])
@@ -103,7 +104,7 @@ async def test_logging_out_ends_what_the_session_holds(
         path = answer.text
     channel_id = path.partition("?")[0].rpartition("/")[2]
     news = {"If-None-Match": "0", "If-Modified-Since": "Fri, 31 Dec 2055 23:59:59 GMT"}
-    async with httpx.AsyncClient(base_url=site.url, timeout=PATIENCE) as other:
+    async with http.AsyncClient(base_url=site.url) as other:
         await other.get("/login/anna")
         cookie = f"Cookie: sessionid={other.cookies['sessionid']}"
         staying = await LiveStream.open(site.port, "/updates/anna", cookie)
@@ -123,7 +124,7 @@ def wait_for_subscribers(site: ServerProcess, channel_id: str, count: int) -> No
 
     def are_there() -> bool:
         url = f"{site.url}/send-update/{channel_id}"
-        answer = httpx.get(url, headers={"Accept": "application/json"})
+        answer = http.get(url, headers={"Accept": "application/json"})
         return answer.status_code == 200 and answer.json()["subscribers"] == count
 
     wait_until(are_there)
@@ -181,7 +182,7 @@ async def test_a_revocation_reaches_all_processes(
             await stream.until_ended()
             assert [each.name for each in stream.events] == ["push-denied"]
         for server in (one, other):
-            assert httpx.get(server.url + url).status_code == 401
+            assert http.get(server.url + url).status_code == 401
         assert not staying.has_ended
         assert await publish(one.port, shared, b"still") == 201
         await until(lambda: "still" in staying.bodies)
@@ -197,4 +198,4 @@ async def test_a_new_process_knows_what_was_revoked(
         url = subscriber_url("later", session="one")
         await arevoke(session="one")
         with daphne(json.loads(json.dumps(conf))) as new:
-            assert httpx.get(new.url + url).status_code == 401
+            assert http.get(new.url + url).status_code == 401
