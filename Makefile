@@ -35,7 +35,7 @@ run: $(VENV)/installed
 	@echo
 	PORT=$(PORT) $(BIN)/daphne -b 127.0.0.1 -p $(PORT) example_project.asgi:application
 
-test: $(VENV)/installed-tests $(LIBRARIES) lint
+test: $(VENV)/installed-tests lint
 	$(PYTEST)
 
 test-all: $(VENV)/installed-tests $(LIBRARIES) lint
@@ -73,8 +73,8 @@ $(VENV)/installed-tests: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[tests]'
 	touch $@ $(VENV)/installed
 
-# The client libraries of others, which a few tests use. Without a network these are
-# skipped; in CI they fail.
+# The client libraries of others, for make test-all. Without a network its tests of them
+# are skipped; if CI is set, they fail.
 $(LIBRARIES): tests/browser/libraries.py | $(VENV)/installed-tests
 	-$(BIN)/python -m tests.browser.libraries
 

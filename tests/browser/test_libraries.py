@@ -28,15 +28,16 @@ BEFORE, STOPPING, AWAY, TOTAL = range(50), range(50, 100), range(100, 150), rang
 AFTER = range(150, 200)
 
 #: Those that the default tier tests.
-DEFAULT = ("EventSource", "WebSocket", "htmx 2, sse")
+DEFAULT = ("EventSource", "WebSocket")
 OTHERS = tuple(name for name in CLIENTS if name not in DEFAULT)
 
 
-@pytest.fixture(scope="session")
-def library_site(site: Site) -> Site:
-    """A site that serves the libraries."""
-    need(libraries.are_there(), "A client library", libraries.COMMAND)
-    site.folders.append(libraries.FOLDER)
+@pytest.fixture
+def library_site(site: Site, names: Sequence[str]) -> Site:
+    """A site that serves the libraries, unless the browser itself is the client."""
+    if names != DEFAULT:
+        need(libraries.are_there(), "A client library", libraries.COMMAND)
+        site.folders.append(libraries.FOLDER)
     return site
 
 
