@@ -14,7 +14,9 @@ from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.template import Context, Template
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
+from django.test.utils import override_script_prefix
+from django.urls import reverse
 from django.utils import timezone
 
 from pushserver.access import Grant, publisher_token
@@ -227,6 +229,29 @@ def test_new_tokens_for_a_page(settings: LazySettings) -> None:
     assert Client().post(url).status_code == 405
     settings.PUSH_SERVER = {"signed": True}
     assert Client().get(url, headers={"X-User": "anna"}).json() == {}
+
+
+def test_a_page_knows_where_it_gets_new_tokens(settings: LazySettings) -> None:
+    """The tag names the view where it gives tokens, below the root of the site."""
+
+    def read_channel() -> dict[str, str]:
+        tag = "{% load pushserver %}{% push_channels news='room/7' since=since %}"
+        html = Template(tag).render(Context({"since": {"room/7": "0:0"}}))
+        channel: dict[str, str] = json.loads(html.split(">")[1].split("<")[0])["news"]
+        return channel
+
+    signed = {**OPEN, "url": "/updates/(.+)", "signed": True}
+    settings.PUSH_SERVER = {"locations": [{**signed, "authorize": RULE}]}
+    channel = read_channel()
+    assert channel["channel"] == "room/7"
+    assert channel["tokenUrl"] == reverse("pushserver-tokens")
+    with override_script_prefix("/below/"):
+        assert read_channel()["tokenUrl"].startswith("/below/")
+    with override_settings(ROOT_URLCONF="tests.no_urls"):  # It has no such view.
+        assert "tokenUrl" not in read_channel()
+    for location in (signed, {**OPEN, "url": "/updates/(.+)", "authorize": RULE}):
+        settings.PUSH_SERVER = {"locations": [location]}
+        assert "tokenUrl" not in read_channel()
 
 
 def test_the_command(settings: LazySettings) -> None:

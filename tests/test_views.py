@@ -372,6 +372,8 @@ def test_no_login_is_asked_for(
     ]
     assert ask()[0] == 200
     assert len(heard) == 1
+    # Of the tokens the site's function decides, also for visitors.
+    assert Client().get("/passthrough/tokens?channel=a").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/passthrough", "/passthrough/", "/with-slash/"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -18,6 +19,7 @@ MAX_CHANNELS = 255
 
 @never_cache
 @require_safe
+@login_not_required  # The function authorize decides, also about visitors.
 def renew_tokens(request: HttpRequest) -> JsonResponse:
     """Answer with a new signed URL for each channel that the user may listen to.
 

@@ -9,7 +9,7 @@ from typing import Any
 from django import template
 from django.http import HttpRequest
 from django.template import Context
-from django.urls import get_script_prefix
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -86,6 +86,7 @@ def push_channels(
             ) from None
         url = _sign_for_page(context, channel_id, None, None)
         subscription = _describe(url, last_id)
+        subscription.update(_describe_tokens(channel_id))
         if described is not None:
             subscription["location"] = described  # Saves the page a request.
         if share is not None:
@@ -96,6 +97,18 @@ def push_channels(
         '<script type="application/json" data-push-channels>{}</script>',
         mark_safe(text),  # noqa: S308 (escaped above)
     )
+
+
+def _describe_tokens(channel_id: object) -> dict[str, str]:
+    """Return where a page gets new tokens of a channel, empty if it cannot."""
+    location = find_subscriber(channel_id, None)[0]
+    if not location.signed or location.authorize is None:
+        return {}  # The view gives none, because nothing could decide.
+    try:
+        url = reverse("pushserver-tokens")
+    except NoReverseMatch:
+        return {}  # The site does not include pushserver.urls.
+    return {"tokenUrl": url, "channel": str(channel_id)}
 
 
 def _find_request(context: Context) -> HttpRequest | None:

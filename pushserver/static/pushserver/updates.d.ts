@@ -43,7 +43,29 @@ export interface Channel {
      * secret; `{% push_channels %}` gives a digest. Without it the channel is not shared.
      */
     share?: string | null;
+    /**
+     * Where `updates.tokens.js` gets new signed URLs, before the token in `url` expires
+     * and when it is refused. Channels with the same one are asked for together.
+     */
+    tokenUrl?: TokenUrl | null;
+    /**
+     * The channel id, by which `tokenUrl` is asked. Without it, it is the only channel in
+     * the token, or otherwise the last part of the path of `url`.
+     */
+    channel?: string | null;
 }
+
+/**
+ * A URL of the page's own origin, which is sent `?channel=a&channel=b` with cookies and
+ * answers JSON: an object with the new URL of each channel. Or a function that returns
+ * such an object, or a promise of it. A channel that is left out is gone, and all are if
+ * the URL answers 401 or 403, or redirects to a page. The URL is asked again later if it
+ * fails in another way, and the function if it throws.
+ */
+export type TokenUrl =
+    | string
+    | URL
+    | ((channels: string[]) => Record<string, string> | Promise<Record<string, string>>);
 
 export type Transport = "websocket" | "stream" | "batch" | "poll";
 
@@ -68,7 +90,8 @@ export interface Message {
  * - `live`: the server answers, or has held the request for more than a second.
  *   It is told again when the transport changes.
  * - `waiting`: a request failed; the detail says why, and when the next one is sent.
- * - `gone`: the channel was deleted (410, with a sentence) and the subscription has ended.
+ * - `gone`: the subscription has ended: the channel was deleted (410, with a sentence) or,
+ *   with `tokenUrl`, the user may not listen to it any more (403).
  */
 export type State = "connecting" | "live" | "waiting" | "gone";
 
@@ -105,7 +128,7 @@ export interface Exchange {
 }
 
 export interface EventSourceOptions
-    extends Pick<Channel, "after" | "share" | "transport" | "location"> {
+    extends Pick<Channel, "after" | "share" | "transport" | "location" | "tokenUrl"> {
     /** Whether cookies are sent to another origin. Defaults to false. */
     withCredentials?: boolean;
     /** The character between the channels of a URL. Defaults to `","`. */

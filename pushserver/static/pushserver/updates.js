@@ -625,7 +625,7 @@
                 checkFunction(fn);
                 return addTo(exchangeListeners, fn);
             },
-            // For updates.streams.js and updates.tabs.js.
+            // For the other scripts.
             carryBy: (make) => (carry = make(parts, carry)),
         };
     }
@@ -655,7 +655,10 @@
         whenParsed().then(() => offer(globalThis.$));
     }
 
-    const parts = { parseId, readText, whenParsed, createUpdates };
+    const parts = {
+        ...{ parseId, readText, whenParsed, createUpdates },
+        ...{ fullJitter, readRetryAfter },
+    };
 
     // The file may be on a page twice. (And an element with the id "updates" is window's.)
     let updates = globalThis.updates;
@@ -672,9 +675,7 @@
         module.exports = {
             updates,
             decode,
-            fullJitter,
             readId,
-            readRetryAfter,
             readTag,
             ...parts,
         };

@@ -174,6 +174,13 @@
         return new URL(url, page ?? "http://localhost/");
     }
 
+    /** Return a URL without tokens, which change. */
+    function removeTokens({ href }) {
+        const url = new URL(href);
+        url.searchParams.delete("token");
+        return url.href;
+    }
+
     /** Return the channel id in a part of a URL, null if it cannot be decoded. */
     function decodeChannel(channel) {
         try {
@@ -190,7 +197,7 @@
         const locations = new Map(); // By key.
         const locationsOfUrls = new Map(); // What a server has answered for a URL.
         const states = new Map(); // What is known of streams, by location or folder.
-        const alone = new WeakSet(); // Subscriptions that a stream refused.
+        const alone = new WeakMap(); // The URLs of subscriptions that a stream refused.
         let planned = null;
 
         function learn(text, url) {
@@ -207,7 +214,7 @@
             if (findChannel(location, url) === null) {
                 return null; // The URL has several channels.
             }
-            locationsOfUrls.set(url.href, location);
+            locationsOfUrls.set(removeTokens(url), location);
             return location;
         }
 
@@ -216,7 +223,7 @@
 
         /** Return the location of a subscription, null if it is not known. */
         function findLocation({ channel }, url) {
-            const told = locationsOfUrls.get(url.href);
+            const told = locationsOfUrls.get(removeTokens(url));
             if (told !== undefined || channel.location) {
                 return told ?? learn(channel.location, url);
             }
@@ -262,7 +269,9 @@
             } catch {
                 return null; // It is no URL, as the poll will say.
             }
-            const level = alone.has(subscription) ? POLL : found.level;
+            // With a new token it is tried again.
+            const isAlone = alone.get(subscription) === subscription.url;
+            const level = isAlone ? POLL : found.level;
             const transport = TRANSPORTS[level];
             if (subscription.details.transport !== transport) {
                 subscription.details = { transport };
@@ -644,7 +653,7 @@
                     const deleted = "The channel was deleted.";
                     subscription.setState("gone", { status: 410, reason: deleted });
                 } else {
-                    alone.add(subscription);
+                    alone.set(subscription, subscription.url);
                     release(entry, subscription.retrySlowly({ status, reason }));
                 }
             }

@@ -22,6 +22,10 @@
     const JUST_ASKED = 5 * 1000;
 
     const STREAMS = Symbol.for("updates.streams.js");
+    const TOKENS = Symbol.for("updates.tokens.js");
+
+    /** Statuses that a new token may mend. */
+    const REFUSED = new Set([401, 403]);
 
     const makeId = () => Math.random().toString(36).slice(2);
 
@@ -69,8 +73,12 @@
                 this.request(channel, position);
             } else {
                 // Its token is newer.
-                const location = options.location ?? channel.options.location;
-                channel.options = { ...options, location };
+                const { location, tokenUrl } = channel.options;
+                channel.options = {
+                    ...options,
+                    location: options.location ?? location,
+                    tokenUrl: options.tokenUrl ?? tokenUrl,
+                };
                 this.adapt(channel, position, isAgain && tab !== this.tab);
             }
             channel.members.set(member, tab);
@@ -87,8 +95,12 @@
                 const until = channel.until ?? channel.position;
                 channel.until = newest(until, channel.position, position);
             }
+            const { state, detail } = channel;
+            const isRefused = state === "waiting" && REFUSED.has(detail.status);
             if (compare(position, channel.position) < 0) {
                 this.request(channel, position);
+            } else if (isRefused) {
+                this.request(channel, channel.position); // With the newer token.
             } else if (
                 isAgain &&
                 channel.detail?.status === undefined &&
@@ -136,6 +148,15 @@
             }
         }
 
+        /** Tell the tabs the new URL of a channel, for the time after this leader. */
+        renew(key, url) {
+            const channel = this.channels.get(key);
+            if (channel !== undefined) {
+                channel.options.url = resolveUrl(url).href;
+                this.send({ type: "renewed", key, url: channel.options.url });
+            }
+        }
+
         leave(member) {
             this.remove((each) => each === member);
         }
@@ -175,7 +196,7 @@
     class Member {
         constructor(subscription, isAgain, resolve) {
             const { url, credentials, channel } = subscription;
-            const { transport = "stream", location } = channel;
+            const { transport = "stream", location, tokenUrl } = channel;
             const full = resolveUrl(url);
             this.id = makeId();
             this.subscription = subscription;
@@ -183,6 +204,10 @@
             this.isAgain = isAgain;
             this.isJoined = false;
             this.options = { url: full.href, credentials, transport, location };
+            if (tokenUrl) {
+                this.options.tokenUrl = resolveUrl(tokenUrl)?.href;
+                this.options.channel = channel.channel;
+            }
             full.searchParams.delete("token"); // Tabs have different ones.
             this.key = [full.href, credentials, transport].join(" ");
         }
@@ -192,6 +217,11 @@
             const { id: member, key, options, subscription, isAgain } = this;
             const position = subscription.position.text;
             return { type: "join", member, key, options, position, isAgain };
+        }
+
+        renew(url) {
+            this.options.url = url;
+            this.subscription.url = url;
         }
 
         setState(state, detail) {
@@ -234,10 +264,10 @@
 
     /** This tab among those that have the same `share`. */
     class Group {
-        constructor(share, parts, attachStreams) {
+        constructor(share, parts, attachParts) {
             this.name = `updates.js ${share}`;
             this.parts = parts;
-            this.attachStreams = attachStreams;
+            this.attachParts = attachParts;
             this.members = new Map(); // Those of this tab, by id.
             this.carried = new WeakSet();
             this.ended = null; // What ends the time in which the tab is in the group.
@@ -391,7 +421,7 @@
                 return;
             }
             this.hub = this.parts.createUpdates();
-            this.attachStreams(this.hub);
+            this.attachParts(this.hub, (...args) => this.leader?.renew(...args));
             this.hub.onState((...args) => this.leader?.tell(...args));
             this.hub.onExchange((exchange) => {
                 const all = [...this.members.values()];
@@ -516,6 +546,8 @@
                 if (member.isJoined && member.key === message.key) {
                     if (type === "message") {
                         member.receive(message, this.parts);
+                    } else if (type === "renewed") {
+                        member.renew(message.url);
                     } else {
                         member.setState(message.state, message.detail);
                     }
@@ -532,15 +564,20 @@
         }
         updates[ATTACHED] = true;
         const groups = new Map(); // By share.
+        const attachParts = (hub, heed) => {
+            attachStreams(hub);
+            updates[TOKENS]?.(hub, heed);
+        };
         updates.carryBy((parts, carryAlone) => (subscription, signal) => {
-            const { share } = subscription.channel;
+            const { share, tokenUrl } = subscription.channel;
             const canShare =
                 share &&
+                typeof tokenUrl !== "function" && // It cannot be sent to the leader.
                 resolveUrl(subscription.url) !== null &&
                 typeof BroadcastChannel === "function" &&
                 globalThis.navigator?.locks !== undefined;
             if (canShare && !groups.has(share)) {
-                groups.set(share, new Group(share, parts, attachStreams));
+                groups.set(share, new Group(share, parts, attachParts));
             }
             const group = canShare ? groups.get(share) : null;
             if (group === null || group.isBroken) {
