@@ -135,6 +135,16 @@ test("a token that has expired while the computer slept is renewed first", async
     assert.equal(site.held().length, 2);
 });
 
+test("tokens that have expired when the page begins are renewed together", async (t) => {
+    const issuedAt = Date.UTC(2026, 10, 22) / 1000;
+    const expired = (id) => `/updates/${id}?token=${makeToken([id], 0.001, issuedAt)}`;
+    const channels = { a: { url: expired("a") }, b: { url: expired("b") } };
+    const { clock, site } = await play(t, channels);
+    await clock.pass(20);
+    assert.deepEqual(site.asked, [["a", "b"]]);
+    assert.deepEqual(site.requests.map(({ path }) => path), ["/updates/a", "/updates/b"]);
+});
+
 // When they are refused
 
 test("several refusals cause one request", async (t) => {
@@ -150,18 +160,20 @@ test("several refusals cause one request", async (t) => {
     assert.deepEqual(warnings, []);
 });
 
-test("an expired channel of a stream comes back to the stream", async (t) => {
-    const channels = { a: { location: LOCATION }, b: { location: LOCATION } };
-    const { clock, site, states } = await play(t, channels, { withStreams: true });
-    const open = stream();
-    site.held()[0].answer(open.response);
-    open.send(head("0:0,0:0"));
-    open.send('event: push-expired\ndata: {"channel": "a"}\n\n');
-    await clock.pass(1100);
-    assert.deepEqual(site.asked, [["a", "b"]]);
-    assert.match(site.held().at(-1).path, /^\/updates\/(a,b|b,a)$/);
-    assert.ok(states.every(([, , { transport }]) => transport === "stream"));
-});
+for (const name of ["push-expired", "push-denied"]) {
+    test(`a channel comes back to its stream after ${name}`, async (t) => {
+        const channels = { a: { location: LOCATION }, b: { location: LOCATION } };
+        const { clock, site, states } = await play(t, channels, { withStreams: true });
+        const open = stream();
+        site.held()[0].answer(open.response);
+        open.send(head("0:0,0:0"));
+        open.send(`event: ${name}\ndata: {"channel": "a"}\n\n`);
+        await clock.pass(1100);
+        assert.deepEqual(site.asked, [["a", "b"]]);
+        assert.match(site.held().at(-1).path, /^\/updates\/(a,b|b,a)$/);
+        assert.ok(states.every(([, , { transport }]) => transport === "stream"));
+    });
+}
 
 test("new tokens that are refused are not asked for in a loop", async (t) => {
     useRandom(t, 1);
@@ -315,6 +327,20 @@ test("a function of the page can give the URLs", async (t) => {
     assert.deepEqual(site.asked, []);
     assert.deepEqual(site.held().map(({ path }) => path), ["/updates/a"]);
     assert.equal(last(states, "b")[1], "gone");
+});
+
+test("a function that never answers is called again", async (t) => {
+    useConsole(t, "warn");
+    let calls = 0;
+    const tokenUrl = () => {
+        calls += 1;
+        return new Promise(() => {});
+    };
+    const { clock } = await play(t, { a: { tokenUrl } });
+    await clock.pass(80_500);
+    assert.equal(calls, 1);
+    await clock.pass(32_000);
+    assert.equal(calls, 2);
 });
 
 // All tabs

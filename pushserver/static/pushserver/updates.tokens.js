@@ -18,6 +18,7 @@
     const MIN_INTERVAL = 1000;
     /** Milliseconds in which the token URL has to answer. */
     const TIMEOUT = 30 * 1000;
+    const NO_ANSWER = "There was no answer in time.";
     /** The most milliseconds of a timer; browsers cannot wait for a month. */
     const MAX_TIMER = 24 * 60 * 60 * 1000;
     /** The most characters of a URL, and the most channels in it. */
@@ -206,14 +207,17 @@
         /** Renew the tokens because the server refuses one. */
         refuse(holder) {
             const { refusal } = holder;
-            if (refusal === null || !holder.isEarly()) {
-                this.early = 0;
-            } else if (this.renewing === null) {
-                const delay = this.fullJitter(this.early++);
-                this.nextAt = Math.max(this.nextAt, Date.now() + delay);
-                this.warn(`its new tokens are refused: ${refusal.status} ${refusal.reason}`);
+            if (this.renewing === null) {
+                if (refusal !== null && holder.isEarly()) {
+                    const delay = this.fullJitter(this.early++);
+                    this.nextAt = Math.max(this.nextAt, Date.now() + delay);
+                    const { status, reason } = refusal;
+                    this.warn(`its new tokens are refused: ${status} ${reason}`);
+                } else {
+                    this.early = 0;
+                }
             }
-            if (this.early > 0) {
+            if (refusal !== null && this.early > 0) {
                 holder.wait(Math.max(this.nextAt - Date.now(), 0), refusal);
             }
             return this.renew();
@@ -258,16 +262,15 @@
             }
         }
 
+        /** Wait; other subscriptions of the page may be about to begin. */
         async pause(delay) {
-            if (delay > 0) {
-                let timer;
-                await new Promise((resolve) => {
-                    this.awake = resolve;
-                    timer = setTimeout(resolve, delay);
-                });
-                clearTimeout(timer);
-                this.awake = null;
-            }
+            let timer;
+            await new Promise((resolve) => {
+                this.awake = delay > 0 ? resolve : null;
+                timer = setTimeout(resolve, Math.max(delay, 0));
+            });
+            clearTimeout(timer);
+            this.awake = null;
         }
 
         /** Plan the next request; tell those that cannot go on without a token. */
@@ -301,10 +304,24 @@
         /** Return the new URLs, by channel; those that are denied are left out. */
         async ask(ids) {
             if (typeof this.tokenUrl === "function") {
-                return this.read(await this.tokenUrl(ids));
+                return this.read(await this.call(ids));
             }
             const answers = await Promise.all(this.split(ids).map((url) => this.request(url)));
             return new Map(answers.flatMap((answer) => [...answer]));
+        }
+
+        /** Call the function of the page, which may never answer. */
+        async call(ids) {
+            let timer;
+            const late = new Promise((_, reject) => {
+                const failure = new Failure({ reason: NO_ANSWER });
+                timer = setTimeout(() => reject(failure), TIMEOUT);
+            });
+            try {
+                return await Promise.race([this.tokenUrl(ids), late]);
+            } finally {
+                clearTimeout(timer);
+            }
         }
 
         /** Return the URLs of the requests for channels. */
@@ -353,7 +370,7 @@
                     return new Map(); // It leads to a login page, perhaps elsewhere.
                 }
             } catch (error) {
-                throw signal.aborted ? new Failure({ reason: "No answer in time." }) : error;
+                throw signal.aborted ? new Failure({ reason: NO_ANSWER }) : error;
             } finally {
                 clearTimeout(timer);
             }
@@ -432,6 +449,9 @@
         async function carry(holder, source, signal, request) {
             const { subscription } = holder;
             if (holder.needsToken()) {
+                if (subscription.state !== "live") {
+                    subscription.setState("connecting");
+                }
                 source.add(holder);
                 if (source.renewing !== null) {
                     source.hurry();
