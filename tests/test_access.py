@@ -231,6 +231,21 @@ def test_new_tokens_for_a_page(settings: LazySettings) -> None:
     assert Client().get(url, headers={"X-User": "anna"}).json() == {}
 
 
+def test_new_tokens_of_a_location_with_a_name(settings: LazySettings) -> None:
+    """The query names a location that is not the first one."""
+    named = {**OPEN, "url": "/named/(.+)", "name": "named", "signed": True}
+    settings.PUSH_SERVER = {
+        "locations": [{**OPEN, "public": True}, {**named, "authorize": RULE}]
+    }
+    url = "/passthrough/tokens?channel=anna&channel=bob"
+    headers = {"X-User": "anna"}
+    assert Client().get(url, headers=headers).json() == {}
+    assert Client().get(f"{url}&location=other", headers=headers).json() == {}
+    answer = Client().get(f"{url}&location=named", headers=headers).json()
+    assert set(answer) == {"anna"}
+    assert answer["anna"].startswith("/named/anna?token=")
+
+
 def test_a_page_knows_where_it_gets_new_tokens(settings: LazySettings) -> None:
     """The tag names the view where it gives tokens, below the root of the site."""
 

@@ -23,22 +23,24 @@ MAX_CHANNELS = 255
 def renew_tokens(request: HttpRequest) -> JsonResponse:
     """Answer with a new signed URL for each channel that the user may listen to.
 
-    The query has ``channel`` once for each channel. The function ``authorize`` of the
-    location decides; channels that it denies, and those of locations without it, are
-    left out. Source: streams, section 6.
+    The query has ``channel`` once for each channel, and may have the name of their
+    ``location``; without it, the first one that can match a channel is used. Its
+    function ``authorize`` decides; channels that it denies, and those of locations
+    without it, are left out. Source: streams, section 6.
     """
     urls = {}
+    location = request.GET.get("location")
     for channel_id in request.GET.getlist("channel")[:MAX_CHANNELS]:
-        url = _sign(request, channel_id)
+        url = _sign(request, channel_id, location)
         if url is not None:
             urls[channel_id] = url
     return JsonResponse(urls)
 
 
-def _sign(request: HttpRequest, channel_id: str) -> str | None:
+def _sign(request: HttpRequest, channel_id: str, name: str | None) -> str | None:
     """Return the signed URL of a channel, None if the user may not listen to it."""
     try:
-        location = find_subscriber(channel_id, None)[0]
+        location = find_subscriber(channel_id, name)[0]
     except ValueError:
         return None  # No location has such a channel.
     if not location.signed or location.authorize is None:
@@ -56,4 +58,5 @@ def _sign(request: HttpRequest, channel_id: str) -> str | None:
         user=permission.user,
         session=None if session is None else session.session_key,
         info=permission.info,
+        location=name,
     )
