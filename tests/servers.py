@@ -117,6 +117,15 @@ class ServerProcess:
         """Return whether the server accepts connections."""
         return listens(self.port, self.host)
 
+    def handles(self, how: signal.Signals) -> bool:
+        """Return whether the process has a handler for a signal, True if unknown."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+        except OSError:  # Not on Linux.
+            return True
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (how - 1) & 1)
+
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Send a signal, wait until the process ends and return its exit status."""
         if self.process.poll() is None:

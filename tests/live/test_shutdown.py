@@ -100,6 +100,8 @@ async def test_nothing_held(stopping: ServerProcess) -> None:
 
 async def test_a_server_that_nobody_asked(stopping: ServerProcess) -> None:
     """A server that has had no request stops, too."""
+    # It listens before it handles signals.
+    await until(lambda: stopping.handles(signal.SIGTERM))
     stopping.process.send_signal(signal.SIGTERM)
     await until(lambda: has_ended(stopping))
 
