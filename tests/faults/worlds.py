@@ -142,6 +142,8 @@ class World:
                 "CONFIG": {"hosts": [url]},
             }
             env["TEST_CHANNEL_LAYERS"] = json.dumps({"default": layer})
+            # On a busy machine the layer takes longer to deliver a message.
+            env["TEST_TRANSIT_TIME"] = "3"
         elif self.clock:
             env |= self._clock_environment()
         return daphne({"store": store, "locations": LOCATIONS}, **env)
