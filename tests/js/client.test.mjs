@@ -56,6 +56,26 @@ test("a page starts at a position that it gives", async (t) => {
     });
 });
 
+test("who unsubscribes while it is told the state can subscribe again", async (t) => {
+    const { clock, server, updates, got } = await play(t, []);
+    let undo = updates.unsubscribe("a");
+    await clock.settle();
+    let count = 0;
+    updates.onState(() => {
+        count += 1;
+        if (count === 1) {
+            undo = updates.unsubscribe("a");
+        }
+    });
+    undo();
+    await clock.pass(1);
+    undo();
+    await clock.pass(1);
+    server.answer(message(1, "again"));
+    await clock.settle();
+    assert.deepEqual(got, ["again"]);
+});
+
 test("a position that is none is refused when it is given", () => {
     const updates = client.createUpdates();
     assert.throws(() => updates.subscribe({ a: { url: URL_A, after: "now" } }), /id/);

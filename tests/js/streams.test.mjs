@@ -378,6 +378,30 @@ test("a stream that is silent for two minutes is opened anew", async (t) => {
     assert.equal(server.requests.length, 2);
 });
 
+test("who unsubscribes while it is told the state can subscribe again", async (t) => {
+    const again = stream();
+    const { clock, updates, got, open } = await listen(t, ["a"]);
+    open.send(head(START));
+    let undo = updates.unsubscribe("a");
+    let count = 0;
+    updates.onState(() => {
+        count += 1;
+        if (count === 1) {
+            undo = updates.unsubscribe("a");
+        }
+    });
+    undo();
+    await clock.pass(1);
+    await clock.pass(1);
+    globalThis.fetch = () => Promise.resolve(again.response);
+    undo();
+    await clock.pass(1);
+    await clock.pass(1);
+    again.send(head(START) + event(`${TIME}:1`, "a", "again"));
+    await clock.settle();
+    assert.deepEqual(got, [["a", "again"]]);
+});
+
 test("an end of all subscriptions closes the stream at once", async (t) => {
     const { server, updates, open } = await listen(t, ["a", "b"]);
     open.send(head("0:0,0:0"));

@@ -286,6 +286,34 @@ test("channels without `share` are not shared", async (t) => {
     assert.equal(last(one.states, "a")[2].shared, undefined);
 });
 
+test("who unsubscribes while it is told the state gets nothing more", async (t) => {
+    const { clock, open, visit } = play(t);
+    const tab = await visit({ a: START, b: START });
+    const subscribe = tab.updates.unsubscribe("a");
+    await clock.pass(1);
+    await clock.pass(1);
+    const undo = tab.updates.onState((state, name) => {
+        if (name === "a") {
+            undo();
+            tab.updates.unsubscribe("a");
+        }
+    });
+    subscribe();
+    for (let turn = 0; turn < 5; turn += 1) {
+        await clock.pass(1);
+    }
+    open[1].send(head(START) + event(id(1), "b", 1));
+    await clock.settle();
+    assert.deepEqual(tab.got, [["b", 1]]);
+    subscribe();
+    for (let turn = 0; turn < 5; turn += 1) {
+        await clock.pass(1);
+    }
+    open[2].send(head(`${id(1)},${START}`) + event(`${id(1)},[${id(2)}]`, "a", 2));
+    await clock.settle();
+    assert.deepEqual(tab.got, [["b", 1], ["a", 2]]);
+});
+
 test("tokens that differ do not divide a channel", async (t) => {
     const { server, open, clock, visit } = play(t);
     await visit({ a: { url: "/updates/a?token=x", after: START } });

@@ -83,7 +83,7 @@
         return Math.random() * Math.min(MAX_DELAY, FIRST_DELAY * 2 ** failures);
     }
 
-    /** Return the text of a body, in the charset that its type names, or in UTF-8. */
+    /** Return the text of a body, in the charset of its type, or in UTF-8. */
     function readText(bytes, contentType) {
         const match = /;\s*charset\s*=\s*["']?([^\s;"',]+)/i.exec(contentType ?? "");
         try {
@@ -93,7 +93,7 @@
         }
     }
 
-    /** Return the data in a body: decoded JSON, or otherwise its text. */
+    /** Return the data in a body: decoded JSON, or its text. */
     function decode(text, contentType) {
         const json = /^(?:application|text)\/(?:x-)?json\b|\+json\b/i.test(contentType ?? "");
         // It may be JSON under another type; a number alone may be a text.
@@ -173,9 +173,9 @@
         };
     }
 
-    /** Return the options of a channel, which may be its URL alone. */
+    /** Return the options of a channel, which may be a URL. */
     function readChannel(channel) {
-        const full = typeof channel === "object" && channel !== null && "url" in channel;
+        const full = Object(channel) === channel && "url" in channel;
         return full ? channel : { url: channel };
     }
 
@@ -247,8 +247,9 @@
                 this.turn = new AbortController();
                 const { signal } = this.turn;
                 const asking = this.tell.carry(this, signal) ?? this.ask(signal);
-                // In Firefox a request may never end if it is aborted at "pagehide".
-                const delay = await Promise.race([asking, whenAborted(signal)]);
+                // In Firefox a request may not end if it is aborted at "pagehide".
+                const ended = signal.aborted || whenAborted(signal);
+                const delay = await Promise.race([asking, ended]);
                 if (delay > 0 && !signal.aborted) {
                     await sleep(delay, signal);
                 }
@@ -541,7 +542,7 @@
                 return;
             }
             if (IS_FIREFOX) {
-                // Otherwise the requests of a closed tab remain. But the page may stay.
+                // Otherwise requests of a closed tab remain. But the page may stay.
                 addEventListener("beforeunload", () => {
                     leave();
                     setTimeout(comeBack, QUICK);

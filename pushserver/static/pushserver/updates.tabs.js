@@ -281,8 +281,13 @@
             if (!subscription.details.shared) {
                 subscription.details = { shared: true };
             }
+            // Only a request measures how long it has been held.
+            subscription.askedAt = null;
             if (subscription.state !== "live") {
                 subscription.setState("connecting");
+            }
+            if (signal.aborted) {
+                return Promise.resolve(0); // The page unsubscribed when it was told.
             }
             return new Promise((resolve) => {
                 const isAgain = this.carried.has(subscription);
