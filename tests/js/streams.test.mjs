@@ -3,52 +3,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import client from "../../pushserver/static/pushserver/updates.js";
 import streams from "../../pushserver/static/pushserver/updates.streams.js";
+import { TIME, message, status, useConsole, useRandom } from "./stage.mjs";
 import {
-    TIME,
-    message,
-    status,
-    useClock,
-    useConsole,
-    useRandom,
-    useServer,
-} from "./stage.mjs";
-import { event, head, last, LOCATION, paths, stream } from "./streams_stage.mjs";
+    event,
+    head,
+    last,
+    listen,
+    LOCATION,
+    paths,
+    play,
+    stream,
+} from "./streams_stage.mjs";
 
 const START = "0:0";
 const FALLBACK = 30_000;
-
-/** Set the stage: a clock, a server with these answers, a client that subscribed. */
-async function play(t, channels, ...answers) {
-    const clock = useClock(t);
-    const server = useServer(t, ...answers);
-    const updates = client.createUpdates();
-    streams.attach(updates);
-    const got = [];
-    const gaps = [];
-    const states = [];
-    for (const name of Object.keys(channels)) {
-        updates.on(name, ({ data }) => got.push([name, data]));
-        updates.onGap(name, (missed) => gaps.push([name, missed, got.length]));
-    }
-    updates.onState((state, name, detail) => states.push([name, state, detail]));
-    updates.subscribe(channels);
-    t.after(() => updates.close());
-    await clock.pass(1);
-    await clock.pass(1);
-    return { clock, server, updates, got, gaps, states };
-}
-
-/** The same with a location that the page knows, and a stream that is open. */
-async function listen(t, ids, options = {}) {
-    const open = stream();
-    const channels = Object.fromEntries(
-        ids.map((id) => [id, { url: `/updates/${id}`, location: LOCATION, ...options }]),
-    );
-    const stage = await play(t, channels, open.response);
-    return { ...stage, open };
-}
 
 // Which connections
 
@@ -376,30 +345,6 @@ test("a stream that is silent for two minutes is opened anew", async (t) => {
     assert.equal(server.requests.length, 1);
     await clock.pass(123_000);
     assert.equal(server.requests.length, 2);
-});
-
-test("who unsubscribes while it is told the state can subscribe again", async (t) => {
-    const again = stream();
-    const { clock, updates, got, open } = await listen(t, ["a"]);
-    open.send(head(START));
-    let undo = updates.unsubscribe("a");
-    let count = 0;
-    updates.onState(() => {
-        count += 1;
-        if (count === 1) {
-            undo = updates.unsubscribe("a");
-        }
-    });
-    undo();
-    await clock.pass(1);
-    await clock.pass(1);
-    globalThis.fetch = () => Promise.resolve(again.response);
-    undo();
-    await clock.pass(1);
-    await clock.pass(1);
-    again.send(head(START) + event(`${TIME}:1`, "a", "again"));
-    await clock.settle();
-    assert.deepEqual(got, [["a", "again"]]);
 });
 
 test("an end of all subscriptions closes the stream at once", async (t) => {

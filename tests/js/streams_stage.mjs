@@ -1,5 +1,9 @@
 // Streams that tests write, and the requests for them.
 
+import client from "../../pushserver/static/pushserver/updates.js";
+import streams from "../../pushserver/static/pushserver/updates.streams.js";
+import { useClock, useServer } from "./stage.mjs";
+
 export const LOCATION = '/updates/{channels}; separator=","';
 
 /** A response that is written while a test runs. */
@@ -32,3 +36,34 @@ export const paths = ({ requests }) =>
     });
 
 export const last = (states, name) => states.filter(([each]) => each === name).at(-1);
+
+/** Set the stage: a clock, a server with these answers, a client that subscribed. */
+export async function play(t, channels, ...answers) {
+    const clock = useClock(t);
+    const server = useServer(t, ...answers);
+    const updates = client.createUpdates();
+    streams.attach(updates);
+    const got = [];
+    const gaps = [];
+    const states = [];
+    for (const name of Object.keys(channels)) {
+        updates.on(name, ({ data }) => got.push([name, data]));
+        updates.onGap(name, (missed) => gaps.push([name, missed, got.length]));
+    }
+    updates.onState((state, name, detail) => states.push([name, state, detail]));
+    updates.subscribe(channels);
+    t.after(() => updates.close());
+    await clock.pass(1);
+    await clock.pass(1);
+    return { clock, server, updates, got, gaps, states };
+}
+
+/** The same with a location that the page knows, and a stream that is open. */
+export async function listen(t, ids, options = {}) {
+    const open = stream();
+    const channels = Object.fromEntries(
+        ids.map((id) => [id, { url: `/updates/${id}`, location: LOCATION, ...options }]),
+    );
+    const stage = await play(t, channels, open.response);
+    return { ...stage, open };
+}

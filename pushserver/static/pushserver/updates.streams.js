@@ -392,7 +392,7 @@
                 return false;
             }
             const channel = findChannel(location, entry.url);
-            const same = group.channels.find((each) => each.channel === channel);
+            const same = findSame(group, channel);
             if (same !== undefined) {
                 // Another name for it. It can only share the stream from one position.
                 return same.entries[0].subscription.position.text === position.text;
@@ -401,13 +401,21 @@
             return group.channels.length < MAX_CHANNELS && size <= MAX_URL;
         }
 
+        /** Return the channel of a group that a part of a URL names, in any encoding. */
+        function findSame({ channels }, channel) {
+            const id = decodeChannel(channel);
+            return channels.find(
+                (each) => each.channel === channel || (id !== null && each.id === id),
+            );
+        }
+
         const sizeOf = (channel, { url }) =>
             channel.length + POSITION_LENGTH + 1 + url.search.length;
 
         function add(group, entry) {
             const { location, url } = entry;
             const channel = location === null ? "" : findChannel(location, url);
-            const same = group.channels.find((each) => each.channel === channel);
+            const same = findSame(group, channel);
             group.entries.push(entry);
             if (same !== undefined) {
                 same.entries.push(entry);
@@ -429,10 +437,11 @@
             }
             const ids = channels.map((each) => each.entries[0].subscription.position.text);
             if (level === BATCH) {
-                url.searchParams.append("batch", "1");
+                url.searchParams.set("batch", "1");
             }
             // In the query: with a header, browsers would ask other origins first.
-            url.searchParams.append("last_event_id", ids.join(","));
+            // It replaces that of the page, with which all would come again.
+            url.searchParams.set("last_event_id", ids.join(","));
             return url.href;
         }
 
@@ -467,6 +476,11 @@
 
         /** Return the entries of a connection, or of one of its channels, that remain. */
         const here = ({ entries: all }) => all.filter((entry) => !entry.hasLeft);
+
+        /** Call a function with entries, unless it let the page end them before. */
+        function forEachHere(all, fn) {
+            all.forEach((entry) => entry.hasLeft || fn(entry));
+        }
 
         async function run(connection) {
             const { level, controller, credentials } = connection;
@@ -622,9 +636,7 @@
 
         function succeed({ channels, missing }) {
             const found = channels.filter((_, index) => !missing.has(index));
-            for (const { subscription } of found.flatMap(here)) {
-                subscription.succeed();
-            }
+            forEachHere(found.flatMap(here), ({ subscription }) => subscription.succeed());
         }
 
         /** Receive an event of the server itself. */
@@ -635,7 +647,7 @@
                 connection.unavailable = Number(delay) || 0;
             } else if (name === "push-gap") {
                 connection.gaps.set(found, missed);
-            } else if (name in REFUSALS && found >= 0) {
+            } else if (found >= 0) {
                 refuse(connection, found, name);
             }
         }
@@ -643,8 +655,11 @@
         /** Let the subscriptions of a channel go on without the stream. */
         function refuse(connection, index, name) {
             const isGone = name === "push-gone" && !connection.missing.has(index);
-            const [status, reason] = REFUSALS[name];
-            for (const entry of here(connection.channels[index])) {
+            const [status, reason] = REFUSALS[name] ?? [];
+            if (reason === undefined) {
+                return; // It is of a newer server.
+            }
+            forEachHere(here(connection.channels[index]), (entry) => {
                 const { subscription } = entry;
                 // The stream goes on for the others.
                 connection.entries = connection.entries.filter((each) => each !== entry);
@@ -656,7 +671,7 @@
                     alone.set(subscription, subscription.url);
                     release(entry, subscription.retrySlowly({ status, reason }));
                 }
-            }
+            });
         }
 
         function deliver(connection, index, { id: idText, type, event, bytes }) {
@@ -667,12 +682,12 @@
                 ["Push-Gap", connection.gaps.get(index) ?? null],
             ]);
             connection.gaps.delete(index);
-            connection.messages += 1;
-            for (const { subscription } of here(connection.channels[index])) {
+            forEachHere(here(connection.channels[index]), ({ subscription }) => {
                 if (!subscription.seen.has(id.text)) {
+                    connection.messages += 1;
                     subscription.deliver(id, headers, bytes, readText(bytes, type));
                 }
-            }
+            });
         }
 
         /** Go on after the end of a response. */
@@ -718,11 +733,11 @@
             const delay = decide(first.subscription);
             const { failures, bound, detail } = first.subscription;
             release(first, delay);
-            for (const entry of others) {
+            forEachHere(others, (entry) => {
                 Object.assign(entry.subscription, { failures, bound });
                 entry.subscription.wait(delay, detail);
                 release(entry, delay);
-            }
+            });
         }
 
         /** Return the transport to use where that of a connection does not work. */
