@@ -259,6 +259,41 @@ test("a socket that breaks three times quickly becomes a stream", async (t) => {
     assert.equal(server.requests.length, 1);
 });
 
+for (const [name, data] of [
+    ["no position", "hello\n\nworld"],
+    ["positions of other channels", "id: 0:0,0:0\n\n"],
+]) {
+    test(`a first frame with ${name} makes the socket a stream`, async (t) => {
+        const { clock, sockets, server } = await play(t, ["a"]);
+        sockets[0].readyState = 1;
+        sockets[0].tell(data);
+        await clock.pass(1);
+        await clock.pass(1);
+        assert.deepEqual(paths(server), [`/updates/a?last_event_id=${START}`]);
+    });
+}
+
+test("what a frame of a newer server tells is ignored", async (t) => {
+    const { clock, sockets, got } = await play(t, ["a", "b"]);
+    sockets[0].accept("0:0,0:0");
+    sockets[0].tell("channel: a\nevent: push-news\n\n");
+    sockets[0].tell(`channel: a\nid: ${id(1)}\n\n1`);
+    await clock.settle();
+    assert.deepEqual(got, [["a", "1", null]]);
+});
+
+test("a frame that cannot be read is requested again", async (t) => {
+    const { clock, sockets, got } = await play(t, ["a"]);
+    sockets[0].accept("0:0");
+    sockets[0].tell(`id: ${id(1)}\n\n1`);
+    sockets[0].tell("id: 1-2\n\n2");
+    await clock.pass(5_000);
+    assert.deepEqual(asked(sockets).slice(1), [
+        `ws://localhost/updates/a?last_event_id=${id(1)}`,
+    ]);
+    assert.deepEqual(got, [["a", "1", null]]);
+});
+
 test("a browser that refuses the socket uses a stream", async (t) => {
     const { clock, server, updates } = await play(t, []);
     globalThis.WebSocket = class {

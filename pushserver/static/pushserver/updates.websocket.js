@@ -114,7 +114,12 @@
                 clearTimeout(timer);
                 begin(frame.fields);
             } else {
-                receive(frame.fields, frame.body);
+                try {
+                    receive(frame.fields, frame.body);
+                } catch (error) {
+                    // What cannot be read is requested again, as on a stream.
+                    end(() => tools.finish(connection, startedAt, error.message, true));
+                }
             }
         };
         socket.onclose = ({ code, reason }) => end(() => finish(code, reason));
@@ -128,9 +133,10 @@
         }
 
         /** Receive the position, which is the first frame. */
-        function begin({ id }) {
+        function begin({ id = "" }) {
             const ids = id.split(",");
-            if (ids.length !== channels.length && connection.location !== null) {
+            const isOne = ids.length === channels.length || connection.location === null;
+            if (id === "" || !isOne) {
                 end(() => tools.fallBack(connection));
                 return;
             }
