@@ -314,6 +314,41 @@ test("who unsubscribes while it is told the state gets nothing more", async (t) 
     assert.deepEqual(tab.got, [["b", 1], ["a", 2]]);
 });
 
+test("messages of other scripts and versions are ignored", async (t) => {
+    const { clock, browser, open, visit } = play(t);
+    const one = await visit({ a: START });
+    const other = await visit({ a: START });
+    open[0].send(head(START));
+    await clock.settle();
+    const [{ name }] = browser.channels;
+    let script;
+    browser.as({}, () => (script = new BroadcastChannel(name)));
+    script.onmessage = () => {};
+    const term = Date.now() + 10_000;
+    for (const message of [
+        ...[null, undefined, 7, "hello", [], {}],
+        { isAsked: true },
+        { isAsked: true, type: "join" },
+        { isAsked: true, type: "join", key: "x", options: { url: "/x" }, position: "new" },
+        { isAsked: true, type: "toString" },
+        { term: Infinity, type: "pong" },
+        { term, type: "told" },
+        { term, type: "state", key: `http://localhost/updates/a include stream` },
+        { term, type: "message", key: `http://localhost/updates/a include stream` },
+        { type: "state", key: `http://localhost/updates/a include stream`, state: "live" },
+    ]) {
+        script.postMessage(message);
+    }
+    await clock.settle();
+    script.close();
+    open[0].send(event(id(1), "a", 1));
+    await clock.settle();
+    for (const tab of [one, other]) {
+        assert.deepEqual(tab.got, [["a", 1]]);
+        assert.deepEqual(last(tab.states, "a")[1], "live");
+    }
+});
+
 test("tokens that differ do not divide a channel", async (t) => {
     const { server, open, clock, visit } = play(t);
     await visit({ a: { url: "/updates/a?token=x", after: START } });

@@ -38,6 +38,39 @@
 
     const newest = (...ids) => ids.sort(compare).at(-1);
 
+    const ID = /^\d{1,11}:\d+$/;
+    const isObject = (each) => Object(each) === each;
+
+    /** What the messages between tabs need, by their type. */
+    const NEEDED = new Map([
+        ["ping", () => true],
+        ["pong", () => true],
+        ["leave", () => true],
+        [
+            "join",
+            ({ key, options, position }) =>
+                typeof key === "string" &&
+                typeof options?.url === "string" &&
+                ID.test(position),
+        ],
+        ["joined", ({ state, detail }) => state === null || isObject(detail)],
+        ["state", ({ detail }) => isObject(detail)],
+        [
+            "message",
+            ({ id, gap, bytes }) =>
+                ID.test(id) && (gap === null || ID.test(gap)) && bytes instanceof Uint8Array,
+        ],
+    ]);
+
+    /** Return whether a message is no other script's, and of no other version. */
+    function isReadable(message) {
+        return (
+            isObject(message) &&
+            (message.isAsked || Number.isFinite(message.term)) &&
+            NEEDED.get(message.type)?.(message) === true
+        );
+    }
+
     /** Return a URL of the page, null if it is none. */
     function resolveUrl(url) {
         try {
@@ -491,6 +524,9 @@
         }
 
         receive(message) {
+            if (!isReadable(message)) {
+                return;
+            }
             this.hasHeard = true;
             if (!message.isAsked) {
                 this.hear(message);
