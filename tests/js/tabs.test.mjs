@@ -6,7 +6,7 @@ import { test } from "node:test";
 import client from "../../pushserver/static/pushserver/updates.js";
 import streams from "../../pushserver/static/pushserver/updates.streams.js";
 import tabs from "../../pushserver/static/pushserver/updates.tabs.js";
-import { TIME, useClock, useConsole, useRandom, useServer } from "./stage.mjs";
+import { TIME, status, useClock, useConsole, useRandom, useServer } from "./stage.mjs";
 import { event, head, last, LOCATION, paths, stream } from "./streams_stage.mjs";
 import { useBrowser } from "./tabs_stage.mjs";
 
@@ -357,6 +357,43 @@ test("tokens that differ do not divide a channel", async (t) => {
     await clock.settle();
     assert.equal(server.requests.length, 1);
     assert.deepEqual(other.got, [["a", 1]]);
+});
+
+for (const [name, when] of [
+    ["already", "before"],
+    ["later", "after"],
+]) {
+    test(`an expired token is replaced by that of a tab that is there ${name}`, async (t) => {
+        useConsole(t, "warn");
+        const { server, open, clock, visit } = play(t, 2);
+        const first = await visit({ a: { url: "/updates/a?token=x", after: START } });
+        open[0].send(head(START));
+        await clock.settle();
+        const second = () => visit({ a: { url: "/updates/a?token=y", after: START } });
+        let other = when === "before" ? await second() : null;
+        open[0].send('event: push-expired\ndata: {"channel": "a"}\n\n');
+        open[0].end();
+        await clock.pass(10);
+        other ??= await second();
+        await clock.pass(10);
+        assert.match(server.requests.at(-1).url, /token=y/);
+        const answered = server.requests.length;
+        open[1].send(head(START) + event(id(1), "a", 1));
+        await clock.pass(60_000);
+        assert.deepEqual([first.got, other.got], [[["a", 1]], [["a", 1]]]);
+        assert.equal(server.requests.length, answered);
+    });
+}
+
+test("tokens of all tabs that have expired are asked slowly", async (t) => {
+    useConsole(t, "warn");
+    const { server, clock, visit } = play(t, 0);
+    const refusal = () => status(401, { "Content-Type": "text/plain" }, "expired");
+    server.answers.push(...Array.from({ length: 99 }, refusal));
+    await visit({ a: { url: "/updates/a?token=x", after: START } });
+    await visit({ a: { url: "/updates/a?token=y", after: START } });
+    await clock.pass(60_000);
+    assert.ok(server.requests.length < 9, String(server.requests.length));
 });
 
 const BROKEN = {

@@ -101,22 +101,47 @@
         join({ member, tab, key, options, position, isAgain }) {
             let channel = this.channels.get(key);
             if (channel === undefined) {
-                channel = { key, options, members: new Map(), until: null, state: null };
+                channel = { key, options, until: null };
+                channel.members = new Map(); // The tab and the options, by member.
+                channel.refused = new Set(); // The URLs whose tokens are not valid.
                 this.channels.set(key, channel);
                 this.request(channel, position);
             } else {
-                // Its token is newer.
+                this.choose(channel, options); // Its token is newer.
+                this.adapt(channel, position, isAgain && tab !== this.tab);
+            }
+            channel.members.set(member, { tab, options });
+            this.useOtherToken(channel);
+            const { state, detail } = channel;
+            this.send({ type: "joined", member, state, detail });
+        }
+
+        /** Use the options of a tab for the next request of a channel. */
+        choose(channel, options) {
+            if (!channel.refused.has(options.url)) {
                 const { location, tokenUrl } = channel.options;
                 channel.options = {
                     ...options,
                     location: options.location ?? location,
                     tokenUrl: options.tokenUrl ?? tokenUrl,
                 };
-                this.adapt(channel, position, isAgain && tab !== this.tab);
             }
-            channel.members.set(member, tab);
-            const { state, detail } = channel;
-            this.send({ type: "joined", member, state, detail });
+        }
+
+        /** Request a channel that is refused with the token of another tab, if any. */
+        useOtherToken(channel) {
+            if (channel.state !== "waiting" || channel.detail.status !== 401) {
+                return false;
+            }
+            channel.refused.add(channel.url);
+            const all = [...channel.members.values()].map(({ options }) => options);
+            const other = all.reverse().find(({ url }) => !channel.refused.has(url));
+            if (other === undefined) {
+                return false;
+            }
+            this.choose(channel, other);
+            this.request(channel, channel.position);
+            return true;
         }
 
         /** Let a channel go back to the position of a new subscription, if it is older. */
@@ -129,14 +154,17 @@
                 channel.until = newest(until, channel.position, position);
             }
             const { state, detail } = channel;
-            const isRefused = state === "waiting" && REFUSED.has(detail.status);
+            const isRefused =
+                state === "waiting" &&
+                REFUSED.has(detail.status) &&
+                !channel.refused.has(channel.options.url);
             if (compare(position, channel.position) < 0) {
                 this.request(channel, position);
             } else if (isRefused) {
                 this.request(channel, channel.position); // With the newer token.
             } else if (
                 isAgain &&
-                channel.detail?.status === undefined &&
+                channel.detail.status === undefined &&
                 Date.now() - channel.askedAt > JUST_ASKED
             ) {
                 // A tab woke up, and this one may not have noticed it: it is hidden.
@@ -148,7 +176,8 @@
         request(channel, position) {
             const { key, options } = channel;
             channel.stop?.();
-            channel.position = position;
+            // The state before is not that of this request.
+            Object.assign(channel, { position, url: options.url, state: null, detail: {} });
             channel.askedAt = Date.now();
             let gap = null;
             const undo = [
@@ -173,6 +202,9 @@
             const channel = this.channels.get(key);
             if (channel !== undefined) {
                 Object.assign(channel, { state, detail });
+                if (this.useOtherToken(channel)) {
+                    return; // The tabs need not know.
+                }
                 if (state === "gone") {
                     channel.stop();
                     this.channels.delete(key); // Now: it may be subscribed to again.
@@ -185,7 +217,7 @@
         renew(key, url) {
             const channel = this.channels.get(key);
             if (channel !== undefined) {
-                channel.options.url = resolveUrl(url).href;
+                channel.url = channel.options.url = resolveUrl(url).href;
                 this.send({ type: "renewed", key, url: channel.options.url });
             }
         }
@@ -195,13 +227,13 @@
         }
 
         leaveTab(tab) {
-            this.remove((_, each) => each === tab);
+            this.remove((_, each) => each.tab === tab);
         }
 
         remove(isRemoved) {
             for (const { members } of this.channels.values()) {
-                for (const [member, tab] of members) {
-                    if (isRemoved(member, tab)) {
+                for (const [member, from] of members) {
+                    if (isRemoved(member, from)) {
                         members.delete(member);
                     }
                 }
