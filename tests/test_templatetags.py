@@ -125,6 +125,27 @@ def test_channels_that_share_a_connection(settings: LazySettings) -> None:
     }
 
 
+def test_channels_of_several_locations(settings: LazySettings) -> None:
+    """Each channel has the location that takes it, which need not be the first."""
+    settings.PUSH_SERVER = {
+        "locations": [
+            {"type": "subscriber", "url": r"/updates/([a-z]+)", "separator": ","},
+            {"type": "subscriber", "url": r"/updates/(user-\d+)"},
+            {"type": "subscriber", "url": r"/updates/rooms/(.+)", "separator": ";"},
+        ]
+    }
+    html = render(
+        "{% push_channels news='news' me='user-7' room='Room 1' since=since %}",
+        since={"news": "0:0", "user-7": "0:0", "Room 1": "0:0"},
+    )
+    found = read_channels(html)
+    assert {name: each.get("location") for name, each in found.items()} == {
+        "news": '/updates/{channels}; separator=","',
+        "me": None,
+        "room": '/updates/rooms/{channels}; separator=";"',
+    }
+
+
 def test_channels_of_an_unknown_position(settings: LazySettings) -> None:
     """A page whose position is unknown begins now, and reports a gap."""
     settings.PUSH_SERVER = {}

@@ -16,10 +16,8 @@ from django.utils.safestring import SafeString, mark_safe
 from pushserver.access.tokens import Expiry
 from pushserver.channel_urls import (
     describe_location,
-    find_location,
     find_subscriber,
 )
-from pushserver.conf import SubscriberLocation
 from pushserver.event_loops import runs_in_event_loop
 from pushserver.positions import Position, position
 from pushserver.tab_sharing import find_share
@@ -71,8 +69,6 @@ def push_channels(
     """
     if since is None:
         since = _find_position(channels)
-    location = find_location(SubscriberLocation, "subscriber")
-    described = describe_location(location, get_script_prefix())
     request = _find_request(context)
     share = None if request is None else find_share(request)
     subscriptions = {}
@@ -87,6 +83,9 @@ def push_channels(
         url = _sign_for_page(context, channel_id, None, None)
         subscription = _describe(url, last_id)
         subscription.update(_describe_tokens(channel_id))
+        # Its own location: the first one may not take the channel.
+        location = find_subscriber(channel_id, None)[0]
+        described = describe_location(location, get_script_prefix())
         if described is not None:
             subscription["location"] = described  # Saves the page a request.
         if share is not None:

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { TIME } from "./stage.mjs";
+import { message, status, TIME, useConsole } from "./stage.mjs";
 import { event, head, last, listen, LOCATION, paths, play, stream } from "./streams_stage.mjs";
 
 const START = "0:0";
@@ -65,6 +65,32 @@ test("who is unsubscribed by a function for states is told no state", async (t) 
     await clock.settle();
     assert.equal(last(states, "a")[1], "waiting");
     assert.equal(last(states, "b"), undefined);
+});
+
+test("channels that no location takes together are polled each by itself", async (t) => {
+    const html = { "Content-Type": "text/html; charset=utf-8" };
+    const channels = {
+        a: { url: "/updates/a", location: LOCATION },
+        b: { url: "/updates/b", location: LOCATION },
+    };
+    const answers = [status(404, html, "<h1>Not Found</h1>"), message(1, "one")];
+    const { clock, server, got } = await play(t, channels, ...answers);
+    await clock.pass(5);
+    assert.deepEqual(paths(server).slice(1, 3), ["/updates/a", "/updates/b"]);
+    assert.deepEqual(got, [["a", "one"]]);
+});
+
+test("channels that do not exist are told so together", async (t) => {
+    useConsole(t, "warn");
+    const channels = {
+        a: { url: "/updates/a", location: LOCATION },
+        b: { url: "/updates/b", location: LOCATION },
+    };
+    const answer = status(404, { "Content-Type": "text/plain" }, "No.");
+    const { clock, server, states } = await play(t, channels, answer);
+    await clock.pass(5);
+    assert.deepEqual([last(states, "a")[2].status, last(states, "b")[2].status], [404, 404]);
+    assert.equal(server.requests.length, 1);
 });
 
 test("batches that repeat a message are requested once a second", async (t) => {

@@ -539,7 +539,13 @@
                 if (connection.isClosed) {
                     return;
                 }
-                if (status < 500 && !FINAL.has(status)) {
+                // The push server refuses with a sentence. A page of the site means that no
+                // location takes these channels together; each may have one of its own.
+                const isNoLocation =
+                    status === 404 &&
+                    connection.channels.length > 1 &&
+                    !type.startsWith("text/plain");
+                if (isNoLocation || (status < 500 && !FINAL.has(status))) {
                     fallBack(connection, POLL); // The server has no streams.
                 } else if (status === 410) {
                     here(connection).forEach((entry) =>
