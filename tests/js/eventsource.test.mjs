@@ -61,6 +61,19 @@ test("messages are events, with their names and ids", async (t) => {
     ]);
 });
 
+test("the names of closed objects are used again", async (t) => {
+    const { updates } = await play(t);
+    const names = new Set();
+    const subscribe = t.mock.method(updates, "subscribe");
+    for (let turn = 0; turn < 5; turn += 1) {
+        const source = updates.eventSource("/updates/b,c");
+        Object.keys(subscribe.mock.calls.at(-1).arguments[0]).forEach((each) => names.add(each));
+        source.close();
+        source.close();
+    }
+    assert.equal(names.size, 2);
+});
+
 test("functions are properties, which can be replaced", async (t) => {
     const { clock, open, source } = await play(t);
     const calls = [];

@@ -18,6 +18,8 @@
 
     const STREAMS = Symbol.for("updates.streams.js");
 
+    // Names are used again: updates.js remembers each that there was.
+    const unused = [];
     let count = 0; // Of the names that were given.
 
     /** Return the data of a message, as server-sent events have it. */
@@ -108,7 +110,7 @@
             const share = rest.share ?? findShare();
             const channels = {};
             urls.forEach((url, index) => {
-                const name = `eventSource ${(count += 1)}`;
+                const name = unused.pop() ?? `eventSource ${(count += 1)}`;
                 channels[name] = { ...rest, url, credentials, share, after: ids[index] };
                 this._states.set(name, "connecting");
                 this._undo.push(
@@ -158,8 +160,9 @@
         close() {
             this.readyState = CLOSED;
             this._undo.splice(0).forEach((undo) => undo());
+            unused.push(...this._states.keys());
+            this._states.clear();
         }
-
     }
 
     const constants = { CONNECTING, OPEN, CLOSED };
