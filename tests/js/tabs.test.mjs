@@ -314,6 +314,16 @@ test("who unsubscribes while it is told the state gets nothing more", async (t) 
     assert.deepEqual(tab.got, [["b", 1], ["a", 2]]);
 });
 
+test("who is unsubscribed by another name's function gets nothing more", async (t) => {
+    const { clock, open, visit } = play(t);
+    const other = { url: "/updates/a", after: START };
+    const tab = await visit({ a: START, other });
+    tab.updates.on("a", () => tab.updates.unsubscribe("other"));
+    open[0].send(head(START) + event(id(1), "a", 1));
+    await clock.settle();
+    assert.deepEqual(tab.got, [["a", 1]]);
+});
+
 test("messages of other scripts and versions are ignored", async (t) => {
     const { clock, browser, open, visit } = play(t);
     const one = await visit({ a: START });

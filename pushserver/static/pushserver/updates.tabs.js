@@ -616,7 +616,9 @@
                 return;
             }
             for (const member of [...this.members.values()]) {
-                if (member.isJoined && member.key === message.key) {
+                // A function of the page may have unsubscribed it just now.
+                const isHere = member.isJoined && this.members.has(member.id);
+                if (isHere && member.key === message.key) {
                     if (type === "message") {
                         member.receive(message, this.parts);
                     } else if (type === "renewed") {
