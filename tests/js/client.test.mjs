@@ -76,6 +76,24 @@ test("who unsubscribes while it is told the state can subscribe again", async (t
     assert.deepEqual(got, ["again"]);
 });
 
+test("who unsubscribes when told that it is live hears the message later", async (t) => {
+    const { clock, server, updates, got } = await play(t, []);
+    let subscribe = null;
+    const undo = updates.onState((state) => {
+        if (state === "live") {
+            undo();
+            subscribe = updates.unsubscribe("a");
+        }
+    });
+    server.answer(message(1, "hello"));
+    await clock.settle();
+    assert.deepEqual(got, []);
+    server.answers.push(message(1, "hello"));
+    subscribe();
+    await clock.pass(1);
+    assert.deepEqual(got, ["hello"]);
+});
+
 test("a position that is none is refused when it is given", () => {
     const updates = client.createUpdates();
     assert.throws(() => updates.subscribe({ a: { url: URL_A, after: "now" } }), /id/);

@@ -78,7 +78,7 @@
         return Number.isNaN(delay) ? null : Math.min(Math.max(delay, 0), MAX_RETRY_AFTER);
     }
 
-    /** Return a random delay in milliseconds, after a number of failures. */
+    /** Return a random delay in milliseconds after failures. */
     function fullJitter(failures) {
         return Math.random() * Math.min(MAX_DELAY, FIRST_DELAY * 2 ** failures);
     }
@@ -162,7 +162,7 @@
         }
     }
 
-    /** Add an entry to a list, and return a function that removes it. */
+    /** Add to a list, and return a function that removes it. */
     function addTo(list, entry) {
         list.push(entry);
         return () => {
@@ -198,7 +198,7 @@
             this.wanted = false;
             this.listening = false;
             this.state = null;
-            this.details = {}; // Of all states.
+            this.details = {};
             this.failures = 0;
             this.quick = 0;
             this.askedAt = null;
@@ -225,7 +225,7 @@
             this.turn?.abort();
         }
 
-        /** Send a request at once, on a new connection. */
+        /** Request at once, on a new connection. */
         hurry() {
             if (!this.bound) {
                 this.state = null;
@@ -287,7 +287,7 @@
                 const bytes = new Uint8Array(await response.arrayBuffer());
                 const text = readText(bytes, response.headers.get("Content-Type"));
                 if (signal.aborted) {
-                    return 0; // It is requested again later.
+                    return 0;
                 }
                 this.tell.exchange({
                     ...exchange,
@@ -347,6 +347,9 @@
 
         deliver(id, headers, bytes, text) {
             this.succeed();
+            if (!this.wanted) {
+                return; // The page unsubscribed.
+            }
             this.quick = 0;
             this.position = id;
             this.seen.add(id.text);
@@ -435,7 +438,7 @@
 
     function createUpdates() {
         const subscriptions = new Map();
-        const listeners = new Map(); // By name, in the order in which they are called.
+        const listeners = new Map(); // By name, in the order of calls.
         const stateListeners = [];
         const exchangeListeners = [];
         let carry = () => null; // From updates.streams.js.
