@@ -46,6 +46,7 @@
         ["ping", () => true],
         ["pong", () => true],
         ["leave", () => true],
+        ["renewed", ({ url }) => typeof url === "string"],
         [
             "join",
             ({ key, options, position }) =>
@@ -218,6 +219,9 @@
             const channel = this.channels.get(key);
             if (channel !== undefined) {
                 channel.url = channel.options.url = resolveUrl(url).href;
+                for (const member of channel.members.values()) {
+                    member.options = { ...member.options, url: channel.url };
+                }
                 this.send({ type: "renewed", key, url: channel.options.url });
             }
         }
