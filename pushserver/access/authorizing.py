@@ -10,31 +10,40 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from datetime import timezone
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from functools import lru_cache
-from inspect import iscoroutinefunction
+from inspect import isawaitable
 from io import BytesIO
 from math import inf
+from threading import Lock
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import (
+    BadRequest,
+    ImproperlyConfigured,
+    PermissionDenied,
+    SuspiciousOperation,
+)
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.core.signals import request_started, setting_changed
+from django.core.signals import request_finished, request_started, setting_changed
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import (
+    ResolverMatch,
     URLPattern,
     URLResolver,
     get_resolver,
     re_path,
     set_script_prefix,
+    set_urlconf,
 )
 from django.utils.module_loading import import_string
+from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from .grants import Grant, build_session_digest, find_user_key
@@ -46,8 +55,11 @@ logger = logging.getLogger(__name__)
 #: :class:`Grant`.
 Authorize = Callable[[HttpRequest, str], Any]
 
-#: The key in the ASGI scope of the request, under which the view finds the question.
-_QUESTION = "pushserver.question"
+#: What the function raises to deny: what Django answers with a 4xx.
+_DENIALS = (PermissionDenied, Http404, BadRequest, SuspiciousOperation)
+
+#: Held while the middleware is loaded, so that all threads share one instance of each.
+_loading = Lock()
 
 
 class AuthorizationFailed(Exception):
@@ -71,6 +83,10 @@ class _Question:
         self.has_failed = False
 
 
+#: The question that the view answers. A middleware may replace the request.
+_asked: ContextVar[_Question] = ContextVar("pushserver_question")
+
+
 def authorize(
     path: str, scope: dict[str, Any], channel_ids: Iterable[str]
 ) -> dict[str, Permission | None]:
@@ -84,17 +100,37 @@ def authorize(
     Raises :class:`AuthorizationFailed` if the function or a middleware failed.
     """
     question = _Question(load_authorize(path), list(channel_ids))
-    scope = {**scope, _QUESTION: question}
+    with _loading:
+        handler = _load_handler()
+    token = _asked.set(question)
+    try:
+        status = _run(handler, scope)
+    finally:
+        _asked.reset(token)
+    if question.has_failed or status >= 500:
+        raise AuthorizationFailed
+    # A middleware that answered itself, for example with a redirect, has denied all:
+    # before the view, or instead of its answer. (304 is an answer of the view.)
+    permissions = question.permissions
+    if status >= 300 and status != 304:
+        permissions = {}
+    return {each: permissions.get(each) for each in question.channel_ids}
+
+
+def _run(handler: BaseHandler, scope: dict[str, Any]) -> int:
+    """Run the view in the site's middleware; return the status of the response."""
     set_script_prefix(get_script_prefix(scope))
     request_started.send(sender=_SiteHandler, scope=scope)
-    request = ASGIRequest(scope, BytesIO())
-    request.urlconf = _build_urlconf(settings.ROOT_URLCONF)
-    response = _load_handler().get_response(request)
+    try:
+        request = ASGIRequest(scope, BytesIO())
+        request.urlconf = _build_urlconf(settings.ROOT_URLCONF)
+        response = handler.get_response(request)
+    except BaseException:
+        request_finished.send(sender=_SiteHandler)  # As response.close() does.
+        raise
     response.close()  # It sends request_finished, which closes database connections.
-    if question.has_failed or response.status_code >= 500:
-        raise AuthorizationFailed
-    # A middleware that answered itself, for example with a redirect, has denied all.
-    return {each: question.permissions.get(each) for each in question.channel_ids}
+    status: int = response.status_code
+    return status
 
 
 def load_authorize(path: str) -> Authorize:
@@ -125,15 +161,18 @@ def find_permission(
 
     Raises what the function raises, and ``TypeError`` if it returns something else.
     """
-    function = load_authorize(path)
-    if iscoroutinefunction(function):
-        function = async_to_sync(function)
-    grant = _find_grant(function, request, channel_id)
+    grant = _find_grant(load_authorize(path), request, channel_id)
     return None if grant is None else _build_permission(request, grant)
 
 
 class _SiteHandler(BaseHandler):
     """Runs a view in the site's middleware, without an event loop."""
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """Return the view, whatever URLs a middleware has set for the request."""
+        set_urlconf(getattr(request, "urlconf", settings.ROOT_URLCONF))
+        request.resolver_match = ResolverMatch(_answer, (), {})
+        return request.resolver_match
 
 
 @lru_cache(maxsize=1)
@@ -165,15 +204,13 @@ setting_changed.connect(_forget)
 @transaction.non_atomic_requests  # The function may be async, and chooses itself.
 @csrf_exempt
 @login_not_required
+@never_cache  # A cached answer would reach no function.
 def _answer(request: HttpRequest) -> HttpResponse:
     """Answer a question with the permissions for its channels."""
-    question: _Question = request.scope[_QUESTION]
-    function = question.function
-    if iscoroutinefunction(function):
-        function = async_to_sync(function)
+    question = _asked.get()
     try:
         for channel_id in question.channel_ids:
-            grant = _find_grant(function, request, channel_id)
+            grant = _find_grant(question.function, request, channel_id)
             permission = None if grant is None else _build_permission(request, grant)
             question.permissions[channel_id] = permission
     except BaseException:  # A SystemExit would end the server.
@@ -188,7 +225,9 @@ def _find_grant(
     """Return what the site's function grants, None if it denies it."""
     try:
         result = function(request, channel_id)
-    except (PermissionDenied, Http404):
+        if isawaitable(result):
+            result = async_to_sync(_wait_for)(result)
+    except _DENIALS:
         return None
     if isinstance(result, Grant):
         return result
@@ -202,15 +241,21 @@ def _find_grant(
     )
 
 
+async def _wait_for(result: Awaitable[Any]) -> Any:
+    return await result
+
+
 def _build_permission(request: HttpRequest, grant: Grant) -> Permission:
     session: Any = getattr(request, "session", None)
-    key = None if session is None else session.session_key
     now = time.time()
     until = inf
     if grant.until is not None:
-        until = grant.until.astimezone(timezone.utc).timestamp()
-    elif key is not None:
-        until = now + session.get_expiry_age()
+        until = grant.until.timestamp()
+    elif session is not None and session.session_key is not None:
+        age = session.get_expiry_age()  # It loads the session, which may not exist.
+        if session.session_key is not None:
+            until = now + age
+    key = None if session is None else session.session_key
     return Permission(
         user=find_user_key(grant.user),
         session=None if key is None else build_session_digest(key),

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import quote, unquote_to_bytes
 
 from django.conf import settings as django_settings
 from django.http import parse_cookie
@@ -39,8 +39,12 @@ MAX_WAITING = 20_000
 #: The most permissions that are remembered.
 MAX_REMEMBERED = 20_000
 
-#: Headers on which the digest of a request always depends.
-_ALWAYS = (b"authorization", b"host")
+#: Headers on which the digest of a request always depends. All cookies do, because a
+#: site may know its users by another one than the session's.
+_ALWAYS = (b"authorization", b"cookie", b"host")
+
+#: The characters of a query that are not percent-encoded.
+_ASCII = bytes(range(128)).decode()
 
 #: The threads of this process.
 workers = Workers(MAX_THREADS)
@@ -87,7 +91,7 @@ class Authorizer:
 
         Raises :class:`AuthorizationUnavailable`.
         """
-        digest = self._digest(headers)
+        digest = self._digest(scope, headers)
         answers: dict[str, Permission | None] = {}
         tasks: dict[str, asyncio.Task[_Answers]] = {}
         missing = []
@@ -166,16 +170,17 @@ class Authorizer:
             self._waiting -= 1
         raise AuthorizationUnavailable
 
-    def _digest(self, headers: Mapping[bytes, bytes]) -> bytes | None:
+    def _digest(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bytes | None:
         """Return what identifies a subscriber, None if its answers are not shared."""
-        cookies = headers.get(b"cookie", b"").decode("latin-1")
-        session = parse_cookie(cookies).get(django_settings.SESSION_COOKIE_NAME)
-        if session is None and b"authorization" not in headers:
-            return None
-        digest = blake2b((session or "").encode(), digest_size=16)
+        if b"authorization" not in headers:
+            lines = [value for name, value in scope["headers"] if name == b"cookie"]
+            cookies = parse_cookie(b"; ".join(lines).decode("latin-1"))
+            if django_settings.SESSION_COOKIE_NAME not in cookies:
+                return None
+        digest = blake2b(digest_size=16)
         for name in self._names:
             value = headers.get(name, b"")
-            digest.update(b"\n%d:%b" % (len(value), value))
+            digest.update(b"%d:%b\n" % (len(value), value))
         return digest.digest()
 
     def _recall(self, key: _Key) -> Permission | None:
@@ -218,13 +223,28 @@ def _authorize(path: str, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
 
 
 def _build_scope(scope: Scope) -> Scope:
-    """Return the ASGI scope for the site's function, without tokens in the query."""
-    return {**scope, "query_string": _remove_tokens(scope.get("query_string", b""))}
+    """Return the ASGI scope for the site's function.
+
+    Without tokens in the query, and with the cookies in one header: HTTP/2 may divide
+    them, and Django may join such lines by commas (RFC 9113, section 8.2.3).
+    """
+    headers = scope["headers"]
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) > 1:
+        headers = [each for each in headers if each[0] != b"cookie"]
+        headers.append((b"cookie", b"; ".join(cookies)))
+    query = _remove_tokens(scope.get("query_string", b""))
+    return {**scope, "headers": headers, "query_string": query}
 
 
 def _remove_tokens(query: bytes) -> bytes:
-    if b"token" not in query and query.isascii():
-        return query
-    pairs: Iterable[tuple[str, str]]
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    return urlencode([each for each in pairs if each[0] != "token"]).encode()
+    """Return a query without tokens, as ASCII."""
+    if b"%" in query or b"token" in query:
+        parts = query.split(b"&")
+        query = b"&".join(each for each in parts if not _is_token(each))
+    return query if query.isascii() else quote(query, safe=_ASCII).encode()
+
+
+def _is_token(part: bytes) -> bool:
+    name = part.partition(b"=")[0]
+    return unquote_to_bytes(name.replace(b"+", b" ")) == b"token"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as datetime_timezone
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -71,3 +72,43 @@ class Failing:
 
     def __call__(self, request: HttpRequest) -> Any:
         raise RuntimeError("a fault of a middleware")
+
+
+async def is_async(request: HttpRequest, channel_id: str) -> bool:
+    await asyncio.sleep(0)
+    return True
+
+
+def returns_coroutine(request: HttpRequest, channel_id: str) -> Any:
+    return is_async(request, channel_id)
+
+
+def bad_host(request: HttpRequest, channel_id: str) -> bool:
+    raise DisallowedHost
+
+
+def far_away(request: HttpRequest, channel_id: str) -> Grant:
+    """Grant a right until the last moment that can be named, in the far west."""
+    west = datetime_timezone(timedelta(hours=-12))
+    return Grant(until=datetime.max.replace(tzinfo=west))
+
+
+def past(request: HttpRequest, channel_id: str) -> Grant:
+    return Grant(user="anna", until=timezone.now() - timedelta(seconds=1))
+
+
+def stop_iteration(request: HttpRequest, channel_id: str) -> bool:
+    raise StopIteration
+
+
+async def cancelled(request: HttpRequest, channel_id: str) -> bool:
+    raise asyncio.CancelledError
+
+
+def endless_recursion(request: HttpRequest, channel_id: str) -> bool:
+    return endless_recursion(request, channel_id)
+
+
+def by_other_cookie(request: HttpRequest, channel_id: str) -> bool:
+    """Allow the user who is named in a cookie of the site's own."""
+    return request.COOKIES.get("who") == channel_id
