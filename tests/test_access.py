@@ -20,6 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from pushserver.access import Grant, publisher_token
+from pushserver.access.revoking import _revoke_session
 from pushserver.access.tokens import InvalidToken, make_token, may_publish, read_token
 from pushserver.access_checks import check_access, check_open_locations
 from pushserver.conf import read_settings
@@ -122,6 +123,16 @@ def test_defaults_for_all_locations() -> None:
         ({"token_max_age": 0}, "above 0"),
         ({"authorize_vary": ["X Tenant"]}, "names of headers"),
         ({"authorize_for": -1}, "0 or more"),
+        # The second one is where the revocations of the first one are.
+        (
+            {
+                "store": {
+                    "one": {"type": "redis", "key_prefix": "a:"},
+                    "two": {"type": "redis", "key_prefix": "a:revocations:"},
+                }
+            },
+            "share their channels",
+        ),
     ],
 )
 def test_settings_that_contradict(push_server: dict[str, Any], message: str) -> None:
@@ -267,6 +278,30 @@ def test_a_page_knows_where_it_gets_new_tokens(settings: LazySettings) -> None:
     for location in (signed, {**OPEN, "url": "/updates/(.+)", "authorize": RULE}):
         settings.PUSH_SERVER = {"locations": [location]}
         assert "tokenUrl" not in read_channel()
+
+
+@pytest.mark.parametrize(
+    "push_server",
+    [{}, {"signed": True}, {"signed": True, "store": {"type": "unknown"}}],
+)
+def test_a_user_is_logged_out_whatever_happens(
+    settings: LazySettings, caplog: pytest.LogCaptureFixture, push_server: Any
+) -> None:
+    """What fails is logged, since the signal comes before the logout itself."""
+    settings.PUSH_SERVER = push_server
+    session = SimpleNamespace(session_key="a" * 32)
+    _revoke_session(request=SimpleNamespace(session=session), user=None)
+    assert "may go on listening" in caplog.text
+    _revoke_session(request=SimpleNamespace(session=None), user=None)
+    assert len(caplog.records) == 1
+
+
+def test_a_token_that_nobody_would_read() -> None:
+    """It is an error where it is made, not a 401 later."""
+    with pytest.raises(ValueError, match="more than 4096: name fewer channels"):
+        make_token("default", ["a" * 250] * 20)
+    with pytest.raises(ValueError, match="more than 4096"):
+        make_token("default", ["a"], info="a" * 4096)
 
 
 def test_the_command(settings: LazySettings) -> None:

@@ -45,9 +45,7 @@ def revoke(
         SynchronousOnlyOperation: Called in the event loop of the push server. Await
             :func:`arevoke` there.
     """
-    record = _build_record(user, channel_id, session)
-    for store in _list_stores():
-        import_string(_PUBLISHER)(store).publish_sync(record)
+    _publish(_build_record(user, channel_id, session))
 
 
 async def arevoke(
@@ -55,8 +53,14 @@ async def arevoke(
 ) -> None:
     """End the right to listen: :func:`revoke` for async code."""
     record = _build_record(user, channel_id, session)
+    failure = None
     for store in _list_stores():
-        await import_string(_PUBLISHER)(store).publish(record)
+        try:
+            await import_string(_PUBLISHER)(store).publish(record)
+        except RevocationError as error:
+            failure = error  # The other stores should have it nevertheless.
+    if failure is not None:
+        raise failure
 
 
 def revoke_on_logout() -> None:
@@ -75,14 +79,41 @@ def _revoke_session(request: Any, **kwargs: Any) -> None:
     if session is None or not session.session_key:
         return
     try:
-        revoke(session=session.session_key)
-    except RevocationError as error:
-        # The user is logged out nevertheless.
-        logger.error("The session that has logged out may go on listening: %s", error)
+        # The signal is sent before the session is deleted.
+        _publish(_build_record(None, None, session.session_key, ends_session=True))
+    except Exception:
+        # The user must be logged out nevertheless, which comes after the signal.
+        logger.exception("The session that has logged out may go on listening")
 
 
-def _build_record(user: object, channel_id: object, session: str | None) -> bytes:
-    """Return a revocation as it is published, or raise ``ValueError``."""
+def _publish(record: bytes) -> None:
+    """Publish a revocation for all stores that need it."""
+    failure = None
+    for store in _list_stores():
+        try:
+            import_string(_PUBLISHER)(store).publish_sync(record)
+        except RevocationError as error:
+            failure = error  # The other stores should have it nevertheless.
+    if failure is not None:
+        raise failure
+
+
+def _build_record(
+    user: object,
+    channel_id: object,
+    session: str | None,
+    *,
+    ends_session: bool = False,
+) -> bytes:
+    """Return a revocation as it is published, or raise ``ValueError``.
+
+    Args:
+        user: As of :func:`revoke`.
+        channel_id: As of :func:`revoke`.
+        session: As of :func:`revoke`.
+        ends_session: Whether the session itself ends, so that ``authorize`` is not
+            asked about it until the session has certainly been deleted.
+    """
     record = {
         "user": find_user_key(user),
         "channel": None if channel_id is None else str(channel_id),
@@ -92,7 +123,10 @@ def _build_record(user: object, channel_id: object, session: str | None) -> byte
         raise ValueError("An anonymous user has no key: name the session.")
     if not any(each is not None for each in record.values()):
         raise ValueError("revoke() needs a user, a channel_id or a session.")
-    return json.dumps({**record, "time": time.time()}).encode()
+    content = {**record, "time": time.time()}
+    if ends_session:
+        content["ends_session"] = True
+    return json.dumps(content).encode()
 
 
 def _list_stores() -> Iterator[str]:

@@ -67,8 +67,8 @@ def make_token(
             revoked; None for none.
         info: What the presence of the channels tells about the user, as JSON.
 
-    Raises ``ValueError`` if the token has expired already, and ``TypeError`` if
-    ``info`` is no JSON or ``expires`` has another type.
+    Raises ``ValueError`` if the token has expired already or would be too long, and
+    ``TypeError`` if ``info`` is no JSON or ``expires`` has another type.
     """
     now = time.time()
     content: dict[str, Any] = {
@@ -152,7 +152,13 @@ def _limit(expires: Expiry | None, now: float) -> float:
 
 
 def _sign(salt: str, content: dict[str, Any]) -> str:
+    """Return a token. Raises ``ValueError`` if it would be too long to be read."""
     token: str = Signer(salt=salt).sign_object(content)
+    if len(token) > MAX_LENGTH:
+        raise ValueError(
+            f"The token has {len(token)} characters, more than {MAX_LENGTH}: name"
+            " fewer channels, or give it less info."
+        )
     return token
 
 

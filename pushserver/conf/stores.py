@@ -61,6 +61,19 @@ class StoreSettings:
         """The address of the store."""
         return ""
 
+    @property
+    def namespace(self) -> str:
+        """What separates the store from others at its address."""
+        if not self.namespace_setting:
+            return ""
+        namespace: str = getattr(self, self.namespace_setting)
+        return namespace
+
+    @property
+    def revocations_namespace(self) -> str:
+        """The same for the store that has its revocations."""
+        return f"{self.namespace}.revocations"
+
 
 @dataclass(frozen=True)
 class MemoryStoreSettings(StoreSettings):
@@ -109,6 +122,10 @@ class RedisStoreSettings(StoreSettings):
                 password=quote(self.password or "", safe=""),
             )
         )
+
+    @property
+    def revocations_namespace(self) -> str:
+        return f"{self.namespace}revocations:"
 
 
 @dataclass(frozen=True)
@@ -208,17 +225,24 @@ def read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
 
 
 def _check_distinct(place: str, stores: Mapping[str, StoreSettings]) -> None:
-    """Raise :class:`InvalidSetting` if two stores would share their messages."""
-    names: dict[tuple[str, str, object], str] = {}
+    """Raise :class:`InvalidSetting` if two stores would share their messages.
+
+    The revocations of a store are in another one, beside it.
+    """
+    names: dict[tuple[str, str, str], str] = {}
     for name, store in stores.items():
         if not store.namespace_setting:
             continue
-        what = (store.type, store.address, getattr(store, store.namespace_setting))
-        if what in names:
+        spaces = [
+            (store.type, store.address, each)
+            for each in (store.namespace, store.revocations_namespace)
+        ]
+        other = next((names[each] for each in spaces if each in names), None)
+        if other is not None:
             raise InvalidSetting(
                 f"{place}[{name!r}]",
-                f"has the same address as the store {names[what]!r}, so that they"
+                f"has the same address as the store {other!r}, so that they"
                 " would share their channels",
                 f"Give each of them a {store.namespace_setting!r} of its own.",
             )
-        names[what] = name
+        names.update(dict.fromkeys(spaces, name))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from django.conf import settings as django_settings
@@ -19,10 +18,11 @@ from pushserver.access.permissions import Permission
 from pushserver.conf import PushServerSettings
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, Workers
-from pushserver_channels.exceptions import AuthorizationUnavailable
+from pushserver_channels.exceptions import AuthorizationUnavailable, ServerStopping
 from pushserver_channels.types import Scope
 
-from .revocations import Revocation, Revocations
+from .remembered import RememberedPermissions
+from .revocations import Revocations
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,6 @@ TIMEOUT = 30.0
 #: The most subscribers that wait for an answer.
 MAX_WAITING = 20_000
 
-#: The most permissions that are remembered.
-MAX_REMEMBERED = 20_000
-
 #: Headers on which the digest of a request always depends. All cookies do, because a
 #: site may know its users by another one than the session's.
 _ALWAYS = (b"authorization", b"cookie", b"host")
@@ -49,8 +46,6 @@ _ASCII = bytes(range(128)).decode()
 #: The threads of this process.
 workers = Workers(MAX_THREADS)
 
-#: What identifies a subscriber, and a channel.
-_Key = tuple[bytes, str]
 _Answers = Mapping[str, Permission | None]
 
 
@@ -71,12 +66,13 @@ class Authorizer:
     ) -> None:
         self._path = path
         self._revocations = revocations
-        revocations.callbacks.append(self._forget)
-        self._seconds = settings.authorize_for
+        self._remembered = RememberedPermissions(settings.authorize_for)
+        revocations.callbacks.append(self._remembered.revoke)
+        revocations.stop_callbacks.append(self._stop)
         self._names = (*_ALWAYS, *(each.encode() for each in settings.authorize_vary))
-        # In the order in which they are forgotten.
-        self._remembered: OrderedDict[_Key, tuple[float, Permission]] = OrderedDict()
-        self._running: dict[_Key, asyncio.Task[_Answers]] = {}
+        self._tasks: set[asyncio.Task[_Answers]] = set()
+        # The same by what identifies a subscriber, and by channel.
+        self._running: dict[tuple[bytes, str], asyncio.Task[_Answers]] = {}
         self._waiting = 0
 
     async def ask(
@@ -89,14 +85,18 @@ class Authorizer:
             headers: The headers of the request, by name.
             channel_ids: The channels.
 
-        Raises :class:`AuthorizationUnavailable`.
+        Raises :class:`AuthorizationUnavailable` and
+        :class:`~pushserver_channels.exceptions.ServerStopping`.
         """
+        if self._revocations.is_stopping:
+            raise ServerStopping
         digest = self._digest(scope, headers)
         answers: dict[str, Permission | None] = {}
         tasks: dict[str, asyncio.Task[_Answers]] = {}
         missing = []
+        remembered_of = self._remembered.find
         for each in channel_ids:
-            remembered = None if digest is None else self._recall((digest, each))
+            remembered = None if digest is None else remembered_of(digest, each)
             running = None if digest is None else self._running.get((digest, each))
             if remembered is not None:
                 answers[each] = remembered
@@ -105,9 +105,7 @@ class Authorizer:
             else:
                 missing.append(each)
         if missing:
-            task = asyncio.get_running_loop().create_task(
-                self._ask(scope, digest, missing)
-            )
+            task = self._start(self._ask(scope, digest, missing))
             tasks.update(dict.fromkeys(missing, task))
             if digest is not None:
                 self._running.update({(digest, each): task for each in missing})
@@ -116,34 +114,70 @@ class Authorizer:
             answers[each] = (await asyncio.shield(task))[each]
         return answers
 
-    def _forget(self, revocation: Revocation) -> None:
-        """Forget the remembered permissions that were revoked."""
-        self._remembered = OrderedDict(
-            (key, (forgotten_at, permission))
-            for key, (forgotten_at, permission) in self._remembered.items()
-            if not revocation.applies_to(permission, key[1])
-        )
+    def _start(self, asking: Coroutine[Any, Any, _Answers]) -> asyncio.Task[_Answers]:
+        """Start to ask, in a task that all who want its answer wait for."""
+        task = asyncio.get_running_loop().create_task(asking)
+        self._tasks.add(task)
+
+        def end(task: asyncio.Task[_Answers]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                task.exception()  # Perhaps nobody waits any more.
+
+        task.add_done_callback(end)
+        return task
+
+    def _stop(self) -> None:
+        """Give up all questions, because the server stops."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _ask(
         self, scope: Scope, digest: bytes | None, channel_ids: Sequence[str]
     ) -> _Answers:
         """Call the function; remember what it granted."""
+        scope = _build_scope(scope)
         try:
-            known = -1
-            while known != self._revocations.count:
-                # An answer from before a revocation may be about what was revoked.
+            while True:
                 known = self._revocations.count
-                answers = await self._call(_build_scope(scope), channel_ids)
+                answers = await self._call(scope, channel_ids)
+                answers = self._mark(answers, known)
+                # An answer from before a revocation may be about what was revoked.
+                if not self._has_revoked(answers):
+                    break
+        except asyncio.CancelledError:
+            if self._revocations.is_stopping:
+                raise ServerStopping from None
+            raise
         finally:
             for each in channel_ids if digest is not None else ():
                 self._running.pop((digest, each), None)  # type: ignore[arg-type]
-        answers = {
-            each: None if permission is None else replace(permission, known=known)
-            for each, permission in answers.items()
-        }
         if digest is not None:
-            self._remember(digest, answers)
+            self._remembered.add(digest, answers)
         return answers
+
+    def _mark(self, answers: _Answers, known: int) -> dict[str, Permission | None]:
+        """Return answers with what was known when they were asked for.
+
+        Args:
+            answers: The answers.
+            known: How many revocations were.
+        """
+        marked: dict[str, Permission | None] = {}
+        for channel_id, permission in answers.items():
+            if permission is not None:
+                permission = replace(permission, known=known)
+                if self._revocations.is_of_ended_session(permission):
+                    permission = None
+            marked[channel_id] = permission
+        return marked
+
+    def _has_revoked(self, answers: _Answers) -> bool:
+        """Return whether one of the answers was revoked since it was asked for."""
+        return any(
+            permission is not None and self._revocations.refuses(permission, channel_id)
+            for channel_id, permission in answers.items()
+        )
 
     async def _call(self, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
         if self._waiting >= MAX_WAITING:
@@ -182,32 +216,6 @@ class Authorizer:
             value = headers.get(name, b"")
             digest.update(b"%d:%b\n" % (len(value), value))
         return digest.digest()
-
-    def _recall(self, key: _Key) -> Permission | None:
-        """Return a remembered permission that is still valid, or None."""
-        remembered = self._remembered.get(key)
-        if remembered is None:
-            return None
-        forgotten_at, permission = remembered
-        if time.monotonic() < forgotten_at and time.time() < permission.until:
-            return permission
-        del self._remembered[key]
-        return None
-
-    def _remember(self, digest: bytes, answers: _Answers) -> None:
-        if not self._seconds:
-            return
-        remembered = self._remembered
-        now = time.monotonic()
-        while remembered and next(iter(remembered.values()))[0] <= now:
-            remembered.popitem(last=False)
-        for channel_id, permission in answers.items():
-            if permission is not None:
-                key = (digest, channel_id)
-                remembered.pop(key, None)
-                remembered[key] = now + self._seconds, permission
-        while len(remembered) > MAX_REMEMBERED:
-            remembered.popitem(last=False)
 
 
 def _authorize(path: str, scope: Scope, channel_ids: Sequence[str]) -> _Answers:

@@ -9,8 +9,14 @@ from urllib.parse import parse_qsl
 from pushserver.access.permissions import Permission
 from pushserver.access.tokens import InvalidToken, read_token
 from pushserver.conf import PushServerSettings, SubscriberLocation
-from pushserver_channels.exceptions import AccessDenied, PushError, Unauthorized
+from pushserver_channels.exceptions import (
+    AccessDenied,
+    GrantExpired,
+    PushError,
+    Unauthorized,
+)
 from pushserver_channels.memoize import memoize
+from pushserver_channels.protocol import fold_headers
 from pushserver_channels.types import Scope
 
 from .authorizer import Authorizer
@@ -78,6 +84,7 @@ class Guard:
         missing = [each for each in dict.fromkeys(channel_ids) if each not in found]
         if missing and self._authorizer is not None:
             found.update(await self._authorizer.ask(scope, headers, missing))
+            found.update(self._find_ended(found))
         # Of a bad token and a denial the client is told of what it can mend.
         needs_token = self._is_signed and (has_token or self._authorizer is None)
         decisions = [
@@ -105,10 +112,21 @@ class Guard:
             and not self._revocations.refuses(content.permission, each)
         }
 
+    def _find_ended(self, found: Mapping[str, Decision | None]) -> dict[str, Decision]:
+        """Return an error for each permission that has ended, or was revoked since."""
+        errors: dict[str, Decision] = {}
+        for channel_id, decision in found.items():
+            if isinstance(decision, Permission):
+                if self._revocations.refuses(decision, channel_id):
+                    errors[channel_id] = AccessDenied()
+                elif decision.until <= time.time():
+                    errors[channel_id] = GrantExpired()
+        return errors
+
     async def _ask_again(self, scope: Scope, channel_id: str) -> Permission | None:
         """Return the permission of a subscriber that listens, None if it has ended."""
         assert self._authorizer is not None, "Only what it granted is asked again."
-        headers = dict(scope["headers"])
+        headers = fold_headers(scope["headers"])
         return (await self._authorizer.ask(scope, headers, [channel_id]))[channel_id]
 
 

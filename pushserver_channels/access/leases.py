@@ -19,7 +19,9 @@ from pushserver_channels.exceptions import (
 from pushserver_channels.hub import Cursor
 from pushserver_channels.types import Scope
 
-from .revocations import Revocation, Revocations
+from .revocation import Revocation
+from .revocations import Revocations
+from .right_index import RightIndex
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,18 @@ class Lease:
         permission: Its permission.
         ask_again: Asks the site's function again.
         interval: Seconds after which it is asked again, 0 for never.
+        index: The cursors that wait, by their permissions.
     """
 
-    __slots__ = ("_ask_again", "_cursor", "_interval", "_task", "_timer", "permission")
+    __slots__ = (
+        "_ask_again",
+        "_cursor",
+        "_index",
+        "_interval",
+        "_task",
+        "_timer",
+        "permission",
+    )
 
     def __init__(
         self,
@@ -45,8 +56,11 @@ class Lease:
         permission: Permission,
         ask_again: AskAgain,
         interval: float,
+        index: RightIndex[Cursor],
     ) -> None:
         self.permission = permission
+        self._index = index
+        index.add(cursor, permission, cursor.channel_id)
         self._cursor = cursor
         self._ask_again = ask_again
         self._interval = 0 if permission.is_signed else interval
@@ -60,6 +74,7 @@ class Lease:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        self._index.remove(self._cursor, self.permission, self._cursor.channel_id)
 
     def end(self, error: PushError) -> None:
         """End the request or stream."""
@@ -98,7 +113,9 @@ class Lease:
         if permission is None:
             self.end(AccessDenied())
         else:
+            self._index.remove(cursor, self.permission, cursor.channel_id)
             self.permission = permission
+            self._index.add(cursor, permission, cursor.channel_id)
             self._schedule()
 
 
@@ -118,13 +135,14 @@ class Leases:
         self._interval = interval
         self._revocations = revocations
         self._leases: dict[Cursor, Lease] = {}
+        self._index: RightIndex[Cursor] = RightIndex()
         revocations.callbacks.append(self._revoke)
 
     def join(self, cursor: Cursor) -> Callable[[], None]:
         """Watch the right of a cursor; return a function that stops that."""
         permission = cursor.permission
         assert permission is not None, "It was let in."
-        lease = Lease(cursor, permission, self._ask_again, self._interval)
+        lease = Lease(cursor, permission, self._ask_again, self._interval, self._index)
         self._leases[cursor] = lease
         if self._revocations.refuses(permission, cursor.channel_id):
             # It was revoked after the decision.
@@ -138,8 +156,12 @@ class Leases:
 
     def _revoke(self, revocation: Revocation) -> None:
         """End the requests and streams to which a revocation applies."""
-        for cursor, lease in list(self._leases.items()):
-            if revocation.applies_to(lease.permission, cursor.channel_id):
+        user, channel_id, session, *_ = revocation
+        for cursor in self._index.find(user, session, channel_id):
+            lease = self._leases.get(cursor)
+            if lease is not None and revocation.ends(
+                lease.permission, cursor.channel_id
+            ):
                 lease.end(AccessDenied())
 
     async def drain_before_exit(self) -> None:

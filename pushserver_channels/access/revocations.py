@@ -8,26 +8,29 @@ store promises it, and are kept for as long as a token may be valid.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from pushserver.access.permissions import Permission
-from pushserver.conf import RedisStoreSettings, StoreSettings, get_settings
+from pushserver.conf import StoreSettings, get_settings
 from pushserver_channels.exceptions import (
     AuthorizationUnavailable,
     PushError,
+    ServerStopping,
     StoreUnavailable,
 )
 from pushserver_channels.hub import Cursor, Heard, Hub, hubs
 from pushserver_channels.messages import START, Message
 
+from .revocation import Revocation
+
 logger = logging.getLogger(__name__)
 
-#: The channel of the revocations, and what the names of their stores end with.
+#: The channel of the revocations.
 CHANNEL = "revocations"
 
 #: Seconds that revocations are kept longer than tokens, for clocks that differ.
@@ -42,11 +45,8 @@ def find_store(name: str) -> StoreSettings:
     settings = get_settings()
     store = settings.store[name]
     names = {}
-    if isinstance(store, RedisStoreSettings):
-        names["key_prefix"] = f"{store.key_prefix}{CHANNEL}:"
-    elif store.namespace_setting:
-        namespace = getattr(store, store.namespace_setting)
-        names[store.namespace_setting] = f"{namespace}.{CHANNEL}"
+    if store.namespace_setting:
+        names[store.namespace_setting] = store.revocations_namespace
     return replace(
         store,
         **names,
@@ -60,42 +60,21 @@ def find_store(name: str) -> StoreSettings:
 
 def find_hub(name: str) -> Hub:
     """Return the hub of the revocations of a store, for the running event loop."""
-    return hubs.get(f"{name}.{CHANNEL}", settings=find_store(name))
+    return hubs.get(name, settings=find_store(name))
 
 
-class Revocation(NamedTuple):
-    """The end of a right to listen.
+class _Known(NamedTuple):
+    """What is known of the revocations that are about the same.
 
     Attributes:
-        user: The key of the user whose right has ended, None for all.
-        channel_id: The channel, None for all.
-        session: The digest of the session, None for all.
-        time: The Unix time at which it was revoked, in seconds.
+        time: The Unix time of the newest, in seconds.
+        number: How many revocations had been read with it.
+        ended_at: The Unix time at which the session ended, None if it goes on.
     """
 
-    user: str | None
-    channel_id: str | None
-    session: str | None
     time: float
-
-    @classmethod
-    def parse(cls, body: bytes) -> Revocation:
-        """Return a revocation from a message. Raises ``ValueError``."""
-        record = json.loads(body)
-        try:
-            return cls(
-                record["user"], record["channel"], record["session"], record["time"]
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"no revocation: {body!r}") from error
-
-    def applies_to(self, permission: Permission, channel_id: str) -> bool:
-        """Return whether it is about a permission for a channel."""
-        return (
-            self.user in (None, permission.user)
-            and self.session in (None, permission.session)
-            and self.channel_id in (None, channel_id)
-        )
+    number: int
+    ended_at: float | None
 
 
 class Revocations(Cursor):
@@ -110,6 +89,8 @@ class Revocations(Cursor):
     Attributes:
         count: How many revocations were read.
         callbacks: Called with each revocation.
+        stop_callbacks: Called when the server stops.
+        is_stopping: Whether it does.
     """
 
     __slots__ = (
@@ -123,18 +104,22 @@ class Revocations(Cursor):
         "_store",
         "callbacks",
         "count",
+        "is_stopping",
+        "stop_callbacks",
     )
 
     def __init__(self, store: str, max_age: float) -> None:
         self._store = store
         self._max_age = max_age
-        # By what they are about: the time of the newest, and the count by then.
-        self._known: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
+        # By what they are about, in the order in which they were read.
+        self._known: OrderedDict[Hashable, _Known] = OrderedDict()
         self._hub: Hub | None = None
         self._reading: asyncio.Task[None] | None = None
         self._is_behind = False
         self.count = 0
         self.callbacks: list[Callable[[Revocation], None]] = []
+        self.stop_callbacks: list[Callable[[], None]] = []
+        self.is_stopping = False
         self.channel_id = CHANNEL
         self.observers = ()
         self.scope = {}
@@ -151,9 +136,8 @@ class Revocations(Cursor):
         if self._hub is None or self._hub.loop is not loop:
             self._hub = find_hub(self._store)
             self._ready: asyncio.Future[None] = loop.create_future()
-            self.seen = START
-            self._hub.enter(self)
-            self._start_reading()
+            self.is_stopping = False
+            self._begin()
         if not self._ready.done():
             await asyncio.wait([self._ready], timeout=RETRY_DELAY)
         if not self._ready.done():
@@ -161,24 +145,52 @@ class Revocations(Cursor):
 
     def refuses(self, permission: Permission, channel_id: str) -> bool:
         """Return whether a permission for a channel was revoked after it was given."""
+        if self.is_of_ended_session(permission):
+            return True
         for key in _list_keys(permission, channel_id):
             known = self._known.get(key)
             if known is None:
                 continue
-            time, count = known
             if permission.is_signed:
-                if permission.issued_at <= time:
+                if permission.issued_at <= known.time:
                     return True
-            elif permission.known < count:
+            elif permission.known < known.number:
                 return True
         return False
+
+    def is_of_ended_session(self, permission: Permission) -> bool:
+        """Return whether a permission is of a session that has ended.
+
+        The function must not decide: it may not know yet, because a session is deleted
+        after its end was told, or with the transaction of that request.
+        """
+        if permission.session is None:
+            return False
+        known = self._known.get((None, None, permission.session))
+        if known is None or known.ended_at is None:
+            return False
+        return time.time() < known.ended_at + MARGIN
 
     def hear(self, message: Message) -> Heard:
         self._start_reading()
         return Heard.TAKEN
 
     def end(self, error: PushError | None) -> None:
-        """Do nothing, because the server stops."""
+        """Begin again if the channel was deleted; note that the server stops."""
+        assert self._hub is not None, "By start()."
+        if not isinstance(error, ServerStopping):
+            self._begin()
+            return
+        self.is_stopping = True
+        for callback in self.stop_callbacks:
+            callback()
+
+    def _begin(self) -> None:
+        """Enter the hub, and read all revocations that the store has."""
+        assert self._hub is not None, "By start()."
+        self.seen = START
+        self._hub.enter(self)
+        self._start_reading()
 
     def _start_reading(self) -> None:
         """Read what the store has, unless that is under way."""
@@ -198,11 +210,17 @@ class Revocations(Cursor):
                 self._is_behind = True
                 await asyncio.sleep(RETRY_DELAY)
                 continue
+            except Exception:
+                logger.exception("The revocations cannot be read")
+                self._is_behind = True
+                await asyncio.sleep(RETRY_DELAY)
+                continue
             for message in page:
                 self.seen = message.id
                 self._apply(message.body)
                 self._is_behind = True
-        if not self._ready.done():
+            await asyncio.sleep(0)  # Let other tasks run.
+        if not self._is_behind and not self._ready.done():
             self._ready.set_result(None)
 
     def _apply(self, body: bytes) -> None:
@@ -213,12 +231,20 @@ class Revocations(Cursor):
             logger.error("A revocation cannot be read: %s", error)
             return
         self.count += 1
-        key = revocation[:3]
-        self._known.pop(key, None)
-        self._known[key] = revocation.time, self.count
-        oldest = revocation.time - self._max_age
-        while next(iter(self._known.values()))[0] < oldest:
+        key = revocation.user, revocation.channel_id, revocation.session
+        at = revocation.time
+        ended_at = at if revocation.ends_session else None
+        known = self._known.pop(key, None)
+        if known is not None:
+            # The clock of the process that published it may be behind.
+            at = max(at, known.time)
+            ended_at = ended_at or known.ended_at
+        self._known[key] = _Known(at, self.count, ended_at)
+        oldest = time.time() - self._max_age
+        while next(iter(self._known.values())).time < oldest:
             self._known.popitem(last=False)
+            if not self._known:
+                break
         for callback in self.callbacks:
             callback(revocation)
 

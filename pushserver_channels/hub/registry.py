@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio import get_running_loop
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,8 +30,9 @@ class HubRegistry:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hubs: dict[str, Hub] = {}
-        self._hubs_of_parent: dict[str, Hub] = {}
+        # By the name of the store, and its settings unless they are in PUSH_SERVER.
+        self._hubs: dict[Hashable, Hub] = {}
+        self._hubs_of_parent: dict[Hashable, Hub] = {}
         self._stopping: asyncio.AbstractEventLoop | None = None
         self._address: Sequence[Any] | None = None  # The last one added.
         self._addresses: set[tuple[Any, ...]] = set()
@@ -90,11 +91,13 @@ class HubRegistry:
         Args:
             store: The name of the store.
             address: As in :meth:`serve`.
-            settings: The settings of the store, None for those in ``PUSH_SERVER``.
+            settings: The settings of another store beside it, None for the store in
+                ``PUSH_SERVER``.
 
         Raises ``RuntimeError`` if another event loop of this process serves.
         """
-        hub = self._hubs.get(store)
+        key = store if settings is None else (store, settings)
+        hub = self._hubs.get(key)
         running = get_running_loop()
         if hub is not None and hub.loop is running and address == self._address:
             return hub
@@ -111,7 +114,7 @@ class HubRegistry:
             running,
             stopping=self._stopping is running,
         )
-        self._hubs[store] = hub
+        self._hubs[key] = hub
         return hub
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from django.test import override_settings
 
 from pushserver.access import RevocationError, arevoke
 from pushserver.updates import subscriber_url
+from pushserver_channels.access.revocations import find_hub
 from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
 from tests.waiting import until
@@ -472,8 +473,7 @@ async def test_a_revoked_token_is_refused(serve: Serving) -> None:
 
 async def until_revoked(count: int) -> None:
     """Wait until so many revocations were read."""
-    hub = hubs.get("default.revocations")
-    (cursor,) = hub.waiting["revocations"]
+    (cursor,) = find_hub("default").waiting["revocations"]
     await until(lambda: cursor.count == count)  # type: ignore[attr-defined]
 
 
