@@ -71,6 +71,7 @@ def test_nginx_before_the_push_server_logs_no_tokens() -> None:
 
 
 RULE = "tests.server.rules.may_listen"
+PAST = "tests.server.rules.past"
 
 LIVE: dict[str, Any] = {
     "locations": [
@@ -85,6 +86,7 @@ LIVE: dict[str, Any] = {
             "polling": "interval",
             "allow_origin": "https://page.example",
         },
+        {**SUBSCRIBER, "url": "/past/([^/]+)", "authorize": PAST},
     ]
 }
 
@@ -122,12 +124,15 @@ ANNA = {"X-User": "anna"}
         ("/updates/anna-1/%2e%2e/bob", ANNA, 403),
         ("/updates//anna", ANNA, 403),
         ("/updates/anna-%2Cbob", ANNA, 403),
+        ("/updates/anna-1#x", ANNA, 403),
+        ("/updates/anna-1?a=#//x", ANNA, 200),
         ("/updates/%61nna", ANNA, 200),
         ("/updates/failing", ANNA, 500),
         ("/both/anna", ANNA, 200),
         ("/both/bob", ANNA, 403),
         ("/both/bob?token=x", ANNA, 401),
         ("/signed/anna", ANNA, 401),
+        ("/past/anna", ANNA, 403),
         ("/updates/anna", {"X-Original-URI": "/updates/anna", "X-User": "bob"}, 403),
         ("/_pushserver/authorize/1", ANNA, 404),
     ],

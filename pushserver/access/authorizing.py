@@ -154,6 +154,8 @@ def find_permission(
 ) -> Permission | None:
     """Return what the site's function grants to a request, None if it denies it.
 
+    A right that has ended already is denied.
+
     Args:
         request: A request to a view of the site.
         path: The dotted path of the function.
@@ -162,7 +164,10 @@ def find_permission(
     Raises what the function raises, and ``TypeError`` if it returns something else.
     """
     grant = _find_grant(load_authorize(path), request, channel_id)
-    return None if grant is None else _build_permission(request, grant)
+    if grant is None:
+        return None
+    permission = _build_permission(request, grant)
+    return permission if permission.until > time.time() else None
 
 
 class _SiteHandler(BaseHandler):

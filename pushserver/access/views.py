@@ -49,12 +49,9 @@ def _sign(request: HttpRequest, channel_id: str, name: str | None) -> str | None
     if permission is None:
         return None
     session = getattr(request, "session", None)
-    left = permission.until - time.time()
-    if left <= 0:
-        return None
     return subscriber_url(
         channel_id,
-        expires=left,
+        expires=max(permission.until - time.time(), 1e-6),
         user=permission.user,
         session=None if session is None else session.session_key,
         info=permission.info,

@@ -9,9 +9,9 @@ from pushserver.conf import SubscriberLocation
 from .configuration import Configuration
 from .writer import literal
 
-#: What nginx removes from a path, or decodes: then the view would be asked about
-#: another channel than the one that Nchan serves.
-AMBIGUOUS = r"//|/\.|%2e|%2f"
+#: What nginx removes from a path, decodes, or ends it at: then the view would be asked
+#: about another channel than the one that Nchan serves.
+AMBIGUOUS = r"//|/\.|%2e|%2f|#"
 
 
 class GuardedConfiguration(Configuration):
