@@ -18,6 +18,10 @@ from .deadline import Deadline
 
 Result = TypeVar("Result")
 
+#: Jobs that were given up before they were started, and are still queued, above which
+#: they are removed. They stay there while all threads are busy.
+MAX_GIVEN_UP = 64
+
 #: The most threads.
 MAX_THREADS = 16
 
@@ -79,6 +83,7 @@ class Workers:
         self._blocked: dict[Hashable, deque[_Job]] = {}
         self._threads = 0
         self._idle = 0
+        self._given_up = 0
 
     async def run(
         self, key: Hashable, work: Callable[[], Result], deadline: Deadline
@@ -106,7 +111,8 @@ class Workers:
         finally:
             if timer is not None:
                 timer.cancel()
-            self._claim(job)  # If this task was cancelled, the job is not run.
+            if not job.is_claimed:
+                self._give_up(job)  # This task was cancelled, so the job is not run.
 
     def _add(self, job: _Job) -> bool:
         """Queue a job; return False if there is no thread that could run it."""
@@ -137,9 +143,34 @@ class Workers:
             job.is_claimed = True
             return True
 
+    def _give_up(self, job: _Job) -> bool:
+        """Give up a job; return False if it was started or given up already."""
+        with self._changed:
+            if not self._claim(job):
+                return False
+            self._given_up += 1
+            if self._given_up > max(MAX_GIVEN_UP, len(self._ready) // 2):
+                self._remove_given_up()
+            return True
+
+    def _remove_given_up(self) -> None:
+        """Remove the jobs that were given up from all queues."""
+        self._given_up = 0
+        for key, blocked in self._blocked.items():
+            if any(job.is_claimed for job in blocked):
+                self._blocked[key] = deque(job for job in blocked if not job.is_claimed)
+        ready, self._ready = self._ready, deque()
+        for job in ready:
+            if not job.is_claimed:
+                self._ready.append(job)
+            elif self._blocked[job.key]:
+                self._ready.append(self._blocked[job.key].popleft())
+            else:
+                del self._blocked[job.key]
+
     def _expire(self, job: _Job) -> None:
         """Give up a job that no thread has started by its deadline."""
-        if self._claim(job) and not job.future.done():
+        if self._give_up(job) and not job.future.done():
             job.future.set_exception(NotStarted())
 
     def _work(self) -> None:
@@ -154,9 +185,11 @@ class Workers:
                         self._threads -= 1
                         return
                 job = self._ready.popleft()
-            if self._claim(job):
+            was_given_up = not self._claim(job)
+            if not was_given_up:
                 job.do()
             with self._changed:
+                self._given_up = max(self._given_up - was_given_up, 0)
                 blocked = self._blocked[job.key]
                 if blocked:
                     # At the end of the queue, so that no key delays the others.
