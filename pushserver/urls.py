@@ -17,7 +17,7 @@ from .views import passthrough
 urlpatterns = [
     re_path(r"^(?:/)?$", passthrough, name="pushserver-passthrough"),
     re_path(r"^tokens/?$", renew_tokens, name="pushserver-tokens"),
-    re_path(r"^/tokens/?$", renew_tokens, name="pushserver-tokens"),
+    re_path(r"^(?:/)tokens/?$", renew_tokens, name="pushserver-tokens"),
     re_path(r"^authorize/?$", authorize_subscriber, name="pushserver-authorize"),
-    re_path(r"^/authorize/?$", authorize_subscriber, name="pushserver-authorize"),
+    re_path(r"^(?:/)authorize/?$", authorize_subscriber, name="pushserver-authorize"),
 ]

@@ -8,6 +8,7 @@ from pushserver.conf import get_settings
 from pushserver.publishers import PublishError
 
 from .findings import Failure, NotApplicable, NotChecked
+from .locations import lets_in
 from .probe import ACCEPTED, EPOCH, Probe, is_message
 from .requests import NO_ANSWER, Response
 
@@ -90,6 +91,17 @@ def check_receiving(probe: Probe) -> str:
             f"A subscriber at the public URL gets no message: {response}.",
             "Check that the site is served there, also for this machine, and with a"
             " valid certificate if over TLS.",
+        )
+    if response.status == 403 and not lets_in(probe.subscriber):
+        raise NotChecked(
+            "The subscriber location asks 'authorize', which does not let the doctor"
+            " in. It has a token where a location has 'signed'."
+        )
+    if response.status == 401 and probe.subscriber.signed:
+        raise Failure(
+            "A subscriber at the public URL gets 401, although it has a token.",
+            "Let the push server have the SECRET_KEY and the clock of this process, and"
+            " the proxy pass the query of the URL on.",
         )
     gets = "something else (200)" if response.status == 200 else response
     raise Failure(

@@ -42,7 +42,9 @@ def find_locations(
             "No subscriber location has the store of the first publisher location,"
             f" where updates are sent: {publisher.store!r}."
         )
-    subscriber = next((each for each in subscribers if POLL in each.allowed), None)
+    pollable = [each for each in subscribers if POLL in each.allowed]
+    subscriber = next((each for each in pollable if lets_in(each)), None)
+    subscriber = subscriber or next(iter(pollable), None)
     if subscriber is None:
         raise ValueError(
             "A doctor receives by polls, and no subscriber location of the store"
@@ -58,13 +60,14 @@ def find_stream_locations(
 ) -> dict[str, SubscriberLocation]:
     """Return the location of each transport that is not a poll, by its name.
 
-    A transport is left out if no location of the publisher's store allows it.
+    A transport is left out if no location of the publisher's store allows it, or only
+    to whom the site's function ``authorize`` lets in.
     """
     found: dict[str, SubscriberLocation] = {}
     for location in conf.locations:
         if not isinstance(location, SubscriberLocation):
             continue
-        if location.store != publisher.store:
+        if location.store != publisher.store or not lets_in(location):
             continue
         try:
             _check_channel_ids(location)
@@ -74,6 +77,11 @@ def find_stream_locations(
             if transport != POLL:
                 found.setdefault(transport, location)
     return found
+
+
+def lets_in(location: SubscriberLocation) -> bool:
+    """Return whether the doctor may listen at a location: to all, or with a token."""
+    return bool(location.signed) or not location.is_guarded
 
 
 def _check_channel_ids(location: Location) -> None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pushserver.access.tokens import make_token
 from pushserver.conf import (
     PublisherLocation,
     StoreSettings,
@@ -100,11 +101,21 @@ class Probe:
     ) -> SentRequest:
         """Send a subscriber's request, by default for the oldest message."""
         return SentRequest(
-            self.base + build_path(self.subscriber.url, channel_id) + query,
+            self.find_url(self.subscriber, channel_id, query),
             method,
             {**EPOCH, **(headers or {})},
             patience=self.patience if patience is None else patience,
         )
+
+    def find_url(
+        self, location: SubscriberLocation, channel_id: str, query: str = ""
+    ) -> str:
+        """Return the public URL of a channel, with a token if the location has them."""
+        url = self.base + build_path(location.url, channel_id) + query
+        if not location.signed:
+            return url
+        token = make_token(location.store, (channel_id,))
+        return f"{url}{'&' if query else '?'}token={token}"
 
     @property
     def origin(self) -> str:
@@ -131,7 +142,7 @@ class Probe:
             origin: Whether to send the origin of the site's pages.
         """
         return kind(
-            self.base + build_path(location.url, channel_id),
+            self.find_url(location, channel_id),
             {**(seen or EPOCH), **({"Origin": self.origin} if origin else {})},
             patience=self.patience,
         )

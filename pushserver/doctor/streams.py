@@ -126,7 +126,9 @@ def _find_location(probe: Probe, transport: str) -> SubscriberLocation:
     """Return the location of a transport, if messages are received at all."""
     location = probe.streams.get(transport)
     if location is None:
-        raise NotApplicable(f"No subscriber location allows {transport!r}.")
+        raise NotApplicable(
+            f"No subscriber location that lets the doctor in allows {transport!r}."
+        )
     probe.require_response()
     return location
 
