@@ -97,6 +97,16 @@ class Guard:
             raise errors[0]
         return decisions
 
+    def has_revoked(
+        self, decisions: Iterable[Decision], channel_ids: Iterable[str]
+    ) -> bool:
+        """Return whether a permission was revoked since :meth:`decide` returned it."""
+        return any(
+            isinstance(decision, Permission)
+            and self._revocations.refuses(decision, channel_id)
+            for decision, channel_id in zip(decisions, channel_ids, strict=True)
+        )
+
     def _read(self, token: str, channel_ids: Iterable[str]) -> dict[str, Permission]:
         """Return the permission of a token for each of its channels."""
         try:

@@ -118,7 +118,7 @@ class Batch(Stream):
                 await self.read(cursor)
 
     async def send_message(self, cursor: StreamCursor, message: Message) -> None:
-        if self.is_full:
+        if self.is_full or self.ended or cursor.fault is not None:
             return
         before = cursor.seen, cursor.missed, list(self.ids)
         event = self.advance(cursor, message)

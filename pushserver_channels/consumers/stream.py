@@ -432,8 +432,8 @@ class Stream:
         return info.last_message_id < cursor.seen
 
     async def send_message(self, cursor: StreamCursor, message: Message) -> None:
-        """Send a message of the store, unless the stream has ended."""
-        if not self.ended:
+        """Send a message of the store, unless the stream or its channel has ended."""
+        if not self.ended and cursor.fault is None:
             await self._send_event(self.advance(cursor, message))
 
     async def _send_event(self, event: ASGIMessage | None) -> None:

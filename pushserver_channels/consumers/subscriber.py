@@ -11,7 +11,11 @@ from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels.access import Guard
 from pushserver_channels.access.guard import Decision
 from pushserver_channels.cors import CrossOrigin
-from pushserver_channels.exceptions import PushError, ServerStopping
+from pushserver_channels.exceptions import (
+    AuthorizationUnavailable,
+    PushError,
+    ServerStopping,
+)
 from pushserver_channels.hub import Observer
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import (
@@ -96,7 +100,13 @@ class SubscriberConsumer(PushConsumer):
         self.decisions = await self.guard.decide(
             self.scope, self.headers, self.channel_ids
         )
-        return await self.get()
+        answer = await self.get()
+        if answer is not None and self.guard.has_revoked(
+            self.decisions, self.channel_ids
+        ):
+            # While the store was asked. The client asks again, and is told.
+            raise AuthorizationUnavailable
+        return answer
 
     def find_permission(self, index: int) -> Permission | None:
         """Return the right to listen to a channel, None if none is needed."""

@@ -20,12 +20,13 @@ from pushserver_channels.access.remembered import RememberedPermissions
 from pushserver_channels.access.revocation import Revocation
 from pushserver_channels.access.revocations import CHANNEL, find_hub
 from pushserver_channels.access.right_index import RightIndex
-from pushserver_channels.hub import hubs
+from pushserver_channels.hub import hubs, registry
 from tests.waiting import until
 
 from . import rules
 from .exchanges import EPOCH, Exchange, Site, until_held
-from .streams import open_stream, serving
+from .gated_store import GatedStore
+from .streams import EVENTS, EventExchange, open_stream, serving
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -157,6 +158,65 @@ async def test_a_remembered_right_is_revoked_while_another_is_asked_for(
     rules.gate.set()
     answer = await asking.answer()
     assert (answer.body, answer["push-denied"]) == (b"two", "anna-1")
+
+
+@pytest.mark.parametrize("polling", ["long", "interval"])
+@pytest.mark.parametrize("several", [False, True])
+async def test_a_right_that_is_revoked_while_the_store_is_asked(
+    serve: Serving, polling: str, several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to an earlier question is discarded."""
+    monkeypatch.setattr(registry, "make_store", GatedStore)
+    site = serve(signed=True, polling=polling)
+    store = hubs.get("default").store
+    assert isinstance(store, GatedStore)
+    await site.post("a", b"secret")
+    await site.post("b", b"other")
+    url = subscriber_url(["a", "b"] if several else "a", user="anna")
+    revocations = find_hub("default").store
+    assert isinstance(revocations, GatedStore)
+    asking = site.exchange("GET", url, OLDEST).start()
+    await store.looked.wait()
+    await publish(record(user="anna"))
+    store.gate.set()
+    assert (await asking.answer()).status == 503
+    assert (await site.ask("GET", url, OLDEST)).status == 401
+
+
+async def test_a_channel_of_a_stream_is_revoked_while_the_store_is_asked(
+    serve: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message that was found meanwhile is not sent; other channels go on."""
+    monkeypatch.setattr(registry, "make_store", GatedStore)
+    site = serve(signed=True)
+    store = hubs.get("default").store
+    assert isinstance(store, GatedStore)
+    await site.post("a", b"secret")
+    await site.post("b", b"other")
+    store.gate.set()
+    path = subscriber_url(["a", "b"], user="anna")
+    live = EventExchange(site.application, "GET", path, [EVENTS, *OLDEST])
+    send = live.output_queue.put
+
+    async def close_gate(event: dict[str, Any]) -> None:
+        if event["type"] == "http.response.start":  # The positions were looked up.
+            store.gate.clear()
+            store.looked.clear()
+        await send(event)
+
+    monkeypatch.setattr(live.output_queue, "put", close_gate)
+    live.start()
+    await store.looked.wait()
+    await until(lambda: not store.gate.is_set() and store.looked.is_set())
+    await publish(record(user="anna", channel="a"))
+    store.gate.set()
+    await live.until(2)
+    assert {(each.name, each.data) for each in live.events} == {
+        ("push-denied", '{"channel": "a"}'),
+        ("message", "other"),
+    }
+    live.disconnect()
+    await live.end()
 
 
 async def test_a_session_that_has_ended(serve: Serving) -> None:
