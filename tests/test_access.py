@@ -13,11 +13,13 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
+from django.http import HttpResponse
 from django.template import Context, Template
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.test.utils import override_script_prefix
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.deprecation import MiddlewareMixin
 
 from pushserver.access import Grant, publisher_token
 from pushserver.access.revoking import _revoke_session
@@ -302,6 +304,25 @@ def test_a_token_that_nobody_would_read() -> None:
         make_token("default", ["a" * 250] * 20)
     with pytest.raises(ValueError, match="more than 4096"):
         make_token("default", ["a"], info="a" * 4096)
+
+
+async def test_the_view_for_who_is_not_logged_in(settings: LazySettings) -> None:
+    """It answers without the channels, where other views ask for a login."""
+    settings.PUSH_SERVER = {
+        "locations": [{**OPEN, "signed": True, "authorize": RULE}],
+    }
+    settings.MIDDLEWARE = ["tests.test_access.LoginRequired"]
+    answer = await AsyncClient().get("/passthrough/tokens?channel=anna")
+    assert (answer.status_code, answer.json()) == (200, {})
+
+
+class LoginRequired(MiddlewareMixin):
+    """Refuses as Django's LoginRequiredMiddleware does."""
+
+    def process_view(self, request: Any, view: Any, *args: Any) -> Any:
+        return (
+            HttpResponse(status=302) if getattr(view, "login_required", True) else None
+        )
 
 
 def test_the_command(settings: LazySettings) -> None:

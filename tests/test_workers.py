@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
 
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, Workers
+from pushserver.publishers.workers import workers as publishing
+from pushserver_channels.access.authorizer import workers as authorizing
 
 from .waiting import until
 
@@ -46,3 +49,17 @@ async def test_jobs_that_are_given_up_are_not_kept() -> None:
     assert sorted(done) == ["a", "a", "b", "b"]
     await until(lambda: not workers._blocked)
     assert workers._given_up == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork().")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [publishing, authorizing])
+def test_a_forked_child_lacks_the_threads_of_its_parent(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts threads of its own, instead of waiting for the parent's."""
+    monkeypatch.setattr(workers, "_threads", 3)
+    child = os.fork()
+    if not child:
+        os._exit(workers._threads)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

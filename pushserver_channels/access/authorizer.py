@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -45,6 +46,9 @@ _ASCII = bytes(range(128)).decode()
 
 #: The threads of this process.
 workers = Workers(MAX_THREADS)
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork().
+    os.register_at_fork(after_in_child=workers.forget)
 
 _Answers = Mapping[str, Permission | None]
 
