@@ -36,7 +36,7 @@ from pushserver.addresses import (
         (["fe80::1%eth0"], "fe80::1%eth0"),
     ],
 )
-def test_an_address_in_one_of_the_networks_is_contained(
+def test_address_inside_a_network_is_contained(
     networks: list[str], address: str
 ) -> None:
     """Addresses and networks of IPv4 and IPv6 contain addresses in any notation."""
@@ -63,14 +63,14 @@ def test_an_address_in_one_of_the_networks_is_contained(
         (["0.0.0.0/0"], "\u0661.1.1.1"),
     ],
 )
-def test_what_is_not_in_the_networks_or_no_address_is_not_contained(
+def test_outside_and_invalid_addresses_are_not_contained(
     networks: list[str], address: str | None
 ) -> None:
     """Addresses outside the networks, and invalid ones, are not contained."""
     assert not contains(parse_networks(networks), address)
 
 
-def test_loopback_is_both_families() -> None:
+def test_loopback_is_ipv4_and_ipv6() -> None:
     """Loopback is 127.0.0.0/8 and ::1, and nothing else."""
     assert contains(LOOPBACK, "127.0.0.1")
     assert contains(LOOPBACK, "127.1.2.3")
@@ -125,7 +125,7 @@ def test_loopback_is_both_families() -> None:
         ("unix", None, False),
     ],
 )
-def test_each_hop_of_a_forwarded_request_has_to_be_inside(
+def test_every_forwarded_hop_must_be_inside(
     client: str | None, forwarded_for: str | None, inside: bool
 ) -> None:
     """X-Forwarded-For can revoke access, but never grant it."""
@@ -173,12 +173,12 @@ def test_each_hop_of_a_forwarded_request_has_to_be_inside(
         ("for=192.0.2.43\r\n", "unknown"),
     ],
 )
-def test_forwarded_is_read(header: str, hops: str) -> None:
+def test_forwarded_header_is_parsed(header: str, hops: str) -> None:
     """Each element of a Forwarded header (RFC 7239) gives one client or "unknown"."""
     assert read_hops({"Forwarded": header}.get) == hops
 
 
-def test_all_headers_of_proxies_count() -> None:
+def test_all_proxy_headers_count_as_hops() -> None:
     """The addresses in all proxy headers count as hops."""
     for name in HOP_HEADERS:
         assert read_hops({name: "192.0.2.1" if name != "Forwarded" else "x"}.get)
@@ -201,9 +201,7 @@ def test_all_headers_of_proxies_count() -> None:
 @pytest.mark.parametrize(
     "start", ["", "for=", 'for="', "for=::1,", "[", "for=[", "::1:_", "[::"]
 )
-def test_hostile_values_of_forwarded_are_read_in_linear_time(
-    start: str, part: str
-) -> None:
+def test_hostile_forwarded_values_take_linear_time(start: str, part: str) -> None:
     """Parsing a hostile header value takes linear time, without backtracking."""
     header = start + part * (MAX_LENGTH // len(part) - len(start))
     assert not is_inside(LOOPBACK, "127.0.0.1", read_hops({"Forwarded": header}.get))
@@ -231,14 +229,14 @@ def test_hostile_values_of_forwarded_are_read_in_linear_time(
         (["203.0.113.9", 0], None, False),
     ],
 )
-def test_a_tcp_client_is_not_taken_for_one_of_a_unix_socket(
+def test_tcp_client_is_not_taken_for_a_unix_socket(
     client: Any, server: Any, is_unix: bool
 ) -> None:
     """Without client address and server port, a connection is by a unix socket."""
     assert comes_by_unix_socket(client, server) is is_unix
 
 
-def test_the_word_unix_stands_among_addresses() -> None:
+def test_unix_allows_unix_sockets() -> None:
     """The word "unix" allows clients of unix sockets, alone or beside networks."""
     allowed = parse_allowed(["127.0.0.1", "unix"])
     assert allowed == parse_networks(["127.0.0.1"])
@@ -249,7 +247,7 @@ def test_the_word_unix_stands_among_addresses() -> None:
         parse_allowed(["Unix"])
 
 
-def test_networks_given_once_are_asked_for_each_hop() -> None:
+def test_iterator_of_networks_is_used_for_each_hop() -> None:
     """An iterator of networks is used for all addresses of a request."""
     assert is_inside(iter(LOOPBACK), "127.0.0.1", "127.0.0.2, ::1")
 
@@ -258,7 +256,7 @@ def test_networks_given_once_are_asked_for_each_hop() -> None:
     "address",
     ["localhost", "10.0.0.256", "10.0.0.0/33", "", "*", None, 5, b"10.0.0.1", "1.2.3"],
 )
-def test_what_is_no_address_cannot_be_parsed(address: object) -> None:
+def test_invalid_addresses_raise_value_error(address: object) -> None:
     """A value that is neither address nor network raises ValueError with the value."""
     with pytest.raises(ValueError, match="does not appear to be"):
         parse_networks(["10.0.0.1", address])
@@ -283,7 +281,7 @@ class Anywhere:
         ("127.0.0.1", ()),
     ],
 )
-def test_internal_ips_are_taken_as_far_as_they_are_addresses(
+def test_internal_ips_that_are_no_addresses_are_ignored(
     internal_ips: object, known: tuple[str, ...]
 ) -> None:
     """Host names, and objects that only support "in", are ignored in INTERNAL_IPS."""

@@ -16,7 +16,7 @@ def test_the_app_registers_its_checks() -> None:
     assert registry.tag_exists("pushserver")
 
 
-def test_the_old_import_of_updates_works() -> None:
+def test_old_import_of_updates_works() -> None:
     """The import path of django-pushserver 0.3 returns the current module."""
     from pushserver.utils import updates
 
@@ -24,7 +24,7 @@ def test_the_old_import_of_updates_works() -> None:
     assert updates is pushserver.updates
 
 
-def test_the_old_import_of_a_function_works() -> None:
+def test_old_import_of_a_function_works() -> None:
     """The functions can be imported from the old module, too."""
     from pushserver.utils.updates import send_update
 

@@ -90,7 +90,7 @@ print(*(who for (who,) in execute("SELECT who FROM visit ORDER BY who")))
         ("plain", "asynchronous exiting failing first last"),
     ],
 )
-def test_what_a_receiver_writes_is_its_own(
+def test_failing_receiver_rolls_back_its_own_writes(
     mode: str, written: str, tmp_path: Path
 ) -> None:
     """A failing receiver rolls back only its own writes, all with ATOMIC_REQUESTS."""

@@ -165,7 +165,7 @@ def test_quick_run() -> None:
         {"mode": "ws", "clients": 5},
     ],
 )
-def test_load(options: dict[str, Any]) -> None:
+def test_load_gets_its_responses_and_leaves_no_request(options: dict[str, Any]) -> None:
     """A load gets its answers in each slice and leaves no request open."""
     application = OURS if "group" in options else APPLICATIONS[options["mode"]]
     with uvicorn(application, {}) as server, Load(server, **options) as load:
@@ -198,7 +198,7 @@ def test_number_of_messages() -> None:
         ("unpublished", "A publisher was answered HTTP/1.1 500"),
     ],
 )
-def test_faults(fault: str, said: str) -> None:
+def test_wrong_answers_fail_a_measurement(fault: str, said: str) -> None:
     """A measurement fails if the server sends wrong answers."""
     with (
         uvicorn("tests.faulty:application", {"FAULT": fault}) as server,
@@ -272,7 +272,7 @@ def test_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_failures(failing: int) -> None:
+def test_failing_server_has_no_result(failing: int) -> None:
     """A server that fails in a later turn is reported and has no result."""
     names = ("uvicorn-bare", "uvicorn", "uvicorn-tuned")
     rates = {name: iter([(1, 1, 1)] * 3) for name in names}
@@ -295,7 +295,7 @@ def test_failures(failing: int) -> None:
     assert said.count(sentence) == 1
 
 
-def test_turns() -> None:
+def test_result_is_the_median_of_its_turns() -> None:
     """Values and details of a result are the medians of its turns."""
     values = iter([(3.0, 30.0), (1.0, 10.0), (2.0, 5.0)])
 
@@ -311,7 +311,7 @@ def test_turns() -> None:
     assert (result.ratio, result.load) == (1.0, 30.0)
 
 
-def test_results_of_before(tmp_path: Path) -> None:
+def test_only_current_results_are_replaced(tmp_path: Path) -> None:
     """Only results of the current run are replaced; a failed one is removed."""
     path = tmp_path / "results.json"
     results = [result for result in make_results() if result.scenario == "publish"]
@@ -322,7 +322,7 @@ def test_results_of_before(tmp_path: Path) -> None:
     assert read_json(path)[1] == [second, *others]
 
 
-def test_floors() -> None:
+def test_floor_of_a_ratio() -> None:
     """If a server is measured beside others, one of them is the ratio's floor."""
     for scenario in sum(SCENARIOS.values(), ()):
         floors = {name: CONTENDERS[name].floor for name in scenario.servers}
@@ -333,7 +333,7 @@ def test_floors() -> None:
             assert alone or divided, scenario.name
 
 
-def test_sizing() -> None:
+def test_slow_clients_send_more_requests() -> None:
     """A client that waits longer than a poll sends more requests than messages."""
     page = fill_in((ROOT / "docs/performance.rst").read_text(), MACHINE, make_results())
     sizing = page.partition(".. results: sizing")[2]

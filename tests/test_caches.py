@@ -146,7 +146,7 @@ CACHES = {
     ("cache", "configuration"),
     [(cache, each) for cache, (_, known) in CACHES.items() for each in known],
 )
-def test_what_the_doctor_advises(
+def test_doctor_accepts_the_documented_caches(
     served: tuple[ServerProcess, dict[str, Any]],
     folder: Path,
     cache: str,

@@ -28,7 +28,7 @@ def script_prefix() -> Iterator[None]:
         ("//evil.example/", "/%2Fevil.example/subscriber/news"),
     ],
 )
-def test_a_page_below_a_path(
+def test_urls_start_with_the_path_of_the_site(
     script_name: str, url: str, settings: LazySettings
 ) -> None:
     """Channel URLs start with the path of the site, as those of reverse() do."""
@@ -41,14 +41,14 @@ def test_a_page_below_a_path(
     assert publisher_url("news") == "http://127.0.0.1:8001/publisher/news"
 
 
-def test_a_site_that_is_forced_below_a_path(settings: LazySettings) -> None:
+def test_force_script_name(settings: LazySettings) -> None:
     """With FORCE_SCRIPT_NAME the URLs of channels start with it, too."""
     settings.PUSH_SERVER = {}
     settings.FORCE_SCRIPT_NAME = "/app"
     assert publisher_url("news") == "http://127.0.0.1:8001/app/publisher/news"
 
 
-def test_a_host_that_is_named_has_the_locations_at_its_root(
+def test_subscriber_host_has_no_site_path(
     settings: LazySettings,
 ) -> None:
     """With subscriber_host set, the path of the site is not used."""

@@ -55,14 +55,12 @@ def publisher(**keys: Any) -> dict[str, Any]:
         publisher(allow_from="any"),
     ],
 )
-def test_right_settings_are_met_with_silence(
-    block: Any, settings: LazySettings
-) -> None:
+def test_valid_settings_give_no_messages(block: Any, settings: LazySettings) -> None:
     """The old block and other valid blocks give no messages."""
     assert run(block, settings) == []
 
 
-def test_a_wrong_setting_is_an_error(settings: LazySettings) -> None:
+def test_invalid_setting_is_an_error(settings: LazySettings) -> None:
     """E001 is one sentence that names the setting, with a hint how to correct it."""
     [message] = run(locations("/updates/(.+)", polling="lnog"), settings)
     assert message.id == "pushserver.E001"
@@ -71,7 +69,7 @@ def test_a_wrong_setting_is_an_error(settings: LazySettings) -> None:
     assert message.hint == "Did you mean 'long'?"
 
 
-def test_a_wrong_setting_ends_the_command(settings: LazySettings) -> None:
+def test_invalid_setting_fails_the_command(settings: LazySettings) -> None:
     """The command "check" fails and shows the error and the hint."""
     settings.PUSH_SERVER = {"locatons": []}
     with pytest.raises(SystemCheckError) as caught:
@@ -81,7 +79,7 @@ def test_a_wrong_setting_ends_the_command(settings: LazySettings) -> None:
     assert "HINT: Did you mean 'locations'?" in told
 
 
-def test_a_warning_does_not_end_the_command(
+def test_warning_does_not_fail_the_command(
     settings: LazySettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command "check" shows a warning with its hint and succeeds."""
@@ -92,7 +90,7 @@ def test_a_warning_does_not_end_the_command(
     assert "HINT: Set max_messages, message_timeout, or both." in told
 
 
-def test_a_hidden_location_is_a_warning(settings: LazySettings) -> None:
+def test_unreachable_location_is_a_warning(settings: LazySettings) -> None:
     """W001 names the location that is never reached and the one that hides it."""
     [message] = run(locations(r"/(.+)", r"/updates/([^/]+)"), settings)
     assert message.id == "pushserver.W001"
@@ -117,7 +115,7 @@ def test_a_hidden_location_is_a_warning(settings: LazySettings) -> None:
         ([r"(?i)/U/(.+)", r"/u/(.+)"], 1),
     ],
 )
-def test_a_location_is_hidden_if_an_earlier_one_takes_its_paths(
+def test_location_is_unreachable_behind_an_earlier_one(
     patterns: list[str], hidden: int, settings: LazySettings
 ) -> None:
     """A location gives a warning if an earlier one matches all of its paths."""
@@ -137,9 +135,7 @@ def test_a_location_is_hidden_if_an_earlier_one_takes_its_paths(
         r"()",
     ],
 )
-def test_no_pattern_is_too_odd_for_the_checks(
-    pattern: str, settings: LazySettings
-) -> None:
+def test_checks_accept_any_pattern(pattern: str, settings: LazySettings) -> None:
     """The checks accept any pattern that compiles, and never raise an exception."""
     assert run(locations(pattern, r"/other/(.+)"), settings) == []
 
@@ -151,7 +147,7 @@ def test_no_pattern_is_too_odd_for_the_checks(
         {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")},
     ],
 )
-def test_publishing_open_to_a_proxy_is_a_warning(
+def test_local_proxy_that_opens_publishing_is_a_warning(
     proxied: dict[str, Any], settings: LazySettings
 ) -> None:
     """W002: behind a proxy on this machine, every client seems to be local."""
@@ -175,7 +171,7 @@ def test_publishing_open_to_a_proxy_is_a_warning(
         ("any", False),
     ],
 )
-def test_only_loopback_looks_internal_behind_a_proxy(
+def test_proxy_warning_is_about_loopback_only(
     allow_from: Any, warned: bool, settings: LazySettings
 ) -> None:
     """W002 is only about addresses of this machine; "any" is a deliberate choice."""
@@ -183,7 +179,7 @@ def test_only_loopback_looks_internal_behind_a_proxy(
     assert [message.id for message in found] == ["pushserver.W002"] * warned
 
 
-def test_a_passthrough_that_nobody_answers_is_a_warning(settings: LazySettings) -> None:
+def test_passthrough_without_a_view_is_a_warning(settings: LazySettings) -> None:
     """W003 names the path that is missing in the URLconf, and what to add."""
     block = locations("/updates/(.+)", passthrough="http://127.0.0.1:8000/nowhere")
     [message] = run(block, settings)
@@ -235,7 +231,7 @@ def test_a_store_without_limits_is_a_warning(
     assert all("'news'" in message.msg and message.hint for message in found)
 
 
-def test_several_mistakes_that_are_no_errors_are_told_at_once(
+def test_all_warnings_are_reported_at_once(
     settings: LazySettings,
 ) -> None:
     """The checks report all warnings at once, each with a hint."""
@@ -253,7 +249,7 @@ def test_several_mistakes_that_are_no_errors_are_told_at_once(
     assert all(message.hint for message in found)
 
 
-def test_an_id_is_that_of_one_check() -> None:
+def test_each_id_belongs_to_one_check() -> None:
     """Each id belongs to one check, so silencing it silences no other check."""
     owners: dict[str, set[str]] = {}
     for module in (setting_checks, site_checks):

@@ -22,7 +22,7 @@ from pushserver.paths import match_channel
 from .blocks import OLD_BLOCK, location, publisher, store, subscriber
 
 
-def test_the_old_block_is_accepted_word_for_word() -> None:
+def test_old_settings_are_accepted() -> None:
     """The block from the old documentation is accepted with its old meaning."""
     conf = read_settings(OLD_BLOCK)
     assert (conf.address, conf.port) == ("127.0.0.1", 8001)
@@ -43,7 +43,7 @@ def test_the_old_block_is_accepted_word_for_word() -> None:
     assert second.create_on_post
 
 
-def test_no_setting_is_all_defaults(settings: LazySettings) -> None:
+def test_defaults_without_push_server(settings: LazySettings) -> None:
     """Without PUSH_SERVER a site publishes and subscribes at the default locations."""
     del settings.PUSH_SERVER
     conf = get_settings()
@@ -66,7 +66,7 @@ def test_no_setting_is_all_defaults(settings: LazySettings) -> None:
     assert (conf.publisher_host, conf.subscriber_host) == (None, None)
 
 
-def test_the_defaults_of_locations_are_those_of_the_protocol() -> None:
+def test_location_defaults_are_those_of_the_protocol() -> None:
     """The default values of a location are those of the protocol."""
     sends, holds = location(publisher()), location(subscriber())
     assert (sends.create_on_post, sends.store_messages) == (True, True)
@@ -88,7 +88,7 @@ KEYS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("key", KEYS[""])
-def test_none_stands_for_not_set(key: str) -> None:
+def test_none_means_not_set(key: str) -> None:
     """A key with the value None is treated as missing, as in the old settings."""
     assert read_settings({key: None}) == read_settings({})
 
@@ -102,13 +102,13 @@ def test_none_stands_for_not_set(key: str) -> None:
         if key not in ("type", "url")
     ],
 )
-def test_none_in_a_location_stands_for_not_set(kind: str, key: str) -> None:
+def test_none_in_a_location_means_not_set(kind: str, key: str) -> None:
     """A location's key with the value None is treated as missing."""
     make = {"publisher": publisher, "subscriber": subscriber}[kind]
     assert location(make(**{key: None})) == location(make())
 
 
-def test_none_in_a_host_or_store_stands_for_not_set() -> None:
+def test_none_in_a_host_or_store_means_not_set() -> None:
     """A host's or a store's key with the value None is treated as missing."""
     host = {"location": "a", "secure": None}
     assert read_settings({"publisher_host": host}).publisher_host == Host("a")
@@ -153,7 +153,7 @@ def test_stores_have_names() -> None:
     assert conf.store["default"].max_messages == 0
 
 
-def test_a_prefix_is_short_for_a_pattern_and_loses_against_one() -> None:
+def test_url_takes_precedence_over_prefix() -> None:
     """A prefix is a pattern followed by the id; a url takes precedence over it."""
     short = {"type": "publisher", "prefix": "/p/"}
     assert location({"locations": [short]}).url.pattern == "/p/(.+)"
@@ -161,21 +161,21 @@ def test_a_prefix_is_short_for_a_pattern_and_loses_against_one() -> None:
     assert location({"locations": [both]}).url.pattern == "/u/(.+)"
 
 
-def test_a_prefix_takes_any_id() -> None:
+def test_prefix_accepts_any_id() -> None:
     """An id below a prefix may be any text, even with line breaks."""
     for each in read_settings({}).locations:
         path = f"/{each.type}/a\nb/c"
         assert match_channel(each.url, path) == "a\nb/c"
 
 
-def test_no_locations_are_none() -> None:
+def test_empty_list_means_no_locations() -> None:
     """An empty list of locations means that there are none."""
     conf = read_settings({"locations": []})
     assert conf.locations == ()
     assert conf.first_location(PublisherLocation) is None
 
 
-def test_the_first_location_of_a_kind_wins() -> None:
+def test_first_location_of_a_type_is_found() -> None:
     """The first location of a type is found, whatever other locations there are."""
     block = {
         "locations": [
@@ -225,7 +225,7 @@ def test_origins_are_one_or_several(raw: Any, origins: tuple[str, ...]) -> None:
         ("http://127.0.0.1:8000/a%20b", "/a b"),
     ],
 )
-def test_of_a_passthrough_url_the_path_counts(raw: str, path: str) -> None:
+def test_passthrough_uses_the_path_of_a_url(raw: str, path: str) -> None:
     """A passthrough may be a whole URL, as before, or only its path."""
     assert location(subscriber(passthrough=raw)).passthrough == path
 
@@ -241,7 +241,7 @@ def test_of_a_passthrough_url_the_path_counts(raw: str, path: str) -> None:
         ([], []),
     ],
 )
-def test_who_may_publish_is_addresses_networks_or_any(
+def test_allow_from_takes_addresses_networks_or_any(
     raw: Any, networks: list[str] | None
 ) -> None:
     """allow_from takes addresses and networks (IPv4, IPv6), "any", or [] for none."""
@@ -250,7 +250,7 @@ def test_who_may_publish_is_addresses_networks_or_any(
     assert allowed == expected
 
 
-def test_who_may_publish_is_else_internal_ips_else_loopback(
+def test_allow_from_defaults_to_internal_ips_or_loopback(
     settings: LazySettings,
 ) -> None:
     """allow_from defaults to the current INTERNAL_IPS, or else to loopback."""
@@ -292,7 +292,7 @@ def test_settings_cannot_be_changed(settings: LazySettings) -> None:
         conf.store["other"] = conf.store["default"]  # type: ignore[index]
 
 
-def test_reading_leaves_the_block_as_it_is() -> None:
+def test_reading_does_not_change_the_settings() -> None:
     """Reading the settings does not change the site's dict."""
     block = {"locations": [{"type": "publisher", "prefix": "/p/"}], **store()}
     before = repr(block)

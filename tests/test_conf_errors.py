@@ -207,7 +207,7 @@ WRONG: list[tuple[Any, str, str]] = [
     WRONG,
     ids=[f"{place or 'block'}-{words}" for _, place, words in WRONG],
 )
-def test_a_wrong_setting_is_a_sentence_that_names_its_place(
+def test_invalid_setting_names_place_value_and_correction(
     block: Any, place: str, words: str, settings: LazySettings
 ) -> None:
     """A mistake raises ImproperlyConfigured with place, value and correction."""
@@ -228,9 +228,7 @@ def test_a_wrong_setting_is_a_sentence_that_names_its_place(
         (subscriber(polling=["long"]), FIRST + "['polling']"),
     ],
 )
-def test_a_hint_offers_nothing_that_stands_there_already(
-    block: Any, place: str
-) -> None:
+def test_hint_does_not_suggest_the_given_value(block: Any, place: str) -> None:
     """For a value of the wrong type, the hint does not suggest the value itself."""
     with pytest.raises(InvalidSetting) as caught:
         read_settings(block)
@@ -238,7 +236,7 @@ def test_a_hint_offers_nothing_that_stands_there_already(
     assert not caught.value.hint.startswith("Did you mean")
 
 
-def test_the_second_location_is_called_the_second() -> None:
+def test_locations_are_counted_from_zero() -> None:
     """The place in an error counts locations from 0, as Python does."""
     block = {**publisher()}
     block["locations"] += subscriber(polling="no")["locations"]
@@ -246,7 +244,7 @@ def test_the_second_location_is_called_the_second() -> None:
         read_settings(block)
 
 
-def test_a_mistake_is_told_each_time(settings: LazySettings) -> None:
+def test_invalid_settings_raise_each_time(settings: LazySettings) -> None:
     """Reading invalid settings again raises the same error."""
     settings.PUSH_SERVER = {"port": "x"}
     for _ in range(2):

@@ -46,7 +46,7 @@ def test_invalid_options(
     assert sentence in str(caught.value)
 
 
-def test_no_server() -> None:
+def test_options_are_optional_without_a_server() -> None:
     """Without a server no option is required."""
     check_options((), {"publisher": None, "subscriber": None})
 
@@ -60,7 +60,7 @@ def test_a_run_with_invalid_options() -> None:
 
 
 @pytest.mark.process
-def test_what_is_no_push_server() -> None:
+def test_url_without_a_push_server_ends_the_run() -> None:
     """Without a push server at the URL, the run ends at once with one error message."""
     server = f"http://127.0.0.1:{free_port()}"
     ended = run(

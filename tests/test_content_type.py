@@ -117,7 +117,7 @@ def publish(
         ("a", {"content_type": " text/plain "}, "text/plain", b"a"),
     ],
 )
-def test_data_goes_out_with_its_type(
+def test_data_is_sent_with_its_type(
     data: Any,
     options: dict[str, Any],
     content_type: str,
@@ -141,20 +141,20 @@ def test_data_goes_out_with_its_type(
         "text/html; charset=\U0001f4ec",
     ],
 )
-def test_what_cannot_be_a_header_is_refused(content_type: str) -> None:
+def test_invalid_header_value_is_refused(content_type: str) -> None:
     """A type that cannot be a header raises ValueError before anything is sent."""
     with pytest.raises(ValueError, match="^content_type "):
         send_update("news", "<p>", content_type=content_type, ignore_errors=True)
 
 
 @pytest.mark.parametrize("content_type", [b"text/html", 5, True, ["text/html"]])
-def test_what_is_no_text_is_refused(content_type: Any) -> None:
+def test_type_that_is_not_text_is_refused(content_type: Any) -> None:
     """A type that is not a text raises TypeError that says what is expected."""
     with pytest.raises(TypeError, match="content_type must be a str"):
         send_update("news", "<p>", content_type=content_type)
 
 
-def test_it_is_a_keyword() -> None:
+def test_content_type_is_keyword_only() -> None:
     """content_type is keyword-only; the four old arguments keep their positions."""
     with pytest.raises(TypeError):
         send_update("news", "<p>", False, False, HTML)  # type: ignore[misc]

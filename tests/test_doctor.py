@@ -50,7 +50,7 @@ def nchan() -> Iterator[tuple[Nginx, dict[str, Any]]]:
 
 
 @pytest.mark.process
-def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
+def test_nchan_passes_all_checks(nchan: tuple[Nginx, dict[str, Any]]) -> None:
     """For an nginx set up by pushserver_nginx all checks pass, with exit status 0."""
     server, conf = nchan
     ended = examine(server.url, conf)
@@ -60,7 +60,7 @@ def test_the_command_on_nchan(nchan: tuple[Nginx, dict[str, Any]]) -> None:
 
 
 @pytest.mark.process
-def test_the_command_says_what_to_do() -> None:
+def test_fault_is_printed_with_its_remedy() -> None:
     """Without JSON, a fault is printed as two lines: the fault and the remedy."""
     nobody = f"127.0.0.1:{free_port()}"
     ended = examine(f"http://{nobody}", {**CONF, "publisher_host": nobody})
@@ -96,7 +96,9 @@ def test_the_command_says_what_to_do() -> None:
         ),
     ],
 )
-def test_what_cannot_be_examined(url: str, conf: dict[str, Any], sentence: str) -> None:
+def test_invalid_url_or_settings_end_the_command(
+    url: str, conf: dict[str, Any], sentence: str
+) -> None:
     """A wrong URL or wrong settings end the command with an error message."""
     with (
         override_settings(PUSH_SERVER=conf),
@@ -128,7 +130,9 @@ def finding(check: str, ok: bool | None, applies: bool = True) -> Finding:
         ),
     ],
 )
-def test_the_summary(findings: list[Finding], summary: str) -> None:
+def test_summary_needs_all_checks_to_pass(
+    findings: list[Finding], summary: str
+) -> None:
     """The summary is positive only if all applicable checks were made and passed."""
     assert summarize(findings) == summary
 
@@ -153,7 +157,7 @@ def make_probe(url: str, conf: dict[str, Any]) -> Probe:
         ({"publisher": "http"}, Failure),
     ],
 )
-def test_nothing_is_said_of_an_address_that_no_setting_names(
+def test_unreachable_default_address_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, conf: dict[str, Any], raises: type[Exception]
 ) -> None:
     """An unreachable default address is a fault only if a setting refers to it."""
@@ -179,14 +183,14 @@ def test_a_site_without_static_files(settings: dict[str, Any]) -> None:
         check_script(make_probe("http://127.0.0.1:9", CONF))
 
 
-def test_a_script_elsewhere() -> None:
+def test_script_at_another_static_url() -> None:
     """The script is looked for at STATIC_URL, which may be on another host."""
     url = f"http://127.0.0.1:{free_port()}/files/"
     with override_settings(STATIC_URL=url), pytest.raises(Failure, match=url):
         check_script(make_probe("http://127.0.0.1:9", CONF))
 
 
-def test_a_slow_view_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_poll_is_repeated_for_a_slow_view(monkeypatch: pytest.MonkeyPatch) -> None:
     """A poll that ends before the passthrough view has published is repeated."""
     name = Message()
     name["Last-Modified"], name["Etag"] = "Thu, 01 Jan 2026 00:00:00 GMT", "0"
@@ -229,7 +233,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
         (HEAD + b"\r\n" + bytes(9999), None, "the connection was closed"),
     ],
 )
-def test_no_server_keeps_the_doctor(
+def test_endless_response_is_abandoned(
     monkeypatch: pytest.MonkeyPatch, begins: bytes, again: bytes | None, error: str
 ) -> None:
     """An answer that never ends is abandoned in time, even if bytes keep coming."""
@@ -251,7 +255,7 @@ def test_no_server_keeps_the_doctor(
             assert error in answer.result().error
 
 
-def test_a_compressed_answer_is_read() -> None:
+def test_compressed_response_is_read() -> None:
     """An answer that a proxy has compressed is read correctly."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         asks = SentRequest(f"http://127.0.0.1:{server.getsockname()[1]}/", patience=10)
@@ -267,7 +271,7 @@ def test_a_compressed_answer_is_read() -> None:
 # The echo
 
 
-def test_only_who_knows_the_secret_is_answered() -> None:
+def test_view_answers_only_on_channels_of_the_doctor() -> None:
     """The view answers only on channels that this site's doctor has created."""
     channel_id = make_echo_id()
     assert is_echo_id(channel_id)
@@ -282,7 +286,7 @@ def test_only_who_knows_the_secret_is_answered() -> None:
 @pytest.mark.parametrize(
     ("cookie", "told"), [("5" * 48, "5" * 48), ("<script>", None), ("", None)]
 )
-def test_nobody_can_have_the_view_say_something(
+def test_other_client_cannot_choose_the_response_of_the_view(
     monkeypatch: pytest.MonkeyPatch, cookie: str, told: str | None
 ) -> None:
     """A client that knows a doctor's channel can only make the view send a cookie."""
@@ -327,7 +331,7 @@ def response(status: int, tag: int = 0, modified: str = "Sun, 22 Nov 2026") -> R
     return Response(status, headers, body, "" if status else NO_ANSWER, 0.1)
 
 
-def test_all_begin_with_the_oldest_message() -> None:
+def test_new_clients_begin_with_the_oldest_message() -> None:
     """The check passes if two new clients get the same message."""
     check_beginning(ScriptedProbe(response(200), response(200)))
 
@@ -341,12 +345,12 @@ def test_all_begin_with_the_oldest_message() -> None:
     ],
     ids=["held", "next", "not modified"],
 )
-def test_a_cache_with_an_id_of_its_own(second: Response, words: str) -> None:
+def test_cache_that_sends_its_own_id_is_detected(second: Response, words: str) -> None:
     """The doctor detects a cache that sends its own id to the server, as Squid does."""
     with pytest.raises(Failure, match=words):
         check_beginning(ScriptedProbe(response(200), second))
 
 
-def test_messages_that_are_kept_briefly() -> None:
+def test_short_message_timeout_is_no_fault() -> None:
     """If a message may expire before the second client asks, no fault is reported."""
     check_beginning(ScriptedProbe(response(200), response(0), message_timeout=1))

@@ -450,7 +450,7 @@ def wrong(findings: dict[str, Finding]) -> set[str]:
 @pytest.mark.parametrize(
     "name", [name for name, fault in FAULTS.items() if fault.wrong or fault.open]
 )
-def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> None:
+def test_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> None:
     """The doctor reports the one fault of an nginx, in words, and no other."""
     found, fault = reports[name], FAULTS[name]
     assert wrong(found) == set(fault.wrong), found
@@ -466,13 +466,17 @@ def test_a_fault_is_found(reports: dict[str, dict[str, Finding]], name: str) -> 
 @pytest.mark.parametrize(
     "name", ["none", "closed publisher", "Daphne", "nginx before Daphne"]
 )
-def test_all_is_well(reports: dict[str, dict[str, Finding]], name: str) -> None:
+def test_all_checks_pass_without_a_fault(
+    reports: dict[str, dict[str, Finding]], name: str
+) -> None:
     """Without a fault, all checks are made and pass."""
     assert tuple(reports[name]) == NAMES
     assert {finding.ok for finding in reports[name].values()} == {True}, reports[name]
 
 
-def test_what_does_not_apply(reports: dict[str, dict[str, Finding]]) -> None:
+def test_inapplicable_checks_are_not_made(
+    reports: dict[str, dict[str, Finding]],
+) -> None:
     """Checks that do not apply to an interval poll are not made."""
     found = reports["none, interval"]
     assert wrong(found) == set(), found

@@ -99,7 +99,9 @@ def answering(*answers: bytes, ends: bool = False) -> Iterator[int]:
         (b"HTTP/1.1 200 OK\r\n\r\n", False, "gets an answer (without a Content-Type)"),
     ],
 )
-def test_a_stream(answer: bytes, ends: bool, words: str) -> None:
+def test_buffered_or_cut_stream_is_reported(
+    answer: bytes, ends: bool, words: str
+) -> None:
     """What is buffered or cut on the way is told, and what to write in nginx."""
     with (
         answering(answer, ends=ends) as port,
@@ -129,7 +131,9 @@ def test_a_stream(answer: bytes, ends: bool, words: str) -> None:
         ([UPGRADED + b"\x81\x7f" + b"\xff" * 8], "the connection was closed", ""),
     ],
 )
-def test_a_websocket(answers: list[bytes], words: str, advice: str) -> None:
+def test_refused_upgrade_is_reported(
+    answers: list[bytes], words: str, advice: str
+) -> None:
     """A refused upgrade is told, and the headers that a proxy has to pass on."""
     with answering(*answers) as port, pytest.raises(Failure) as failure:
         streams.check_websocket(make_probe(port, IN_VAIN))
@@ -137,7 +141,7 @@ def test_a_websocket(answers: list[bytes], words: str, advice: str) -> None:
     assert advice in failure.value.advice
 
 
-def test_a_socket_that_is_pinged_is_kept() -> None:
+def test_ping_is_answered() -> None:
     """A ping is answered, and a message after it is read."""
     ping = b"\x89\x01a"
     with answering(UPGRADED + ping + FRAME + ping + FRAME) as port:
@@ -152,7 +156,7 @@ def test_a_socket_that_is_pinged_is_kept() -> None:
         (streams.check_websocket_timeout, UPGRADED),
     ],
 )
-def test_who_cuts_is_found_out(check: Any, head: bytes) -> None:
+def test_cut_idle_stream_is_reported_with_its_seconds(check: Any, head: bytes) -> None:
     """An idle stream that is cut is told with the seconds, and one that stays is not.
 
     The first request is the poll whose message a stream continues.
@@ -168,7 +172,7 @@ def test_who_cuts_is_found_out(check: Any, head: bytes) -> None:
         check(make_probe(port))
 
 
-def test_transports_that_are_not_allowed() -> None:
+def test_only_allowed_transports_are_examined() -> None:
     """Only what the settings allow is examined."""
     probe = make_probe(9, transports=["poll", "eventsource"])
     assert list(probe.streams) == ["eventsource"]
@@ -177,7 +181,7 @@ def test_transports_that_are_not_allowed() -> None:
             check(probe)
 
 
-def test_a_doctor_needs_polls() -> None:
+def test_location_without_polls_is_not_used() -> None:
     """A location without polls is not the one at which messages are received."""
     first, _, second, *_, idle = CONF["locations"]
     found = find_locations(read_settings({"locations": [first, idle, second]}))

@@ -15,7 +15,7 @@ from .servers import ROOT
 
 
 @pytest.mark.process
-def test_the_command_prints_and_warns() -> None:
+def test_configuration_goes_to_stdout_and_warnings_to_stderr() -> None:
     """The configuration is written to stdout and warnings to stderr."""
     ended = subprocess.run(
         [sys.executable, "-m", "django", "pushserver_nginx"],
@@ -33,14 +33,14 @@ def test_the_command_prints_and_warns() -> None:
     assert "Warning: PUSH_SERVER['locations'][0]['timeout_status']" in ended.stderr
 
 
-def test_the_command_tells_wrong_settings() -> None:
+def test_invalid_settings_end_the_command() -> None:
     """A wrong PUSH_SERVER ends the command with an error that names the setting."""
     sentence = re.escape("PUSH_SERVER['prot'] is not a known setting")
     with pytest.raises(CommandError, match=sentence):
         configuration({"prot": 1})
 
 
-def test_the_command_tells_wrong_options() -> None:
+def test_invalid_options_end_the_command() -> None:
     """An option that nginx could not parse ends the command with an error."""
     text = configuration({}, "--listen", "80; include secrets")
     assert 'listen "80; include secrets";' in text

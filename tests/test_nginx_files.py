@@ -18,7 +18,7 @@ from .servers import ROOT
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_static_files_come_from_the_disk(kind: type[Configuration]) -> None:
+def test_static_url_becomes_a_location(kind: type[Configuration]) -> None:
     """STATIC_URL becomes a location that serves STATIC_ROOT with content types."""
     with override_settings(STATIC_URL="files/", STATIC_ROOT="/srv/a site/files"):
         text, warnings = write(kind)

@@ -50,7 +50,7 @@ def curl(*arguments: str) -> tuple[int, dict[str, str], str]:
     return int(status.split()[1]), headers, body
 
 
-def test_the_walk_through(old_site: tuple[ServerProcess, Nginx]) -> None:
+def test_curl_walkthrough(old_site: tuple[ServerProcess, Nginx]) -> None:
     """curl can publish, receive, poll for the next message, and delete a channel."""
     _, server = old_site
     publisher, subscriber = f"{server.url}/send-update/a", f"{server.url}/updates/a"
@@ -113,14 +113,16 @@ def test_send_update_publishes_to_it(old_site: tuple[ServerProcess, Nginx]) -> N
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
 
 
-def test_polls_go_on_without_django() -> None:
+def test_polls_continue_without_django() -> None:
     """While Django is down there is no passthrough, but subscribers are served."""
     with nginx(OLD_SETTINGS, "--django", "127.0.0.1:9") as alone:
         assert http.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
         assert http.get(f"{alone.url}/updates/a").content == b"x"
 
 
-def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
+def test_disconnects_and_bad_requests_end_no_worker(
+    old_site: tuple[ServerProcess, Nginx],
+) -> None:
     """Clients that disconnect at any time, and bad requests, do not end the worker."""
     _, server = old_site
     path, publisher = "/updates/hang-up", f"{server.url}/send-update/hang-up"
@@ -140,7 +142,7 @@ def test_no_worker_dies(old_site: tuple[ServerProcess, Nginx]) -> None:
     assert "exited on signal" not in log.read_text()
 
 
-def test_no_limit_is_no_limit() -> None:
+def test_limit_of_zero_means_no_limit() -> None:
     """A limit of 0 means no limit for messages, their age and size, and channel ids."""
     unlimited = {"max_channel_id_length": 0}
     conf = {

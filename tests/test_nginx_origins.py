@@ -73,7 +73,7 @@ def test_nginx_refuses_pages_as_the_push_server_does(
 @override_settings(
     ALLOWED_HOSTS=[".site.example", "*"], CSRF_TRUSTED_ORIGINS=["https://*.b.example"]
 )
-def test_the_hosts_and_the_origins_of_django_are_written() -> None:
+def test_hosts_and_origins_of_django_are_written() -> None:
     """Subdomains match where Django's settings allow them, and "*" is not written."""
     text = NchanConfiguration(read_settings(CONF), Options()).write()
     assert r"(?:[^ /:]+\.)?site\.example)(?::\d+)?)" in text

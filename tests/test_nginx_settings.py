@@ -77,7 +77,7 @@ def lines(text: str) -> list[str]:
         ),
     ],
 )
-def test_settings_of_a_subscriber(
+def test_subscriber_settings_become_directives(
     setting: dict[str, Any], directives: list[str]
 ) -> None:
     """Each setting of a subscriber location is written as a directive of Nchan."""
@@ -98,7 +98,7 @@ def test_settings_of_a_subscriber(
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_settings_of_a_publisher(
+def test_publisher_settings_become_directives(
     kind: type[Configuration], setting: dict[str, Any], directives: list[str]
 ) -> None:
     """Each setting of a publisher location is written as a directive of nginx."""
@@ -109,7 +109,7 @@ def test_settings_of_a_publisher(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_anybody_may_publish_where_anybody_may(kind: type[Configuration]) -> None:
+def test_allow_from_any_becomes_a_comment(kind: type[Configuration]) -> None:
     """An allow_from of "any" becomes a comment instead of an access rule."""
     text, _ = write(kind, locations=[{**PUBLISHER, "allow_from": "any"}])
     assert "deny all;" not in lines(text)
@@ -117,7 +117,7 @@ def test_anybody_may_publish_where_anybody_may(kind: type[Configuration]) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_site_below_a_path(kind: type[Configuration]) -> None:
+def test_force_script_name(kind: type[Configuration]) -> None:
     """With FORCE_SCRIPT_NAME locations also match below that path."""
     location = {"type": "subscriber", "url": r"/updates/([^/]+)"}
     with override_settings(FORCE_SCRIPT_NAME="/my.app/"):
@@ -125,7 +125,7 @@ def test_a_site_below_a_path(kind: type[Configuration]) -> None:
     assert r"location ~ ^(?:/my\.app)?/updates/([^/]+)$ {" in text
 
 
-def test_settings_of_a_store() -> None:
+def test_store_limits_become_directives() -> None:
     """Limits of a store are written into its publisher locations, with a group."""
     text, _ = write(
         store={
@@ -140,7 +140,7 @@ def test_settings_of_a_store() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_believed_that_clients_say_to_daphne(
+def test_daphne_root_path_is_removed(
     kind: type[Configuration],
 ) -> None:
     """nginx removes Daphne-Root-Path from all requests to Django or Daphne."""
@@ -152,7 +152,7 @@ def test_nothing_is_believed_that_clients_say_to_daphne(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_websockets_of_the_site_go_through(kind: type[Configuration]) -> None:
+def test_websockets_of_the_site_are_proxied(kind: type[Configuration]) -> None:
     """Requests outside the push locations may upgrade to WebSocket."""
     text, _ = write(kind)
     site = text.partition("location / {")[2]
@@ -160,7 +160,7 @@ def test_websockets_of_the_site_go_through(kind: type[Configuration]) -> None:
     assert "proxy_set_header Connection $push_connection;" in site
 
 
-def test_stores_stay_apart() -> None:
+def test_stores_have_different_groups() -> None:
     """Stores whose names differ only in special characters have different groups."""
     stores = ("a.b", "a-b")
     text, _ = write(
@@ -172,7 +172,7 @@ def test_stores_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_interface_lets_nobody_in(kind: type[Configuration]) -> None:
+def test_address_with_an_interface_is_left_out(kind: type[Configuration]) -> None:
     """An address with a network interface is left out, as nginx has no such rules."""
     allow_from = ["::1", "fe80::1%eth0; allow all"]
     text, _ = write(kind, locations=[{**PUBLISHER, "allow_from": allow_from}])
@@ -208,14 +208,16 @@ def test_an_interface_lets_nobody_in(kind: type[Configuration]) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_a_setting_cannot_become(push_server: dict[str, Any], place: str) -> None:
+def test_settings_without_an_equivalent_give_a_warning(
+    push_server: dict[str, Any], place: str
+) -> None:
     """A setting without an equivalent gives a warning, and the same as a comment."""
     text, warnings = write(**push_server)
     warning = next(each for each in warnings if place in each)
     assert warning in re.sub(r"\n *# ", " ", text)
 
 
-def test_settings_that_all_become_something() -> None:
+def test_supported_settings_of_nchan_give_no_warning() -> None:
     """There is no warning where Nchan supports all settings."""
     _, warnings = write(
         publisher="http",
@@ -225,7 +227,7 @@ def test_settings_that_all_become_something() -> None:
     assert warnings == []
 
 
-def test_settings_of_a_proxy_all_become_something() -> None:
+def test_all_settings_in_front_of_daphne_give_no_warning() -> None:
     """There is no warning in front of Daphne, since it supports all settings."""
     locations = [PUBLISHER, {**SUBSCRIBER, "concurrency": "last"}]
     _, warnings = write(ProxyConfiguration, locations=locations)
@@ -242,7 +244,7 @@ def test_settings_of_a_proxy_all_become_something() -> None:
         (["127.0.0.1"], "unix:/run/site.sock", True),
     ],
 )
-def test_a_passthrough_that_django_would_refuse(
+def test_passthrough_that_django_would_refuse_is_a_warning(
     internal_ips: list[str], django: str, warns: bool
 ) -> None:
     """A warning appears if the passthrough view would refuse requests from nginx."""
@@ -267,7 +269,7 @@ def test_a_passthrough_that_django_would_refuse(
         ({"publisher_host": "127.0.0.1:8000"}, ["80"]),
     ],
 )
-def test_nginx_listens_where_updates_are_sent(
+def test_nginx_listens_at_publisher_host(
     push_server: dict[str, Any], listen: list[str]
 ) -> None:
     """With Nchan, nginx listens at the push server's address on this machine."""
@@ -295,7 +297,7 @@ def test_nginx_listens_where_updates_are_sent(
         ("push.example", "443", False),
     ],
 )
-def test_nginx_does_not_listen_where_updates_are_sent(
+def test_publisher_host_elsewhere_is_a_warning(
     publisher_host: str | None, listen: str, warns: bool
 ) -> None:
     """A warning appears if nginx does not listen at publisher_host."""
@@ -317,9 +319,7 @@ def test_nginx_does_not_listen_where_updates_are_sent(
         ({"publisher_host": "push.example"}, "127.0.0.1:8000"),
     ],
 )
-def test_the_push_server_behind_a_proxy(
-    push_server: dict[str, Any], server: str
-) -> None:
+def test_upstream_is_the_push_server(push_server: dict[str, Any], server: str) -> None:
     """The upstream is the push server on this machine, or else the site's address."""
     configuration = ProxyConfiguration(read_settings(push_server), Options())
     assert configuration.pushserver == server
@@ -331,7 +331,7 @@ def test_the_push_server_behind_a_proxy(
     ("allow_from", "warns"),
     [(["10.0.0.0/8"], True), (["10.0.0.0/8", "127.0.0.1"], False), ("any", False)],
 )
-def test_publishers_that_daphne_would_refuse(allow_from: Any, warns: bool) -> None:
+def test_allow_from_without_nginx_is_a_warning(allow_from: Any, warns: bool) -> None:
     """A warning appears if allow_from excludes nginx, from which publishers come."""
     locations = [{**PUBLISHER, "allow_from": allow_from}]
     _, warnings = write(ProxyConfiguration, locations=locations)
@@ -342,7 +342,9 @@ def test_publishers_that_daphne_would_refuse(allow_from: Any, warns: bool) -> No
     ("allow_from", "warns"),
     [(["10.0.0.1"], True), (["10.0.0.1", "unix"], False), ("any", False)],
 )
-def test_daphne_behind_nginx_on_a_unix_socket(allow_from: Any, warns: bool) -> None:
+def test_allow_from_without_unix_sockets_is_a_warning(
+    allow_from: Any, warns: bool
+) -> None:
     """A warning appears if allow_from excludes unix sockets, which nginx uses."""
     location = {**PUBLISHER, "allow_from": allow_from}
     options = Options(django="unix:/run/site.sock")
@@ -350,14 +352,14 @@ def test_daphne_behind_nginx_on_a_unix_socket(allow_from: Any, warns: bool) -> N
     assert any("does not hold 'unix'" in each for each in warnings) == warns
 
 
-def test_the_server_is_named_after_the_subscribers_host() -> None:
+def test_server_name_is_subscriber_host() -> None:
     """The server name is that of subscriber_host, to which pages send requests."""
     text, _ = write(subscriber_host={"location": "push.example:8443", "secure": True})
     assert "server_name push.example;" in lines(text)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_connections_are_kept_shorter_than_by_any_server(
+def test_idle_connections_end_before_those_of_upstreams(
     kind: type[Configuration],
 ) -> None:
     """nginx closes idle connections after 1 s; gunicorn does after 2 s, uvicorn 5 s."""

@@ -19,12 +19,12 @@ from pushserver.nginx.writer import Untranslatable, literal, quote, translate
         ("", '""'),
     ],
 )
-def test_words_are_quoted_where_nginx_wants_it(text: str, word: str) -> None:
+def test_special_characters_are_quoted(text: str, word: str) -> None:
     """A text with characters that are special in nginx is quoted."""
     assert quote(text) == word
 
 
-def test_texts_that_cannot_be_words() -> None:
+def test_line_breaks_and_variables_are_refused() -> None:
     """Line breaks are refused, and so is a $ where nginx would expand variables."""
     with pytest.raises(Untranslatable, match="cannot be printed"):
         quote("a\nb;")
@@ -51,7 +51,7 @@ def test_patterns_are_translated(pattern: str, translated: str) -> None:
 @pytest.mark.parametrize(
     "pattern", [r"/(.+)\Z", r"/(\u0041+)", "(?a)/(.+)", "(?x)/(.+) # all"]
 )
-def test_patterns_that_nginx_does_not_know(pattern: str) -> None:
+def test_patterns_that_only_python_understands_are_refused(pattern: str) -> None:
     """Patterns that only Python understands are refused."""
     with pytest.raises(Untranslatable, match="do not know"):
         translate(pattern)

@@ -39,7 +39,7 @@ def hosts(settings: LazySettings) -> None:
         ("", ""),
     ],
 )
-def test_an_origin_has_no_port_that_is_the_usual(origin: str, written: str) -> None:
+def test_default_port_is_removed(origin: str, written: str) -> None:
     """Origins that are equal in a browser are normalized to the same text."""
     assert normalize_origin(origin) == written
 
@@ -60,7 +60,7 @@ def test_an_origin_has_no_port_that_is_the_usual(origin: str, written: str) -> N
         {"HTTP_ORIGIN": "http://[::1]:8000", "HTTP_HOST": "[::1]:8000"},
     ],
 )
-def test_programs_and_pages_of_the_own_origin_may(meta: dict[str, str]) -> None:
+def test_programs_and_same_origin_pages_may_publish(meta: dict[str, str]) -> None:
     """Requests without browser headers, and of the same origin, may publish."""
     assert fault(**meta) is None
 
@@ -86,7 +86,7 @@ def test_programs_and_pages_of_the_own_origin_may(meta: dict[str, str]) -> None:
     ],
 )
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin", None])
-def test_pages_of_other_origins_may_not(origin: str, site: str | None) -> None:
+def test_pages_of_other_origins_may_not_publish(origin: str, site: str | None) -> None:
     """An origin with another scheme, host or port may not publish."""
     meta = {} if site is None else {"HTTP_SEC_FETCH_SITE": site}
     told = fault(HTTP_ORIGIN=origin, **meta)
@@ -96,7 +96,7 @@ def test_pages_of_other_origins_may_not(origin: str, site: str | None) -> None:
 
 
 @pytest.mark.parametrize("site", ["cross-site", "Cross-Site", " cross-site"])
-def test_a_page_of_another_site_without_an_origin_may_not(site: str) -> None:
+def test_cross_site_request_without_an_origin_is_refused(site: str) -> None:
     """A cross-site form or image without an Origin header is refused."""
     told = fault(HTTP_SEC_FETCH_SITE=site)
     assert told is not None
@@ -124,7 +124,7 @@ def test_a_page_of_another_site_without_an_origin_may_not(site: str) -> None:
         (["example.com"], False, "example.com.:8000", True),
     ],
 )
-def test_a_host_that_anybody_could_have_named_is_not_the_own(
+def test_host_allowed_only_by_a_wildcard_is_not_trusted(
     hosts: list[str], debug: bool, host: str, may: bool, settings: LazySettings
 ) -> None:
     """A host that only "*" allows is not trusted, because of DNS rebinding."""
@@ -153,7 +153,7 @@ def test_a_host_that_anybody_could_have_named_is_not_the_own(
         ("https://*.page.example", "null", False),
     ],
 )
-def test_trusted_origins_are_those_of_django(
+def test_csrf_trusted_origins_may_publish(
     trusted: str, origin: str, may: bool, settings: LazySettings
 ) -> None:
     """CSRF_TRUSTED_ORIGINS is interpreted as by Django's CSRF check."""
@@ -172,7 +172,7 @@ def test_trusted_origins_are_those_of_django(
         (("*",), "null", False),
     ],
 )
-def test_a_location_names_origins_of_its_own(
+def test_allow_origin_lets_pages_publish(
     allow_origin: tuple[str, ...], origin: str, may: bool
 ) -> None:
     """allow_origin lets pages publish, but no request without an origin."""
@@ -190,7 +190,7 @@ PROXY = ("HTTP_X_FORWARDED_PROTO", "https")
         ({"SECURE_PROXY_SSL_HEADER": PROXY}, {"HTTP_X_FORWARDED_PROTO": "http"}, False),
     ],
 )
-def test_the_scheme_is_djangos(
+def test_scheme_follows_secure_proxy_ssl_header(
     conf: dict[str, Any], meta: dict[str, str], may: bool, settings: LazySettings
 ) -> None:
     """Behind a TLS proxy, SECURE_PROXY_SSL_HEADER determines the scheme."""
@@ -204,7 +204,7 @@ def test_the_scheme_is_djangos(
 
 
 @pytest.mark.parametrize("used", [True, False])
-def test_the_forwarded_host_counts_where_django_uses_it(
+def test_forwarded_host_follows_use_x_forwarded_host(
     used: bool, settings: LazySettings
 ) -> None:
     """X-Forwarded-Host is the host if USE_X_FORWARDED_HOST is set."""
@@ -217,7 +217,7 @@ def test_the_forwarded_host_counts_where_django_uses_it(
     assert (fault(**meta) is None) is used
 
 
-def test_what_a_client_wrote_is_not_repeated_at_length() -> None:
+def test_long_origin_is_shortened_in_the_error() -> None:
     """A long origin is shortened to one line in the error."""
     told = fault(HTTP_ORIGIN="http://" + "a" * 100_000 + "\n<script>")
     assert told is not None

@@ -80,12 +80,12 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
         "pushserver/static/pushserver/updates.js",
     ],
 )
-def test_the_wheel_holds_more_than_modules(name: str, wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_data_files(name: str, wheel: zipfile.ZipFile) -> None:
     """The browser's client and the markers of typed packages are in the wheel."""
     assert name in wheel.namelist()
 
 
-def test_the_wheel_holds_all_of_both_packages(wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_all_of_both_packages(wheel: zipfile.ZipFile) -> None:
     """Each file of the two packages is in the wheel, in every folder."""
     files = {
         file.relative_to(ROOT).as_posix()
@@ -96,7 +96,7 @@ def test_the_wheel_holds_all_of_both_packages(wheel: zipfile.ZipFile) -> None:
     assert files <= set(wheel.namelist())
 
 
-def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_no_tests_or_examples(wheel: zipfile.ZipFile) -> None:
     """Neither the tests nor the example site are in the wheel."""
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert tops == {
@@ -106,7 +106,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     }
 
 
-def test_the_source_archive_holds_what_a_wheel_is_built_from(built: Path) -> None:
+def test_source_archive_builds_the_same_wheel(built: Path) -> None:
     """The source archive alone is enough to build the same wheel."""
     [file] = built.glob("*.tar.gz")
     with tarfile.open(file) as archive:
@@ -121,7 +121,7 @@ def test_the_source_archive_holds_what_a_wheel_is_built_from(built: Path) -> Non
     } <= names
 
 
-def test_what_the_package_needs_comes_with_it(metadata: Message) -> None:
+def test_dependencies_and_extras(metadata: Message) -> None:
     """Installing includes Django and the server's dependencies; Redis is an extra."""
     assert metadata["Name"] == "django-pushserver"
     assert metadata["Version"] == pushserver.__version__
@@ -138,7 +138,7 @@ def test_what_the_package_needs_comes_with_it(metadata: Message) -> None:
     assert "redis" in {each.name for each in redis}
 
 
-def test_versions_with_known_holes_are_not_accepted(metadata: Message) -> None:
+def test_vulnerable_versions_are_not_accepted(metadata: Message) -> None:
     """Daphne below 4.2.2 has two published vulnerabilities; Django 5.2 is required."""
     needed = {
         requirement.name.lower(): requirement.specifier
@@ -151,7 +151,7 @@ def test_versions_with_known_holes_are_not_accepted(metadata: Message) -> None:
     assert metadata["Requires-Python"] == ">=3.10"
 
 
-def test_the_readme_is_the_description(metadata: Message) -> None:
+def test_readme_is_the_description(metadata: Message) -> None:
     """The README is the description on a package index."""
     assert metadata["Description-Content-Type"].startswith("text/x-rst")
     readme = (ROOT / "README.rst").read_text(encoding="utf-8")

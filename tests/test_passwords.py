@@ -197,7 +197,7 @@ def test_a_redis_that_refuses_a_password_does_not_show_it() -> None:
         ),
     ],
 )
-def test_a_password_may_stand_beside_the_url(
+def test_password_may_be_a_separate_setting(
     settings: dict[str, Any], address: str
 ) -> None:
     """User and password may be separate settings, without percent-encoding."""

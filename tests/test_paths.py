@@ -29,7 +29,7 @@ IDS = st.text(min_size=1, max_size=512)
 
 
 @given(pattern=st.sampled_from(PATTERNS), channel_id=IDS)
-def test_each_id_that_gets_a_path_comes_back(pattern: str, channel_id: str) -> None:
+def test_path_of_an_id_gives_the_same_id(pattern: str, channel_id: str) -> None:
     """For any id and pattern, the path that is built matches and gives the same id."""
     compiled = re.compile(pattern)
     try:
@@ -43,7 +43,7 @@ def test_each_id_that_gets_a_path_comes_back(pattern: str, channel_id: str) -> N
 
 
 @given(channel_id=IDS.filter(lambda text: text not in (".", "..")))
-def test_each_id_has_a_path_where_the_pattern_takes_all(channel_id: str) -> None:
+def test_pattern_for_one_segment_takes_any_id(channel_id: str) -> None:
     """A pattern for one path segment takes any id: slashes, newlines, non-ASCII."""
     path = build_path(re.compile(r"/updates/([^/]+)"), channel_id)
     assert re.fullmatch(r"/updates/[A-Za-z0-9._~%-]+", path)
@@ -53,7 +53,9 @@ def test_each_id_has_a_path_where_the_pattern_takes_all(channel_id: str) -> None
     one=st.lists(st.sampled_from([b"a", b"/", b"%2F", b"%2f", b"%C3", b"%A4", b"%ED"])),
     other=st.lists(st.sampled_from([b"a", b"/", b"%C3", b"%B0", b"%AF", b"%25", b"%"])),
 )
-def test_two_ids_never_become_one(one: list[bytes], other: list[bytes]) -> None:
+def test_different_paths_have_different_ids(
+    one: list[bytes], other: list[bytes]
+) -> None:
     """Paths with different bytes have different ids, even if they are not UTF-8."""
     everything = re.compile("(.*)", re.DOTALL)
     ids = [
@@ -90,9 +92,7 @@ def test_an_id_is_percent_encoded_in_its_path(channel_id: str, path: str) -> Non
 
 @pytest.mark.parametrize("channel_id", [".", ".."])
 @pytest.mark.parametrize("pattern", [r"/updates/([^/]+)", r"/x/(.+)", r"/(.*)/news"])
-def test_an_id_that_clients_would_resolve_away_has_no_path(
-    pattern: str, channel_id: str
-) -> None:
+def test_dot_segments_are_refused(pattern: str, channel_id: str) -> None:
     """The ids "." and ".." are refused, since clients would resolve them."""
     with pytest.raises(ValueError, match="has no URL"):
         build_path(re.compile(pattern), channel_id)
@@ -109,7 +109,7 @@ def test_an_id_that_clients_would_resolve_away_has_no_path(
         (r"/updates/(?!news)(.+)", "news"),
     ],
 )
-def test_an_id_that_the_pattern_cannot_match_is_refused(
+def test_id_that_does_not_match_the_pattern_is_refused(
     pattern: str, channel_id: str
 ) -> None:
     """The error names the id and the pattern."""
@@ -119,13 +119,13 @@ def test_an_id_that_the_pattern_cannot_match_is_refused(
     assert repr(pattern) in str(caught.value)
 
 
-def test_an_id_that_no_server_could_read_is_refused() -> None:
+def test_lone_surrogate_is_refused() -> None:
     """A lone surrogate cannot be encoded as UTF-8, so it has no path."""
     with pytest.raises(ValueError, match="surrogate"):
         build_path(re.compile(r"/updates/([^/]+)"), "a\udc2fb")
 
 
-def test_alternatives_in_a_group_still_make_a_path() -> None:
+def test_alternatives_inside_the_group_are_supported() -> None:
     """A pattern with alternatives inside its group still has a path."""
     assert build_path(re.compile(r"/(news|sports)/x"), "sports") == "/sports/x"
 
@@ -140,14 +140,14 @@ def test_alternatives_in_a_group_still_make_a_path() -> None:
         r"/a{,2}/([^/]+)",
     ],
 )
-def test_a_pattern_that_cannot_be_turned_round_is_refused(pattern: str) -> None:
+def test_pattern_without_a_unique_path_is_refused(pattern: str) -> None:
     """A pattern without a unique path raises ValueError with pattern and reason."""
     with pytest.raises(ValueError, match="cannot be turned into a URL") as caught:
         build_path(re.compile(pattern), "news")
     assert repr(pattern) in str(caught.value)
 
 
-def test_a_percent_sign_in_a_pattern_is_text() -> None:
+def test_percent_sign_of_a_pattern_is_encoded() -> None:
     """A pattern's own percent sign is encoded in the path, which matches again."""
     pattern = re.compile(r"/100%/([^/]+)")
     path = build_path(pattern, "news")
@@ -156,14 +156,14 @@ def test_a_percent_sign_in_a_pattern_is_text() -> None:
 
 
 @pytest.mark.parametrize("pattern", [r"/updates\?id=(.+)", r"/updates#(.+)"])
-def test_an_id_is_in_the_path_and_nowhere_else(pattern: str) -> None:
+def test_query_and_fragment_characters_are_encoded(pattern: str) -> None:
     """The characters ? and # of a pattern are encoded in the path."""
     path = build_path(re.compile(pattern), "news")
     assert urlsplit(f"http://localhost{path}").path == path
 
 
 @pytest.mark.parametrize("pattern", [r"updates/(.+)", r"(.+)"])
-def test_a_path_begins_with_a_slash(pattern: str) -> None:
+def test_pattern_without_a_leading_slash_is_refused(pattern: str) -> None:
     """A pattern without a leading slash is refused: it could change the host."""
     with pytest.raises(ValueError, match="has no URL"):
         build_path(re.compile(pattern), "news")
@@ -191,13 +191,15 @@ def test_a_path_begins_with_a_slash(pattern: str) -> None:
         (b"", None),
     ],
 )
-def test_the_whole_path_has_to_match(raw_path: bytes, channel_id: str | None) -> None:
+def test_pattern_matches_the_whole_path(
+    raw_path: bytes, channel_id: str | None
+) -> None:
     """The id is the decoded group; it may contain encoded slashes, but no bare ones."""
     pattern = re.compile(r"/updates/([^/]+)")
     assert match_channel(pattern, decode_path(raw_path)) == channel_id
 
 
-def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
+def test_invalid_bytes_become_unique_characters() -> None:
     """Each invalid byte becomes a unique character that cannot be encoded."""
     pattern = re.compile(r"/updates/([^/]+)")
     ids = [
@@ -210,12 +212,12 @@ def test_bytes_that_are_not_utf8_stay_what_they_are() -> None:
         ids[0].encode()
 
 
-def test_an_optional_group_without_a_part_is_an_empty_id() -> None:
+def test_missing_optional_group_is_an_empty_id() -> None:
     """A match without the optional group gives an empty id; locations refuse it."""
     assert match_channel(re.compile("/updates(?:/(.+))?"), "/updates") == ""
 
 
-def test_a_group_with_a_name_is_a_group() -> None:
+def test_id_may_be_in_a_named_group() -> None:
     """The id may be in a named group."""
     pattern = re.compile(r"/updates/(?P<channel_id>[^/]+)")
     assert build_path(pattern, "a/b") == "/updates/a%2Fb"
@@ -239,7 +241,7 @@ def test_a_group_with_a_name_is_a_group() -> None:
         ("a/...", "/updates/a/..."),
     ],
 )
-def test_a_slash_is_kept_where_no_client_resolves_it_away(
+def test_slashes_are_kept_except_at_dot_or_empty_segments(
     channel_id: str, path: str
 ) -> None:
     """Slashes are kept if the pattern allows them, but not at dot or empty segments."""
@@ -251,7 +253,7 @@ def test_a_slash_is_kept_where_no_client_resolves_it_away(
     assert urljoin("http://localhost/page/x", path) == f"http://localhost{path}"
 
 
-def test_a_slash_that_a_pattern_asks_for() -> None:
+def test_pattern_may_require_a_slash() -> None:
     """An id of two segments has a path if the pattern requires two segments."""
     pattern = re.compile(r"/updates/([^/]+/[^/]+)/")
     assert build_path(pattern, "user/abc") == "/updates/user/abc/"

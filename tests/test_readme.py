@@ -56,7 +56,7 @@ def check_script(server: ServerProcess) -> None:
     assert script.content == SCRIPT.read_bytes()
 
 
-def test_the_readme_names_three_commands_that_serve_the_site() -> None:
+def test_readme_names_three_serving_commands() -> None:
     """The README names the three commands that the next test runs."""
     assert [line[0:3] for line in SERVERS] == [
         ["daphne", "project.asgi:application"],

@@ -44,7 +44,7 @@ def whole() -> Iterator[ServerProcess]:
 
 
 @pytest.mark.process
-def test_it_serves_the_push_locations_alone(alone: ServerProcess) -> None:
+def test_serves_only_the_push_locations(alone: ServerProcess) -> None:
     """Push locations are served; any other path is 404 with an explanation."""
     assert http.post(f"{alone.url}/send-update/a", content=b"x").status_code == 202
     assert http.get(f"{alone.url}/updates/a").content == b"x"
@@ -54,7 +54,7 @@ def test_it_serves_the_push_locations_alone(alone: ServerProcess) -> None:
 
 
 @pytest.mark.process
-def test_it_says_what_runs_where(alone: ServerProcess) -> None:
+def test_prints_versions_settings_and_url(alone: ServerProcess) -> None:
     """The start-up output names the versions, the settings and the URL."""
     wait_until(lambda: "Quit the server" in alone.log())
     lines = alone.log()
@@ -65,7 +65,7 @@ def test_it_says_what_runs_where(alone: ServerProcess) -> None:
 
 
 @pytest.mark.process
-def test_it_listens_where_the_settings_say() -> None:
+def test_listens_at_the_address_in_the_settings() -> None:
     """Without an argument, the address and port are those of PUSH_SERVER."""
     server = runpushserver()
     server.env.update(environment(address="127.0.0.1", port=server.port))
@@ -74,14 +74,14 @@ def test_it_listens_where_the_settings_say() -> None:
 
 
 @pytest.mark.process
-def test_it_serves_the_whole_site_if_asked(whole: ServerProcess) -> None:
+def test_allrequests_serves_the_whole_site(whole: ServerProcess) -> None:
     """With --allrequests, requests outside the push locations go to Django."""
     assert http.get(f"{whole.url}/hello").text == "hello from Django"
     assert http.get(f"{whole.url}/interval/a").status_code == 304
 
 
 @pytest.mark.process
-def test_it_serves_static_files_under_debug() -> None:
+def test_allrequests_serves_static_files_under_debug() -> None:
     """With --allrequests and DEBUG, static files are served."""
     server = ServerProcess(
         *(sys.executable, str(ROOT / "manage.py")),
@@ -95,7 +95,7 @@ def test_it_serves_static_files_under_debug() -> None:
 
 
 @pytest.mark.process
-def test_its_daphne_is_tuned(whole: ServerProcess) -> None:
+def test_daphne_is_tuned(whole: ServerProcess) -> None:
     """Its Daphne has a long backlog, tuned connections and rare collections."""
     told = http.get(f"{whole.url}/daphne").json()
     assert told == {
@@ -106,7 +106,7 @@ def test_its_daphne_is_tuned(whole: ServerProcess) -> None:
     }
 
 
-def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
+def test_other_daphne_servers_are_not_tuned(server: ServerProcess) -> None:
     """A Daphne that is started by other means is not tuned."""
     told = http.get(f"{server.url}/daphne").json()
     assert told["factory"] == "daphne.http_protocol"
@@ -115,7 +115,7 @@ def test_other_daphnes_are_left_alone(server: ServerProcess) -> None:
 
 
 @pytest.mark.process
-def test_it_redirects_other_hosts_if_asked() -> None:
+def test_forcehost_redirects_other_hosts() -> None:
     """With --forcehost, requests for another host are redirected permanently."""
     with runpushserver("--allrequests", "--forcehost", "push.test", "{port}") as server:
         url = f"{server.url}/hel%20lo?a=b"
@@ -135,7 +135,7 @@ def test_it_redirects_other_hosts_if_asked() -> None:
 
 
 @pytest.mark.process
-def test_it_listens_on_ipv6_if_asked() -> None:
+def test_listens_on_ipv6() -> None:
     """With -6, it listens on the IPv6 loopback address."""
     with http.Client() as client:
         server = runpushserver("-6", "{port}")
@@ -154,18 +154,18 @@ def test_it_listens_on_ipv6_if_asked() -> None:
         (["-6", "127.0.0.1:8000"], "'127.0.0.1' is not an IPv6 address"),
     ],
 )
-def test_wrong_arguments_are_told(arguments: list[str], sentence: str) -> None:
+def test_invalid_argument_is_an_error(arguments: list[str], sentence: str) -> None:
     """A wrong argument ends the command with an error that gives the reason."""
     assert sentence in failure(*arguments)
 
 
-def test_wrong_settings_are_told(settings: LazySettings) -> None:
+def test_invalid_settings_are_an_error(settings: LazySettings) -> None:
     """A wrong PUSH_SERVER ends the command with an error that names the setting."""
     settings.PUSH_SERVER = {"prot": 1}
     assert "PUSH_SERVER['prot'] is not a known setting" in failure("0")
 
 
-def test_a_taken_port_is_told(server: ServerProcess) -> None:
+def test_port_in_use_is_an_error(server: ServerProcess) -> None:
     """A port that is in use ends the command with an error."""
     ended = subprocess.run(
         [sys.executable, "-m", "django", "runpushserver", str(server.port)],

@@ -175,7 +175,7 @@ async def test_a_view_of_another_asgi_process_publishes(
     assert await asyncio.to_thread(subscriber.received) == data
 
 
-async def test_sync_receivers_hear_what_a_sync_view_sends(
+async def test_sync_receiver_runs_in_the_thread_of_a_sync_view(
     site: dict[str, Any], channel_id: str
 ) -> None:
     """A sync receiver runs in the view's thread, which waits for it."""
@@ -197,7 +197,7 @@ async def test_sync_receivers_hear_what_a_sync_view_sends(
 
 
 @pytest.mark.parametrize(("view", "_data"), VIEWS)
-async def test_a_view_publishes_directly_where_push_clients_are(
+async def test_view_in_the_serving_process_publishes_directly(
     view: str, _data: object, channel_id: str, settings: LazySettings
 ) -> None:
     """In the serving process, no host and no listening port is needed."""
@@ -235,7 +235,7 @@ async def test_a_thread_of_async_code_publishes(
     assert await asyncio.to_thread(subscriber.received) == {"by": "thread"}
 
 
-def test_event_loops_one_after_another_publish(
+def test_consecutive_event_loops_publish(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
     """Publishing does not depend on the event loop of the first call."""
@@ -286,7 +286,7 @@ assert [send_update({channel_id!r}, number).status for number in range(3)] == [
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="This system has no fork.")
-def test_processes_that_were_forked_publish(
+def test_forked_processes_publish(
     site: dict[str, Any], server: ServerProcess, channel_id: str
 ) -> None:
     """Forked workers do not write into the connection of their parent."""
@@ -323,7 +323,7 @@ assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
         assert info.json()["messages"] == 20
 
 
-def test_a_process_that_serves_no_push_clients_does_not_publish_into_itself(
+def test_process_without_push_clients_uses_the_configured_server(
     site: dict[str, Any], channel_id: str, subscriber: Subscriber
 ) -> None:
     """A process that only imports the server publishes to the configured one."""

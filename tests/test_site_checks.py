@@ -127,7 +127,7 @@ def test_asgi_modules_are_read_not_imported(
 
 
 @pytest.mark.parametrize("source", ["def (", "x = '\\ud800", "\0"])
-def test_a_module_that_cannot_be_read_is_no_reason_to_warn(
+def test_unreadable_module_gives_no_warning(
     source: str, project: Project, settings: LazySettings
 ) -> None:
     """A module with an error gives no warning; the server will report the error."""
@@ -137,7 +137,7 @@ def test_a_module_that_cannot_be_read_is_no_reason_to_warn(
     assert run(settings) == []
 
 
-def test_a_project_that_is_too_long_to_read_is_no_reason_to_warn(
+def test_number_of_read_modules_is_limited(
     project: Project, settings: LazySettings
 ) -> None:
     """The number of modules that the checks read is limited."""
@@ -150,7 +150,7 @@ def test_a_project_that_is_too_long_to_read_is_no_reason_to_warn(
     assert run(settings) == []
 
 
-def test_the_named_application_is_read(
+def test_asgi_application_takes_precedence(
     project: Project, settings: LazySettings
 ) -> None:
     """ASGI_APPLICATION takes precedence over the default module."""
@@ -170,7 +170,7 @@ def test_the_named_application_is_read(
         "from whitenoise import WhiteNoise",
     ],
 )
-def test_static_files_in_an_application_are_seen(line: str, project: Project) -> None:
+def test_static_files_handler_is_found(line: str, project: Project) -> None:
     """An import of a static files handler counts as serving static files."""
     project(f"{SERVING}{line}\n")
     module = find_asgi_module()
@@ -182,7 +182,9 @@ def test_static_files_in_an_application_are_seen(line: str, project: Project) ->
 
 
 @pytest.mark.usefixtures("asgi_runserver")
-def test_nobody_serves_the_locations(project: Project, settings: LazySettings) -> None:
+def test_unserved_locations_are_a_warning(
+    project: Project, settings: LazySettings
+) -> None:
     """W007 names the module, and what to add to it."""
     name = project(PLAIN)
     settings.ASGI_APPLICATION = f"{name}.asgi.application"
@@ -193,7 +195,9 @@ def test_nobody_serves_the_locations(project: Project, settings: LazySettings) -
     assert run(settings, **AT_DJANGO) == ["pushserver.W007"]
 
 
-def test_there_is_no_asgi_module(project: Project, settings: LazySettings) -> None:
+def test_missing_asgi_module_is_a_warning(
+    project: Project, settings: LazySettings
+) -> None:
     """A site with only a WSGI application gets both warnings, W007 and W008."""
     project(None)
     assert run(settings) == ["pushserver.W007", "pushserver.W008"]
@@ -212,7 +216,7 @@ def test_there_is_no_asgi_module(project: Project, settings: LazySettings) -> No
         (True, {"locations": []}),
     ],
 )
-def test_a_push_server_elsewhere_needs_no_application(
+def test_push_server_elsewhere_needs_no_application(
     debug: bool, conf: dict[str, Any], project: Project, settings: LazySettings
 ) -> None:
     """There is no warning if nginx or runpushserver may serve the locations."""
@@ -221,7 +225,7 @@ def test_a_push_server_elsewhere_needs_no_application(
 
 
 @pytest.mark.parametrize("conf", [{}, AT_DJANGO])
-def test_a_complete_site_is_met_with_silence(
+def test_complete_site_gives_no_warning(
     conf: dict[str, Any],
     project: Project,
     settings: LazySettings,
@@ -237,7 +241,7 @@ def test_a_complete_site_is_met_with_silence(
 # runserver
 
 
-def test_a_runserver_of_wsgi(project: Project, settings: LazySettings) -> None:
+def test_wsgi_runserver_is_a_warning(project: Project, settings: LazySettings) -> None:
     """W008 names what to add to INSTALLED_APPS, and the application."""
     name = project(SERVING + "import whitenoise\n")
     (message,) = say(settings)
@@ -246,7 +250,7 @@ def test_a_runserver_of_wsgi(project: Project, settings: LazySettings) -> None:
     assert f"ASGI_APPLICATION = '{name}.asgi.application'" in str(message.hint)
 
 
-def test_a_runserver_of_asgi_without_an_application(
+def test_runserver_without_asgi_application_is_a_warning(
     project: Project, settings: LazySettings, asgi_runserver: None
 ) -> None:
     """W008 names the value that ASGI_APPLICATION needs."""
@@ -257,7 +261,7 @@ def test_a_runserver_of_asgi_without_an_application(
     assert f"ASGI_APPLICATION = '{name}.asgi.application'" in str(message.hint)
 
 
-def test_a_runserver_that_nobody_knows(
+def test_unknown_runserver_gives_no_warning(
     project: Project, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The runserver of another app may support ASGI, so there is no warning."""
@@ -285,7 +289,7 @@ def script_fault(settings: LazySettings) -> str:
         ({"STATICFILES_FINDERS": []}, "finder"),
     ],
 )
-def test_a_script_that_no_page_can_load(
+def test_missing_static_url_is_a_warning(
     changes: dict[str, Any],
     word: str,
     project: Project,
@@ -303,7 +307,7 @@ def test_a_script_that_no_page_can_load(
     assert site_checks.check_site(None) == []
 
 
-def test_a_script_that_no_application_serves(
+def test_unserved_static_files_are_a_warning(
     project: Project, settings: LazySettings
 ) -> None:
     """W009 appears if no server serves static files; middleware may serve them."""
@@ -314,7 +318,7 @@ def test_a_script_that_no_application_serves(
     assert run(settings) == ["pushserver.W008"]
 
 
-def test_a_site_without_static_files_in_production(
+def test_static_files_in_production_give_no_warning(
     project: Project, settings: LazySettings
 ) -> None:
     """In production other programs may serve the files, so there is no warning."""
@@ -335,7 +339,7 @@ def test_a_site_without_static_files_in_production(
         ({"type": "channel_layer"}, "channels_redis"),
     ],
 )
-def test_the_package_of_a_store_is_missing(
+def test_missing_package_of_a_store_is_an_error(
     store: dict[str, Any],
     package: str,
     settings: LazySettings,
@@ -362,7 +366,7 @@ def test_the_package_of_a_store_is_missing(
 
 
 @pytest.mark.parametrize("publisher", ["auto", "http"])
-def test_updates_are_sent_to_a_django_that_does_not_serve(
+def test_updates_sent_to_a_django_without_locations_are_a_warning(
     publisher: str, project: Project, settings: LazySettings
 ) -> None:
     """W010 gives the address at which nginx listens for updates."""
@@ -385,7 +389,7 @@ def test_updates_are_sent_to_a_django_that_does_not_serve(
         (PLAIN, {"publisher_host": "127.0.0.1:8000", "store": {"type": "redis"}}),
     ],
 )
-def test_updates_are_sent_to_who_may_well_serve(
+def test_updates_sent_to_a_possible_push_server_give_no_warning(
     asgi: str, conf: dict[str, Any], project: Project, settings: LazySettings
 ) -> None:
     """There is no W010 if nginx or a shared store may receive the updates."""
@@ -397,7 +401,7 @@ def test_updates_are_sent_to_who_may_well_serve(
 
 
 @pytest.mark.process
-def test_a_new_project_is_told_what_is_missing(tmp_path: Path) -> None:
+def test_hints_complete_a_new_project(tmp_path: Path) -> None:
     """Each step that a hint names removes its warning, until none is left."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     env.pop("DJANGO_SETTINGS_MODULE", None)

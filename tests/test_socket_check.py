@@ -21,7 +21,7 @@ from pushserver.checks import check_settings
         (set(), {}, False),
     ],
 )
-def test_what_uvicorn_needs(
+def test_uvicorn_without_a_websocket_package_is_a_warning(
     installed: set[str],
     options: dict[str, Any],
     told: bool,

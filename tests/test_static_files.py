@@ -16,7 +16,7 @@ class Hashing(ManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
 
 
-def test_modules_are_collected(tmp_path: Path) -> None:
+def test_import_in_a_collected_module_has_the_hash(tmp_path: Path) -> None:
     """The import in the module is rewritten to the script's name with the hash."""
     storages: dict[str, Any] = {
         "staticfiles": {"BACKEND": f"{__name__}.{Hashing.__name__}"}

@@ -40,7 +40,7 @@ def test_tabs_of_a_session_share() -> None:
     assert "session-a" not in share
 
 
-def test_others_do_not_share(settings: LazySettings) -> None:
+def test_other_users_sessions_and_sites_do_not_share(settings: LazySettings) -> None:
     """Another user, session or site, and a visitor, all have keys of their own."""
     requests = [
         make_request(pk, session)
@@ -59,7 +59,7 @@ def test_visitors_without_a_session_share() -> None:
     assert find_share(request) == find_share(make_request())
 
 
-def test_sessions_in_cookies() -> None:
+def test_cookie_sessions_share_by_user() -> None:
     """A session that is a cookie is another text on each page, but one user."""
 
     def make_session(count: int) -> Any:
@@ -99,7 +99,7 @@ def test_the_tag_writes_the_key(settings: LazySettings) -> None:
     assert "share" not in render(None)
 
 
-async def test_a_user_who_cannot_be_looked_up(settings: LazySettings) -> None:
+async def test_user_cannot_be_loaded_in_an_event_loop(settings: LazySettings) -> None:
     """In an event loop the database cannot be asked; the page is still rendered."""
 
     def ask_database() -> object:

@@ -50,7 +50,9 @@ def told() -> list[str]:
         ("channel_url a b {% %} {% channel_url", None),
     ],
 )
-def test_what_asks_for_several(folder: Path, text: str, line: int | None) -> None:
+def test_templates_with_several_channels_are_found(
+    folder: Path, text: str, line: int | None
+) -> None:
     path = folder / "page.html"
     path.write_text(LOAD + text)
     assert find_several(path) == line
@@ -58,7 +60,7 @@ def test_what_asks_for_several(folder: Path, text: str, line: int | None) -> Non
     assert [each.partition(", asks")[0] for each in told()] == expected
 
 
-def test_it_tells_what_would_fail(folder: Path) -> None:
+def test_several_channels_without_a_separator_are_a_warning(folder: Path) -> None:
     text = LOAD + "{% channel_url 'a' 'b' %}"
     (folder / "page.html").write_text(text)
     found = checks.run_checks(tags=["pushserver"])
@@ -77,7 +79,7 @@ def test_it_tells_what_would_fail(folder: Path) -> None:
     ],
     ids=["separator", "none", "invalid"],
 )
-def test_where_it_is_silent(
+def test_no_warning_with_a_separator_or_without_locations(
     folder: Path, settings: LazySettings, locations: list[Any]
 ) -> None:
     """With a separator, without locations, and with settings that are invalid."""
@@ -86,7 +88,7 @@ def test_where_it_is_silent(
     assert told() == []
 
 
-def test_what_cannot_be_read_is_left_out(
+def test_unreadable_templates_are_skipped(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that are no text, too large or links to nothing; all beyond a limit."""
@@ -99,7 +101,7 @@ def test_what_cannot_be_read_is_left_out(
     assert told() == []
 
 
-def test_where_templates_are_looked_for(
+def test_template_directories_are_searched(
     folder: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In DIRS and, with APP_DIRS or its loader, in apps; once, and not of Jinja."""

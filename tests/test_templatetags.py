@@ -38,7 +38,7 @@ def render(tag: str, **context: Any) -> str:
         ("{% channel_url 'news' as url %}[{{ url }}]", None),
     ],
 )
-def test_an_expression_becomes_the_url_of_its_channel(
+def test_tag_accepts_any_expression(
     tag: str, path: str | None, settings: LazySettings
 ) -> None:
     """The tag accepts any template expression and writes the subscriber URL."""
@@ -55,7 +55,7 @@ def test_an_expression_becomes_the_url_of_its_channel(
     assert rendered == (f"[{base}news]" if path is None else base + path)
 
 
-def test_the_tag_is_the_function(settings: LazySettings) -> None:
+def test_tag_and_function_return_the_same_url(settings: LazySettings) -> None:
     """The tag and the Python function return the same URL for all locations."""
     settings.PUSH_SERVER = {
         "subscriber_host": {"location": "example.com", "secure": True},
@@ -65,7 +65,7 @@ def test_the_tag_is_the_function(settings: LazySettings) -> None:
     assert subscriber_url("a b") == "https://example.com/updates/a%20b/"
 
 
-def test_without_a_host_the_url_is_for_the_host_of_the_page(
+def test_url_is_a_path_without_subscriber_host(
     settings: LazySettings,
 ) -> None:
     """Without subscriber_host the tag writes a path."""
@@ -80,7 +80,7 @@ def test_markup_in_a_pattern_is_escaped(settings: LazySettings) -> None:
 
 
 @pytest.mark.parametrize("tag", ["{% channel_url missing %}", "{% channel_url '' %}"])
-def test_an_empty_id_is_no_channel(tag: str, settings: LazySettings) -> None:
+def test_empty_id_is_an_error(tag: str, settings: LazySettings) -> None:
     """A misspelt variable raises an error instead of writing a useless URL."""
     settings.PUSH_SERVER = {}
     with pytest.raises(ValueError, match="A channel id has from 1 to 512 characters"):

@@ -62,7 +62,7 @@ def test_the_urls_follow_the_settings(
     assert subscriber_url("a/b") == subscribes_at
 
 
-def test_the_first_location_of_a_kind_is_the_one(settings: LazySettings) -> None:
+def test_first_location_of_a_type_is_used(settings: LazySettings) -> None:
     """The first location of a type gives the URL."""
     settings.PUSH_SERVER = {
         "publisher_host": "h",
@@ -78,7 +78,7 @@ def test_the_first_location_of_a_kind_is_the_one(settings: LazySettings) -> None
 
 
 @pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_without_a_location_there_is_no_url(
+def test_missing_location_is_an_error(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
     """A site without such a location gets an error that says so."""
@@ -88,7 +88,7 @@ def test_without_a_location_there_is_no_url(
 
 
 @pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_an_id_has_a_length(
+def test_too_long_id_is_refused(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
     """An id with more characters than the server accepts is refused."""
@@ -100,7 +100,7 @@ def test_an_id_has_a_length(
 
 
 @pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_under_a_prefix_any_text_is_an_id(
+def test_prefix_accepts_any_text_as_id(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
     """Below a prefix, ids may contain slashes, line breaks and all other characters."""
@@ -110,7 +110,7 @@ def test_under_a_prefix_any_text_is_an_id(
 
 
 @pytest.mark.parametrize("make_url", [publisher_url, subscriber_url])
-def test_an_id_that_the_pattern_cannot_match_has_no_url(
+def test_id_that_does_not_match_the_pattern_is_refused(
     make_url: Callable[[object], str], settings: LazySettings
 ) -> None:
     """The error names the id and the pattern."""

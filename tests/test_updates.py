@@ -125,7 +125,7 @@ def test_data_is_sent_as_json(data: Any, seen: Any, channel_id: str) -> None:
         (json.dumps({"a": "ä"}, ensure_ascii=False), '{"a": "ä"}'.encode()),
     ],
 )
-def test_serialized_data_is_sent_as_it_is(
+def test_serialized_data_is_sent_unchanged(
     data: Any, body: bytes, channel_id: str
 ) -> None:
     """Text is sent as UTF-8 and bytes unchanged, with the length in bytes."""
@@ -138,16 +138,14 @@ def test_serialized_data_is_sent_as_it_is(
 
 
 @pytest.mark.parametrize("data", [{"a": 1}, None, 5, ["x"], gettext_lazy("x")])
-def test_what_is_not_text_is_not_serialized_already(data: Any) -> None:
+def test_serialized_data_must_be_text_or_bytes(data: Any) -> None:
     """Serialized data that is neither text nor bytes raises TypeError."""
     with pytest.raises(TypeError, match="must be str or bytes, not"):
         send_update("news", data, already_serialized=True)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_json_is_refused(
-    number: float, channel_id: str, signals: list[Any]
-) -> None:
+def test_nan_is_refused(number: float, channel_id: str, signals: list[Any]) -> None:
     """A NaN, which no browser could parse, raises ValueError and nothing is sent."""
     with pytest.raises(ValueError, match="JSON"):
         send_update(channel_id, {"a": [number]})
@@ -156,7 +154,7 @@ def test_what_is_no_json_is_refused(
 
 
 @pytest.mark.parametrize("data", [object(), {1, 2}, b"bytes", {(1, 2): 3}])
-def test_what_cannot_be_serialized_is_a_type_error(
+def test_unserializable_data_is_a_type_error(
     data: Any, channel_id: str, settings: LazySettings
 ) -> None:
     """Data that cannot be serialized raises TypeError even with ignore_errors."""
@@ -168,7 +166,7 @@ def test_what_cannot_be_serialized_is_a_type_error(
 @pytest.mark.parametrize(
     "channel_id", [17, uuid.UUID(int=17), gettext_lazy("lazy"), 1.5, "käse/a b?c#%d"]
 )
-def test_an_id_that_is_no_text_becomes_one(channel_id: object) -> None:
+def test_id_is_converted_to_text(channel_id: object) -> None:
     """A primary key or a UUID is converted to text as a channel id."""
     data = uuid.uuid4().hex
     http.delete(publisher_url(channel_id))
@@ -177,14 +175,14 @@ def test_an_id_that_is_no_text_becomes_one(channel_id: object) -> None:
 
 
 @pytest.mark.parametrize("channel_id", [b"news", bytearray(b"news"), None])
-def test_an_id_that_has_no_text_of_its_own_is_refused(channel_id: object) -> None:
+def test_bytes_and_none_are_refused_as_ids(channel_id: object) -> None:
     """Bytes and None are refused, since nobody subscribes to "b'news'" or "None"."""
     for make_url in (publisher_url, subscriber_url):
         with pytest.raises((TypeError, ValueError)):
             make_url(channel_id)
 
 
-def test_the_signals_carry_what_is_sent(
+def test_signals_carry_the_update(
     channel_id: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """Both signals carry the same update; the second also has the receipt."""
@@ -207,7 +205,7 @@ def test_the_signals_carry_what_is_sent(
     assert signals[1][1]["response"] is receipt
 
 
-def test_the_signals_carry_serialized_data_as_it_was_given(
+def test_signals_carry_serialized_data_unchanged(
     channel_id: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """The signals carry serialized data unchanged and marked as serialized."""
@@ -218,7 +216,7 @@ def test_the_signals_carry_serialized_data_as_it_was_given(
         assert said["request"].data == b"[1]"
 
 
-def test_a_failure_is_told_to_who_listens(
+def test_signal_has_the_raised_exception(
     nobody: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """When publishing fails, the second signal has the raised exception."""
@@ -228,7 +226,7 @@ def test_a_failure_is_told_to_who_listens(
     assert signals[1][1]["response"] is caught.value
 
 
-def test_an_ignored_failure_is_told_to_who_listens(
+def test_signal_has_an_ignored_exception(
     nobody: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """The second signal has the exception even if it is ignored."""
@@ -236,7 +234,7 @@ def test_an_ignored_failure_is_told_to_who_listens(
     assert isinstance(signals[1][1]["response"], PublishError)
 
 
-def test_a_failure_that_is_no_publishing_error_is_told_and_raised(
+def test_other_exceptions_are_never_ignored(
     settings: LazySettings,
     signals: list[tuple[str, dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -265,7 +263,7 @@ def test_receivers_may_be_async(channel_id: str) -> None:
     assert heard == [channel_id]
 
 
-def test_a_receiver_may_send_an_update_itself(channel_id: str) -> None:
+def test_receiver_may_send_another_update(channel_id: str) -> None:
     """A receiver of the signal can send an update to another channel."""
 
     def copy(signal: Any, channel_id: str, data: Any, **kwargs: Any) -> None:
@@ -280,7 +278,7 @@ def test_a_receiver_may_send_an_update_itself(channel_id: str) -> None:
     assert received(f"{channel_id}-copy").json() == [5]
 
 
-def test_what_a_receiver_raises_before_stops_the_update(channel_id: str) -> None:
+def test_exception_of_a_first_receiver_stops_the_update(channel_id: str) -> None:
     """An exception of a receiver of the first signal stops the update."""
 
     def forbid(signal: Any, **kwargs: Any) -> None:
@@ -295,7 +293,7 @@ def test_what_a_receiver_raises_before_stops_the_update(channel_id: str) -> None
     assert received(channel_id).status_code == 304
 
 
-def test_a_receiver_ends_no_server(channel_id: str) -> None:
+def test_system_exit_of_a_receiver_ends_no_event_loop(channel_id: str) -> None:
     """SystemExit in a receiver becomes an error on an event loop, but ends a script."""
 
     def leave(signal: Any, **kwargs: Any) -> None:
@@ -319,7 +317,7 @@ def test_a_receiver_ends_no_server(channel_id: str) -> None:
         pre_send_update.disconnect(leave)
 
 
-def test_a_header_that_a_receiver_adds_is_sent(channel_id: str) -> None:
+def test_receiver_may_add_a_header(channel_id: str) -> None:
     """A receiver of the first signal may change the request, including its headers."""
 
     def change(signal: Any, request: Request, **kwargs: Any) -> None:
@@ -344,9 +342,7 @@ def test_an_unreachable_server_is_an_error(nobody: str) -> None:
     assert "PUSH_SERVER['publisher_host']" in str(error)
 
 
-def test_errors_are_ignored_where_the_caller_says_so(
-    nobody: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ignore_errors_argument(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
     """An ignored error is logged, and None is returned."""
     assert send_update("news", {}, ignore_errors=True) is None
     [record] = caplog.records
@@ -354,7 +350,7 @@ def test_errors_are_ignored_where_the_caller_says_so(
     assert nobody in record.getMessage()
 
 
-def test_errors_are_ignored_where_the_site_says_so(nobody: str) -> None:
+def test_ignore_errors_setting(nobody: str) -> None:
     """PUSH_SERVER_IGNORE_ERRORS is read at each call."""
     for ignored in (True, False, True):
         with override_settings(PUSH_SERVER_IGNORE_ERRORS=ignored):
@@ -369,23 +365,21 @@ def test_errors_are_ignored_where_the_site_says_so(nobody: str) -> None:
     "host",
     ["127.0.0.1:http", "a b", "a..b", f"{'a' * 64}.com", "http://127.0.0.1:1", "[::1"],
 )
-def test_a_host_that_is_none_is_an_error_of_the_site(
-    host: str, settings: LazySettings
-) -> None:
+def test_invalid_host_is_an_error(host: str, settings: LazySettings) -> None:
     """An invalid host raises an error, wherever it is detected."""
     settings.PUSH_SERVER = {"publisher_host": host, "locations": LOCATIONS}
     with pytest.raises((PublishError, ImproperlyConfigured)):
         send_update("news", {})
 
 
-async def test_in_async_code_the_sync_function_says_what_to_write() -> None:
+async def test_send_update_on_an_event_loop_names_asend_update() -> None:
     """send_update on an event loop would block it; the error names asend_update."""
     with pytest.raises(SynchronousOnlyOperation, match="await asend_update") as caught:
         send_update("news", {})
     assert "event loop" in str(caught.value)
 
 
-async def test_in_async_code_the_async_function_sends(
+async def test_asend_update_sends_the_same(
     channel_id: str, signals: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """asend_update sends the same and returns the same."""
@@ -397,14 +391,14 @@ async def test_in_async_code_the_async_function_sends(
     assert response.json() == {"a": "ä"}
 
 
-async def test_in_async_code_errors_are_raised_and_ignored_alike(nobody: str) -> None:
+async def test_asend_update_supports_ignore_errors(nobody: str) -> None:
     """asend_update supports ignore_errors, too."""
     with pytest.raises(PublishError):
         await asend_update("news", {})
     assert await asend_update("news", {}, ignore_errors=True) is None
 
 
-async def test_many_updates_at_once_all_arrive(channel_id: str) -> None:
+async def test_concurrent_updates_all_arrive(channel_id: str) -> None:
     """Concurrent updates do not disturb each other."""
     receipts = await asyncio.gather(
         *(asend_update(f"{channel_id}-{number}", number) for number in range(40))

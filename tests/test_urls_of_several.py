@@ -33,27 +33,31 @@ def test_a_list_of_channels_has_one_url(
     assert subscriber_url(channel_ids) == path
 
 
-def test_the_tag(settings: LazySettings) -> None:
+def test_tag_with_a_list_of_channels(settings: LazySettings) -> None:
     settings.PUSH_SERVER = {"locations": LOCATIONS}
     tag = "{% load pushserver %}{% channel_url 'news' user %}"
     assert Template(tag).render(Context({"user": "u/7"})) == "/updates/news,u%2F7"
 
 
-def test_without_a_separator_there_is_none(settings: LazySettings) -> None:
+def test_location_without_a_separator_has_no_url(settings: LazySettings) -> None:
     settings.PUSH_SERVER = {"locations": LOCATIONS[:1]}
     with pytest.raises(ValueError, match="give one a 'separator'"):
         subscriber_url(["a", "b"])
 
 
 @pytest.mark.parametrize("count", [0, 256])
-def test_too_many_or_none(count: int, settings: LazySettings) -> None:
+def test_too_many_or_no_channels_are_refused(
+    count: int, settings: LazySettings
+) -> None:
     settings.PUSH_SERVER = {"locations": LOCATIONS}
     with pytest.raises(ValueError, match="from 1 to 255"):
         subscriber_url([str(number) for number in range(count)])
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
-def test_each_separator_comes_back(separator: str, settings: LazySettings) -> None:
+def test_ids_are_read_back_with_each_separator(
+    separator: str, settings: LazySettings
+) -> None:
     """The server finds the ids in the URL that was built from them."""
     location = {**LOCATIONS[1], "separator": separator}
     settings.PUSH_SERVER = {"locations": [location]}
@@ -68,7 +72,9 @@ def test_each_separator_comes_back(separator: str, settings: LazySettings) -> No
 
 
 @pytest.mark.parametrize("separator", ["", ",,", "a", "/", "%", "?", "#", " ", 7])
-def test_what_can_be_no_separator(separator: object, settings: LazySettings) -> None:
+def test_invalid_separators_are_refused(
+    separator: object, settings: LazySettings
+) -> None:
     settings.PUSH_SERVER = {"locations": [{**LOCATIONS[1], "separator": separator}]}
     with pytest.raises(InvalidSetting, match="one character"):
         get_settings()

@@ -185,7 +185,7 @@ def test_the_request_has_a_user(
     "channel_id",
     ["a/b c&d=e%f+g", "käse \U0001f4ec", "x" * 512, "\r\n", "0", "None", "\0", "'\""],
 )
-def test_any_channel_id_comes_through(
+def test_any_channel_id_is_accepted(
     channel_id: str, ask: Ask, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     """Any text may be the channel id in the form."""
@@ -223,7 +223,7 @@ def test_a_form_of_another_type_is_refused(ask: Ask, heard: list[Any]) -> None:
     assert heard == []
 
 
-def test_the_query_string_is_no_form(ask: Ask, heard: list[Any]) -> None:
+def test_query_string_is_ignored(ask: Ask, heard: list[Any]) -> None:
     """A channel id in the query string is ignored."""
     status, _ = ask("", path="/passthrough?channel_id=news&subscribe=1")
     assert status == 403
@@ -231,7 +231,7 @@ def test_the_query_string_is_no_form(ask: Ask, heard: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
-def test_only_a_post_is_answered(method: str, ask: Ask, heard: list[Any]) -> None:
+def test_other_methods_get_403(method: str, ask: Ask, heard: list[Any]) -> None:
     """Other methods get 403, even with a complete form and an internal address."""
     status, text = ask(method=method)
     assert status == 403
@@ -262,7 +262,7 @@ def test_only_a_post_is_answered(method: str, ask: Ask, heard: list[Any]) -> Non
         (["127.0.0.1"], OUTSIDE, "127.0.0.1", 403),
     ],
 )
-def test_other_requests_are_answered_from_inside_only(
+def test_only_internal_ips_may_send_requests(
     internal_ips: list[str],
     address: str,
     forwarded_for: str | None,
@@ -290,7 +290,7 @@ FOREIGN_PAGES: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN_PAGES)
-def test_a_page_of_another_site_is_not_inside(
+def test_page_of_another_site_is_refused(
     ask: Ask, heard: list[Any], headers: dict[str, str]
 ) -> None:
     """A page of another site in a browser at an internal address is refused."""
@@ -301,7 +301,7 @@ def test_a_page_of_another_site_is_not_inside(
 
 
 @pytest.mark.parametrize("headers", [{}, *FOREIGN_PAGES])
-def test_the_subscribers_own_headers_are_passed_through(
+def test_subscriber_headers_are_accepted(
     heard: list[Any], headers: dict[str, str]
 ) -> None:
     """The push server's request may carry the headers of the subscriber's page."""
@@ -310,9 +310,7 @@ def test_the_subscribers_own_headers_are_passed_through(
     assert len(heard) == 1
 
 
-def test_a_request_of_the_push_server_itself_is_internal(
-    heard: list[Any], settings: LazySettings
-) -> None:
+def test_marked_request_is_accepted(heard: list[Any], settings: LazySettings) -> None:
     """The marker in the scope is accepted whatever the subscriber's address is."""
     settings.INTERNAL_IPS = []
     status, _ = ask_asgi(
@@ -325,7 +323,7 @@ def test_a_request_of_the_push_server_itself_is_internal(
 
 
 @pytest.mark.parametrize("mark", ["1", 1, None, False, "True"])
-def test_only_the_mark_itself_is_the_mark(
+def test_other_value_of_the_marker_is_refused(
     mark: object, heard: list[Any], settings: LazySettings
 ) -> None:
     """Another value for the marker's key is not accepted."""
@@ -334,14 +332,14 @@ def test_only_the_mark_itself_is_the_mark(
     assert heard == []
 
 
-def test_no_header_is_the_mark(ask: Ask, heard: list[Any]) -> None:
+def test_header_is_not_the_marker(ask: Ask, heard: list[Any]) -> None:
     """A header with the name of the marker has no effect."""
     for name in (INTERNAL_REQUEST, "pushserver-internal", "pushserver_internal"):
         assert ask(address=OUTSIDE, headers={name: "True"})[0] == 403
     assert heard == []
 
 
-def test_the_internal_request_has_to_be_a_whole_form_too(heard: list[Any]) -> None:
+def test_marked_request_needs_a_complete_form(heard: list[Any]) -> None:
     """The marker replaces the address check, but not those of method and form."""
     internal = {INTERNAL_REQUEST: True}
     assert ask_asgi(method="GET", scope=internal)[0] == 403
@@ -349,7 +347,7 @@ def test_the_internal_request_has_to_be_a_whole_form_too(heard: list[Any]) -> No
     assert heard == []
 
 
-def test_no_csrf_token_is_asked_for(
+def test_csrf_token_is_not_required(
     ask: Ask, heard: list[Any], settings: LazySettings
 ) -> None:
     """The push server's request has no CSRF token, and needs none."""
@@ -362,7 +360,7 @@ def test_no_csrf_token_is_asked_for(
 
 
 @pytest.mark.usefixtures("users")
-def test_no_login_is_asked_for(
+def test_login_is_not_required(
     ask: Ask, heard: list[Any], settings: LazySettings
 ) -> None:
     """The view needs no login, even on a site that requires one."""
@@ -377,27 +375,25 @@ def test_no_login_is_asked_for(
 
 
 @pytest.mark.parametrize("path", ["/passthrough", "/passthrough/", "/with-slash/"])
-def test_it_answers_with_a_slash_and_without(
-    path: str, ask: Ask, heard: list[Any]
-) -> None:
+def test_trailing_slash_is_optional(path: str, ask: Ask, heard: list[Any]) -> None:
     """The URLs may be included at any prefix, with or without a trailing slash."""
     assert ask(path=path)[0] == 200
     assert len(heard) == 1
 
 
-def test_it_answers_nothing_below_its_url(ask: Ask) -> None:
+def test_paths_below_the_url_are_not_found(ask: Ask) -> None:
     """Other paths below the prefix are not found."""
     for path in ("/passthrough/x", "/passthroughx", "/passthrough//"):
         assert ask(path=path)[0] == 404
 
 
-def test_its_route_has_a_name() -> None:
+def test_route_has_a_name() -> None:
     """The route has a name for reverse()."""
     assert reverse("pushserver-passthrough") in ("/passthrough", "/with-slash/")
 
 
 @pytest.mark.parametrize("event", ["subscribe", "unsubscribe"])
-def test_what_a_receiver_raises_harms_nobody(
+def test_exception_of_a_receiver_is_logged(
     event: str,
     ask: Ask,
     heard: list[tuple[str, dict[str, Any]]],
@@ -433,7 +429,7 @@ def test_what_a_receiver_raises_harms_nobody(
 @pytest.mark.parametrize(
     "error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
 )
-def test_what_would_end_the_process_is_logged(
+def test_system_exit_of_a_receiver_is_logged(
     error: type[BaseException],
     is_async: bool,
     ask: Ask,

@@ -100,7 +100,7 @@ async def test_posts_are_text(example: ServerProcess, visit: Visitor) -> None:
         assert window.errors == []
 
 
-async def test_count(example: ServerProcess, visit: Visitor) -> None:
+async def test_number_of_open_windows(example: ServerProcess, visit: Visitor) -> None:
     """All windows show the number of open windows, which decreases when one closes."""
     one = await visit(example.url)
     beside = await visit(example.url, beside=one)
@@ -138,7 +138,9 @@ async def test_connection_and_wire(visit: Visitor) -> None:
         await until_count(window, 1)
 
 
-async def test_refusal(example: ServerProcess, visit: Visitor) -> None:
+async def test_refused_post_stays_in_the_form(
+    example: ServerProcess, visit: Visitor
+) -> None:
     """A post that the site refuses stays in the form, and the page shows the reason."""
     window = await visit(example.url)
     await window.run("document.querySelector('[name=csrfmiddlewaretoken]').value = ''")
@@ -148,7 +150,9 @@ async def test_refusal(example: ServerProcess, visit: Visitor) -> None:
     assert await window.page.input_value("#text") == "keep me"
 
 
-async def test_gap(example: ServerProcess, visit: Visitor) -> None:
+async def test_window_reloads_posts_after_a_gap(
+    example: ServerProcess, visit: Visitor
+) -> None:
     """A window that missed messages loads the posts from the site."""
     away = await visit(example.url)
     other = await visit(example.url)
@@ -169,7 +173,7 @@ async def test_gap(example: ServerProcess, visit: Visitor) -> None:
         for each in itertools.product((360, 1440), ("light", "dark"))
     ],
 )
-async def test_looks(
+async def test_page_layout_in_narrow_wide_light_and_dark_windows(
     example: ServerProcess, visit: Visitor, width: int, scheme: str
 ) -> None:
     """The page fits narrow and wide windows, light and dark, without errors."""
@@ -183,7 +187,7 @@ async def test_looks(
     assert window.errors == []
 
 
-async def test_apart(visit: Visitor) -> None:
+async def test_push_server_on_another_port(visit: Visitor) -> None:
     """The page also works with its push server on another port."""
     site = example_site()
     push = example_server(

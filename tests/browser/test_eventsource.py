@@ -36,7 +36,7 @@ async def post(url: str, body: bytes, **headers: str) -> None:
     answer.raise_for_status()
 
 
-async def test_as_the_native_one(
+async def test_same_events_as_the_native_one(
     site: Site, streaming: ServerProcess, visit: Visitor
 ) -> None:
     """Both tell the same of messages of all kinds: types, names, ids and data."""
@@ -68,7 +68,7 @@ async def test_as_the_native_one(
     assert page.errors == []
 
 
-async def test_in_place_of_the_native_one(
+async def test_library_with_a_replaced_eventsource(
     site: Site, streaming: ServerProcess, visit: Visitor
 ) -> None:
     """A library that is given it hears its messages on the page's connection."""

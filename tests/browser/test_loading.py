@@ -81,7 +81,7 @@ async def test_without_jquery(site: Site, visit: Visitor) -> None:
     assert await page.run("typeof updates.subscribe") == "function"
 
 
-async def test_dollar_alone(site: Site, visit: Visitor) -> None:
+async def test_jquery_known_only_as_dollar(site: Site, visit: Visitor) -> None:
     """A jQuery that is only known as $ has the client after the document is parsed."""
     script = "window.$ = jQuery.noConflict(true);"
     page = await visit(site.page("updates.js", JQUERY[1], script))
@@ -124,7 +124,7 @@ async def test_module(
     assert await page.run("same")
 
 
-async def test_twice_on_a_page(site: Site, visit: Visitor) -> None:
+async def test_loading_twice_makes_one_client(site: Site, visit: Visitor) -> None:
     """A page that loads the file twice, once as a module, has one client."""
     page = await visit(
         site.document(

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_closed(site: Site, whole: ServerProcess, visit: Visitor) -> None:
+async def test_closing_a_page_ends_its_request(
+    site: Site, whole: ServerProcess, visit: Visitor
+) -> None:
     """A page that closes ends its request without an error."""
     page = await visit(site.page("updates.js", subscribe(whole, "closed")))
     await until_held(whole, "closed")
@@ -55,7 +57,9 @@ async def test_back_forward_cache(
     assert page.errors == []
 
 
-async def test_prerendering(site: Site, push: ServerProcess, visit: Visitor) -> None:
+async def test_prerendering_sends_no_request(
+    site: Site, push: ServerProcess, visit: Visitor
+) -> None:
     """A page that is prerendered sends no request before it is shown."""
     # Chromium decides by the machine's load whether it prerenders: see below.
     prerendered = """
@@ -79,7 +83,9 @@ async def test_prerendering(site: Site, push: ServerProcess, visit: Visitor) -> 
 
 
 @pytest.mark.left_to_all("prerendered by Chromium")
-async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) -> None:
+async def test_prerendered_page_of_chromium(
+    site: Site, push: ServerProcess, browser: Browser
+) -> None:
     """A prerendered page of Chromium's own does so, too."""
     site.gate.clear()
     was_run = f"fetch('{push.url}/updates/prerendered-was-run')"
@@ -104,7 +110,9 @@ async def test_prerendered(site: Site, push: ServerProcess, browser: Browser) ->
         await session.send("Target.closeTarget", {"targetId": target["targetId"]})
 
 
-async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) -> None:
+async def test_request_when_the_browser_is_online_again(
+    site: Site, push: ServerProcess, visit: Visitor
+) -> None:
     """A page sends a request at once when the browser is online again."""
     page = await visit(site.page("updates.js", subscribe(push, "online")))
     await until_held(push, "online")
@@ -117,7 +125,9 @@ async def test_network_returns(site: Site, push: ServerProcess, visit: Visitor) 
     assert await page.until_got(1) == ["hello"]
 
 
-async def test_sleep(site: Site, push: ServerProcess, visit: Visitor) -> None:
+async def test_request_after_sleep(
+    site: Site, push: ServerProcess, visit: Visitor
+) -> None:
     """After sleep, a page sends a new request at once and ends the old one."""
     page = await visit("about:blank")
     await page.page.clock.install()

@@ -53,7 +53,7 @@ async def submit(page: Visit, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"], ids=["same", "cross"])
-async def test_a_page_of_another_site_changes_nothing(
+async def test_page_of_another_site_cannot_publish_or_delete(
     site: Site, whole: ServerProcess, visit: Visitor, host: str
 ) -> None:
     """fetch() and forms of another site's page can neither publish nor delete."""
@@ -73,7 +73,7 @@ async def test_a_page_of_another_site_changes_nothing(
     assert told["messages"] == 0
 
 
-async def test_a_page_of_another_site_tells_the_passthrough_view_nothing(
+async def test_passthrough_view_refuses_page_of_another_site(
     site: Site, whole: ServerProcess, visit: Visitor
 ) -> None:
     """The passthrough view refuses a form of another site's page."""
@@ -90,7 +90,7 @@ async def test_a_page_of_another_site_tells_the_passthrough_view_nothing(
     assert answer.json()["heard"] == []
 
 
-async def test_a_page_of_the_own_origin_publishes(
+async def test_page_of_the_same_origin_can_publish(
     whole: ServerProcess, visit: Visitor
 ) -> None:
     """fetch() and a form of the same origin publish, and can read responses."""
@@ -104,7 +104,7 @@ async def test_a_page_of_the_own_origin_publishes(
     assert await page.run(CORS, ["DELETE", url]) == 200
 
 
-async def test_a_page_that_the_location_allows_publishes(
+async def test_page_of_an_allowed_origin_can_publish(
     site: Site, push: ServerProcess, visit: Visitor
 ) -> None:
     """An origin in allow_origin can publish, with preflight, and read responses."""

@@ -36,7 +36,7 @@ def find_beginning(server: ServerProcess) -> str:
     return message_id
 
 
-async def test_what_one_page_sends_another_shows(
+async def test_update_of_one_page_appears_in_others(
     tmp_path: Path, visit: Visitor
 ) -> None:
     """Two windows show what one of them sends, and so does a page that opens later."""
@@ -52,7 +52,9 @@ async def test_what_one_page_sends_another_shows(
         assert one.errors == other.errors == []
 
 
-async def test_a_page_begins_now(tmp_path: Path, visit: Visitor) -> None:
+async def test_page_with_now_skips_earlier_messages(
+    tmp_path: Path, visit: Visitor
+) -> None:
     """A page with "now" does not show earlier messages."""
     make_site(tmp_path, USE, BEGIN)
     with serve(tmp_path, DAPHNE) as server:

@@ -198,7 +198,9 @@ async def test_back_forward_cache(
     assert page.errors == []
 
 
-async def test_resumed(site: Site, streaming: ServerProcess, visit: Visitor) -> None:
+async def test_new_stream_after_a_frozen_page_resumes(
+    site: Site, streaming: ServerProcess, visit: Visitor
+) -> None:
     """A page that was frozen opens a new stream when the browser resumes it."""
     channels = subscribe(streaming.url, "one", "two", prefix="resumed-")
     page = await visit(site.page(*SCRIPTS, channels))
@@ -212,7 +214,7 @@ async def test_resumed(site: Site, streaming: ServerProcess, visit: Visitor) -> 
     assert await page.until_got(1) == ["hello"]
 
 
-async def test_network_returns(
+async def test_request_when_the_browser_is_online_again(
     site: Site, streaming: ServerProcess, visit: Visitor
 ) -> None:
     """A page asks at once when the browser says that the network is back."""

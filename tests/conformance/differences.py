@@ -211,25 +211,25 @@ def each_request_is_told(relay: Relay) -> None:
 
 
 NCHAN = {
-    "test_a_conflict_is_told_immediately": Difference(
+    "test_conflict_gets_409_at_once": Difference(
         "Nchan ignores its setting of who is preferred.", the_newest_is_not_preferred
     ),
-    "test_publishers_requests_meet_all_the_conditions_together": Difference(
+    "test_publisher_statuses_during_the_life_of_a_channel": Difference(
         "PUT would publish, so it is refused, and a deleted channel lingers.",
         a_life_without_put_and_with_a_ghost,
     ),
-    "test_a_put_creates_the_channel": Difference(
+    "test_put_creates_the_channel": Difference(
         "Nchan's PUT publishes, so the configuration refuses it.", put_creates_nothing
     ),
-    "test_a_delete_removes_the_channel_and_its_messages": Difference(
+    "test_delete_removes_the_channel_and_its_messages": Difference(
         "Nchan's memory store tells of a deleted channel for some seconds.",
         a_deleted_channel_lingers,
     ),
-    "test_a_post_reaches_every_held_request": Difference(
+    "test_post_reaches_every_held_request": Difference(
         "Nchan answers a request for a future id with that message only.",
         a_future_id_stays_held,
     ),
-    "test_every_success_tells_of_the_channel": Difference(
+    "test_every_success_returns_channel_info": Difference(
         "There is no PUT.", all_successes_but_put_tell_of_the_channel
     ),
     "test_serving_the_newest_subscriber_can_be_chosen": Difference(
@@ -238,54 +238,54 @@ NCHAN = {
     "test_serving_the_oldest_subscriber_can_be_chosen": Difference(
         "Nchan ignores its setting of who is preferred.", the_oldest_is_not_preferred
     ),
-    "test_channel_info_has_the_type_asked_for": Difference(
+    "test_channel_info_has_the_content_type_from_accept": Difference(
         "Nchan understands application/json and answers text/json.",
         the_type_is_always_text,
     ),
-    "test_a_put_publishes_nothing": Difference(
+    "test_put_publishes_nothing": Difference(
         "Nchan's PUT publishes, so the configuration refuses it.", put_is_refused
     ),
-    "test_a_head_is_a_get_without_the_body": Difference(
+    "test_head_is_get_without_the_body": Difference(
         "Nchan never answers HEAD, so the configuration refuses it.", head_is_refused
     ),
-    "test_options_of_a_publisher_tell_the_methods": Difference(
+    "test_options_of_a_publisher_lists_the_methods": Difference(
         "Nchan answers OPTIONS with 200.", options_are_200
     ),
-    "test_a_location_can_refuse_to_create_channels": Difference(
+    "test_location_can_refuse_to_create_channels_on_post": Difference(
         "Nchan has no such setting for publishers.", a_post_always_creates
     ),
-    "test_ids_grow_also_over_a_deletion": Difference(
+    "test_ids_increase_across_a_deletion": Difference(
         "Nchan counts the messages of a second from 0 again.", tags_start_again
     ),
-    "test_a_channel_id_may_hold_a_slash": Difference(
+    "test_channel_id_may_contain_an_encoded_slash": Difference(
         "nginx decodes a path before it matches it.", a_slash_leads_elsewhere
     ),
-    "test_a_channel_id_too_long_is_400": Difference(
+    "test_too_long_channel_id_is_400": Difference(
         "Nchan answers 403.", a_channel_id_too_long_is_403
     ),
-    "test_a_date_without_a_tag_is_before_its_second": Difference(
+    "test_date_without_a_tag_returns_the_first_message_of_its_second": Difference(
         "Nchan wants both or none.", a_date_alone_is_400
     ),
-    "test_a_date_may_have_a_numeric_zone": Difference(
+    "test_date_may_have_a_numeric_zone": Difference(
         "nginx takes each zone for GMT.", a_zone_is_ignored
     ),
-    "test_an_unreadable_id_is_400": Difference(
+    "test_invalid_id_header_is_400": Difference(
         "Nchan takes what it can from a header, and leaves the rest.",
         an_unreadable_id_is_often_none,
     ),
-    "test_a_poll_ends_after_its_time": Difference(
+    "test_long_poll_times_out_with_its_own_id": Difference(
         "Nchan answers 408, with the Etag alone.", a_poll_ends_with_408
     ),
-    "test_a_location_can_refuse_unknown_channels": Difference(
+    "test_location_can_refuse_to_create_channels_on_get": Difference(
         "Nchan answers 403.", an_unknown_channel_is_403
     ),
-    "test_a_message_that_was_missed_is_told": Difference(
+    "test_push_gap_names_a_missed_message": Difference(
         "Nchan does not know what a client missed.", a_gap_is_not_told
     ),
-    "test_a_page_of_another_origin_may_not_read_answers": Difference(
+    "test_page_of_another_origin_may_not_read_responses": Difference(
         "Nchan refuses other origins with 403.", another_origin_is_403
     ),
-    "test_the_view_does_not_hear_of_who_was_never_held": Difference(
+    "test_requests_answered_at_once_send_no_events": Difference(
         "nginx tells of a request before it knows whether it will be held.",
         each_request_is_told,
     ),
@@ -304,7 +304,7 @@ def an_unknown_method_is_unreadable(relay: Relay) -> None:
 
 
 HTTPTOOLS = {
-    "test_a_method_that_nobody_knows_is_405": Difference(
+    "test_unknown_method_is_405": Difference(
         "httptools knows the registered methods only, and uvicorn answers 400.",
         an_unknown_method_is_unreadable,
     ),
@@ -352,7 +352,7 @@ def another_process_counts_as_one(relay: Relay) -> None:
 
 
 CONCURRENCY = {
-    "test_a_conflict_is_told_immediately": Difference(
+    "test_conflict_gets_409_at_once": Difference(
         "A process knows of its own requests only.", each_process_has_its_newest
     ),
     "test_serving_the_newest_subscriber_can_be_chosen": Difference(
@@ -364,12 +364,12 @@ CONCURRENCY = {
 }
 
 PROCESSES = {
-    "test_a_post_tells_whether_somebody_was_sent_the_message": Difference(
+    "test_post_is_201_if_a_held_request_got_the_message_else_202": Difference(
         "A process listens on for a moment after its last poll was answered.",
         a_post_tells_a_moment_later,
     ),
     **CONCURRENCY,
-    "test_channel_info_counts_who_was_held_before": Difference(
+    "test_channel_info_counts_the_requests_that_were_held": Difference(
         "A process counts another one that has requests as one.",
         another_process_counts_as_one,
     ),
@@ -417,18 +417,18 @@ def requests_elsewhere_are_not_told_of(relay: Relay) -> None:
 
 LAYER = {
     **CONCURRENCY,
-    "test_a_held_request_is_answered_as_soon_as_there_is_a_message": Difference(
+    "test_held_request_gets_the_next_message_at_once": Difference(
         "A process cannot say whether another one had subscribers.",
         a_post_does_not_tell,
     ),
-    "test_a_location_can_store_nothing": Difference(
+    "test_storing_messages_can_be_turned_off": Difference(
         "A process cannot say whether another one had subscribers.",
         a_post_that_keeps_nothing_does_not_tell,
     ),
-    "test_channel_info_counts_who_was_held_before": Difference(
+    "test_channel_info_counts_the_requests_that_were_held": Difference(
         "A process counts its own requests only.", another_process_does_not_count
     ),
-    "test_a_channel_without_messages_has_a_last_id_of_zero": Difference(
+    "test_channel_without_messages_has_the_last_id_zero": Difference(
         "A process does not know when another one was asked.",
         requests_elsewhere_are_not_told_of,
     ),

@@ -20,7 +20,7 @@ FUTURE = {
 
 
 @must(1)
-def test_there_are_urls_to_publish_at_and_urls_to_subscribe_at(relay: Relay) -> None:
+def test_publisher_and_subscriber_urls_are_separate(relay: Relay) -> None:
     """A message that is sent to one URL is received at another one (2.1)."""
     assert relay.path("publisher") != relay.path("subscriber")
     assert relay.publish(b"news").status in (201, 202)
@@ -28,7 +28,7 @@ def test_there_are_urls_to_publish_at_and_urls_to_subscribe_at(relay: Relay) -> 
 
 
 @must(2)
-def test_a_request_is_a_publishers_or_a_subscribers_by_its_url(relay: Relay) -> None:
+def test_url_decides_between_publisher_and_subscriber(relay: Relay) -> None:
     """A GET of the publisher URL gets no message, one of the subscriber URL
     does (2.1).
     """
@@ -38,7 +38,7 @@ def test_a_request_is_a_publishers_or_a_subscribers_by_its_url(relay: Relay) -> 
 
 
 @must(3)
-def test_channels_are_told_apart_by_their_ids(relay: Relay) -> None:
+def test_channel_ids_separate_channels(relay: Relay) -> None:
     """A message on one channel is not received on another (2.1)."""
     other = relay.other()
     relay.publish(b"one")
@@ -48,7 +48,7 @@ def test_channels_are_told_apart_by_their_ids(relay: Relay) -> None:
 
 
 @must(4)
-def test_publishers_are_answered_immediately(relay: Relay) -> None:
+def test_publisher_responses_are_immediate(relay: Relay) -> None:
     """A publisher's request is answered while subscribers' requests are held (2.1)."""
     held = relay.hold(headers=FUTURE)
     relay.wait_until_held(1)
@@ -59,7 +59,7 @@ def test_publishers_are_answered_immediately(relay: Relay) -> None:
 
 
 @must(5)
-def test_subscribers_need_not_be_answered_immediately(relay: Relay) -> None:
+def test_subscriber_responses_may_be_delayed(relay: Relay) -> None:
     """A subscriber's request is accepted, and answered when there is a
     message (2.1).
     """
@@ -82,7 +82,7 @@ def test_subscribers_need_not_be_answered_immediately(relay: Relay) -> None:
     ],
     ids=lambda headers: next(iter(headers)),
 )
-def test_every_valid_get_of_a_subscriber_is_accepted(
+def test_every_valid_subscriber_get_is_accepted(
     relay: Relay, headers: dict[str, str]
 ) -> None:
     """Headers that do not name a message make no difference (3.1)."""
@@ -92,7 +92,7 @@ def test_every_valid_get_of_a_subscriber_is_accepted(
 
 
 @must(7)
-def test_without_a_date_the_oldest_message_is_meant(relay: Relay) -> None:
+def test_get_without_a_date_returns_the_oldest_message(relay: Relay) -> None:
     """A GET without If-Modified-Since is answered with the oldest message (3.1)."""
     for body in (b"one", b"two", b"three"):
         relay.publish(body)
@@ -101,7 +101,7 @@ def test_without_a_date_the_oldest_message_is_meant(relay: Relay) -> None:
 
 
 @must(8)
-def test_an_answer_names_its_message_so_that_the_next_one_follows(relay: Relay) -> None:
+def test_response_headers_lead_to_the_next_message(relay: Relay) -> None:
     """Sending back Last-Modified and Etag gets each message once in order (3.1)."""
     sent = [b"%d" % number for number in range(20)]
     for body in sent:
@@ -116,7 +116,7 @@ def test_an_answer_names_its_message_so_that_the_next_one_follows(relay: Relay) 
 
 
 @must(9)
-def test_an_answer_has_the_content_type_of_its_message(relay: Relay) -> None:
+def test_response_has_the_content_type_of_its_message(relay: Relay) -> None:
     """Content-Type is the publisher's, and missing if it sent none (3.1)."""
     relay.publish(b"{}", "application/json")
     relay.publish(b"anything", None)
@@ -127,7 +127,7 @@ def test_an_answer_has_the_content_type_of_its_message(relay: Relay) -> None:
 
 
 @must(10)
-def test_a_subscriber_location_follows_one_of_the_mechanisms(relay: Relay) -> None:
+def test_subscriber_location_uses_long_or_interval_polling(relay: Relay) -> None:
     """Without a message, a long poll is held and an interval poll gets
     304 (3.1).
     """
@@ -139,7 +139,7 @@ def test_a_subscriber_location_follows_one_of_the_mechanisms(relay: Relay) -> No
 
 
 @must(11)
-def test_a_long_poll_for_a_message_to_come_is_delayed(relay: Relay) -> None:
+def test_long_poll_for_a_future_message_is_held(relay: Relay) -> None:
     """A client that has the last message waits for the next one (3.1)."""
     relay.publish(b"old")
     held = relay.hold(after=relay.get())
@@ -150,7 +150,7 @@ def test_a_long_poll_for_a_message_to_come_is_delayed(relay: Relay) -> None:
 
 
 @must(12)
-def test_delayed_answers_meet_all_the_conditions_together(relay: Relay) -> None:
+def test_held_requests_get_a_message_or_410(relay: Relay) -> None:
     """Of two held requests, one gets its message and the other 410 (3.1)."""
     other = relay.other()
     served, ended = relay.hold(), other.hold()
@@ -165,7 +165,7 @@ def test_delayed_answers_meet_all_the_conditions_together(relay: Relay) -> None:
 
 
 @must(13)
-def test_a_held_request_is_answered_as_soon_as_there_is_a_message(relay: Relay) -> None:
+def test_held_request_gets_the_next_message_at_once(relay: Relay) -> None:
     """A held request gets the message and its type without another request (3.1)."""
     held = relay.hold()
     relay.wait_until_held(1)
@@ -177,7 +177,7 @@ def test_a_held_request_is_answered_as_soon_as_there_is_a_message(relay: Relay) 
 
 
 @must(14)
-def test_a_delayed_answer_looks_like_an_immediate_one(relay: Relay) -> None:
+def test_delayed_response_equals_an_immediate_one(relay: Relay) -> None:
     """Both responses are the same byte for byte, except for Date (3.1)."""
     held = relay.hold()
     relay.wait_until_held(1)
@@ -191,7 +191,7 @@ def test_a_delayed_answer_looks_like_an_immediate_one(relay: Relay) -> None:
 
 
 @must(15)
-def test_the_end_of_a_channel_ends_the_wait_for_it(relay: Relay) -> None:
+def test_held_request_gets_410_when_its_channel_is_deleted(relay: Relay) -> None:
     """A held request is answered with 410 when its channel is deleted (3.1)."""
     held = relay.hold()
     relay.wait_until_held(1)
@@ -200,7 +200,7 @@ def test_the_end_of_a_channel_ends_the_wait_for_it(relay: Relay) -> None:
 
 
 @must(16)
-def test_a_conflict_is_told_immediately(relay: Relay) -> None:
+def test_conflict_gets_409_at_once(relay: Relay) -> None:
     """Where only the newest request is held, the older one gets 409 (3.1)."""
     older = relay.hold("last")
     relay.wait_until_held(1)
@@ -209,7 +209,7 @@ def test_a_conflict_is_told_immediately(relay: Relay) -> None:
 
 
 @must(17)
-def test_an_interval_poll_for_a_message_to_come_is_304(relay: Relay) -> None:
+def test_interval_poll_for_a_future_message_is_304(relay: Relay) -> None:
     """An interval poll is answered at once: with the message, or with 304 if
     there is none (3.1).
     """
@@ -221,7 +221,7 @@ def test_an_interval_poll_for_a_message_to_come_is_304(relay: Relay) -> None:
 
 
 @must(18)
-def test_several_subscribers_are_treated_in_one_of_the_ways(relay: Relay) -> None:
+def test_second_subscriber_is_served_or_one_of_them_gets_409(relay: Relay) -> None:
     """Of two requests both are served, or one of them and the other gets
     409 (3.1).
     """
@@ -237,7 +237,7 @@ def test_several_subscribers_are_treated_in_one_of_the_ways(relay: Relay) -> Non
 
 
 @must(19)
-def test_every_subscriber_is_served_by_default(relay: Relay) -> None:
+def test_all_subscribers_are_served_by_default(relay: Relay) -> None:
     """Without a setting of the site, all held requests get the message (3.1)."""
     held = [relay.hold() for _ in range(5)]
     relay.wait_until_held(5)
@@ -246,7 +246,7 @@ def test_every_subscriber_is_served_by_default(relay: Relay) -> None:
 
 
 @must(20)
-def test_every_valid_request_of_a_publisher_is_accepted(relay: Relay) -> None:
+def test_every_valid_publisher_request_is_accepted(relay: Relay) -> None:
     """Each method is answered, and the connection can be used again (3.2)."""
     wire = relay.wire("publisher")
     for method in ("PUT", "GET", "HEAD", "OPTIONS", "PATCH", "PROPFIND", "DELETE"):
@@ -260,7 +260,7 @@ def test_every_valid_request_of_a_publisher_is_accepted(relay: Relay) -> None:
 
 
 @must(21)
-def test_publishers_requests_meet_all_the_conditions_together(relay: Relay) -> None:
+def test_publisher_statuses_during_the_life_of_a_channel(relay: Relay) -> None:
     """The statuses of a publisher's requests follow the life of a channel (3.2)."""
     methods = ("GET", "PUT", "GET", "POST", "DELETE", "GET", "DELETE")
     statuses = [relay.request(each, "publisher").status for each in methods]
@@ -268,7 +268,7 @@ def test_publishers_requests_meet_all_the_conditions_together(relay: Relay) -> N
 
 
 @must(22)
-def test_a_publishers_get_tells_whether_the_channel_exists(relay: Relay) -> None:
+def test_publisher_get_is_404_or_200(relay: Relay) -> None:
     """GET is 404 before the channel is created, and 200 from then on (3.2)."""
     assert relay.request("GET", "publisher").status == 404
     relay.publish()
@@ -276,7 +276,7 @@ def test_a_publishers_get_tells_whether_the_channel_exists(relay: Relay) -> None
 
 
 @must(23)
-def test_a_put_creates_the_channel(relay: Relay) -> None:
+def test_put_creates_the_channel(relay: Relay) -> None:
     """PUT is 200, whether it creates the channel or the channel exists (3.2)."""
     assert relay.request("PUT", "publisher").status == 200
     assert relay.request("GET", "publisher").status == 200
@@ -284,7 +284,7 @@ def test_a_put_creates_the_channel(relay: Relay) -> None:
 
 
 @must(24)
-def test_a_delete_removes_the_channel_and_its_messages(relay: Relay) -> None:
+def test_delete_removes_the_channel_and_its_messages(relay: Relay) -> None:
     """DELETE is 200; then the channel does not exist, and its messages are
     gone (3.2).
     """
@@ -296,7 +296,7 @@ def test_a_delete_removes_the_channel_and_its_messages(relay: Relay) -> None:
 
 
 @must(25)
-def test_a_delete_ends_every_held_request(relay: Relay) -> None:
+def test_delete_ends_every_held_request(relay: Relay) -> None:
     """All held requests are answered with 410 (3.2)."""
     held = [relay.hold() for _ in range(5)]
     relay.wait_until_held(5)
@@ -305,13 +305,13 @@ def test_a_delete_ends_every_held_request(relay: Relay) -> None:
 
 
 @must(26)
-def test_a_delete_of_no_channel_is_404(relay: Relay) -> None:
+def test_delete_of_a_missing_channel_is_404(relay: Relay) -> None:
     """Without a channel, DELETE is 404 (3.2)."""
     assert relay.request("DELETE", "publisher").status == 404
 
 
 @must(27)
-def test_a_post_reaches_every_held_request(relay: Relay) -> None:
+def test_post_reaches_every_held_request(relay: Relay) -> None:
     """All held requests are answered, whatever their ids are, even one from the
     future (3.2).
     """
@@ -323,7 +323,7 @@ def test_a_post_reaches_every_held_request(relay: Relay) -> None:
 
 
 @must(28)
-def test_a_post_tells_whether_somebody_was_sent_the_message(relay: Relay) -> None:
+def test_post_is_201_if_a_held_request_got_the_message_else_202(relay: Relay) -> None:
     """201 if a held request was answered with the message, 202 if not (3.2)."""
     assert relay.publish(b"old").status == 202
     held = relay.hold(after=relay.get())
@@ -334,7 +334,7 @@ def test_a_post_tells_whether_somebody_was_sent_the_message(relay: Relay) -> Non
 
 
 @must(29)
-def test_a_content_type_is_forwarded_as_it_is(relay: Relay) -> None:
+def test_content_type_is_forwarded_unchanged(relay: Relay) -> None:
     """Parameters, case and spaces of a Content-Type arrive unchanged (3.2)."""
     odd = 'Application/X-Thing;  Charset="utf-8"; q=1'
     relay.publish(b"news", odd)
@@ -342,7 +342,7 @@ def test_a_content_type_is_forwarded_as_it_is(relay: Relay) -> None:
 
 
 @must(30)
-def test_every_success_tells_of_the_channel(relay: Relay) -> None:
+def test_every_success_returns_channel_info(relay: Relay) -> None:
     """The bodies of all responses from 200 to 299 contain channel info (3.2)."""
     answers = [
         relay.request("PUT", "publisher"),

@@ -24,7 +24,7 @@ def _hold(relay: Relay, **headers: str) -> Wire:
 
 
 @pytest.mark.parametrize("end", ["message", "deletion", "hanging up"])
-def test_the_view_hears_of_the_beginning_and_of_the_end(relay: Relay, end: str) -> None:
+def test_held_requests_send_subscribe_and_unsubscribe(relay: Relay, end: str) -> None:
     """Each held request sends subscribe and unsubscribe, however it ends."""
     held = _hold(relay)
     if end == "message":
@@ -38,7 +38,7 @@ def test_the_view_hears_of_the_beginning_and_of_the_end(relay: Relay, end: str) 
     wait_until(lambda: _events(relay) == ["subscribe", "unsubscribe"])
 
 
-def test_every_end_has_had_its_beginning(relay: Relay) -> None:
+def test_every_unsubscribe_follows_a_subscribe(relay: Relay) -> None:
     """Clients that disconnect at once cause two passthrough requests or none."""
     for _ in range(20):
         relay.hold().close()
@@ -59,7 +59,7 @@ def test_every_end_has_had_its_beginning(relay: Relay) -> None:
     wait_until(is_paired)
 
 
-def test_the_view_sees_the_request_of_the_subscriber(relay: Relay) -> None:
+def test_view_gets_the_headers_of_the_subscriber(relay: Relay) -> None:
     """Both passthrough requests have the subscriber's cookies and headers."""
     _hold(
         relay,
@@ -78,7 +78,7 @@ def test_the_view_sees_the_request_of_the_subscriber(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("text", ["100%", "a+b c", "é", "a&subscribe=&channel_id=b"])
-def test_the_view_is_told_the_channel_as_it_is(relay: Relay, text: str) -> None:
+def test_view_gets_the_channel_id_unchanged(relay: Relay, text: str) -> None:
     """Special characters in a channel id arrive as part of the id."""
     relay.channel += text
     _hold(relay)
@@ -86,7 +86,7 @@ def test_the_view_is_told_the_channel_as_it_is(relay: Relay, text: str) -> None:
     wait_until(lambda: _events(relay) == ["subscribe", "unsubscribe"])
 
 
-def test_a_channel_id_that_is_not_encoded_is_told_as_it_is(relay: Relay) -> None:
+def test_view_gets_an_unencoded_channel_id_unchanged(relay: Relay) -> None:
     """Unencoded & and + in a URL are not special in the form."""
     path = relay.path()
     relay.channel += "&unsubscribe=1&a=b+c"
@@ -98,7 +98,7 @@ def test_a_channel_id_that_is_not_encoded_is_told_as_it_is(relay: Relay) -> None
     wait_until(lambda: _events(relay) == ["subscribe", "unsubscribe"])
 
 
-def test_the_view_does_not_hear_of_who_was_never_held(relay: Relay) -> None:
+def test_requests_answered_at_once_send_no_events(relay: Relay) -> None:
     """A request that is answered at once causes no passthrough request."""
     relay.publish(b"one")
     answer = relay.get()
@@ -109,21 +109,21 @@ def test_the_view_does_not_hear_of_who_was_never_held(relay: Relay) -> None:
 @pytest.mark.parametrize(
     "header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "CF-Connecting-IP"]
 )
-def test_nobody_can_keep_the_view_from_hearing(relay: Relay, header: str) -> None:
+def test_claimed_addresses_do_not_suppress_events(relay: Relay, header: str) -> None:
     """Addresses that a subscriber claims in headers make no difference."""
     _hold(relay, **{header: "203.0.113.9"})
     relay.publish()
     wait_until(lambda: _events(relay) == ["subscribe", "unsubscribe"])
 
 
-def test_a_preflight_is_no_subscription(relay: Relay) -> None:
+def test_options_and_refused_methods_send_no_events(relay: Relay) -> None:
     """OPTIONS and refused methods cause no passthrough request."""
     relay.request("OPTIONS", "subscriber")
     relay.request("POST", "subscriber")
     _hold(relay)
 
 
-def test_only_the_push_server_may_tell_the_view(relay: Relay) -> None:
+def test_view_refuses_requests_of_other_clients(relay: Relay) -> None:
     """The view refuses requests of other clients."""
     if relay.site.heard is None:
         pytest.skip("the path of the view is known of the tests' own site only")

@@ -50,7 +50,7 @@ YAML = (
     ],
     ids=["any", "json", "xml", "yaml", "list"],
 )
-def test_channel_info_has_the_form_asked_for(
+def test_accept_chooses_the_format_of_channel_info(
     relay: Relay, accept: str, media_type: str, form: str
 ) -> None:
     """The first known type of Accept decides, and otherwise it is plain text."""
@@ -61,7 +61,7 @@ def test_channel_info_has_the_form_asked_for(
 
 
 @pytest.mark.parametrize("kind", ["json", "xml", "yaml"])
-def test_channel_info_has_the_type_asked_for(relay: Relay, kind: str) -> None:
+def test_channel_info_has_the_content_type_from_accept(relay: Relay, kind: str) -> None:
     """The response has the type that Accept asks for."""
     relay.publish()
     asked = [f"application/{kind}"]
@@ -72,7 +72,7 @@ def test_channel_info_has_the_type_asked_for(relay: Relay, kind: str) -> None:
     assert types == asked
 
 
-def test_channel_info_names_the_last_message(relay: Relay) -> None:
+def test_channel_info_has_the_id_of_the_last_message(relay: Relay) -> None:
     """The id has the seconds and the tag of the message's own headers."""
     for _ in range(3):
         relay.publish()
@@ -83,7 +83,7 @@ def test_channel_info_names_the_last_message(relay: Relay) -> None:
     assert re.fullmatch(r"\d+:\d+", told)
 
 
-def test_a_channel_without_messages_has_a_last_id_of_zero(relay: Relay) -> None:
+def test_channel_without_messages_has_the_last_id_zero(relay: Relay) -> None:
     """0:0 is the id if nothing was published yet."""
     relay.get("interval")
     assert relay.info() == {
@@ -94,7 +94,7 @@ def test_a_channel_without_messages_has_a_last_id_of_zero(relay: Relay) -> None:
     }
 
 
-def test_channel_info_counts_who_was_held_before(relay: Relay) -> None:
+def test_channel_info_counts_the_requests_that_were_held(relay: Relay) -> None:
     """The response to a POST counts the requests that it has answered."""
     held = [relay.hold() for _ in range(3)]
     relay.wait_until_held(3)
@@ -104,7 +104,7 @@ def test_channel_info_counts_who_was_held_before(relay: Relay) -> None:
     relay.wait_until_held(0)
 
 
-def test_a_delete_tells_what_the_channel_was(relay: Relay) -> None:
+def test_delete_returns_the_last_channel_info(relay: Relay) -> None:
     """The info in the response counts the deleted messages."""
     relay.publish()
     relay.publish()
@@ -112,7 +112,7 @@ def test_a_delete_tells_what_the_channel_was(relay: Relay) -> None:
     assert json.loads(answer.text)["messages"] == 2
 
 
-def test_a_put_publishes_nothing(relay: Relay) -> None:
+def test_put_publishes_nothing(relay: Relay) -> None:
     """The body of a PUT is not a message, and held requests stay held."""
     held = relay.hold()
     relay.wait_until_held(1)
@@ -121,7 +121,7 @@ def test_a_put_publishes_nothing(relay: Relay) -> None:
     assert not held.is_answered
 
 
-def test_a_head_is_a_get_without_the_body(relay: Relay) -> None:
+def test_head_is_get_without_the_body(relay: Relay) -> None:
     """HEAD is 404 or 200 like GET, with the length of GET's body."""
     assert relay.request("HEAD", "publisher").status == 404
     relay.publish()
@@ -130,7 +130,7 @@ def test_a_head_is_a_get_without_the_body(relay: Relay) -> None:
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
 
 
-def test_options_of_a_publisher_tell_the_methods(relay: Relay) -> None:
+def test_options_of_a_publisher_lists_the_methods(relay: Relay) -> None:
     """OPTIONS is 204 with the allowed methods."""
     answer = relay.request("OPTIONS", "publisher")
     assert answer.status == 204
@@ -146,7 +146,7 @@ def test_other_methods_of_a_publisher_are_405(relay: Relay) -> None:
     assert relay.info() == {}
 
 
-def test_a_method_that_nobody_knows_is_405(relay: Relay) -> None:
+def test_unknown_method_is_405(relay: Relay) -> None:
     """An unknown method is refused in the same way."""
     wire = relay.wire("publisher")
     wire.send("BREW", relay.path("publisher"))
@@ -154,7 +154,9 @@ def test_a_method_that_nobody_knows_is_405(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("role", ["publisher", "subscriber"])
-def test_the_body_of_a_refused_request_is_no_request(relay: Relay, role: str) -> None:
+def test_body_of_a_refused_request_is_not_read_as_a_request(
+    relay: Relay, role: str
+) -> None:
     """The request after a refused one on the same connection is read correctly."""
     body = b"GET / HTTP/1.1\r\nHost: smuggled\r\n\r\n"
     wire = relay.wire(role)
@@ -164,7 +166,7 @@ def test_the_body_of_a_refused_request_is_no_request(relay: Relay, role: str) ->
     assert wire.answer().status == 404
 
 
-def test_a_message_may_be_empty(relay: Relay) -> None:
+def test_message_may_be_empty(relay: Relay) -> None:
     """An empty body is a message, and keeps its type."""
     relay.publish(b"", "text/x-empty")
     answer = relay.get()
@@ -173,14 +175,14 @@ def test_a_message_may_be_empty(relay: Relay) -> None:
     assert answer.headers["Content-Type"] == "text/x-empty"
 
 
-def test_a_message_is_any_bytes(relay: Relay) -> None:
+def test_message_may_be_any_bytes(relay: Relay) -> None:
     """All 256 values of a byte arrive unchanged."""
     body = bytes(range(256)) * 800
     relay.publish(body, "application/octet-stream")
     assert relay.get().body == body
 
 
-def test_a_message_may_come_in_chunks(relay: Relay) -> None:
+def test_message_may_be_chunked(relay: Relay) -> None:
     """A POST with Transfer-Encoding: chunked publishes the whole body."""
     wire = relay.wire("publisher")
     chunks = b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
@@ -191,7 +193,7 @@ def test_a_message_may_come_in_chunks(relay: Relay) -> None:
     assert relay.get().body == b"hello world"
 
 
-def test_a_post_without_a_length_publishes_an_empty_message(relay: Relay) -> None:
+def test_post_without_a_length_publishes_an_empty_message(relay: Relay) -> None:
     """Without Content-Length there is no body."""
     wire = relay.wire("publisher")
     wire.send("POST", relay.path("publisher"))
@@ -199,7 +201,7 @@ def test_a_post_without_a_length_publishes_an_empty_message(relay: Relay) -> Non
     assert relay.get().body == b""
 
 
-def test_a_message_too_large_is_413(relay: Relay) -> None:
+def test_too_large_message_is_413(relay: Relay) -> None:
     """A message of one megabyte is accepted, and one byte more is refused."""
     assert relay.publish(bytes(1_048_576)).status == 202
     # A server may close a connection with an unread body.
@@ -209,21 +211,21 @@ def test_a_message_too_large_is_413(relay: Relay) -> None:
     assert relay.info()["messages"] == 1
 
 
-def test_a_location_can_refuse_to_create_channels(relay: Relay) -> None:
+def test_location_can_refuse_to_create_channels_on_post(relay: Relay) -> None:
     """A POST is 404 until the channel is created in another way."""
     assert relay.publish(role="known").status == 404
     relay.request("PUT", "publisher")
     assert relay.publish(role="known").status == 202
 
 
-def test_an_unstored_message_is_not_asked_for_later(relay: Relay) -> None:
+def test_unstored_message_is_not_sent_later(relay: Relay) -> None:
     """Without a held request it is 202 and not kept, but its id is reported."""
     assert relay.publish(role="unstored").status == 202
     assert relay.info()["messages"] == 0
     assert relay.info()["last_message_id"] != "0:0"
 
 
-def test_ids_grow_also_over_a_deletion(relay: Relay) -> None:
+def test_ids_increase_across_a_deletion(relay: Relay) -> None:
     """The ids of a channel that is created again continue after the old ones."""
     for _ in range(3):
         relay.publish()
@@ -239,7 +241,7 @@ def _number(relay: Relay) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("text", ["100%", "a+b c", "é", "a&b=c;d", "a#b?c"])
-def test_a_channel_id_is_any_text(relay: Relay, text: str) -> None:
+def test_channel_id_may_be_any_text(relay: Relay, text: str) -> None:
     """Percent-encoded characters in a URL are part of the id."""
     special = relay.other()
     special.channel = relay.channel + text
@@ -248,14 +250,14 @@ def test_a_channel_id_is_any_text(relay: Relay, text: str) -> None:
     assert relay.info() == {}
 
 
-def test_a_channel_id_may_hold_a_slash(relay: Relay) -> None:
+def test_channel_id_may_contain_an_encoded_slash(relay: Relay) -> None:
     """An encoded slash is part of the id, and not a separator of the path."""
     relay.channel += "/part"
     assert relay.publish(b"news").status == 202
     assert relay.get().body == b"news"
 
 
-def test_a_channel_id_may_be_encoded_or_not(relay: Relay) -> None:
+def test_encoded_and_unencoded_channel_ids_are_equal(relay: Relay) -> None:
     """%61 is a, so both URLs name one channel."""
     relay.publish(b"news")
     wire = relay.wire()
@@ -264,7 +266,7 @@ def test_a_channel_id_may_be_encoded_or_not(relay: Relay) -> None:
     assert wire.answer().body == b"news"
 
 
-def test_a_channel_id_too_long_is_400(relay: Relay) -> None:
+def test_too_long_channel_id_is_400(relay: Relay) -> None:
     """An id has at most 512 characters."""
     relay.channel = relay.channel.ljust(512, "x")
     assert relay.publish().status == 202

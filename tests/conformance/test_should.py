@@ -26,7 +26,7 @@ def test_other_methods_of_a_subscriber_are_405(relay: Relay, method: str) -> Non
 
 
 @should(2)
-def test_the_mechanism_is_the_sites_choice(relay: Relay) -> None:
+def test_long_or_interval_polling_can_be_chosen(relay: Relay) -> None:
     """A site can have long polling and interval polling (3.1)."""
     assert relay.get("interval").status == 304
     held = relay.hold()
@@ -101,7 +101,7 @@ def test_the_age_of_stored_messages_can_be_limited(early: Early) -> None:
 
 
 @should(8)
-def test_a_location_can_store_nothing(relay: Relay) -> None:
+def test_storing_messages_can_be_turned_off(relay: Relay) -> None:
     """A message that is published there reaches held requests, and no later
     one (3.2).
     """

@@ -42,7 +42,7 @@ def _has_ended(server: ServerProcess) -> Callable[[], bool]:
     "how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name
 )
 @pytest.mark.parametrize("name", SERVERS)
-def test_held_requests_are_sent_away(
+def test_held_requests_get_503_at_shutdown(
     start: Start, name: str, how: signal.Signals
 ) -> None:
     """Each held request is answered with 503 and Retry-After."""
@@ -58,7 +58,7 @@ def test_held_requests_are_sent_away(
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_without_held_requests_ends(start: Start, name: str) -> None:
+def test_idle_server_shuts_down_without_delay(start: Start, name: str) -> None:
     """The push server does not delay the end of an idle server."""
     server, relay = start(name)
     relay.publish()

@@ -23,13 +23,13 @@ def _first_of_two(relay: Relay) -> dict[str, str]:
     return name(relay.get())
 
 
-def test_an_etag_is_a_number(relay: Relay) -> None:
+def test_etag_is_a_number(relay: Relay) -> None:
     """The Etag counts the messages of a second, without quotes, as clients expect."""
     relay.publish()
     assert relay.get().headers["Etag"].isdigit()
 
 
-def test_an_answer_tells_caches_what_it_is(relay: Relay) -> None:
+def test_response_headers_for_caches(relay: Relay) -> None:
     """Cache-Control repeats the tag; Vary names the headers that select the message."""
     relay.publish()
     answer = relay.get()
@@ -41,7 +41,7 @@ def test_an_answer_tells_caches_what_it_is(relay: Relay) -> None:
     assert "if-none-match" in vary
 
 
-def test_an_answer_is_not_compressed(relay: Relay) -> None:
+def test_responses_are_not_compressed(relay: Relay) -> None:
     """A proxy that compressed it would drop or weaken the Etag."""
     relay.publish(b'{"key": "value"}' * 1000, "application/json")
     answer = relay.get(headers={"Accept-Encoding": "gzip"})
@@ -49,14 +49,16 @@ def test_an_answer_is_not_compressed(relay: Relay) -> None:
     assert answer.headers["Etag"].isdigit()
 
 
-def test_the_epoch_means_the_oldest_message(relay: Relay) -> None:
+def test_epoch_returns_the_oldest_message(relay: Relay) -> None:
     """Browser clients start with the epoch and 0."""
     relay.publish(b"one")
     relay.publish(b"two")
     assert relay.get(headers=EPOCH).body == b"one"
 
 
-def test_a_date_without_a_tag_is_before_its_second(relay: Relay) -> None:
+def test_date_without_a_tag_returns_the_first_message_of_its_second(
+    relay: Relay,
+) -> None:
     """If-Modified-Since alone asks for the first message of that second or later."""
     headers = _first_of_two(relay)
     del headers["If-None-Match"]
@@ -64,7 +66,7 @@ def test_a_date_without_a_tag_is_before_its_second(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", '"{}"', 'W/"{}"'])
-def test_a_tag_may_be_quoted_or_weak(relay: Relay, form: str) -> None:
+def test_tag_may_be_quoted_or_weak(relay: Relay, form: str) -> None:
     """Proxies rewrite If-None-Match, so 3, "3" and W/"3" are the same."""
     headers = _first_of_two(relay)
     headers["If-None-Match"] = form.format(headers["If-None-Match"])
@@ -72,14 +74,14 @@ def test_a_tag_may_be_quoted_or_weak(relay: Relay, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"])
-def test_a_date_may_have_its_old_forms(relay: Relay, form: str) -> None:
+def test_date_may_have_obsolete_formats(relay: Relay, form: str) -> None:
     """Dates in the formats of RFC 850 and asctime are accepted."""
     headers = _first_of_two(relay)
     headers["If-Modified-Since"] = _time(headers).strftime(form)
     assert relay.get(headers=headers).body == b"two"
 
 
-def test_a_date_may_have_a_numeric_zone(relay: Relay) -> None:
+def test_date_may_have_a_numeric_zone(relay: Relay) -> None:
     """The same time in another zone names the same message."""
     headers = _first_of_two(relay)
     there = _time(headers).astimezone(timezone(timedelta(hours=1)))
@@ -89,7 +91,7 @@ def test_a_date_may_have_a_numeric_zone(relay: Relay) -> None:
 
 @pytest.mark.parametrize("header", ["If-Modified-Since", "If-None-Match"])
 @pytest.mark.parametrize("value", ["nonsense", "", "0, 1"])
-def test_an_unreadable_id_is_400(relay: Relay, header: str, value: str) -> None:
+def test_invalid_id_header_is_400(relay: Relay, header: str, value: str) -> None:
     """The error names the header."""
     headers = {**_first_of_two(relay), header: value}
     answer = relay.get(headers=headers)
@@ -97,7 +99,7 @@ def test_an_unreadable_id_is_400(relay: Relay, header: str, value: str) -> None:
     assert header in answer.text
 
 
-def test_an_interval_poll_is_told_its_own_id_again(relay: Relay) -> None:
+def test_interval_poll_without_a_message_returns_its_own_id(relay: Relay) -> None:
     """304 has no body, and the client's own Last-Modified and Etag."""
     relay.publish()
     headers = name(relay.get())
@@ -106,7 +108,7 @@ def test_an_interval_poll_is_told_its_own_id_again(relay: Relay) -> None:
     assert name(answer) == headers
 
 
-def test_a_poll_ends_after_its_time(relay: Relay, early: Early) -> None:
+def test_long_poll_times_out_with_its_own_id(relay: Relay, early: Early) -> None:
     """It is 304 with the client's own id, from which it can continue."""
     relay.path("timed")
     assert early.timed is not None
@@ -117,7 +119,7 @@ def test_a_poll_ends_after_its_time(relay: Relay, early: Early) -> None:
     assert early.relay.get(after=answer).body == b"new"
 
 
-def test_a_location_can_refuse_unknown_channels(relay: Relay) -> None:
+def test_location_can_refuse_to_create_channels_on_get(relay: Relay) -> None:
     """A GET is 404 until the channel is created in another way."""
     assert relay.get("existing").status == 404
     relay.publish(b"news")
@@ -125,7 +127,7 @@ def test_a_location_can_refuse_unknown_channels(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("role", ["subscriber", "interval"])
-def test_a_location_can_create_channels(relay: Relay, role: str) -> None:
+def test_location_can_create_channels_on_get(relay: Relay, role: str) -> None:
     """The channel exists from the first GET on."""
     assert relay.info() == {}
     if role == "interval":
@@ -136,7 +138,7 @@ def test_a_location_can_create_channels(relay: Relay, role: str) -> None:
     assert relay.info() != {}
 
 
-def test_a_message_that_was_missed_is_told(relay: Relay) -> None:
+def test_push_gap_names_a_missed_message(relay: Relay) -> None:
     """Push-Gap has the id of the newest message that the client has missed."""
     for body in (b"one", b"two", b"three"):
         relay.publish(body, role="few-publisher")
@@ -150,7 +152,7 @@ def test_a_message_that_was_missed_is_told(relay: Relay) -> None:
     assert answer.headers["Push-Gap"] == f"{time}:{second.headers['Etag']}"
 
 
-def test_who_missed_nothing_is_told_nothing(relay: Relay) -> None:
+def test_no_push_gap_without_missed_messages(relay: Relay) -> None:
     """A client that starts, or that has all messages, gets no Push-Gap."""
     for body in (b"one", b"two", b"three", b"four"):
         relay.publish(body, role="few-publisher")
@@ -161,7 +163,7 @@ def test_who_missed_nothing_is_told_nothing(relay: Relay) -> None:
     assert "Push-Gap" not in after.headers
 
 
-def test_an_id_from_before_a_deletion_waits_for_the_next_message(relay: Relay) -> None:
+def test_id_from_before_a_deletion_gets_the_next_message(relay: Relay) -> None:
     """A client with an id from before a deletion gets the next message."""
     for _ in range(3):
         relay.publish(b"old")
@@ -173,7 +175,7 @@ def test_an_id_from_before_a_deletion_waits_for_the_next_message(relay: Relay) -
     assert held.answer().body == b"new"
 
 
-def test_a_client_that_leaves_is_not_held_any_more(relay: Relay) -> None:
+def test_disconnected_client_is_no_subscriber_any_more(relay: Relay) -> None:
     """The server notices a disconnect, and a POST then reports no subscriber."""
     held = [relay.hold() for _ in range(3)]
     relay.wait_until_held(3)
@@ -183,7 +185,7 @@ def test_a_client_that_leaves_is_not_held_any_more(relay: Relay) -> None:
     assert relay.publish().status == 202
 
 
-def test_a_connection_serves_poll_after_poll(relay: Relay) -> None:
+def test_connection_is_reused_for_the_next_poll(relay: Relay) -> None:
     """A connection stays open after a held request for the next one."""
     wire = relay.wire()
     wire.send("GET", relay.path())
@@ -196,7 +198,7 @@ def test_a_connection_serves_poll_after_poll(relay: Relay) -> None:
     assert (first.body, wire.answer().body) == (b"one", b"two")
 
 
-def test_a_query_string_makes_no_difference(relay: Relay) -> None:
+def test_query_string_is_ignored(relay: Relay) -> None:
     """Clients add a number to avoid caches."""
     relay.publish(b"news")
     wire = relay.wire()
@@ -204,7 +206,7 @@ def test_a_query_string_makes_no_difference(relay: Relay) -> None:
     assert wire.answer().body == b"news"
 
 
-def test_a_burst_arrives_whole_and_in_order(relay: Relay) -> None:
+def test_burst_arrives_complete_and_in_order(relay: Relay) -> None:
     """A client gets all messages, even if they are published faster than it polls."""
     held = relay.hold()
     relay.wait_until_held(1)
@@ -219,7 +221,7 @@ def test_a_burst_arrives_whole_and_in_order(relay: Relay) -> None:
     assert received == sent
 
 
-def test_many_are_answered_by_one_message(relay: Relay) -> None:
+def test_message_answers_a_hundred_held_requests(relay: Relay) -> None:
     """A message answers a hundred held requests."""
     held = [relay.hold() for _ in range(100)]
     relay.wait_until_held(100)
@@ -236,7 +238,7 @@ def _origin(relay: Relay) -> dict[str, str]:
     return {"Origin": relay.site.origin or pytest.skip("--origin is not given")}
 
 
-def test_a_page_of_an_allowed_origin_may_read_answers(relay: Relay) -> None:
+def test_page_of_an_allowed_origin_may_read_responses(relay: Relay) -> None:
     """Its origin is echoed, cookies are allowed, and the id headers are exposed."""
     origin = _origin(relay)
     relay.publish()
@@ -248,7 +250,7 @@ def test_a_page_of_an_allowed_origin_may_read_answers(relay: Relay) -> None:
         assert header in exposed
 
 
-def test_a_page_of_an_allowed_origin_may_read_errors(relay: Relay) -> None:
+def test_page_of_an_allowed_origin_may_read_errors(relay: Relay) -> None:
     """A page has to see that its channel was deleted."""
     held = relay.hold("cors", headers=_origin(relay))
     relay.wait_until_held(1)
@@ -258,7 +260,7 @@ def test_a_page_of_an_allowed_origin_may_read_errors(relay: Relay) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == relay.site.origin
 
 
-def test_a_page_of_another_origin_may_not_read_answers(relay: Relay) -> None:
+def test_page_of_another_origin_may_not_read_responses(relay: Relay) -> None:
     """Without CORS headers, the browser does not let the page read the response."""
     _origin(relay)
     relay.publish()
@@ -268,7 +270,7 @@ def test_a_page_of_another_origin_may_not_read_answers(relay: Relay) -> None:
     assert allowed in (None, relay.site.origin)
 
 
-def test_a_preflight_allows_the_headers_of_an_id(relay: Relay) -> None:
+def test_preflight_allows_the_id_headers(relay: Relay) -> None:
     """Browsers ask before they send id headers of any client, or a token."""
     asked = {
         **_origin(relay),

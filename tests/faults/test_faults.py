@@ -64,7 +64,7 @@ def test_a_fault(name: str, store: str, shared: Callable[[str], World]) -> None:
     assert fault.complain(outcome, promises) == [], outcome
 
 
-def test_the_table() -> None:
+def test_documented_table_is_current() -> None:
     """The table in the documentation has every fault and the latest outcomes."""
     results = read_results()
     for fault in FAULTS:

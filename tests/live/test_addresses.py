@@ -73,7 +73,7 @@ def post(client: httpx.Client, path: str, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_who_may_publish_over_a_unix_socket(name: str) -> None:
+def test_publishing_over_a_unix_socket_is_allowed_with_unix(name: str) -> None:
     """Clients of the socket may publish with "unix", if proxies name no address."""
     with serve(name) as client:
         for path in ("/unix/a", "/both/a", "/any/a"):

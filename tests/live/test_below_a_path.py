@@ -19,7 +19,7 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_site_that_is_forced_below_a_path(name: str) -> None:
+def test_force_script_name(name: str) -> None:
     """The locations and views are at the URLs that reverse() returns."""
     server = ServerProcess(
         *(sys.executable, "-m", *SERVERS[name], "tests.asgi:application"),

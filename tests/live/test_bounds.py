@@ -57,7 +57,7 @@ TOO_LONG = [
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 @pytest.mark.parametrize(("method", "path", "limit"), TOO_LONG)
 @pytest.mark.parametrize("kind", ["alone", "whole"])
-async def test_a_body_that_is_too_long(
+async def test_too_long_body_is_refused_while_it_arrives(
     request: pytest.FixtureRequest,
     channel_id: str,
     kind: str,
@@ -86,7 +86,9 @@ async def test_a_body_that_is_too_long(
     assert await subscribers(server.port, channel_id) is None
 
 
-async def test_a_body_that_is_announced(alone: ServerProcess, channel_id: str) -> None:
+async def test_too_long_body_is_refused_before_100_continue(
+    alone: ServerProcess, channel_id: str
+) -> None:
     """With 100-continue, a body that is too long is refused before it is sent."""
     headers = ("Expect: 100-continue", "Content-Length: 3000000")
     async with await Wire.open(alone.port) as wire:
@@ -94,7 +96,9 @@ async def test_a_body_that_is_announced(alone: ServerProcess, channel_id: str) -
         assert (await wire.answer()).status == 413
 
 
-async def test_a_body_that_is_sent_on(alone: ServerProcess, channel_id: str) -> None:
+async def test_client_that_sends_a_whole_long_body_gets_413(
+    alone: ServerProcess, channel_id: str
+) -> None:
     """A client that sends a whole long body gets 413; an endless one is cut off."""
     path = f"/send-update/{channel_id}"
     async with await Wire.open(alone.port) as wire:
@@ -112,7 +116,7 @@ async def test_a_body_that_is_sent_on(alone: ServerProcess, channel_id: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["alone", "whole"])
-async def test_bodies_that_are_not_too_long(
+async def test_body_within_the_limit_keeps_the_connection(
     request: pytest.FixtureRequest, channel_id: str, kind: str
 ) -> None:
     """A body within the limit is read, and the connection stays open."""
@@ -136,7 +140,7 @@ async def test_bodies_that_are_not_too_long(
 
 
 @pytest.mark.parametrize(("kind", "status"), [("alone", 413), ("whole", 200)])
-async def test_bodies_for_the_site(
+async def test_other_paths_have_no_body_limit(
     request: pytest.FixtureRequest, kind: str, status: int
 ) -> None:
     """On other paths, a body may be as long as the site allows."""
@@ -165,7 +169,7 @@ HEADS = [
 @pytest.mark.parametrize(
     ("lines", "status"), [each[1:] for each in HEADS], ids=[each[0] for each in HEADS]
 )
-async def test_a_head_that_cannot_be_read(
+async def test_invalid_head_gets_an_error_in_its_turn(
     alone: ServerProcess, channel_id: str, lines: list[str], status: int, more: bytes
 ) -> None:
     """An invalid head gets an error in its turn, and the connection is closed."""
@@ -185,7 +189,7 @@ async def test_a_head_that_cannot_be_read(
 
 @pytest.mark.parametrize("size", [17_000, 1_000_000])
 @pytest.mark.parametrize("end", ["", " HTTP/1.1\r\n\r\n"])
-async def test_a_target_that_is_too_long(
+async def test_too_long_request_line_gets_414(
     alone: ServerProcess, size: int, end: str
 ) -> None:
     """A request line that is too long gets 414, even before it ends."""
@@ -198,7 +202,7 @@ async def test_a_target_that_is_too_long(
 
 
 @pytest.mark.parametrize("chunk", [b"nonsense\r\n", b"-1\r\n", b"4\r\nnewsnews\r\n"])
-async def test_chunks_that_cannot_be_read(
+async def test_invalid_chunks_get_400(
     alone: ServerProcess, channel_id: str, chunk: bytes
 ) -> None:
     """A body with invalid chunks gets 400, and publishes nothing."""
@@ -216,7 +220,7 @@ async def test_chunks_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("kind", ["stock", "tuned"])
-async def test_a_client_that_does_not_read(kind: str) -> None:
+async def test_next_request_starts_after_the_last_response_was_read(kind: str) -> None:
     """A request starts after the last response was read; in plain Daphne, at once."""
     with Inside(kind) as server:
         wire = await Wire.open(server.port)
@@ -238,7 +242,7 @@ async def test_a_client_that_does_not_read(kind: str) -> None:
         ends_well(server)
 
 
-async def test_a_client_that_never_reads() -> None:
+async def test_client_that_never_reads_is_disconnected() -> None:
     """A client that never reads is disconnected after the idle timeout."""
     with Inside("tuned", idle=0.1, abort=0.1) as server:
         files = (await server.look())["files"]
@@ -273,7 +277,7 @@ def hasty() -> Iterator[Inside]:
         (1_000_000, "look"),
     ],
 )
-async def test_too_much_behind_a_held_request(
+async def test_disconnect_is_noticed_behind_much_pipelined_data(
     hasty: Inside, size: int, how: str
 ) -> None:
     """A disconnect is noticed, however much data was sent behind a held request.
@@ -293,7 +297,7 @@ async def test_too_much_behind_a_held_request(
         await until(lambda: hasty.has(0))
 
 
-async def test_what_may_wait_behind_a_held_request(hasty: Inside) -> None:
+async def test_limited_pipelined_data_keeps_a_held_client(hasty: Inside) -> None:
     """A held client that has sent a limited amount of data stays connected."""
     async with await Wire.open(hasty.port) as wire, await Wire.open(hasty.port) as late:
         more = build("GET", "/small")
@@ -304,7 +308,7 @@ async def test_what_may_wait_behind_a_held_request(hasty: Inside) -> None:
         await until(lambda: hasty.has(1))
 
 
-async def test_many_requests_at_once(hasty: Inside) -> None:
+async def test_pipelining_of_many_requests(hasty: Inside) -> None:
     """Any number of requests may be pipelined if they are answered soon."""
     async with await Wire.open(hasty.port) as wire:
         await wire.send(build("POST", "/echo", body=b"x" * 1000) * 500)
@@ -316,7 +320,7 @@ async def test_many_requests_at_once(hasty: Inside) -> None:
 
 
 @pytest.mark.parametrize("kind", ["alone", "whole"])
-async def test_a_machine_that_vanishes(
+async def test_held_connections_have_tcp_keepalive(
     request: pytest.FixtureRequest, channel_id: str, kind: str
 ) -> None:
     """The connection of a waiting client has TCP keep-alive."""

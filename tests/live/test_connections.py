@@ -35,7 +35,7 @@ MAX_SIZE = 1_048_576
         ("GET", "/interval/{}", ["If-None-Match: x"], 400),
     ],
 )
-async def test_refused_requests_with_bodies(
+async def test_body_of_a_refused_request_is_not_read_as_a_request(
     port: int,
     channel_id: str,
     encoding: str,
@@ -63,7 +63,9 @@ async def test_refused_requests_with_bodies(
 
 @pytest.mark.parametrize("size", [MAX_SIZE + 1, 5_000_000])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
-async def test_too_large(port: int, channel_id: str, encoding: str, size: int) -> None:
+async def test_too_large_body_gets_413(
+    port: int, channel_id: str, encoding: str, size: int
+) -> None:
     """A body over max_message_size gets 413, and is not read as the next request."""
     body = b"x" * size
     path = f"/send-update/{channel_id}"
@@ -83,7 +85,9 @@ async def test_too_large(port: int, channel_id: str, encoding: str, size: int) -
 
 @pytest.mark.parametrize("size", [0, 1, 8191, 8192, 8193, 200_000, MAX_SIZE])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
-async def test_sizes(port: int, channel_id: str, encoding: str, size: int) -> None:
+async def test_body_sizes_up_to_the_limit(
+    port: int, channel_id: str, encoding: str, size: int
+) -> None:
     """A body of any size up to max_message_size is delivered unchanged."""
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
     path = f"/send-update/{channel_id}"
@@ -102,7 +106,7 @@ async def test_sizes(port: int, channel_id: str, encoding: str, size: int) -> No
         assert answer["content-length"] == str(size)
 
 
-async def test_a_body_that_is_announced(port: int, channel_id: str) -> None:
+async def test_expect_100_continue(port: int, channel_id: str) -> None:
     """A client that expects 100-continue gets it before it sends its body."""
     async with await Wire.open(port) as wire:
         path = f"/send-update/{channel_id}"
@@ -113,7 +117,7 @@ async def test_a_body_that_is_announced(port: int, channel_id: str) -> None:
         assert (await wire.answer()).status == 202
 
 
-async def test_answers_without_a_body(port: int, channel_id: str) -> None:
+async def test_responses_without_a_body(port: int, channel_id: str) -> None:
     """HEAD, 204 and 304 have no body, and the connection stays usable."""
     await publish(port, channel_id)
     async with await Wire.open(port) as wire:
@@ -143,7 +147,9 @@ async def test_answers_without_a_body(port: int, channel_id: str) -> None:
         assert (await wire.ask("GET", "/hello")).status == 200
 
 
-async def test_the_headers_of_a_message(port: int, channel_id: str) -> None:
+async def test_delayed_response_equals_an_immediate_one(
+    port: int, channel_id: str
+) -> None:
     """A delayed response is byte for byte the immediate one, except for the Date."""
     async with await Wire.open(port) as held, await Wire.open(port) as later:
         await held.send(request("GET", f"/updates/{channel_id}"))
@@ -171,7 +177,7 @@ async def test_the_headers_of_a_message(port: int, channel_id: str) -> None:
     assert told["content-length"] == "4"
 
 
-async def test_an_old_client(port: int, channel_id: str) -> None:
+async def test_http_1_0_client_is_held(port: int, channel_id: str) -> None:
     """A client with HTTP/1.0 is held, too, and its connection closed afterwards."""
     async with await Wire.open(port) as wire:
         await wire.send(f"GET /updates/{channel_id} HTTP/1.0\r\n\r\n".encode())
@@ -202,7 +208,9 @@ async def test_pipelined_requests(port: int, channel_id: str) -> None:
     assert seen == posts
 
 
-async def test_pipelined_behind_a_held_request(port: int, channel_id: str) -> None:
+async def test_requests_pipelined_behind_a_held_one_are_answered_after_it(
+    port: int, channel_id: str
+) -> None:
     """Requests that are pipelined behind a held one are answered after it."""
     async with await Wire.open(port) as wire:
         await wire.send(
@@ -222,7 +230,7 @@ async def test_pipelined_behind_a_held_request(port: int, channel_id: str) -> No
     )
 
 
-async def test_two_held_requests_on_a_connection(port: int, channel_id: str) -> None:
+async def test_two_pipelined_long_polls(port: int, channel_id: str) -> None:
     """Of two pipelined long polls, the second is held when the first is answered."""
     path = f"/updates/{channel_id}"
     future = (
@@ -241,7 +249,7 @@ async def test_two_held_requests_on_a_connection(port: int, channel_id: str) -> 
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "end_sending"])
-async def test_a_held_client_that_vanishes(
+async def test_held_client_that_disconnects_is_forgotten(
     port: int, channel_id: str, how: str
 ) -> None:
     """A held client that disconnects is forgotten: the next POST gets 202."""
@@ -262,7 +270,7 @@ async def test_a_held_client_that_vanishes(
 # Twisted reads at most 16 kB of the data behind a held request. With more data it does
 # not notice the end of the connection, and the request is held until its timeout.
 @pytest.mark.parametrize("size", [10, 1000, 10_000])
-async def test_a_client_that_talks_on_and_vanishes(
+async def test_client_with_pipelined_data_that_disconnects_is_forgotten(
     port: int, channel_id: str, size: int
 ) -> None:
     """A held client is forgotten even if it sent more before it disconnected."""
@@ -275,7 +283,9 @@ async def test_a_client_that_talks_on_and_vanishes(
     assert await publish(port, channel_id) == 202
 
 
-async def test_a_crowd_that_vanishes(port: int, channel_id: str) -> None:
+async def test_disconnects_of_many_do_not_affect_the_others(
+    port: int, channel_id: str
+) -> None:
     """If 250 of 500 held clients disconnect at once, the others are answered."""
     wires = await asyncio.gather(*(Wire.open(port) for _ in range(500)))
     for wire in wires:
@@ -290,7 +300,9 @@ async def test_a_crowd_that_vanishes(port: int, channel_id: str) -> None:
         wire.abort()
 
 
-async def test_clients_that_come_and_go(port: int, channel_id: str) -> None:
+async def test_bursts_of_disconnects_leave_no_subscriber(
+    port: int, channel_id: str
+) -> None:
     """Bursts of clients that connect and disconnect leave no subscriber behind."""
 
     async def come_and_go() -> None:
@@ -307,7 +319,7 @@ async def test_clients_that_come_and_go(port: int, channel_id: str) -> None:
     assert await publish(port, channel_id) == 202
 
 
-async def test_a_client_that_does_not_read(port: int, channel_id: str) -> None:
+async def test_slow_reader_does_not_delay_others(port: int, channel_id: str) -> None:
     """A held client that does not read does not delay any other."""
     body = b"x" * MAX_SIZE
     sleepers = [await Wire.open(port) for _ in range(10)]
@@ -328,7 +340,9 @@ async def test_a_client_that_does_not_read(port: int, channel_id: str) -> None:
 # Order
 
 
-async def test_many_publishers_at_once(port: int, channel_id: str) -> None:
+async def test_all_clients_get_the_same_order_from_many_publishers(
+    port: int, channel_id: str
+) -> None:
     """All clients get the messages of many publishers in the same order."""
     publishers, messages, readers = 10, 20, 10
 
@@ -364,7 +378,7 @@ async def test_many_publishers_at_once(port: int, channel_id: str) -> None:
         assert mine == [b"%d:%d" % (publisher, number) for number in range(messages)]
 
 
-async def test_messages_that_are_not_kept(channel_id: str) -> None:
+async def test_unstored_messages_reach_only_held_requests(channel_id: str) -> None:
     """Without store_messages, a message reaches only the held requests."""
     locations = [
         {"type": "publisher", "url": "/send-update/([^/]+)", "store_messages": False},
@@ -386,7 +400,7 @@ async def test_messages_that_are_not_kept(channel_id: str) -> None:
             assert answer.body.startswith(b"queued messages: 0\r\n")
 
 
-async def test_a_timeout_and_an_expiry(channel_id: str) -> None:
+async def test_timeout_and_expiry_without_other_requests(channel_id: str) -> None:
     """A held request times out, and a message expires, without other requests."""
     locations = [
         {"type": "publisher", "url": "/send-update/([^/]+)"},

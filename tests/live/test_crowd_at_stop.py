@@ -64,7 +64,7 @@ def conf() -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("name", "streams", "sockets", "pace"), CASES)
-async def test_a_crowd_returns_to_a_restarted_server(
+async def test_many_clients_return_to_a_restarted_server(
     conf: dict[str, Any], name: str, streams: int, sockets: int, pace: float
 ) -> None:
     """All are told that the server stops, and return, and miss no message.

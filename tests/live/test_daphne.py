@@ -87,7 +87,7 @@ tuned_kinds = pytest.mark.parametrize("server", TUNED, indirect=True)
 
 
 @all_kinds
-async def test_finished_requests(server: Inside) -> None:
+async def test_answered_requests_are_freed_at_once(server: Inside) -> None:
     """A request that was answered is freed at once, not by a check every second."""
     await until(lambda: server.has(0))
     async with await Wire.open(server.port) as wire:
@@ -97,7 +97,7 @@ async def test_finished_requests(server: Inside) -> None:
 
 
 @all_kinds
-async def test_timers(server: Inside) -> None:
+async def test_idle_connection_has_no_timer_of_its_own(server: Inside) -> None:
     """An idle connection has no timer of its own; in unmodified Daphne it has one."""
     before = (await server.look())["timers"]
     wires = [await Wire.open(server.port) for _ in range(50)]
@@ -109,7 +109,7 @@ async def test_timers(server: Inside) -> None:
 
 
 @all_kinds
-async def test_lines_of_a_log(server: Inside) -> None:
+async def test_unneeded_log_lines_are_not_formatted(server: Inside) -> None:
     """A log line that is not needed is not formatted; in unmodified Daphne it is."""
     before = await server.counted()
     async with await Wire.open(server.port) as wire:
@@ -121,7 +121,7 @@ async def test_lines_of_a_log(server: Inside) -> None:
 
 
 @all_kinds
-async def test_writes(server: Inside) -> None:
+async def test_response_is_one_write(server: Inside) -> None:
     """A response is one write, at once; unmodified Daphne waits for the event loop."""
     before = await server.counted()
     async with await Wire.open(server.port) as wire:
@@ -133,7 +133,7 @@ async def test_writes(server: Inside) -> None:
 
 
 @all_kinds
-async def test_forms(server: Inside) -> None:
+async def test_forms_are_not_parsed(server: Inside) -> None:
     """A form in a body is not parsed; in unmodified Daphne, Twisted parses it."""
     await until(lambda: server.has(0))
     async with await Wire.open(server.port) as wire:
@@ -145,14 +145,14 @@ async def test_forms(server: Inside) -> None:
 
 
 @all_kinds
-async def test_the_loop(server: Inside) -> None:
+async def test_event_loop_is_that_of_asyncio(server: Inside) -> None:
     """The event loop is asyncio's, even if uvloop is installed."""
     assert importlib.util.find_spec("uvloop")
     assert (await server.look())["loop"].startswith("asyncio")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_checks_for_timeouts(kind: str) -> None:
+async def test_held_requests_are_not_checked_for_timeouts(kind: str) -> None:
     """Held requests are not checked for timeouts; unmodified Daphne checks them all."""
     with Inside(kind, lonely=0.1, checks=0.1) as server:
         held = await Wire.open(server.port)
@@ -185,7 +185,7 @@ async def test_idle_connections() -> None:
         ends_well(server)
 
 
-async def test_an_application_that_does_not_end() -> None:
+async def test_application_that_outlives_its_client_is_cancelled() -> None:
     """An application that continues after its client left is cancelled in the end."""
     with Inside("tuned", lonely=0.1, checks=0.1) as server:
         for _ in range(3):
@@ -198,7 +198,7 @@ async def test_an_application_that_does_not_end() -> None:
 
 
 @pytest.mark.parametrize("kind", TUNED)
-async def test_stopping(kind: str) -> None:
+async def test_stopping_server_waits_for_cancelled_requests(kind: str) -> None:
     """A server that stops waits until all requests that it cancels have ended."""
     with Inside(kind) as server:
         half = await Wire.open(server.port)
@@ -214,7 +214,7 @@ async def test_stopping(kind: str) -> None:
         assert server.process.wait(20) == 0
 
 
-async def test_failing() -> None:
+async def test_failing_application_is_logged() -> None:
     """An application that fails is logged, and its response is 500 or cut off."""
     with Inside("tuned") as server:
         async with await Wire.open(server.port) as wire:
@@ -234,7 +234,7 @@ async def test_failing() -> None:
 
 
 @tuned_kinds
-async def test_tasks_that_receive_at_once(server: Inside) -> None:
+async def test_several_tasks_may_receive(server: Inside) -> None:
     """Several tasks of an application may receive, even if one is cancelled."""
     async with await Wire.open(server.port) as wire:
         await wire.send(request("GET", "/share"))
@@ -262,7 +262,7 @@ async def test_pipelining(server: Inside) -> None:
 
 
 @tuned_kinds
-async def test_bodies(server: Inside) -> None:
+async def test_bodies_of_any_size(server: Inside) -> None:
     """Bodies of any size, chunked or not, arrive whole in both directions."""
     async with await Wire.open(server.port) as wire:
         for size in (0, 1, 8191, 8192, 8193, 300_000):
@@ -274,7 +274,7 @@ async def test_bodies(server: Inside) -> None:
 
 
 @tuned_kinds
-async def test_a_slow_reader(server: Inside) -> None:
+async def test_large_response_to_a_slow_reader(server: Inside) -> None:
     """A response that is larger than the socket's buffer arrives whole and in order."""
     async with await Wire.open(server.port) as wire:
         await wire.send((request("GET", "/large") + request("GET", "/small")) * 2)
@@ -284,7 +284,7 @@ async def test_a_slow_reader(server: Inside) -> None:
 
 
 @tuned_kinds
-async def test_an_answer_in_parts(server: Inside) -> None:
+async def test_parts_of_a_response_are_sent_at_once(server: Inside) -> None:
     """Each part of an answer is sent when the application sends it."""
     async with await Wire.open(server.port) as wire:
         await wire.send(request("GET", "/parts"))
@@ -294,7 +294,7 @@ async def test_an_answer_in_parts(server: Inside) -> None:
 
 
 @tuned_kinds
-async def test_connections_that_are_not_kept(server: Inside) -> None:
+async def test_connection_without_keepalive_is_closed(server: Inside) -> None:
     """Without keep-alive, a connection is closed after the response, not before."""
     for ask in (
         b"GET /large HTTP/1.0\r\n\r\n",
@@ -307,7 +307,7 @@ async def test_connections_that_are_not_kept(server: Inside) -> None:
 
 
 @tuned_kinds
-async def test_clients_that_vanish(server: Inside) -> None:
+async def test_disconnected_clients_leave_nothing(server: Inside) -> None:
     """Nothing is left of clients that disconnect, in whatever state they were."""
     for data in (
         b"GET /sm",
@@ -371,7 +371,7 @@ twisted.web.http:HTTPChannel.writeSequence (self, iovec)
 
 
 @pytest.mark.parametrize("line", SIGNATURES.split("\n")[1:-1])
-def test_what_is_overridden(line: str) -> None:
+def test_signatures_of_overridden_methods(line: str) -> None:
     """The overridden methods of Daphne and Twisted have the expected signatures."""
     name, _, signature = line.partition(" ")
     module, _, path = name.partition(":")

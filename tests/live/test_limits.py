@@ -79,7 +79,7 @@ async def test_big_cookies(port: int, channel_id: str) -> None:
 
 @pytest.mark.parametrize("location", ["send-update", "updates", "interval"])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
-async def test_long_bodies_that_nobody_wants(
+async def test_ignored_long_body_gets_413(
     port: int, kind: str, channel_id: str, location: str, encoding: str
 ) -> None:
     """An ignored body of 5 MB gets 413, and ends the connection."""
@@ -97,7 +97,7 @@ async def test_long_bodies_that_nobody_wants(
     assert await subscribers(port, channel_id) is None
 
 
-async def test_messages_that_are_too_long(
+async def test_too_long_message_gets_413_with_the_reason(
     port: int, kind: str, channel_id: str
 ) -> None:
     """A publisher that sends 5 MB before it reads gets 413 with the reason."""
@@ -111,7 +111,7 @@ async def test_messages_that_are_too_long(
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_bodies_without_end(
+async def test_endless_body_is_cut_off(
     port: int, kind: str, channel_id: str, location: str
 ) -> None:
     """An endless body is not read for ever."""
@@ -134,7 +134,7 @@ async def test_bodies_without_end(
 @pytest.mark.parametrize("upgrade", [H2C, ("Connection: Upgrade", "Upgrade: TLS/1.0")])
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_upgrades(
+async def test_message_with_an_upgrade_is_published_whole_or_not_at_all(
     port: int,
     kind: str,
     channel_id: str,
@@ -172,7 +172,7 @@ async def test_upgrades(
 
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 @pytest.mark.parametrize("end", ["half", "close", "reset"])
-async def test_bodies_that_break_off(
+async def test_incomplete_body_publishes_nothing(
     port: int, channel_id: str, encoding: str, end: str
 ) -> None:
     """An incomplete body publishes nothing, and gets 400 if the client still reads."""
@@ -192,7 +192,9 @@ async def test_bodies_that_break_off(
 
 
 @pytest.mark.parametrize("length", ["1e3", "+4", "-4", "4, 5", "four", "", "0x4"])
-async def test_unreadable_lengths(port: int, channel_id: str, length: str) -> None:
+async def test_invalid_content_length_gets_400(
+    port: int, channel_id: str, length: str
+) -> None:
     """A Content-Length that is not a number gets 400, and publishes nothing."""
     head = request("POST", f"/send-update/{channel_id}", f"Content-Length: {length}")
     async with await Wire.open(port) as wire:

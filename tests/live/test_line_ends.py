@@ -21,7 +21,7 @@ STATUSES = {
 @pytest.mark.parametrize(
     "first_end", [b"\r\n", b"\n"], ids=["the other lines", "all lines"]
 )
-async def test_lines_that_end_with_lf(
+async def test_bare_lf_smuggles_no_request(
     kind: str, each_server: ServerProcess, channel_id: str, first_end: bytes
 ) -> None:
     """A message is published or refused, and no part of it is another request."""
@@ -40,7 +40,7 @@ async def test_lines_that_end_with_lf(
     assert count == (0 if status == 202 else None)
 
 
-async def test_a_line_end_in_two_parts(
+async def test_cr_and_lf_may_arrive_separately(
     each_server: ServerProcess, channel_id: str
 ) -> None:
     """CR and LF may arrive separately."""

@@ -39,7 +39,7 @@ def need(module: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_held_requests_are_sent_away(name: str) -> None:
+def test_held_requests_get_503_when_a_worker_is_replaced(name: str) -> None:
     """Held requests get 503 at once, and a new worker replaces the old one."""
     command = SERVERS[name]
     need(command[0])

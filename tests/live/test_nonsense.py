@@ -70,7 +70,7 @@ async def is_well(port: int) -> None:
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=itertools.count())
-async def test_nonsense(port: int, nonsense: bytes) -> None:
+async def test_invalid_requests_are_refused(port: int, nonsense: bytes) -> None:
     """An invalid request gets 400 or 404 or is cut off, and publishes nothing."""
     async with await Wire.open(port) as wire:
         await wire.send(nonsense)
@@ -89,7 +89,9 @@ async def test_nonsense(port: int, nonsense: bytes) -> None:
         b"a" * 10_000,
     ],
 )
-async def test_nonsense_without_an_end(port: int, nonsense: bytes) -> None:
+async def test_incomplete_requests_do_not_block_others(
+    port: int, nonsense: bytes
+) -> None:
     """The server waits for the end of an incomplete request, and serves others."""
     async with await Wire.open(port) as wire:
         await wire.send(nonsense)
@@ -110,7 +112,7 @@ async def test_random_bytes(port: int) -> None:
     await is_well(port)
 
 
-async def test_broken_requests(port: int, channel_id: str) -> None:
+async def test_truncated_requests_publish_nothing(port: int, channel_id: str) -> None:
     """A request that is cut off at any point publishes nothing and does no harm."""
     whole = request("POST", f"/send-update/{channel_id}", "A: b", body=b"message")
     for length in range(len(whole)):
@@ -126,7 +128,7 @@ async def test_broken_requests(port: int, channel_id: str) -> None:
     assert await subscribers(port, channel_id) is None
 
 
-async def test_broken_chunks(port: int, channel_id: str) -> None:
+async def test_truncated_chunks_publish_nothing(port: int, channel_id: str) -> None:
     """A chunked request that is cut off at any point publishes nothing."""
     whole = request(
         "POST", f"/send-update/{channel_id}", "Transfer-Encoding: chunked"
@@ -138,7 +140,7 @@ async def test_broken_chunks(port: int, channel_id: str) -> None:
     assert await subscribers(port, channel_id) is None
 
 
-async def test_byte_by_byte(port: int, channel_id: str) -> None:
+async def test_request_may_arrive_byte_by_byte(port: int, channel_id: str) -> None:
     """A request may arrive byte by byte."""
     whole = request("POST", f"/send-update/{channel_id}", body=b"message")
     async with await Wire.open(port) as wire:
@@ -158,7 +160,9 @@ async def test_byte_by_byte(port: int, channel_id: str) -> None:
         (b"%E2%82%AC" * 513, 400),
     ],
 )
-async def test_bad_ids(port: int, location: str, path: bytes, status: int) -> None:
+async def test_invalid_channel_ids_get_400(
+    port: int, location: str, path: bytes, status: int
+) -> None:
     """A channel id that is not UTF-8 or too long gets 400 with a sentence."""
     async with await Wire.open(port) as wire:
         answer = await wire.ask("GET", f"/{location}/{path.decode()}")
@@ -171,7 +175,9 @@ async def test_bad_ids(port: int, location: str, path: bytes, status: int) -> No
     "path",
     ["%", "%%", "%zz", "%2", "%00", "%0D%0A", "a%2Fb", "%2e%2e", "+", "a;b", "%25FF"],
 )
-async def test_odd_ids(port: int, channel_id: str, path: str) -> None:
+async def test_unusual_channel_ids_are_accepted(
+    port: int, channel_id: str, path: str
+) -> None:
     """Any other channel id is accepted, however it is encoded."""
     path = f"{channel_id}{path}"
     assert await publish(port, path, path.encode()) == 202
@@ -191,7 +197,7 @@ async def test_odd_ids(port: int, channel_id: str, path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_unreadable_ids(
+async def test_invalid_id_headers_get_400(
     port: int, channel_id: str, location: str, header: str | bytes
 ) -> None:
     """An invalid id header gets 400, creates no channel and keeps the connection."""
@@ -205,7 +211,9 @@ async def test_unreadable_ids(
     assert await subscribers(port, channel_id) is None
 
 
-async def test_forged_marks(port: int, channel_id: str) -> None:
+async def test_no_header_makes_a_passthrough_request(
+    port: int, channel_id: str
+) -> None:
     """No header makes a client's request a passthrough request."""
     for header in ("pushserver.internal: True", "Pushserver-Internal: 1"):
         async with await Wire.open(port) as wire:
@@ -220,7 +228,9 @@ async def test_forged_marks(port: int, channel_id: str) -> None:
         assert answer.status == 403
 
 
-async def test_slow_headers(port: int, channel_id: str) -> None:
+async def test_unfinished_requests_do_not_block_others(
+    port: int, channel_id: str
+) -> None:
     """Many clients that never finish their request do not block others."""
     wires = [await Wire.open(port) for _ in range(200)]
     for wire in wires:

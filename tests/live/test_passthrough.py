@@ -69,7 +69,9 @@ def headers_after(answer: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize("headers", [(), FUTURE, FUTURE[:1]])
-async def test_a_pair(port: int, channel_id: str, headers: tuple[str, ...]) -> None:
+async def test_both_events_have_the_subscribers_request(
+    port: int, channel_id: str, headers: tuple[str, ...]
+) -> None:
     """Both events of a pair have the subscriber's cookies, ids and address."""
     wire = await hold(port, channel_id, "Cookie: sessionid=1; a=b", *headers)
     assert events(await until_heard(port, channel_id, 1)) == ["subscribe"]
@@ -85,7 +87,9 @@ async def test_a_pair(port: int, channel_id: str, headers: tuple[str, ...]) -> N
         assert each["address"] == "127.0.0.1"
 
 
-async def test_a_request_answered_at_once(port: int, channel_id: str) -> None:
+async def test_requests_answered_at_once_have_no_events(
+    port: int, channel_id: str
+) -> None:
     """A request that is answered at once, with or without error, has no events."""
     await publish(port, channel_id)
     async with await Wire.open(port) as wire:
@@ -102,7 +106,9 @@ async def test_a_request_answered_at_once(port: int, channel_id: str) -> None:
     assert told[0]["if_none_match"] == 'W/"7"'
 
 
-async def test_a_client_that_vanishes(port: int, channel_id: str) -> None:
+async def test_client_that_disconnects_has_an_unsubscribe_event(
+    port: int, channel_id: str
+) -> None:
     """A client that disconnects has an unsubscribe event, too."""
     wire = await hold(port, channel_id)
     wire.reset()
@@ -110,7 +116,7 @@ async def test_a_client_that_vanishes(port: int, channel_id: str) -> None:
     assert events(told) == ["subscribe", "unsubscribe"]
 
 
-async def test_any_channel_id(port: int, channel_id: str) -> None:
+async def test_any_channel_id_reaches_the_view(port: int, channel_id: str) -> None:
     """Any channel id reaches the site unchanged."""
     for encoded in ("%E2%82%AC", "a%2Fb", "a%26subscribe%3D1", "a+b%20c", "%25"):
         async with await Wire.open(port) as wire:
@@ -124,7 +130,9 @@ async def test_any_channel_id(port: int, channel_id: str) -> None:
         assert events(told) == ["subscribe", "unsubscribe"]
 
 
-async def test_order_of_a_subscriber(port: int, channel_id: str) -> None:
+async def test_events_of_a_reconnecting_subscriber_are_in_order(
+    port: int, channel_id: str
+) -> None:
     """The events of a subscriber that reconnects are in order."""
     headers: list[str] = []
     for number in range(20):
@@ -140,7 +148,7 @@ async def test_order_of_a_subscriber(port: int, channel_id: str) -> None:
     assert seen[::2] == seen[1::2]
 
 
-async def test_a_slow_view(port: int, channel_id: str) -> None:
+async def test_slow_view_delays_no_message(port: int, channel_id: str) -> None:
     """A slow view does not delay messages, not even those of its own subscriber."""
     wires = [
         await hold(port, f"{channel_id}-{number}", "X-Slow: 0.5")
@@ -160,7 +168,7 @@ async def test_a_slow_view(port: int, channel_id: str) -> None:
         await until_heard(port, f"{channel_id}-{number}", 0, 2)
 
 
-async def test_a_receiver_that_fails(channel_id: str) -> None:
+async def test_failing_receiver_is_logged(channel_id: str) -> None:
     """An error in a signal receiver is logged, and has no other effect."""
     with daphne() as server:
         wire = await hold(server.port, channel_id, "X-Fail: 1")
@@ -189,7 +197,7 @@ MIDDLEWARE = ["tests.exits.exiting_in_a_task", "tests.exits.exiting"]
     ],
     ids=["daphne", "uvicorn-h11", "uvicorn-httptools", "granian"],
 )
-async def test_a_site_that_exits(serve: Callable[[], ServerProcess]) -> None:
+async def test_exit_of_a_receiver_is_logged(serve: Callable[[], ServerProcess]) -> None:
     """An exception that would end the process is logged, and has no other effect.
 
     It is raised by a receiver of a passthrough signal and by middleware, in a thread
@@ -234,7 +242,9 @@ async def state(port: int) -> dict[str, int]:
     return found
 
 
-async def test_a_crowd_that_polls_again(channel_id: str, crowd: int) -> None:
+async def test_many_clients_that_poll_again_lose_no_events(
+    channel_id: str, crowd: int
+) -> None:
     """Many clients that poll again on a message lose no pair and use few threads."""
     path = f"/updates/{channel_id}"
     # Each makes three requests to Django, in threads; it may use fewer than 50.

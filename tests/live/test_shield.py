@@ -40,7 +40,7 @@ def memory(server: ServerProcess) -> int:
 
 @pytest.mark.parametrize("encoding", ["length", "chunks"])
 @pytest.mark.parametrize("path", ["/updates/{}", "/interval/{}", "/send-update/{}"])
-async def test_a_body_that_is_too_long(
+async def test_nginx_refuses_a_too_long_body(
     behind: ServerProcess, port: int, channel_id: str, path: str, encoding: str
 ) -> None:
     """nginx refuses the body, and does not pass it to Daphne."""
@@ -56,7 +56,7 @@ async def test_a_body_that_is_too_long(
     assert memory(behind) < before + 2 * 2**20
 
 
-async def test_a_client_that_does_not_read(
+async def test_nginx_waits_for_its_client_to_read(
     behind: ServerProcess, port: int, channel_id: str
 ) -> None:
     """nginx requests the next message only after its client has read the last one."""
@@ -75,7 +75,7 @@ async def test_a_client_that_does_not_read(
 
 @pytest.mark.parametrize("how", ["end_sending", "reset"])
 @pytest.mark.parametrize("size", [1_000, 17_000, 70_000])
-async def test_much_behind_a_held_request(
+async def test_nginx_notices_a_disconnect_behind_much_data(
     port: int, channel_id: str, size: int, how: str
 ) -> None:
     """nginx notices a disconnect, however much was sent behind the request."""

@@ -75,7 +75,9 @@ async def until_heard(log: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_held_requests(stopping: ServerProcess, how: signal.Signals) -> None:
+async def test_held_requests_get_503(
+    stopping: ServerProcess, how: signal.Signals
+) -> None:
     """A server that stops answers each held request with 503 and Retry-After."""
     wires = []
     for number in range(10):
@@ -90,7 +92,7 @@ async def test_held_requests(stopping: ServerProcess, how: signal.Signals) -> No
     await until(lambda: has_ended(stopping))
 
 
-async def test_nothing_held(stopping: ServerProcess) -> None:
+async def test_server_without_held_requests_stops(stopping: ServerProcess) -> None:
     """A server without held requests stops, too."""
     async with await Wire.open(stopping.port) as wire:
         assert (await wire.ask("GET", "/hello")).status == 200
@@ -98,7 +100,7 @@ async def test_nothing_held(stopping: ServerProcess) -> None:
         assert await wire.rest() == b""
 
 
-async def test_a_server_that_nobody_asked(stopping: ServerProcess) -> None:
+async def test_server_without_any_request_stops(stopping: ServerProcess) -> None:
     """A server that has had no request stops, too."""
     # It listens before it handles signals.
     await until(lambda: stopping.handles(signal.SIGTERM))
@@ -106,7 +108,9 @@ async def test_a_server_that_nobody_asked(stopping: ServerProcess) -> None:
     await until(lambda: has_ended(stopping))
 
 
-async def test_beside_other_connections(stopping: ServerProcess) -> None:
+async def test_other_connections_do_not_affect_held_requests(
+    stopping: ServerProcess,
+) -> None:
     """Incomplete and invalid requests do not affect the response to held ones."""
     port = stopping.port
     others = [await Wire.open(port) for _ in range(7)]
@@ -127,7 +131,7 @@ async def test_beside_other_connections(stopping: ServerProcess) -> None:
     await until(lambda: has_ended(stopping))
 
 
-async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
+async def test_pipelined_long_poll_gets_503_too(stopping: ServerProcess) -> None:
     """A long poll behind a held one gets 503, too, and is not cut off."""
     async with await Wire.open(stopping.port) as wire:
         await wire.send(request("GET", "/updates/a") + request("GET", "/updates/b"))
@@ -137,7 +141,9 @@ async def test_a_request_behind_a_held_one(stopping: ServerProcess) -> None:
         check_sent_away(await wire.answer())
 
 
-async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
+async def test_requests_held_at_shutdown_have_both_events(
+    stopping: ServerProcess, log: Path
+) -> None:
     """A request that is held when the server stops has both events."""
     wires = []
     for number in range(100):
@@ -156,7 +162,7 @@ async def test_views_are_told(stopping: ServerProcess, log: Path) -> None:
     }
 
 
-async def test_views_are_told_of_who_left_just_before(
+async def test_requests_that_end_just_before_shutdown_have_both_events(
     stopping: ServerProcess, log: Path
 ) -> None:
     """A request that ends just before the server stops has both events."""
@@ -177,7 +183,7 @@ async def test_views_are_told_of_who_left_just_before(
     assert events == {"subscribe": 50, "unsubscribe": 50}
 
 
-async def test_a_slow_view(stopping: ServerProcess, log: Path) -> None:
+async def test_server_waits_for_a_slow_view(stopping: ServerProcess, log: Path) -> None:
     """A held request gets 503 at once, and the server waits for the view.
 
     A request that comes meanwhile is refused or gets 503.
@@ -198,7 +204,7 @@ async def test_a_slow_view(stopping: ServerProcess, log: Path) -> None:
     assert [event for event, _ in heard(log)] == ["subscribe", "unsubscribe"]
 
 
-async def test_clients_that_vanish_while_the_server_stops(
+async def test_disconnects_during_shutdown_cause_no_error(
     stopping: ServerProcess,
 ) -> None:
     """Clients that disconnect while the server stops cause no error."""
@@ -209,7 +215,9 @@ async def test_clients_that_vanish_while_the_server_stops(
     await until(lambda: has_ended(stopping))
 
 
-async def test_messages_and_the_end(stopping: ServerProcess) -> None:
+async def test_delivered_messages_arrive_despite_the_stop(
+    stopping: ServerProcess,
+) -> None:
     """A message that was delivered according to its 201 arrives despite the stop."""
     wires = await hold(stopping.port, "a", count=50)
     status = await publish(stopping.port, "a")

@@ -6,7 +6,7 @@ from tests import http
 from tests.servers import ServerProcess, wait_until_held
 
 
-def test_a_held_request_is_answered_by_a_post(server: ServerProcess) -> None:
+def test_post_answers_held_requests(server: ServerProcess) -> None:
     """A POST answers every held request with its message, and gets 201."""
     with ThreadPoolExecutor() as threads:
         held = [

@@ -44,7 +44,7 @@ def reset_one(port: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("how", ["held", "answered", "half", "body"])
-async def test_a_storm_of_resets(
+async def test_connection_resets_leave_nothing(
     server: ServerProcess, channel_id: str, how: str
 ) -> None:
     """A reset connection leaves no open file, no subscriber and no log line."""

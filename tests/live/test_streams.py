@@ -83,7 +83,7 @@ def port(streaming: ServerProcess) -> Iterator[int]:
     assert not any(complaint in said for complaint in COMPLAINTS), said
 
 
-async def test_a_burst_and_who_was_away_for_half_of_it(
+async def test_burst_is_complete_for_connected_and_returning_clients(
     port: int, channel_id: str
 ) -> None:
     """200 messages come once and in order; who comes back gets the rest."""
@@ -111,14 +111,14 @@ async def test_a_burst_and_who_was_away_for_half_of_it(
     again.close()
 
 
-async def test_who_leaves_is_noticed(port: int, channel_id: str) -> None:
+async def test_disconnects_are_noticed(port: int, channel_id: str) -> None:
     stream = await LiveStream.open(port, f"/updates/{channel_id}")
     await until_held(port, channel_id)
     stream.close()
     await until_held(port, channel_id, 0)
 
 
-async def test_a_batch_ends(port: int, channel_id: str) -> None:
+async def test_batch_keeps_the_connection(port: int, channel_id: str) -> None:
     """Each is an answer with a length, and the connection goes on."""
     await publish(port, channel_id, b"1")
     async with await Wire.open(port) as wire:
@@ -130,7 +130,7 @@ async def test_a_batch_ends(port: int, channel_id: str) -> None:
 
 
 @pytest.mark.parametrize("subprotocol", [None, "ws+meta.nchan", "ws+meta.pushserver"])
-async def test_a_socket(
+async def test_websocket_messages(
     port: int, channel_id: str, subprotocol: str | None, request: Any
 ) -> None:
     """Messages, an empty one, a ping, and one of the client's that is too long."""
@@ -174,7 +174,7 @@ async def open_raw(port: int, path: str) -> Wire:
 
 @pytest.mark.parametrize("accepts", ["text/event-stream", None], ids=["events", "ws"])
 @pytest.mark.parametrize("resets", [False, True], ids=["closes", "resets"])
-async def test_who_vanishes_at_any_stage_leaves_nothing(
+async def test_disconnect_at_any_stage_leaves_nothing(
     port: int, channel_id: str, accepts: str | None, resets: bool
 ) -> None:
     """With half a request, before the head, after it, and amid messages."""
@@ -244,7 +244,7 @@ async def until_closing(wire: Wire) -> None:
         *("continuation", "unmasked", "short close", "bad code", "HTTP"),
     ],
 )
-async def test_a_socket_with_nonsense_is_closed(
+async def test_websocket_with_invalid_frames_is_closed(
     port: int, channel_id: str, sent: bytes
 ) -> None:
     """And neither another socket nor a log hears of it."""
@@ -260,7 +260,9 @@ async def test_a_socket_with_nonsense_is_closed(
         assert await other.recv() == "news"
 
 
-async def test_parts_and_pings_are_read(port: int, channel_id: str) -> None:
+async def test_websocket_fragments_and_pings_are_read(
+    port: int, channel_id: str
+) -> None:
     """A text in parts with a ping between them, and many pings of the protocol."""
     wire = await open_raw(port, f"/updates/{channel_id}")
     await wire.send(frame(PART, b"pi") + frame(PING, b"x") + frame(REST, b"ng"))
@@ -286,7 +288,7 @@ async def open_stalled(port: int, path: str) -> LiveStream:
     return stream
 
 
-async def test_who_does_not_read_slows_nobody_and_misses_nothing(
+async def test_slow_reader_delays_no_other_and_gets_all_messages(
     port: int, channel_id: str
 ) -> None:
     """And costs the server little; it gets all, once and in order, when it reads."""
@@ -316,7 +318,7 @@ async def test_who_does_not_read_slows_nobody_and_misses_nothing(
     assert await asyncio.gather(*map(read_all, stalled)) == [expected] * 2
 
 
-async def test_channel_info_counts_all(port: int, channel_id: str) -> None:
+async def test_channel_info_counts_all_transports(port: int, channel_id: str) -> None:
     """A stream, a socket and a poll; and so does a publisher's 201."""
     stream = await LiveStream.open(port, f"/updates/{channel_id}")
     url = f"ws://127.0.0.1:{port}/updates/{channel_id}"
@@ -333,7 +335,7 @@ async def test_channel_info_counts_all(port: int, channel_id: str) -> None:
 
 
 # The last test of each server, which stops it.
-async def test_a_server_that_stops_tells_its_streams(
+async def test_stopping_server_ends_its_streams(
     streaming: ServerProcess, crowd: int
 ) -> None:
     """Each ends whole, with the time to come back; sockets with a code for that.

@@ -71,7 +71,7 @@ def numbers(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("read", [read_httpx_sse, read_websockets])
-async def test_a_burst_and_who_was_away_for_half_of_it(
+async def test_burst_from_another_process_is_complete_and_in_order(
     servers: tuple[ServerProcess, ServerProcess], channel_id: str, read: Any
 ) -> None:
     """What was published at another process comes once and in order.
@@ -96,7 +96,7 @@ async def test_a_burst_and_who_was_away_for_half_of_it(
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-async def test_a_client_of_others_through_a_restart(
+async def test_third_party_client_resumes_after_a_restart(
     servers: tuple[ServerProcess, ServerProcess], channel_id: str, name: str
 ) -> None:
     """A client that comes back with its id misses nothing and gets nothing twice."""

@@ -15,7 +15,7 @@ SERVERS = {
 TOLD = "Several processes serve at 127.0.0.1:"
 
 
-def test_several_workers_on_a_store_in_memory_are_told_once() -> None:
+def test_several_workers_with_a_memory_store_log_one_error() -> None:
     """Two workers log one error with the remedy; one worker logs none."""
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.settings",

@@ -83,7 +83,7 @@ greenlet.get()
     assert run_code(code, GREENLETS["gevent"][0], **way).split() == ["202"]
 
 
-def test_a_thread_that_outlives_the_main_one(way: dict[str, Any]) -> None:
+def test_thread_that_outlives_the_main_thread(way: dict[str, Any]) -> None:
     """A thread that outlives the main one publishes from sync and async code."""
     code = """
 import asyncio, threading

@@ -23,7 +23,9 @@ from .small_server import SmallServer, publish_to
 
 
 @pytest.mark.parametrize("status", [202, 500])
-def test_a_huge_answer(small: SmallServer, settings: LazySettings, status: int) -> None:
+def test_huge_response_is_read_in_part(
+    small: SmallServer, settings: LazySettings, status: int
+) -> None:
     """Only a part of a huge response is read, and its connection is closed."""
     small.status = status
     small.headers = {"Content-Length": str(10**30)}
@@ -38,7 +40,7 @@ def test_a_huge_answer(small: SmallServer, settings: LazySettings, status: int) 
     assert len(small.connections) == 2
 
 
-def test_a_connection_is_kept(small: SmallServer, settings: LazySettings) -> None:
+def test_connection_is_reused(small: SmallServer, settings: LazySettings) -> None:
     """Consecutive updates use the same connection, also after an error."""
     publish_to(small.host, settings)
     for number in range(10):
@@ -48,7 +50,7 @@ def test_a_connection_is_kept(small: SmallServer, settings: LazySettings) -> Non
     assert len(small.connections) == 1
 
 
-def test_each_of_several_at_once_has_a_connection(
+def test_concurrent_threads_do_not_share_a_connection(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """Threads that publish at the same time do not share a connection."""
@@ -72,7 +74,7 @@ def test_each_of_several_at_once_has_a_connection(
     assert len(small.connections) <= 10
 
 
-def test_a_connection_that_the_server_closed_is_not_used(
+def test_connection_closed_by_the_server_loses_no_update(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """A connection that the server closes between two updates loses no update."""
@@ -84,7 +86,7 @@ def test_a_connection_that_the_server_closed_is_not_used(
     assert len(small.requests) == len(small.connections) == 3
 
 
-def test_a_connection_that_the_server_announced_to_close_is_not_used(
+def test_connection_close_header_is_respected(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """A connection is not used again after a response with "Connection: close"."""
@@ -95,7 +97,7 @@ def test_a_connection_that_the_server_announced_to_close_is_not_used(
     assert len(small.requests) == len(small.connections) == 3
 
 
-def test_an_idle_connection_is_not_used_for_ever(
+def test_long_idle_connection_is_replaced(
     small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that was idle for too long is closed and replaced."""
@@ -107,7 +109,7 @@ def test_an_idle_connection_is_not_used_for_ever(
     assert len(small.connections) == 2
 
 
-def test_a_connection_with_an_unasked_answer_is_not_used(
+def test_connection_with_an_unexpected_response_is_not_used(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """An unexpected response is not taken for that of the next update."""
@@ -120,7 +122,7 @@ def test_a_connection_with_an_unasked_answer_is_not_used(
     assert len(small.connections) == 2
 
 
-def test_a_server_that_hangs_up_in_the_middle_is_an_error(
+def test_update_is_not_sent_again_after_a_lost_response(
     settings: LazySettings,
 ) -> None:
     """An update that may have been published is not sent twice."""
@@ -151,7 +153,7 @@ def test_a_server_that_hangs_up_in_the_middle_is_an_error(
         b"HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n",
     ],
 )
-def test_a_failed_update_leaves_no_connection_open(
+def test_failed_update_closes_its_connection(
     answer: bytes, settings: LazySettings
 ) -> None:
     """The connection is closed with the error, and not by the garbage collector."""
@@ -211,7 +213,7 @@ class Emptied(deque[Any]):
         return True
 
 
-def test_a_connection_that_another_thread_takes_at_once() -> None:
+def test_connections_removed_by_another_thread_at_once() -> None:
     """Keeping and closing connections works while another thread removes them.
 
     The update has been published at that time, so it must not raise an error.
@@ -222,7 +224,7 @@ def test_a_connection_that_another_thread_takes_at_once() -> None:
     connections.close()
 
 
-def test_closing_while_another_thread_keeps_a_connection_elsewhere() -> None:
+def test_closing_while_another_thread_keeps_a_connection() -> None:
     """All idle connections are closed while another thread keeps a new one."""
     connections: Connections[Idle] = Connections()
 

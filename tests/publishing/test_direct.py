@@ -21,7 +21,7 @@ INFO = {"messages": 1, "requested": 0, "subscribers": 2, "last_message_id": "17:
 
 
 @pytest.mark.parametrize("choice", ["auto", "http"])
-def test_without_a_server_here_publishing_is_http(
+def test_auto_uses_http_without_a_server_in_this_process(
     choice: str, settings: LazySettings
 ) -> None:
     """Without a push server in this process, updates are published over HTTP."""
@@ -30,7 +30,9 @@ def test_without_a_server_here_publishing_is_http(
     assert get_publisher() is get_publisher()
 
 
-def test_direct_without_a_server_here_is_an_error(settings: LazySettings) -> None:
+def test_direct_without_a_server_in_this_process_is_an_error(
+    settings: LazySettings,
+) -> None:
     """Publishing directly without a server raises an error with the remedy."""
     settings.PUSH_SERVER = {"publisher": "direct"}
     assert isinstance(get_publisher(), DirectPublisher)
@@ -54,7 +56,7 @@ def test_direct_without_the_server_package_is_an_error(
     ("choice", "kind"),
     [("auto", DirectPublisher), ("direct", DirectPublisher), ("http", HTTPPublisher)],
 )
-async def test_with_a_server_in_use_here_publishing_is_direct(
+async def test_auto_is_direct_in_the_serving_process(
     choice: str, kind: type, settings: LazySettings
 ) -> None:
     """In the serving process, updates are published directly unless HTTP is set."""
@@ -63,7 +65,7 @@ async def test_with_a_server_in_use_here_publishing_is_direct(
     assert type(get_publisher()) is kind
 
 
-async def test_direct_publishing_keeps_the_message(settings: LazySettings) -> None:
+async def test_direct_publishing_stores_the_message(settings: LazySettings) -> None:
     """A directly published message is stored, and the receipt has the channel info."""
     settings.PUSH_SERVER = {}
     hubs.get("default")  # The hub that the first push client creates.
@@ -108,7 +110,7 @@ async def test_direct_publishing_has_the_limits_of_its_location(
     assert await asend_update("news", "long", ignore_errors=True) is None
 
 
-async def test_direct_publishing_of_an_unkept_message(settings: LazySettings) -> None:
+async def test_direct_publishing_of_an_unstored_message(settings: LazySettings) -> None:
     """The location's store_messages applies to direct publishing, too."""
     location = {"type": "publisher", "prefix": "/p/", "store_messages": False}
     settings.PUSH_SERVER = {"locations": [location]}

@@ -26,7 +26,7 @@ from .small_server import SmallServer, publish_to
 INFO = {"messages": 1, "requested": 0, "subscribers": 2, "last_message_id": "17:0"}
 
 
-def test_an_update_is_one_post(small: SmallServer, settings: LazySettings) -> None:
+def test_update_is_one_post(small: SmallServer, settings: LazySettings) -> None:
     """An update is a plain POST that any server of the protocol accepts."""
     publish_to(small.host, settings)
     send_update("käse/a", {"a": "ä"})
@@ -55,7 +55,7 @@ def test_an_update_is_one_post(small: SmallServer, settings: LazySettings) -> No
     ],
     ids=["all", "some", "nothing", "plain", "list", "binary", "deep"],
 )
-def test_each_good_status_is_a_receipt(
+def test_successful_statuses_give_a_receipt(
     status: int,
     delivered: bool,
     answer: bytes,
@@ -79,7 +79,7 @@ def test_each_good_status_is_a_receipt(
 
 
 @pytest.mark.parametrize("status", [204, 301, 400, 403, 404, 410, 413, 500, 503])
-def test_another_status_is_an_error(
+def test_other_statuses_are_errors(
     status: int, small: SmallServer, settings: LazySettings
 ) -> None:
     """The error has the status, the URL and the message of the server."""
@@ -96,7 +96,7 @@ def test_another_status_is_an_error(
     assert ("The reason is ä." in str(caught.value)) is (status != 204)
 
 
-def test_a_page_for_people_is_not_quoted(
+def test_html_is_not_quoted_in_an_error(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """The error contains the status but no HTML, and only the start of a long text."""
@@ -114,7 +114,7 @@ def test_a_page_for_people_is_not_quoted(
 
 
 @pytest.mark.process
-def test_a_real_server_says_why_it_refuses(settings: LazySettings) -> None:
+def test_errors_contain_the_reason_of_the_push_server(settings: LazySettings) -> None:
     """The errors for 403, 404 and 413 contain the push server's message."""
     closed = [
         {"type": "publisher", "prefix": "/foreign/", "allow_from": ["192.0.2.1"]},
@@ -149,7 +149,7 @@ def test_a_real_server_says_why_it_refuses(settings: LazySettings) -> None:
     ],
     ids=["nothing", "binary", "ssh", "status", "short", "chunks", "headers", "line"],
 )
-def test_an_answer_that_is_no_http_is_an_error(
+def test_response_that_is_not_http_is_an_error(
     answer: bytes, settings: LazySettings
 ) -> None:
     """Any response that is not HTTP raises PublishError with the URL."""
@@ -173,7 +173,7 @@ def test_an_answer_that_is_no_http_is_an_error(
         thread.join()
 
 
-def test_nobody_there_is_an_error_with_a_remedy(settings: LazySettings) -> None:
+def test_refused_connection_is_an_error_with_a_remedy(settings: LazySettings) -> None:
     """For a refused connection, the error names the URL and suggests a remedy."""
     host = f"127.0.0.1:{free_port()}"
     publish_to(host, settings)
@@ -185,7 +185,7 @@ def test_nobody_there_is_an_error_with_a_remedy(settings: LazySettings) -> None:
     assert "or correct PUSH_SERVER['publisher_host']" in str(caught.value)
 
 
-def test_nobody_at_the_default_address_is_an_error_with_a_remedy(
+def test_refused_connection_without_settings_names_the_setting(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without settings, the error says which setting names the publisher's address."""
@@ -219,14 +219,14 @@ def test_an_error_survives_pickling() -> None:
         )
 
 
-def test_a_receipt_knows_whether_somebody_was_there() -> None:
+def test_receipt_says_whether_a_subscriber_got_the_message() -> None:
     """Only status 201 means that a subscriber was sent the message."""
     assert Receipt(201).delivered
     assert not Receipt(202, INFO).delivered
     assert Receipt(202) == Receipt(202)
 
 
-async def test_a_request_of_ones_own_can_be_published(
+async def test_custom_request_can_be_published(
     small: SmallServer, publisher: HTTPPublisher, settings: LazySettings
 ) -> None:
     """The publisher takes any request, with its headers."""

@@ -26,7 +26,7 @@ from .small_server import SmallServer, publish_to
 MANY = 300
 
 
-async def test_they_share_a_few_connections(
+async def test_concurrent_updates_share_a_few_connections(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """All updates are published, over at most as many connections as threads."""
@@ -37,7 +37,7 @@ async def test_they_share_a_few_connections(
     assert len(small.connections) <= workers.MAX_THREADS
 
 
-async def test_those_of_a_channel_keep_their_order(
+async def test_updates_of_a_channel_keep_their_order(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """Updates of one channel arrive in the order of the calls."""
@@ -49,7 +49,9 @@ async def test_those_of_a_channel_keep_their_order(
         assert bodies == list(range(channel, MANY, 3))
 
 
-async def test_what_was_never_sent_is_told(settings: LazySettings) -> None:
+async def test_error_says_whether_the_update_may_have_been_published(
+    settings: LazySettings,
+) -> None:
     """Only errors of updates that may have been published say so."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -80,7 +82,7 @@ def count_posts(listener: socket.socket) -> int:
     return count
 
 
-async def test_who_is_cancelled_is_not_sent(
+async def test_cancelled_queued_update_is_not_published(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """An update whose task is cancelled while it is queued is not published."""
@@ -94,7 +96,7 @@ async def test_who_is_cancelled_is_not_sent(
     assert [body for *_, body in small.requests] == [b"0", b"2"]
 
 
-def test_connections_are_bounded() -> None:
+def test_number_of_connections_is_limited() -> None:
     """Above the limit, sync code waits until its deadline for a free connection."""
     bounded: Connections[Any] = Connections()
     with ExitStack() as stack:

@@ -23,7 +23,7 @@ def last_id(receipt: Any) -> str:
     return found
 
 
-def test_over_http(server: ServerProcess, settings: LazySettings) -> None:
+def test_positions_over_http(server: ServerProcess, settings: LazySettings) -> None:
     """The last ids are asked of the publisher location, on connections kept alive."""
     settings.PUSH_SERVER = {
         "publisher": "http",
@@ -39,7 +39,9 @@ def test_over_http(server: ServerProcess, settings: LazySettings) -> None:
     assert asyncio.run(aposition(["position-ä"])) == {"position-ä": last_id(newest)}
 
 
-async def test_through_the_server_of_this_process(settings: LazySettings) -> None:
+async def test_positions_from_the_server_in_this_process(
+    settings: LazySettings,
+) -> None:
     """Where the push server runs, its hub answers, from any thread and event loop."""
     settings.PUSH_SERVER = {}
     hubs.get("default")  # As the first push client of this process does.
@@ -54,7 +56,7 @@ async def test_through_the_server_of_this_process(settings: LazySettings) -> Non
 
 
 @pytest.mark.process
-def test_in_a_shared_store(settings: LazySettings) -> None:
+def test_positions_from_a_shared_store(settings: LazySettings) -> None:
     """A process without a push server asks Redis."""
     with Valkey() as valkey:
         settings.PUSH_SERVER = {"store": {"type": "redis", "url": valkey.url}}
@@ -65,7 +67,7 @@ def test_in_a_shared_store(settings: LazySettings) -> None:
 
 
 @pytest.mark.parametrize("store", ["memory", "redis"])
-def test_a_server_that_is_away(
+def test_positions_are_unknown_without_a_server(
     store: str, settings: LazySettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The ids are not known then, and the page can still be made."""
@@ -85,7 +87,7 @@ def test_a_server_that_is_away(
     ("channels", "error"),
     [("news", TypeError), ([None], TypeError), ([""], ValueError)],
 )
-def test_wrong_channels(
+def test_invalid_channels_are_refused(
     channels: Any, error: type[Exception], settings: LazySettings
 ) -> None:
     settings.PUSH_SERVER = {}
@@ -93,7 +95,7 @@ def test_wrong_channels(
         position(channels)
 
 
-def test_a_server_that_does_not_answer(
+def test_position_timeout_is_not_logged_as_published(
     settings: LazySettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log does not say that something may have been published."""

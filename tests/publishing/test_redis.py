@@ -56,7 +56,7 @@ def bodies(valkey: Valkey, channel_id: str = "news") -> list[str]:
     return [fields["body"] for _, fields in entries]
 
 
-def test_one_client_and_one_round_trip_each(
+def test_updates_take_one_command_each_on_one_connection(
     valkey: Valkey, settings: LazySettings
 ) -> None:
     """Each update is one command, and all use the same connection."""
@@ -74,7 +74,7 @@ def test_one_client_and_one_round_trip_each(
     assert bodies(valkey) == [str(number) for number in range(20)]
 
 
-def test_a_script_that_was_forgotten(valkey: Valkey, settings: LazySettings) -> None:
+def test_lost_script_is_loaded_again(valkey: Valkey, settings: LazySettings) -> None:
     """A script that Redis has lost is loaded again."""
     publish_into(valkey.url, settings)
     for number in range(3):
@@ -83,7 +83,9 @@ def test_a_script_that_was_forgotten(valkey: Valkey, settings: LazySettings) -> 
     assert bodies(valkey) == ["0", "1", "2"]
 
 
-async def test_many_at_once(valkey: Valkey, settings: LazySettings) -> None:
+async def test_concurrent_updates_keep_the_order_of_each_channel(
+    valkey: Valkey, settings: LazySettings
+) -> None:
     """Many tasks share a few connections, and each channel keeps its order."""
     publish_into(valkey.url, settings)
     before = valkey.client().info("stats")["total_connections_received"]
@@ -96,7 +98,7 @@ async def test_many_at_once(valkey: Valkey, settings: LazySettings) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_connections_that_were_closed_meanwhile(
+def test_closed_connection_is_replaced(
     keep: bool, valkey: Valkey, settings: LazySettings
 ) -> None:
     """A connection that Redis has closed is replaced, and nothing is sent twice."""
@@ -108,7 +110,9 @@ def test_connections_that_were_closed_meanwhile(
     assert bodies(valkey) == (["0", "1", "2"] if keep else [])
 
 
-def test_an_answer_that_is_lost(valkey: Valkey, settings: LazySettings) -> None:
+def test_message_with_a_lost_response_is_published_once(
+    valkey: Valkey, settings: LazySettings
+) -> None:
     """A message whose answer is lost is not published twice."""
     with Proxy(valkey.port) as proxy:
         publish_into(f"redis://127.0.0.1:{proxy.port}", settings)
@@ -129,7 +133,9 @@ def test_an_answer_that_is_lost(valkey: Valkey, settings: LazySettings) -> None:
     assert bodies(valkey) == ["0", "1"]
 
 
-def test_a_redis_that_does_not_answer(valkey: Valkey, settings: LazySettings) -> None:
+def test_message_is_not_published_after_its_time_limit(
+    valkey: Valkey, settings: LazySettings
+) -> None:
     """After the time limit, Redis does not publish the message any more."""
     with Proxy(valkey.port) as proxy:
         url = f"redis://127.0.0.1:{proxy.port}"
@@ -141,7 +147,7 @@ def test_a_redis_that_does_not_answer(valkey: Valkey, settings: LazySettings) ->
     assert bodies(valkey) == ["0"]
 
 
-def test_a_deadline_before_the_message_is_sent(
+def test_unsent_message_is_reported_as_not_published(
     valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that was not sent before the deadline is reported as not published."""
@@ -164,7 +170,7 @@ def test_a_deadline_before_the_message_is_sent(
     assert bodies(valkey) == ["0", "2"]
 
 
-def test_a_redis_that_loads_its_data(
+def test_redis_that_loads_its_data(
     valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis refuses scripts while it loads its data, also on an open connection."""
@@ -186,7 +192,7 @@ def test_a_redis_that_loads_its_data(
     assert bodies(valkey) == ["0", "2"]
 
 
-def test_a_redis_that_is_away(settings: LazySettings) -> None:
+def test_unreachable_redis_is_an_error_with_a_remedy(settings: LazySettings) -> None:
     """The error names the address and the remedy, also if errors are ignored."""
     publish_into(f"redis://:secret@127.0.0.1:{free_port()}/0", settings)
     with pytest.raises(PublishError, match="Does it run there") as caught:
@@ -195,7 +201,7 @@ def test_a_redis_that_is_away(settings: LazySettings) -> None:
     assert send_update("news", 1, ignore_errors=True) is None
 
 
-def test_a_restart(settings: LazySettings) -> None:
+def test_restart_of_redis(settings: LazySettings) -> None:
     """After a restart of Redis, updates are published again."""
     with Valkey(persistent=True) as restarted:
         publish_into(restarted.url, settings)
@@ -226,7 +232,7 @@ def test_positions_use_the_connection_of_updates(
     assert position(["news", "none"]) == expected
 
 
-def test_in_a_cluster(settings: LazySettings) -> None:
+def test_publishing_in_a_cluster(settings: LazySettings) -> None:
     """In a cluster, each channel is published on the server of its slot."""
     with Cluster() as cluster:
         publish_into(cluster.url, settings)
@@ -238,7 +244,9 @@ def test_in_a_cluster(settings: LazySettings) -> None:
         assert all(sizes)
 
 
-def test_where_sentinel_says(valkey: Valkey, settings: LazySettings) -> None:
+def test_publishing_into_the_master_of_sentinel(
+    valkey: Valkey, settings: LazySettings
+) -> None:
     """Updates are published into the master that the sentinels name."""
     with Sentinel(valkey) as sentinel:
         publish_into(sentinel.url, settings)

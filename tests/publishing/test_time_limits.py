@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 from .small_server import SmallServer, publish_to
 
 
-def test_a_silent_server_is_not_waited_for(settings: LazySettings) -> None:
+def test_silent_server_times_out(settings: LazySettings) -> None:
     """For a server that never responds, the error names the time limit."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -40,9 +40,7 @@ def test_a_silent_server_is_not_waited_for(settings: LazySettings) -> None:
         b"HTTP/1.0 202 Accepted\r\n\r\n",
     ],
 )
-def test_a_server_that_answers_in_drops_is_not_waited_for(
-    head: bytes, settings: LazySettings
-) -> None:
+def test_slowly_sent_response_times_out(head: bytes, settings: LazySettings) -> None:
     """The limit is for the whole response: single bytes do not extend it."""
     pause = threading.Event()
     gave_up = threading.Event()
@@ -75,7 +73,7 @@ def test_a_server_that_answers_in_drops_is_not_waited_for(
     assert gave_up.is_set()
 
 
-def test_a_limit_that_passes_before_sending(
+def test_unsent_update_is_reported_as_not_published(
     small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An update that was not sent before the deadline is reported as not published.
@@ -103,7 +101,7 @@ def test_a_limit_that_passes_before_sending(
     assert [body for *_, body in small.requests] == [b"2"]
 
 
-def test_a_time_limit_of_zero_is_none(
+def test_time_limit_of_zero_means_no_limit(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """A limit of 0 seconds means no limit, as in the other settings."""
@@ -112,7 +110,7 @@ def test_a_time_limit_of_zero_is_none(
     assert send_update("news", {})
 
 
-def test_a_time_limit_is_that_of_the_moment(
+def test_kept_connection_uses_the_current_time_limit(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """A kept connection uses the time limit of the current call."""
@@ -140,7 +138,7 @@ def deaf() -> Iterator[tuple[str, int]]:
         yield address
 
 
-def test_all_addresses_of_a_name_share_the_limit(
+def test_all_addresses_of_a_name_share_the_time_limit(
     deaf: tuple[str, int], settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four unreachable addresses of one name together take one time limit."""
@@ -155,7 +153,7 @@ def test_all_addresses_of_a_name_share_the_limit(
     assert "was not published" in str(caught.value)
 
 
-def test_a_deaf_address_before_a_good_one(
+def test_unreachable_first_address_leaves_time_for_the_second(
     deaf: tuple[str, int],
     small: SmallServer,
     settings: LazySettings,
@@ -171,7 +169,7 @@ def test_a_deaf_address_before_a_good_one(
     assert send_update("news", {})
 
 
-def test_a_resolver_that_does_not_answer(
+def test_slow_name_resolution_times_out(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Name resolution is within the limit, and blocks at most one thread."""

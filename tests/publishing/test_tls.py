@@ -63,7 +63,7 @@ def secure(certificate: Path) -> Iterator[SmallServer]:
         yield server
 
 
-def test_a_certificate_that_nobody_trusts_is_refused(
+def test_untrusted_certificate_is_refused(
     secure: SmallServer, settings: LazySettings
 ) -> None:
     """A self-signed certificate raises an error, and nothing is published."""
@@ -76,7 +76,7 @@ def test_a_certificate_that_nobody_trusts_is_refused(
     assert secure.requests == []
 
 
-def test_a_trusted_certificate_is_used(
+def test_trusted_certificate_is_accepted(
     secure: SmallServer,
     settings: LazySettings,
     certificate: Path,
@@ -91,7 +91,7 @@ def test_a_trusted_certificate_is_used(
     assert len(secure.connections) == 1
 
 
-def test_tls_to_a_plain_port_is_an_error_that_tells_it(
+def test_tls_to_a_plain_port_is_an_error_that_names_the_setting(
     small: SmallServer, settings: LazySettings
 ) -> None:
     """With "secure" set for a server without TLS, the error names the setting."""

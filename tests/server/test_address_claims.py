@@ -51,7 +51,7 @@ async def until_looked(*processes: AddressClaims) -> None:
 
 
 @pytest.mark.parametrize("starting", [True, False])
-async def test_several_processes_tell_it_once(
+async def test_several_processes_log_one_error(
     starting: bool, address: str, processes: list[AddressClaims], caplog: Logged
 ) -> None:
     """One process logs one line, with the address, the store and the remedy."""
@@ -66,7 +66,7 @@ async def test_several_processes_tell_it_once(
 
 
 @pytest.mark.parametrize("end", ["stops", "ends"])
-async def test_a_process_takes_the_place_of_another(
+async def test_replacing_process_logs_no_error(
     end: str, address: str, processes: list[AddressClaims], caplog: Logged
 ) -> None:
     """A new process gets the claim of one that ends, and logs no error."""
@@ -85,7 +85,7 @@ async def test_a_process_takes_the_place_of_another(
     await until(lambda: told(caplog))
 
 
-async def test_a_process_alone_says_nothing(
+async def test_single_process_logs_no_error(
     processes: list[AddressClaims], caplog: Logged
 ) -> None:
     """A single process logs no error, even if it runs another event loop."""
@@ -111,7 +111,7 @@ async def watch(process: AddressClaims) -> None:
         {"locations": []},
     ],
 )
-async def test_a_store_that_is_shared_needs_no_claim(
+async def test_shared_store_needs_no_claim(
     conf: dict[str, Any],
     processes: list[AddressClaims],
     caplog: Logged,
@@ -125,7 +125,7 @@ async def test_a_store_that_is_shared_needs_no_claim(
     assert told(caplog) == []
 
 
-async def test_another_site_is_no_sibling(
+async def test_process_of_another_site_is_not_reported(
     processes: list[AddressClaims], caplog: Logged, settings: LazySettings
 ) -> None:
     """A process of another site at the same address is not reported."""
@@ -136,7 +136,7 @@ async def test_another_site_is_no_sibling(
     assert told(caplog) == []
 
 
-async def test_a_layer_in_memory_is_the_same(
+async def test_memory_layer_is_not_shared(
     processes: list[AddressClaims], caplog: Logged, settings: LazySettings
 ) -> None:
     """A channel layer in memory counts as a store that is not shared."""
@@ -148,7 +148,7 @@ async def test_a_layer_in_memory_is_the_same(
     await until(lambda: told(caplog))
 
 
-def test_a_lock_where_sockets_have_no_names(
+def test_claim_is_a_locked_file_without_abstract_sockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On systems other than Linux, a claim is a locked file."""

@@ -34,7 +34,7 @@ async def locate(raw_path: bytes, **scope: object) -> tuple[int, str | None]:
         (b"HTTPS://u@evil.example:1/a?b", "/a"),
     ],
 )
-async def test_another_host_is_sent_to_the_same_path(
+async def test_another_host_is_redirected_to_the_same_path(
     raw_path: bytes, location: str
 ) -> None:
     """A request for another host is redirected to the same path on the wanted host."""
@@ -57,7 +57,7 @@ async def test_another_host_is_sent_to_the_same_path(
         b"javascript:alert(1)",
     ],
 )
-async def test_what_is_no_path_is_refused(raw_path: bytes) -> None:
+async def test_invalid_request_target_gets_400(raw_path: bytes) -> None:
     """A request target that is neither a path nor a URL gets 400."""
     assert await locate(raw_path) == (400, None)
 
@@ -69,7 +69,7 @@ async def test_the_query_and_the_scheme_are_kept() -> None:
     assert (await locate(b"/a", scheme="javascript"))[1] == "http://good.example/a"
 
 
-async def test_the_host_that_is_wanted_is_served() -> None:
+async def test_wanted_host_is_served() -> None:
     """A request for the wanted host is served, with any case and port in Host."""
     site = Site(ForceHost(django, "good.example"))
     answer = await site.ask("GET", "/a", headers=[(b"host", b"GOOD.example:80")])

@@ -46,7 +46,7 @@ def make_limits() -> MakeLimits:
     ],
 )
 @pytest.mark.parametrize("others", [True, False])
-async def test_limits(
+async def test_body_limit_depends_on_path_and_method(
     make_limits: MakeLimits,
     others: bool,
     method: str,
@@ -66,7 +66,7 @@ async def test_limits(
     assert str(size) in str(error)
 
 
-async def test_other_paths(make_limits: MakeLimits) -> None:
+async def test_other_paths_have_no_body_limit(make_limits: MakeLimits) -> None:
     """Other paths than push locations have no limit if the site is served, too."""
     scope = http_scope("POST", "/upload")
     with override_settings(PUSH_SERVER=PUSH_SERVER):

@@ -13,7 +13,7 @@ from .exchanges import Serve, Site, id_headers, unwatched
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-async def test_a_cancelled_request(serve: Serve) -> None:
+async def test_cancelled_held_request_gets_503(serve: Serve) -> None:
     """A held request that is cancelled, as Daphne does when it stops, gets 503."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(10)]
@@ -27,7 +27,7 @@ async def test_a_cancelled_request(serve: Serve) -> None:
     assert (await site.post("a")).status == 202
 
 
-async def test_a_request_that_is_cancelled_just_after_a_message(serve: Serve) -> None:
+async def test_request_cancelled_right_after_a_message_gets_it(serve: Serve) -> None:
     """A held request that is cancelled right after a message gets the message."""
     site = serve(publisher={"store_messages": False})
     held = await site.hold("/updates/a")
@@ -37,7 +37,7 @@ async def test_a_request_that_is_cancelled_just_after_a_message(serve: Serve) ->
     assert (answer.status, answer.body) == (200, b"news")
 
 
-async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
+async def test_stop_just_before_watching_clients(serve: Serve) -> None:
     """A server that stops also waits for requests whose watch starts just then."""
     site = serve()
     await site.post("a")
@@ -69,7 +69,7 @@ async def test_a_stop_just_before_clients_are_watched(serve: Serve) -> None:
         ),
     ],
 )
-async def test_a_client_that_left_before_its_answer(
+async def test_response_to_a_disconnected_client_logs_no_error(
     serve: Serve,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
@@ -94,7 +94,7 @@ async def test_a_client_that_left_before_its_answer(
     assert [each.getMessage() for each in caplog.records] == []
 
 
-async def test_a_client_that_left_when_its_request_is_cancelled(
+async def test_cancelled_response_to_a_disconnected_client_logs_no_error(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A message to a disconnected client whose request is cancelled logs no error."""
@@ -114,7 +114,7 @@ async def test_a_client_that_left_when_its_request_is_cancelled(
     assert [each.getMessage() for each in caplog.records] == []
 
 
-async def test_a_request_that_is_cancelled_early(serve: Serve) -> None:
+async def test_request_cancelled_before_it_was_read_gets_503(serve: Serve) -> None:
     """A request that is cancelled before it was read gets 503 and is not held."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a", body=None).start()

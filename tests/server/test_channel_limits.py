@@ -7,7 +7,7 @@ from .exchanges import Serve
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-async def test_anybody_may_subscribe(serve: Serve) -> None:
+async def test_subscribers_at_any_address_are_served(serve: Serve) -> None:
     """A subscriber location answers clients at any address."""
     site = serve(publisher={"allow_from": ["127.0.0.1"]})
     for client in (["10.0.0.1", 1], None):
@@ -32,7 +32,7 @@ async def test_too_many_channels(serve: Serve, method: str, path: str) -> None:
     assert (await site.ask(method, path)).status < 400
 
 
-async def test_too_many_channels_to_wait(serve: Serve) -> None:
+async def test_too_many_channels_for_a_long_poll(serve: Serve) -> None:
     """A long poll on a channel beyond max_channels gets 503 and is not held."""
     site = serve(store={"max_channels": 1})
     await site.post("a")

@@ -31,6 +31,6 @@ assert gc.collect() >= 1
 """
 
 
-def test_it_is_set_on_demand() -> None:
+def test_garbage_collector_is_set_on_demand() -> None:
     """Existing objects are excluded from collections; new garbage is still freed."""
     subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, check=True)

@@ -82,7 +82,7 @@ def test_a_list_of_origins(origin: bytes) -> None:
 
 
 @pytest.mark.parametrize("origin", [None, b"null", b"http://example.com"])
-def test_none_of_a_list(origin: bytes | None) -> None:
+def test_origin_outside_a_list_gets_vary(origin: bytes | None) -> None:
     """With several allowed origins, a refused request gets Vary: Origin, too."""
     cross_origin = CrossOrigin((PAGE.decode(), OTHER.decode()), False)
     assert answered(cross_origin, origin) == {b"vary": VARY + b", Origin"}
@@ -109,7 +109,7 @@ def test_the_case_of_an_origin() -> None:
     assert headers[b"access-control-allow-origin"].lower() == OTHER
 
 
-def test_headers_are_made_once() -> None:
+def test_headers_for_an_origin_are_built_once() -> None:
     """The list of headers for an origin is built once."""
     cross_origin = CrossOrigin((PAGE.decode(),), False)
     assert cross_origin.headers(PAGE) is cross_origin.headers(PAGE)

@@ -6,7 +6,7 @@ from pushserver_channels.deadlines import Deadlines
 from tests.waiting import until
 
 
-async def test_order() -> None:
+async def test_due_items_expire_in_order() -> None:
     """All items that are due expire, in the order in which they were added."""
     expired: list[int] = []
     deadlines: Deadlines[int] = Deadlines(0.01, expired.append)
@@ -19,7 +19,7 @@ async def test_order() -> None:
     assert expired == [*range(2, 1_000), 0]
 
 
-async def test_what_an_expiry_does() -> None:
+async def test_expiry_may_discard_or_restart_other_items() -> None:
     """An item that an expiry discards or restarts does not expire at its old time."""
     expired: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
@@ -38,7 +38,7 @@ async def test_what_an_expiry_does() -> None:
     assert expired[-1][1] - expired[0][1] >= 0.05
 
 
-async def test_later_items() -> None:
+async def test_later_items_have_the_full_duration() -> None:
     """An item that is added while others wait has the full duration."""
     expired: list[str] = []
     deadlines: Deadlines[str] = Deadlines(0.05, expired.append)
@@ -50,7 +50,7 @@ async def test_later_items() -> None:
     assert asyncio.get_running_loop().time() - added >= 0.05
 
 
-async def test_who_starts_anew_delays_nobody() -> None:
+async def test_restarted_items_do_not_delay_others() -> None:
     """An item that an expiry restarts does not delay items that are due earlier."""
     expired: list[str] = []
 

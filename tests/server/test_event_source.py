@@ -36,7 +36,7 @@ def serve() -> Iterator[Serve]:
         yield serve
 
 
-async def test_what_is_published_comes_as_events(serve: Serve) -> None:
+async def test_messages_are_sent_as_events(serve: Serve) -> None:
     """A stream has a head, and then each message in a frame."""
     site = serve()
     stream = await open_stream(site, "/updates/a")
@@ -70,7 +70,7 @@ async def test_what_is_published_comes_as_events(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_a_stream_beside_a_poll_and_in_channel_info(serve: Serve) -> None:
+async def test_stream_and_poll_get_the_same_message(serve: Serve) -> None:
     """A stream and a poll count as two subscribers and get the same message."""
     site = serve()
     stream = await open_stream(site, "/updates/a")
@@ -85,7 +85,7 @@ async def test_a_stream_beside_a_poll_and_in_channel_info(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_who_comes_back_gets_what_follows(serve: Serve) -> None:
+async def test_each_form_of_a_position_resumes_a_stream(serve: Serve) -> None:
     """Each way to name the last message is accepted; the first one found counts."""
     site = serve()
     names = [name(await site.post("a", b"%d" % number)) for number in range(4)]
@@ -127,7 +127,7 @@ async def test_who_comes_back_gets_what_follows(serve: Serve) -> None:
         (-9, "0123"),
     ],
 )
-async def test_the_setting_first_message(
+async def test_first_message_sets_the_start_of_a_stream(
     serve: Serve, first_message: str | int, bodies: str
 ) -> None:
     """A client without a position starts at first_message and gets that position."""
@@ -148,7 +148,7 @@ async def test_the_setting_first_message(
     assert answer.body == b"0"
 
 
-async def test_a_poll_gets_the_position_at_which_it_waited(serve: Serve) -> None:
+async def test_poll_without_a_position_gets_its_start_position(serve: Serve) -> None:
     """A poll without a position on an empty channel gets the start position."""
     site = serve(timeout=0.1)
     answer = await site.ask("GET", "/updates/a")
@@ -158,7 +158,7 @@ async def test_a_poll_gets_the_position_at_which_it_waited(serve: Serve) -> None
 
 
 @pytest.mark.parametrize("value", ["x", "1", "1:2:3", "-1:0", "[1:2]"])
-async def test_a_position_that_cannot_be_read(serve: Serve, value: str) -> None:
+async def test_invalid_position_gets_400(serve: Serve, value: str) -> None:
     """An invalid position gets 400 with an explanation, and creates no channel."""
     site = serve()
     for headers in ([EVENTS], []):
@@ -172,7 +172,7 @@ async def test_a_position_that_cannot_be_read(serve: Serve, value: str) -> None:
     assert await site.info("a") is None
 
 
-async def test_a_gap_is_told_before_the_message_that_follows(serve: Serve) -> None:
+async def test_gap_is_sent_before_the_next_message(serve: Serve) -> None:
     site = serve({"max_messages": 2})
     names = [name(await site.post("a", b"%d" % number)) for number in range(5)]
     last = [(b"last-event-id", names[0].encode())]
@@ -185,7 +185,7 @@ async def test_a_gap_is_told_before_the_message_that_follows(serve: Serve) -> No
     await leave(stream)
 
 
-async def test_a_deleted_channel_is_gone(serve: Serve) -> None:
+async def test_deleted_channel_ends_a_stream(serve: Serve) -> None:
     site = serve()
     stream = await open_stream(site, "/updates/a")
     await until_live("a")
@@ -194,7 +194,7 @@ async def test_a_deleted_channel_is_gone(serve: Serve) -> None:
     assert stream.text.endswith('event: push-gone\ndata: {"channel": "a"}\n\n')
 
 
-async def test_no_such_channel(serve: Serve) -> None:
+async def test_stream_on_a_missing_channel_gets_404(serve: Serve) -> None:
     """A stream on a channel that does not exist gets 404, so browsers stop retrying."""
     site = serve(create_on_get=False)
     for query in ("", "?last_event_id=newest", "?last_event_id=1:2"):
@@ -203,7 +203,7 @@ async def test_no_such_channel(serve: Serve) -> None:
         assert answer["x-content-type-options"] == "nosniff"
 
 
-async def test_what_is_temporary_is_no_error(
+async def test_temporary_error_gets_200_and_an_event(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A temporary error gets 200 and an event, as EventSource retries only then."""
@@ -229,7 +229,7 @@ async def test_what_is_temporary_is_no_error(
         )
 
 
-async def test_a_store_that_goes_away_ends_who_reads_from_it(
+async def test_unavailable_store_ends_a_stream(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = serve()
@@ -247,7 +247,7 @@ async def test_a_store_that_goes_away_ends_who_reads_from_it(
     assert stream.events[-1].name == "push-unavailable"
 
 
-async def test_a_quiet_stream_is_kept_alive(serve: Serve) -> None:
+async def test_quiet_stream_is_kept_alive(serve: Serve) -> None:
     site = serve(keep_alive=0.02)
     stream = await open_stream(site, "/updates/a")
 
@@ -259,7 +259,7 @@ async def test_a_quiet_stream_is_kept_alive(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_a_stream_ends_after_its_duration(serve: Serve) -> None:
+async def test_stream_ends_after_its_duration(serve: Serve) -> None:
     site = serve(stream_duration=0.05)
     stream = await open_stream(site, "/updates/a")
     await stream.until_ended()
@@ -267,7 +267,7 @@ async def test_a_stream_ends_after_its_duration(serve: Serve) -> None:
     assert not hubs.get("default").waiting
 
 
-async def test_a_server_that_stops_spreads_its_clients(serve: Serve) -> None:
+async def test_stopping_server_spreads_reconnects(serve: Serve) -> None:
     site = serve()
     stream = await open_stream(site, "/updates/a")
     await until_live("a")
@@ -277,7 +277,7 @@ async def test_a_server_that_stops_spreads_its_clients(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("polls", [False, True])
-async def test_the_last_one_to_come_ends_the_older(serve: Serve, polls: bool) -> None:
+async def test_last_ends_the_older_stream(serve: Serve, polls: bool) -> None:
     site = serve(concurrency="last")
     stream = await open_stream(site, "/updates/a")
     await until_live("a")
@@ -291,14 +291,14 @@ async def test_the_last_one_to_come_ends_the_older(serve: Serve, polls: bool) ->
     await other.end()
 
 
-async def test_the_first_one_stays(serve: Serve) -> None:
+async def test_first_keeps_the_older_stream(serve: Serve) -> None:
     site = serve(concurrency="first")
     stream = await open_stream(site, "/updates/a")
     assert (await site.ask("GET", "/updates/a", [EVENTS])).status == 409
     await leave(stream)
 
 
-async def test_what_is_not_kept_reaches_who_waits(serve: Serve) -> None:
+async def test_unstored_message_reaches_a_waiting_stream(serve: Serve) -> None:
     site = serve(publisher={"store_messages": False})
     stream = await open_stream(site, "/updates/a")
     await until_live("a")
@@ -309,7 +309,7 @@ async def test_what_is_not_kept_reaches_who_waits(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_an_id_of_the_future_gets_the_next_message(serve: Serve) -> None:
+async def test_future_id_gets_the_next_message(serve: Serve) -> None:
     site = serve()
     await site.post("a", b"0")
     last = [(b"last-event-id", b"99999999999:0")]
@@ -323,7 +323,7 @@ async def test_an_id_of_the_future_gets_the_next_message(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_a_date_alone_names_a_moment(serve: Serve) -> None:
+async def test_date_without_a_tag_resumes_a_stream(serve: Serve) -> None:
     """A date without a tag gets the first message of that second or a later one.
 
     The head of the stream has a complete id.
@@ -348,7 +348,7 @@ async def test_a_date_alone_names_a_moment(serve: Serve) -> None:
         (b"*/*", False),
     ],
 )
-async def test_the_header_accept_chooses(
+async def test_accept_chooses_the_transport(
     serve: Serve, accept: bytes, is_stream: bool
 ) -> None:
     site = serve()
@@ -367,7 +367,7 @@ async def test_the_header_accept_chooses(
         ({"polling": "interval"}, 406, 200),
     ],
 )
-async def test_a_transport_that_is_not_allowed(
+async def test_transport_that_is_not_allowed_gets_406(
     serve: Serve, options: dict[str, Any], stream: int, poll: int
 ) -> None:
     """A transport that is not allowed gets 406, and Vary does not name Accept."""
@@ -383,7 +383,7 @@ async def test_a_transport_that_is_not_allowed(
     await leave(streaming)
 
 
-async def test_each_event_is_named_after_its_channel(serve: Serve) -> None:
+async def test_events_may_be_named_after_their_channel(serve: Serve) -> None:
     site = serve(event="channel")
     named = await open_stream(site, "/updates/news")
     unfit = await open_stream(site, "/updates/open")
@@ -394,7 +394,9 @@ async def test_each_event_is_named_after_its_channel(serve: Serve) -> None:
     await leave(named, unfit)
 
 
-async def test_a_burst_beside_who_has_just_come(serve: Serve) -> None:
+async def test_messages_during_the_start_of_a_stream_are_sent_once(
+    serve: Serve,
+) -> None:
     """Messages published while a stream begins are sent once and in order."""
     site = serve()
     for number in range(100):

@@ -42,7 +42,7 @@ def test_text_is_split_into_lines(body: bytes, lines: bytes) -> None:
     assert frame(body) == b"id: 9:3\n" + lines + b"\n"
 
 
-def test_a_type_is_told_before_the_data() -> None:
+def test_content_type_precedes_the_data() -> None:
     assert frame(b"{}", b"application/json") == (
         b"id: 9:3\ncontent-type: application/json\ndata: {}\n\n"
     )
@@ -56,13 +56,13 @@ def test_a_type_is_told_before_the_data() -> None:
         (b"\xff", b"text/plain", b"data: data:text/plain;base64,/w==\n"),
     ],
 )
-def test_bytes_are_one_line(
+def test_binary_data_is_one_line(
     body: bytes, content_type: bytes | None, line: bytes
 ) -> None:
     assert frame(body, content_type).endswith(b"\n" + line + b"\n")
 
 
-def test_a_body_in_an_encoding_is_bytes() -> None:
+def test_encoded_body_is_binary_data() -> None:
     assert b";base64," in frame(b"a", b"text/plain", encoding=b"gzip")
 
 
@@ -83,7 +83,9 @@ def test_a_body_in_an_encoding_is_bytes() -> None:
         (b"nonsense", False),
     ],
 )
-def test_the_type_decides_what_is_text(content_type: bytes | None, text: bool) -> None:
+def test_content_type_decides_what_is_text(
+    content_type: bytes | None, text: bool
+) -> None:
     assert is_text(content_type) is text
 
 
@@ -95,12 +97,12 @@ def test_the_name_of_an_event() -> None:
         assert frame(b"a", event=name).startswith(b"id: "), name
 
 
-def test_a_channel_cannot_break_out_of_its_field() -> None:
+def test_channel_id_cannot_break_out_of_its_field() -> None:
     assert quote_field("a\r\n\0b") == "a%0D%0A%00b"
     assert frame(b"a", names_channel=True) == b"id: 9:3\nchannel: a%0Ab\ndata: a\n\n"
 
 
-def test_what_the_server_says_itself() -> None:
+def test_events_of_the_server() -> None:
     head = rb"retry: [123]\d{3}\nid: 9:3\n: hi\n\n"
     assert re.fullmatch(head, build_head("9:3"))
     assert build_gap("a\nb", ID) == (

@@ -49,7 +49,7 @@ async def kept(channel_id: str = "a") -> list[str | None]:
         (b"", None),
     ],
 )
-async def test_a_post_names_its_event(
+async def test_post_names_its_event(
     site: Site, header: bytes, event: str | None
 ) -> None:
     assert (await site.post("a", b"1", [(HEADER, header)])).status == 202
@@ -57,7 +57,7 @@ async def test_a_post_names_its_event(
 
 
 @pytest.mark.parametrize("name", [*UNFIT, "a\0b"])
-async def test_a_post_with_an_unfit_name_publishes_nothing(
+async def test_post_with_an_invalid_event_name_publishes_nothing(
     site: Site, name: str
 ) -> None:
     answer = await site.post("a", b"1", [(HEADER, name.encode())])
@@ -66,26 +66,26 @@ async def test_a_post_with_an_unfit_name_publishes_nothing(
     assert await site.info("a") is None
 
 
-async def test_python_names_an_event(site: Site) -> None:
+async def test_send_update_names_an_event(site: Site) -> None:
     await asend_update("a", 1, event="Grüße")
     await asend_update("a", 2)
     assert await kept() == ["Grüße", None]
 
 
 @pytest.mark.parametrize("name", [*UNFIT, "", "a\nb", "a\rb", "a\0b"])
-async def test_python_refuses_an_unfit_name(site: Site, name: str) -> None:
+async def test_send_update_refuses_an_invalid_event_name(site: Site, name: str) -> None:
     with pytest.raises(ValueError, match="event"):
         await asend_update("a", 1, event=name)
     with pytest.raises(TypeError, match="event must be a str"):
         await asend_update("a", 1, event=b"story")  # type: ignore[arg-type]
 
 
-async def test_publishing_directly_refuses_an_unfit_name(site: Site) -> None:
+async def test_direct_publishing_refuses_an_invalid_event_name(site: Site) -> None:
     with pytest.raises(PublishError, match="event"):
         await DirectPublisher().publish(Update("a", b"1", event="error"))
 
 
-async def test_a_receiver_of_the_signal_may_name_it(site: Site) -> None:
+async def test_signal_receiver_may_name_the_event(site: Site) -> None:
     """A receiver of pre_send_update may change the name, or keep it."""
     seen: list[str | None] = []
 
@@ -104,7 +104,7 @@ async def test_a_receiver_of_the_signal_may_name_it(site: Site) -> None:
     assert await kept() == ["Grüße", "renamed"]
 
 
-async def test_over_http_the_name_is_utf_8(site: Site) -> None:
+async def test_event_name_is_utf_8_over_http(site: Site) -> None:
     request = build_request(Update("a", b"1", event="Grüße"))
     value = request.get_header("X-eventsource-event")
     assert value is not None

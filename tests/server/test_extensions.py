@@ -172,7 +172,7 @@ async def read(exchange: Exchange) -> bytes:
     return body
 
 
-async def test_a_stream_beside_a_poll(site: Site) -> None:
+async def test_stream_and_poll_on_one_url(site: Site) -> None:
     """A stream and a poll on one URL get the same message; the stream goes on."""
     await site.post("a", b"1")
     first = await site.ask("GET", "/updates/a")
@@ -190,7 +190,7 @@ async def test_a_stream_beside_a_poll(site: Site) -> None:
     assert not hubs.get("default").waiting
 
 
-async def test_the_end_of_a_channel(site: Site) -> None:
+async def test_stream_ends_when_its_channel_is_deleted(site: Site) -> None:
     """A stream ends with an error when its channel is deleted."""
     stream = site.exchange("GET", "/updates/a", STREAM).start()
     await until_held("a")
@@ -199,7 +199,7 @@ async def test_the_end_of_a_channel(site: Site) -> None:
     await stream.end()
 
 
-async def test_the_end_of_the_server(site: Site) -> None:
+async def test_stream_ends_when_the_server_stops(site: Site) -> None:
     """A server that stops also ends streams, and waits for them."""
     stream = site.exchange("GET", "/updates/a", STREAM).start()
     await until_held("a")

@@ -77,7 +77,7 @@ class Gate:
     ["", "?last_event_id=", "?last_event_id=newest", "?lastEventId=oldest", "?x=1:2"],
 )
 @pytest.mark.parametrize("headers", [[], [(b"if-none-match", b"3")]])
-async def test_who_names_no_id_is_told_the_position(
+async def test_nchan_client_without_an_id_gets_the_position(
     serve: Serve, query: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """Nchan's frames begin with the position, unless the request has an id.
@@ -103,7 +103,7 @@ async def test_who_names_no_id_is_told_the_position(
         [(b"if-modified-since", b"Thu, 01 Jan 1970 00:00:00 GMT")],
     ],
 )
-async def test_who_names_an_id_is_not_told_it(
+async def test_nchan_client_with_an_id_gets_no_position(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """Nchan's client would take it for an empty message."""
@@ -120,7 +120,9 @@ async def test_who_names_an_id_is_not_told_it(
 @pytest.mark.parametrize(
     "value", ["999999999999:1", "253402300800:0", "1:9999999999999999999"]
 )
-async def test_ids_of_no_time(serve: Serve, path: str, value: str) -> None:
+async def test_ids_without_a_valid_date_are_refused(
+    serve: Serve, path: str, value: str
+) -> None:
     """An id whose time has no date is refused on each transport, before a stream."""
     site = serve(timeout=0.01)
     value = value if "," not in path else f"[{value}],-"
@@ -133,7 +135,7 @@ async def test_ids_of_no_time(serve: Serve, path: str, value: str) -> None:
     assert await socket.until_closed() == 4400
 
 
-async def test_the_last_id_that_has_a_time(serve: Serve) -> None:
+async def test_last_id_with_a_valid_date(serve: Serve) -> None:
     site = serve(timeout=0.01)
     answer = await site.ask("GET", "/updates/a?last_event_id=253402300799:1")
     assert answer.status == 304
@@ -141,7 +143,9 @@ async def test_the_last_id_that_has_a_time(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("tag", ["²", "٣", "[1:2", "1:2]", '"', "W/", ",", "-,-,-"])
-async def test_tags_of_several_that_are_none(serve: Serve, tag: str) -> None:
+async def test_invalid_tags_of_several_channels_are_refused(
+    serve: Serve, tag: str
+) -> None:
     site = serve(timeout=0.01)
     headers = [(b"if-none-match", tag.encode("utf-8"))]
     for more in ([], [EVENTS]):
@@ -160,7 +164,7 @@ async def test_tags_of_several_that_are_none(serve: Serve, tag: str) -> None:
         "/updates/a?last_event_id=%0d%0a%00",
     ],
 )
-async def test_a_reason_fits_into_a_close_frame(serve: Serve, path: str) -> None:
+async def test_close_reason_fits_into_its_frame(serve: Serve, path: str) -> None:
     """A longer one is an error in some servers, which then send no code at all."""
     socket = SocketExchange(serve(), path)
     assert await socket.until_closed() == 4400
@@ -182,7 +186,9 @@ async def test_a_reason_fits_into_a_close_frame(serve: Serve, path: str) -> None
         (b"cookie", b"a=" + b"x" * 9000),
     ],
 )
-async def test_headers_that_are_none(serve: Serve, header: bytes, value: bytes) -> None:
+async def test_invalid_headers_of_a_websocket(
+    serve: Serve, header: bytes, value: bytes
+) -> None:
     """The socket is refused or opened, and nothing fails."""
     site = serve()
     headers = [(b"origin", b"http://a"), (header, value)]
@@ -199,7 +205,7 @@ async def test_headers_that_are_none(serve: Serve, header: bytes, value: bytes) 
 # Many channels
 
 
-async def test_255_channels(serve: Serve) -> None:
+async def test_stream_of_255_channels(serve: Serve) -> None:
     """Each message once, in the order of its channel, with the whole position."""
     site = serve()
     ids = [f"c{number}" for number in range(255)]
@@ -223,7 +229,7 @@ async def test_255_channels(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("ending", ["delete", "leave", "stop"])
-async def test_what_goes_before_the_head(
+async def test_deletion_or_stop_before_the_response_head(
     serve: Serve, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of several channels is deleted, or all ends, before the head is sent."""
@@ -263,7 +269,7 @@ async def test_what_goes_before_the_head(
 
 @pytest.mark.parametrize("path", ["/updates/a", "/updates/a,b"])
 @pytest.mark.parametrize("create", [False, True])
-async def test_a_channel_that_is_deleted_while_it_is_read(
+async def test_stream_does_not_recreate_a_deleted_channel(
     serve: Serve, path: str, create: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lookups of a stream do not create a deleted channel again."""
@@ -290,7 +296,7 @@ async def test_a_channel_that_is_deleted_while_it_is_read(
 
 
 @pytest.mark.parametrize("create", [False, True])
-async def test_a_store_that_is_emptied_while_a_stream_waits(
+async def test_stream_ends_when_the_store_is_emptied(
     serve: Serve, create: bool
 ) -> None:
     """A channel that is gone without a word ends where a GET would not create it."""
@@ -316,7 +322,7 @@ async def test_a_store_that_is_emptied_while_a_stream_waits(
 
 
 @pytest.mark.parametrize("subprotocol", [None, OURS])
-async def test_a_socket_that_is_cancelled_before_its_first_frame(
+async def test_websocket_cancelled_before_its_first_frame(
     serve: Serve, subprotocol: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Daphne cancels what it runs when it stops; the client is told to come back."""
@@ -332,7 +338,7 @@ async def test_a_socket_that_is_cancelled_before_its_first_frame(
 
 
 @pytest.mark.parametrize("subprotocol", [None, OURS])
-async def test_a_socket_whose_store_fails(
+async def test_websocket_with_a_failing_store(
     serve: Serve, subprotocol: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients without a subprotocol reconnect only after 1012."""
@@ -348,7 +354,7 @@ async def test_a_socket_whose_store_fails(
 
 
 @pytest.mark.parametrize("subprotocol", [None, NCHAN, OURS])
-async def test_a_flood_of_pings(serve: Serve, subprotocol: str | None) -> None:
+async def test_many_pings_are_answered(serve: Serve, subprotocol: str | None) -> None:
     """Each is answered while the client reads, and messages come between them."""
     site = serve()
     offered = [] if subprotocol is None else [subprotocol]
@@ -379,7 +385,7 @@ async def test_a_flood_of_pings(serve: Serve, subprotocol: str | None) -> None:
     ],
 )
 @pytest.mark.parametrize("channels", [["a"], ["a", "b"]], ids=["one", "two"])
-async def test_the_view_is_told_in_pairs(
+async def test_streams_send_events_in_pairs(
     serve: Serve, view: View, kind: str, ending: str, channels: list[str]
 ) -> None:
     """Once for each channel at the start and once at the end, whatever ends it."""

@@ -82,7 +82,7 @@ async def held(hub: Hub, channel_id: str, count: int = 1) -> None:
     await until(lambda: len(hub.waiting.get(channel_id, ())) == count)
 
 
-async def test_a_held_subscriber_is_sent_the_next_message(hub: Hub) -> None:
+async def test_held_subscriber_gets_the_next_message(hub: Hub) -> None:
     """A held subscriber gets the next message, and publish() reports the delivery."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
@@ -95,7 +95,7 @@ async def test_a_held_subscriber_is_sent_the_next_message(hub: Hub) -> None:
     assert info.last_message_id == message.id
 
 
-async def test_nobody_waits(hub: Hub) -> None:
+async def test_message_without_subscribers_is_stored(hub: Hub) -> None:
     """Without a waiting subscriber, a message is stored for later requests."""
     delivered, info = await hub.publish(Update("a", b"news"))
     assert not delivered
@@ -105,7 +105,7 @@ async def test_nobody_waits(hub: Hub) -> None:
     assert message.body == b"news"
 
 
-async def test_a_message_wakes_its_channel_only(hub: Hub) -> None:
+async def test_message_reaches_its_channel_only(hub: Hub) -> None:
     """A message reaches only the subscribers of its channel."""
     one = asyncio.create_task(poll(hub, "a"))
     other = asyncio.create_task(poll(hub, "b"))
@@ -119,7 +119,7 @@ async def test_a_message_wakes_its_channel_only(hub: Hub) -> None:
         await other
 
 
-async def test_all_who_wait_are_sent_the_same_message(hub: Hub) -> None:
+async def test_all_subscribers_get_the_same_message(hub: Hub) -> None:
     """All waiting subscribers get the same message object."""
     waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(100)]
     await held(hub, "a", 100)
@@ -129,7 +129,7 @@ async def test_all_who_wait_are_sent_the_same_message(hub: Hub) -> None:
     assert len({id(message) for message in messages}) == 1
 
 
-async def test_nothing_between_two_messages_is_lost(hub: Hub) -> None:
+async def test_returning_subscriber_gets_messages_in_order(hub: Hub) -> None:
     """A subscriber that returns gets the messages published meanwhile, in order."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
@@ -143,7 +143,7 @@ async def test_nothing_between_two_messages_is_lost(hub: Hub) -> None:
     assert [each.body for each in seen if each] == [b"1", b"2", b"3"]
 
 
-async def test_published_while_looking(gated: Hub) -> None:
+async def test_message_published_during_a_lookup_is_not_lost(gated: Hub) -> None:
     """A message published between the store's lookup and its result is not lost."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
@@ -156,7 +156,7 @@ async def test_published_while_looking(gated: Hub) -> None:
     assert delivered
 
 
-async def test_deleted_while_looking(gated: Hub) -> None:
+async def test_channel_deleted_during_a_lookup_is_gone(gated: Hub) -> None:
     """A channel deleted between the store's lookup and its result is gone."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
@@ -168,7 +168,9 @@ async def test_deleted_while_looking(gated: Hub) -> None:
 
 
 @pytest.mark.parametrize("concurrency", ["broadcast", "last", "first"])
-async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) -> None:
+async def test_message_published_during_one_of_two_lookups(
+    gated: Hub, concurrency: str
+) -> None:
     """With each concurrency, a message published during a lookup is not lost."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a", START, concurrency))
@@ -184,7 +186,7 @@ async def test_published_while_one_of_two_looks(gated: Hub, concurrency: str) ->
     assert await late is not None
 
 
-async def test_cancelled_while_looking(gated: Hub) -> None:
+async def test_subscriber_cancelled_during_a_lookup_leaves_nothing(gated: Hub) -> None:
     """A subscriber that is cancelled during the lookup leaves nothing behind."""
     assert isinstance(gated.store, GatedRecordingStore)
     waiting = asyncio.create_task(poll(gated, "a"))
@@ -196,7 +198,7 @@ async def test_cancelled_while_looking(gated: Hub) -> None:
     assert gated.store.heard == [("listen", "a"), ("unlisten", "a")]
 
 
-async def test_a_future_id_waits_for_any_next_message(hub: Hub) -> None:
+async def test_future_id_gets_the_next_message(hub: Hub) -> None:
     """A subscriber with a future id gets the next message, whatever its id."""
     await hub.publish(Update("a", b"old"))
     waiting = asyncio.create_task(poll(hub, "a", MessageId(2**40, 0)))
@@ -208,7 +210,7 @@ async def test_a_future_id_waits_for_any_next_message(hub: Hub) -> None:
     assert delivered
 
 
-async def test_a_message_that_is_not_kept(hub: Hub) -> None:
+async def test_unstored_message_reaches_waiting_subscribers_only(hub: Hub) -> None:
     """A message that is not stored reaches only the waiting subscribers."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")
@@ -221,7 +223,7 @@ async def test_a_message_that_is_not_kept(hub: Hub) -> None:
     assert await hub.next("a", START) is None
 
 
-async def test_no_channel_to_publish_on(hub: Hub) -> None:
+async def test_publishing_without_create_needs_a_channel(hub: Hub) -> None:
     """With create=False, a message is published only on an existing channel."""
     with pytest.raises(ChannelNotFound):
         await hub.publish(Update("a", b"news"), create=False)
@@ -229,7 +231,7 @@ async def test_no_channel_to_publish_on(hub: Hub) -> None:
     await hub.publish(Update("a", b"news"), create=False)
 
 
-async def test_a_deletion_ends_all_waits(hub: Hub) -> None:
+async def test_deletion_ends_all_waits(hub: Hub) -> None:
     """A deletion ends each wait with its own error, and returns the channel info."""
     waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
     await held(hub, "a", 3)
@@ -242,13 +244,13 @@ async def test_a_deletion_ends_all_waits(hub: Hub) -> None:
         await hub.info("a")
 
 
-async def test_nothing_to_delete(hub: Hub) -> None:
+async def test_deleting_a_missing_channel(hub: Hub) -> None:
     """A channel that does not exist cannot be deleted."""
     with pytest.raises(ChannelNotFound):
         await hub.delete("a")
 
 
-async def test_who_left_is_not_sent_to(hub: Hub) -> None:
+async def test_subscriber_that_left_gets_no_message(hub: Hub) -> None:
     """A message is delivered only if the wait of a subscriber has not ended."""
     with subscribe(hub, "gone") as gone, subscribe(hub, "gone"):
         gone.end(ServerStopping())
@@ -261,7 +263,7 @@ async def test_who_left_is_not_sent_to(hub: Hub) -> None:
     assert info.messages == 1
 
 
-async def test_leaving_twice(hub: Hub) -> None:
+async def test_subscriber_may_leave_twice(hub: Hub) -> None:
     """A subscriber may leave twice, even after others have come and gone."""
     with subscribe(hub, "a") as first:
         hub.leave(first)
@@ -273,7 +275,7 @@ async def test_leaving_twice(hub: Hub) -> None:
     assert hub.store.heard == [("listen", "a"), ("unlisten", "a")] * 2
 
 
-async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
+async def test_store_listens_while_a_channel_has_subscribers(hub: Hub) -> None:
     """The store listens from the first subscriber of a channel to the last one."""
     assert isinstance(hub.store, RecordingStore)
     with subscribe(hub, "a"), subscribe(hub, "a"):
@@ -281,7 +283,7 @@ async def test_the_store_hears_the_first_and_the_last(hub: Hub) -> None:
     assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
 
 
-async def test_the_store_hears_of_a_message_sent(hub: Hub) -> None:
+async def test_store_stops_listening_after_a_message_to_all(hub: Hub) -> None:
     """After a message to all subscribers, the store does not listen any more."""
     assert isinstance(hub.store, RecordingStore)
     with subscribe(hub, "a"):
@@ -290,7 +292,7 @@ async def test_the_store_hears_of_a_message_sent(hub: Hub) -> None:
     assert hub.store.heard == [("listen", "a"), ("unlisten", "a")]
 
 
-async def test_broadcast(hub: Hub) -> None:
+async def test_broadcast_holds_all_subscribers(hub: Hub) -> None:
     """By default all subscribers are held."""
     waiting = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
     await held(hub, "a", 3)
@@ -298,7 +300,7 @@ async def test_broadcast(hub: Hub) -> None:
     assert None not in await asyncio.gather(*waiting)
 
 
-async def test_last(hub: Hub) -> None:
+async def test_last_holds_the_newest_subscriber(hub: Hub) -> None:
     """With last, older subscribers get a conflict, and the newest is held."""
     older = [asyncio.create_task(poll(hub, "a")) for _ in range(3)]
     await held(hub, "a", 3)
@@ -311,7 +313,7 @@ async def test_last(hub: Hub) -> None:
     assert await newest is not None
 
 
-async def test_first(hub: Hub) -> None:
+async def test_first_holds_the_oldest_subscriber(hub: Hub) -> None:
     """With first, a new subscriber gets a conflict, and the older one is held."""
     oldest = asyncio.create_task(poll(hub, "a", START, "first"))
     await held(hub, "a")
@@ -323,7 +325,7 @@ async def test_first(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("concurrency", ["last", "first"])
-async def test_no_conflict_over_a_message_that_is_there(
+async def test_subscriber_answered_at_once_causes_no_conflict(
     hub: Hub, concurrency: str
 ) -> None:
     """A subscriber that is answered at once causes no conflict."""
@@ -360,7 +362,7 @@ class CountedCursors(dict):  # type: ignore[type-arg]
             yield each
 
 
-async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
+async def test_new_subscriber_costs_the_same_among_many(hub: Hub) -> None:
     """A new subscriber costs the same, however many are waiting."""
     cursors = [OneMessage("a") for _ in range(300)]
     hub.enter(cursors[0])
@@ -374,7 +376,7 @@ async def test_a_newcomer_does_not_count_the_others(hub: Hub) -> None:
     assert looks <= 2 * len(cursors)
 
 
-async def test_the_end_of_the_server(hub: Hub) -> None:
+async def test_stopping_server_ends_all_waits(hub: Hub) -> None:
     """A server that stops ends all waits, and waits until they are answered."""
     answered = []
 
@@ -394,7 +396,7 @@ async def test_the_end_of_the_server(hub: Hub) -> None:
     await hub.stop()
 
 
-async def test_sockets_end_before_requests(hub: Hub) -> None:
+async def test_websockets_end_before_requests(hub: Hub) -> None:
     """A server may not wait for its sockets, so they are answered first."""
     answered: list[str] = []
 
@@ -419,7 +421,7 @@ async def test_sockets_end_before_requests(hub: Hub) -> None:
     assert answered == ["2", "1", "3"]
 
 
-async def test_cancelled_while_waiting(hub: Hub) -> None:
+async def test_subscriber_cancelled_while_waiting_leaves_nothing(hub: Hub) -> None:
     """A subscriber that is cancelled while it waits leaves nothing behind."""
     waiting = asyncio.create_task(poll(hub, "a"))
     await held(hub, "a")

@@ -25,7 +25,7 @@ async def test_one_hub_for_each_store() -> None:
             await hubs.get("other").info("a")
 
 
-async def test_the_loop_that_serves() -> None:
+async def test_registry_has_the_serving_event_loop() -> None:
     """The registry has the event loop that serves, from the first request on."""
     registry = HubRegistry()
     assert registry.loop is None
@@ -46,7 +46,9 @@ async def test_the_loop_that_serves() -> None:
         ("push.example.com:8000", False),
     ],
 )
-async def test_where_it_serves(location: str, here: bool) -> None:
+async def test_registry_has_the_addresses_of_its_requests(
+    location: str, here: bool
+) -> None:
     """A server serves at the addresses of its requests, and at no others."""
     registry = HubRegistry()
     assert not registry.serves_at(Host(location))
@@ -57,7 +59,7 @@ async def test_where_it_serves(location: str, here: bool) -> None:
     assert registry.serves_at(Host(location)) == here
 
 
-async def test_changed_settings() -> None:
+async def test_changed_settings_apply_to_new_stores() -> None:
     """After a change of the settings, new stores have the new limits."""
     with override_settings(
         PUSH_SERVER={"store": {"type": "memory", "max_messages": 2}}
@@ -75,7 +77,7 @@ async def test_changed_settings() -> None:
     assert info.messages == 3
 
 
-async def test_a_second_loop_is_refused() -> None:
+async def test_second_event_loop_is_refused() -> None:
     """A second event loop is refused, because its server would lose messages."""
     registry = HubRegistry()
     first = registry.get("default")
@@ -95,7 +97,7 @@ async def test_a_second_loop_is_refused() -> None:
     assert registry.get("default") is first
 
 
-def test_a_stopped_loop_makes_room() -> None:
+def test_new_event_loop_after_a_stopped_one() -> None:
     """After an event loop has stopped, the next one starts with empty stores."""
     registry = HubRegistry()
 

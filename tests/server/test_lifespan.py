@@ -84,14 +84,14 @@ def check_sent_away(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("inner", [fails, is_silent])
-async def test_the_server_is_answered(inner: Application) -> None:
+async def test_push_server_answers_lifespan_events(inner: Application) -> None:
     """If the site does not answer lifespan events, the push server does."""
     server = Server(get_application(inner))
     assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
     await server.stop()
 
 
-async def test_the_end_of_the_server_ends_held_requests() -> None:
+async def test_shutdown_ends_held_requests() -> None:
     """Held requests get 503 when the server announces its shutdown."""
     application = get_application(fails)
     server = Server(application)
@@ -101,7 +101,7 @@ async def test_the_end_of_the_server_ends_held_requests() -> None:
     check_sent_away(await held.answer())
 
 
-async def test_an_application_takes_part() -> None:
+async def test_site_gets_lifespan_events() -> None:
     """The site gets lifespan events, shutdown after held requests were answered."""
     heard: list[str] = []
     held: list[Exchange] = []
@@ -134,7 +134,7 @@ async def test_a_router_can_be_wrapped(signals: list[int]) -> None:
     await server.stop()
 
 
-async def test_an_application_fails_to_start() -> None:
+async def test_exception_of_a_site_that_fails_to_start() -> None:
     """The server gets the exception of a site that fails to start."""
 
     async def inner(scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,7 +147,7 @@ async def test_an_application_fails_to_start() -> None:
         await server.lifespan.wait(10)
 
 
-async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
+async def test_signal_ends_held_requests(signals: list[int]) -> None:
     """On a signal, requests get 503 at once, and the server's handler is called."""
     application = get_application(fails)
     server = Server(application)
@@ -163,7 +163,7 @@ async def test_a_signal_ends_held_requests(signals: list[int]) -> None:
     await server.stop()
 
 
-async def test_a_signal_comes_before_the_first_request(signals: list[int]) -> None:
+async def test_signal_before_the_first_request(signals: list[int]) -> None:
     """After a signal, even the first request of all gets 503."""
     application = get_application(fails)
     server = Server(application)
@@ -174,7 +174,7 @@ async def test_a_signal_comes_before_the_first_request(signals: list[int]) -> No
     await server.stop()
 
 
-async def test_the_handlers_of_signals_are_given_back(signals: list[int]) -> None:
+async def test_signal_handlers_are_restored(signals: list[int]) -> None:
     """After the shutdown, the signal handlers are those from before the startup."""
     before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
     server = Server(get_application(fails))
@@ -185,7 +185,7 @@ async def test_the_handlers_of_signals_are_given_back(signals: list[int]) -> Non
     assert after == before
 
 
-async def test_a_signal_that_nobody_handles_is_left_alone(signals: list[int]) -> None:
+async def test_unhandled_signal_ends_the_process(signals: list[int]) -> None:
     """A signal without a handler still ends the process."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     server = Server(get_application(fails))
@@ -194,7 +194,9 @@ async def test_a_signal_that_nobody_handles_is_left_alone(signals: list[int]) ->
     await server.stop()
 
 
-async def test_in_another_thread_signals_are_left_alone(signals: list[int]) -> None:
+async def test_signal_handlers_are_unchanged_in_another_thread(
+    signals: list[int],
+) -> None:
     """A server outside the main thread does not change the signal handlers."""
     before = signal.getsignal(signal.SIGTERM)
     seen: list[Any] = []

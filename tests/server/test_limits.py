@@ -131,7 +131,7 @@ def sending(site: Site, path: str, method: str, *headers: tuple[bytes, bytes]) -
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_a_body_without_end(site: Site, path: str, method: str) -> None:
+async def test_endless_body_gets_413(site: Site, path: str, method: str) -> None:
     """An ignored body is read up to a limit, and gets 413 beyond it."""
     exchange = sending(site, path, method)
     for _ in range(40):
@@ -145,7 +145,7 @@ async def test_a_body_without_end(site: Site, path: str, method: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_a_body_that_is_declared_too_long(
+async def test_too_long_content_length_gets_413(
     site: Site, path: str, method: str
 ) -> None:
     """An ignored body with a Content-Length beyond the limit gets 413 at once."""
@@ -157,7 +157,7 @@ async def test_a_body_that_is_declared_too_long(
     assert is_last(answer)
 
 
-async def test_refusals_of_a_message(site: Site) -> None:
+async def test_publisher_without_permission_gets_403_for_any_size(site: Site) -> None:
     """A publisher without permission gets 403, whatever the size of its message."""
     for path, size in [("/closed/a", LIMIT), ("/large/a", 2 * LIMIT)]:
         headers = [(b"x-forwarded-for", b"192.0.2.1")]
@@ -167,7 +167,7 @@ async def test_refusals_of_a_message(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_slow_body(
+async def test_slow_body_gets_408(
     site: Site, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An ignored body that does not end in time gets 408."""
@@ -182,7 +182,7 @@ async def test_a_slow_body(
         assert is_last(answer)
 
 
-async def test_a_whole_body(site: Site) -> None:
+async def test_connection_stays_open_after_an_ignored_body(site: Site) -> None:
     """The connection stays open after an ignored body that was read to its end."""
     parts = [b"x" * (LIMIT // 2)] * 2
     for path in ("/send-update/a", "/interval/a"):
@@ -191,7 +191,7 @@ async def test_a_whole_body(site: Site) -> None:
         assert answer["connection"] is None
 
 
-async def test_a_poll_with_a_body(site: Site) -> None:
+async def test_poll_with_a_body_is_held(site: Site) -> None:
     """A poll with a body is held like any other."""
     exchange = site.exchange("GET", "/updates/a", body=[b"x" * 1000] * 2).start()
     await until_held("a")
@@ -209,7 +209,7 @@ async def started(exchange: Exchange) -> tuple[int, bytes, bool]:
     return start["status"], body["body"], body.get("more_body", False)
 
 
-async def test_lingering(site: Site) -> None:
+async def test_response_precedes_the_lingering_close(site: Site) -> None:
     """A client gets its response at once, and the connection ends when it is done."""
     length = (b"content-length", b"1000")
     exchange = sending(site, "/send-update/a", "POST", length).start()
@@ -225,7 +225,7 @@ async def test_lingering(site: Site) -> None:
 
 
 @pytest.mark.parametrize("expect", [False, True])
-async def test_a_client_that_sends_without_pause(site: Site, expect: bool) -> None:
+async def test_response_waits_for_the_body(site: Site, expect: bool) -> None:
     """A response waits for the body, unless the client expects 100-continue."""
     headers = [(b"content-length", b"1000")]
     if expect:
@@ -237,7 +237,7 @@ async def test_a_client_that_sends_without_pause(site: Site, expect: bool) -> No
     assert (await started(exchange))[::2] == (413, expect)
 
 
-async def test_lingering_has_an_end(
+async def test_lingering_is_limited(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server reads only a limited amount from a client that never stops sending."""
@@ -274,7 +274,7 @@ async def test_lingering_has_an_end(
         (b"x" * 10_000, b"news"),
     ],
 )
-async def test_another_length(
+async def test_content_length_mismatch_gets_400(
     site: Site, method: str, length: bytes, body: bytes
 ) -> None:
     """A body that does not match its Content-Length gets 400 and has no effect."""
@@ -286,13 +286,15 @@ async def test_another_length(
 
 
 @pytest.mark.parametrize("length", [b"4", b"0004", b" 4", b"4 ", b"4\t"])
-async def test_the_same_length(site: Site, length: bytes) -> None:
+async def test_leading_zeros_and_whitespace_in_content_length(
+    site: Site, length: bytes
+) -> None:
     """Leading zeros and whitespace in Content-Length are ignored."""
     headers = [(b"content-length", length)]
     assert (await site.post("a", b"news", headers)).status == 202
 
 
-async def test_a_length_given_twice(site: Site) -> None:
+async def test_two_content_lengths_get_400(site: Site) -> None:
     """Two Content-Length headers get 400, even if the server accepts them."""
     headers = [(b"content-length", b"4")] * 2
     assert (await site.post("a", b"news", headers)).status == 400
@@ -302,7 +304,7 @@ async def test_a_length_given_twice(site: Site) -> None:
 @pytest.mark.parametrize("size", [0, 3])
 @pytest.mark.parametrize("length", [[LENGTH], []], ids=["length", "chunks"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
-async def test_a_body_that_breaks_off(
+async def test_incomplete_body_gets_400(
     site: Site, method: str, length: list[tuple[bytes, bytes]], size: int
 ) -> None:
     """A client that stops sending within its body gets 400."""
@@ -318,7 +320,7 @@ async def test_a_body_that_breaks_off(
 
 @pytest.mark.parametrize("length", [[LENGTH], []], ids=["length", "chunks"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_a_body_lost_with_an_upgrade(
+async def test_body_dropped_with_an_upgrade_gets_400(
     site: Site, method: str, length: list[tuple[bytes, bytes]]
 ) -> None:
     """A body that the server dropped with an Upgrade gets 400."""
@@ -350,7 +352,9 @@ async def test_messages_with_an_upgrade(
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"identity", b"chunked"])
-async def test_transfer_encodings(site: Site, encoding: bytes) -> None:
+async def test_body_in_a_transfer_encoding_is_not_published(
+    site: Site, encoding: bytes
+) -> None:
     """A body that is still in a transfer encoding is not published."""
     headers = [(b"transfer-encoding", encoding)]
     answer = await site.ask("POST", "/send-update/a", headers, [b"news"])

@@ -52,7 +52,7 @@ async def until_checked(watched: Watched) -> None:
         )
 
 
-def test_what_listens(listener: socket.socket, tmp_path: Path) -> None:
+def test_listening_sockets_are_found(listener: socket.socket, tmp_path: Path) -> None:
     """Listening sockets are found and stay open; other sockets are not found."""
     path = str(tmp_path / "socket")
     with (
@@ -74,7 +74,7 @@ def test_what_listens(listener: socket.socket, tmp_path: Path) -> None:
             assert client.send(b"still open") == 10
 
 
-def test_what_is_no_socket(tmp_path: Path) -> None:
+def test_other_descriptors_have_no_address(tmp_path: Path) -> None:
     """A file and a closed descriptor have no address."""
     with (tmp_path / "file").open("wb") as file:
         descriptor = file.fileno()
@@ -82,7 +82,7 @@ def test_what_is_no_socket(tmp_path: Path) -> None:
     assert read_address(descriptor) is None
 
 
-async def test_a_server_closes_its_socket(listener: socket.socket) -> None:
+async def test_server_stops_when_its_socket_is_closed(listener: socket.socket) -> None:
     """The server is stopped once when its socket is closed, and not before."""
     watched = Watched(listener.getsockname())
     await until_checked(watched)
@@ -93,7 +93,9 @@ async def test_a_server_closes_its_socket(listener: socket.socket) -> None:
     assert watched.stops == 1
 
 
-async def test_a_descriptor_that_is_used_again(listener: socket.socket) -> None:
+async def test_reused_descriptor_does_not_replace_a_closed_socket(
+    listener: socket.socket,
+) -> None:
     """A new socket with the descriptor of a closed one does not replace it."""
     watched = Watched(listener.getsockname())
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -101,7 +103,9 @@ async def test_a_descriptor_that_is_used_again(listener: socket.socket) -> None:
         await until(lambda: watched.stops)
 
 
-async def test_a_server_with_two_sockets(listener: socket.socket) -> None:
+async def test_server_with_two_sockets_stops_when_both_are_closed(
+    listener: socket.socket,
+) -> None:
     """A server with two sockets is stopped only when both are closed."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         watched = Watched(listener.getsockname(), other.getsockname())
@@ -131,7 +135,7 @@ async def test_other_sockets_do_not_matter(listener: socket.socket) -> None:
     assert watched.stops == 0
 
 
-async def test_a_watch_that_is_forgotten(listener: socket.socket) -> None:
+async def test_forgotten_watch_stops_no_server(listener: socket.socket) -> None:
     """A watch that is forgotten does not stop the server."""
     watched = Watched(listener.getsockname())
     watched.watch.forget()

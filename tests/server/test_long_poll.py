@@ -55,7 +55,7 @@ def open_gate(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("hub", [GatedStore, SlowToTell], indirect=True)
-async def test_a_future_id_gets_the_first_next_message(hub: Hub) -> None:
+async def test_future_id_gets_the_first_message_during_its_lookup(hub: Hub) -> None:
     """A future id gets the first of the messages published during the lookup."""
     waiting = await hold(hub)
     for body in (b"first", b"second"):
@@ -64,7 +64,7 @@ async def test_a_future_id_gets_the_first_next_message(hub: Hub) -> None:
     assert (await waiting).body == b"first"
 
 
-async def test_deleted_after_a_message_for_a_future_id(hub: Hub) -> None:
+async def test_channel_deleted_after_a_message_for_a_future_id(hub: Hub) -> None:
     """A channel deleted during the lookup is gone, even after a message."""
     waiting = await hold(hub)
     await hub.publish(Update("a", b"news"))
@@ -73,7 +73,7 @@ async def test_deleted_after_a_message_for_a_future_id(hub: Hub) -> None:
     assert (await waiting).status == 410
 
 
-async def test_the_last_of_two_who_look(hub: Hub) -> None:
+async def test_last_of_two_subscribers_in_lookup(hub: Hub) -> None:
     """With last, a subscriber with a conflict during its lookup ends no other one."""
     older = await hold(hub, [], "last")
     with subscribe(hub, "a") as newest:

@@ -5,7 +5,7 @@ import pytest
 from pushserver_channels.memoize import MAX_ARGUMENT_LENGTH, memoize
 
 
-def test_a_call_is_made_once() -> None:
+def test_result_is_cached() -> None:
     """The result of a call is returned again for the same arguments."""
     calls = []
 
@@ -21,7 +21,7 @@ def test_a_call_is_made_once() -> None:
     assert calls == ["a", "a", "b", "a"]
 
 
-def test_long_arguments_are_not_remembered() -> None:
+def test_long_arguments_are_not_cached() -> None:
     """The results for long arguments are not cached."""
     calls = []
 
@@ -36,7 +36,7 @@ def test_long_arguments_are_not_remembered() -> None:
     assert len(calls) == 3
 
 
-def test_errors_are_not_remembered() -> None:
+def test_errors_are_not_cached() -> None:
     """A function that raised an error is called again."""
     calls = []
 

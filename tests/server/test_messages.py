@@ -13,13 +13,13 @@ def message(previous: MessageId | None) -> Message:
     return Message(MessageId(1000, 5), b"body", None, previous)
 
 
-def test_the_text_of_an_id() -> None:
+def test_id_as_text() -> None:
     """An id is written time:tag."""
     assert str(MessageId(1_795_350_764, 1)) == "1795350764:1"
 
 
 @given(IDS, IDS)
-def test_order(one: MessageId, other: MessageId) -> None:
+def test_order_of_ids(one: MessageId, other: MessageId) -> None:
     """Ids are ordered by time, and inside a second by tag as a number."""
     by_time = (one.time > other.time) - (one.time < other.time)
     by_tag = (one.tag > other.tag) - (one.tag < other.tag)
@@ -27,7 +27,7 @@ def test_order(one: MessageId, other: MessageId) -> None:
 
 
 @given(IDS)
-def test_the_start(any_id: MessageId) -> None:
+def test_start_is_before_every_id(any_id: MessageId) -> None:
     """START is before every message id."""
     assert any_id > START
 
@@ -71,7 +71,7 @@ def test_gaps(
     assert message(previous).gap_after(last_seen) == gap
 
 
-def test_nothing_can_be_changed() -> None:
+def test_messages_and_infos_are_immutable() -> None:
     """Messages and channel info are immutable."""
     info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
     with pytest.raises(AttributeError):
@@ -80,7 +80,7 @@ def test_nothing_can_be_changed() -> None:
         info.subscribers = 1  # type: ignore[misc]
 
 
-def test_an_info_without_subscribers() -> None:
+def test_info_from_a_store_has_no_subscribers() -> None:
     """The channel info from a store has no subscribers."""
     info = ChannelInfo(messages=0, requested=-1, last_message_id=MessageId(0, 0))
     assert info.subscribers == 0

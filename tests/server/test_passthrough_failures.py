@@ -84,7 +84,7 @@ async def end_as_a_generator(scope: Scope, receive: Receive, send: Send) -> None
         (end_as_a_generator, "GeneratorExit"),
     ],
 )
-async def test_a_view_that_fails(
+async def test_failing_view_is_logged(
     view: View, caplog: pytest.LogCaptureFixture, broken: Any, logged: str
 ) -> None:
     """A view that fails or exits is logged, and the other requests are made."""
@@ -107,7 +107,7 @@ async def test_a_view_that_fails(
     caplog.records[:] = [each for each in caplog.records if each.name != "asyncio"]
 
 
-async def test_other_tasks_are_made_as_they_were(view: View) -> None:
+async def test_task_factory_is_used_for_other_tasks(view: View) -> None:
     """Other tasks are still created by the task factory of the event loop."""
     loop = asyncio.get_running_loop()
     made = []
@@ -129,7 +129,7 @@ async def test_other_tasks_are_made_as_they_were(view: View) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 400, 403, 404, 500])
-async def test_a_status_that_is_no_success(
+async def test_error_status_is_logged(
     view: View, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     """A view that responds with an error is logged with the body of its request."""
@@ -142,7 +142,7 @@ async def test_a_status_that_is_no_success(
 
 
 @pytest.mark.parametrize("status", [200, 204])
-async def test_a_status_that_is_a_success(
+async def test_success_status_is_not_logged(
     view: View, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     """A view that responds with any success is not logged."""
@@ -153,7 +153,7 @@ async def test_a_status_that_is_a_success(
     assert caplog.records == []
 
 
-async def test_a_view_that_never_answers(
+async def test_view_without_a_response_times_out(
     view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A view that never responds times out and is logged, and the queues go on."""
@@ -168,7 +168,7 @@ async def test_a_view_that_never_answers(
     assert "takes too long" in caplog.text
 
 
-async def test_a_blocking_view_that_never_answers(
+async def test_blocking_view_without_a_response_times_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A Django view that blocks its thread times out and delays no other request."""
@@ -197,7 +197,9 @@ async def test_a_blocking_view_that_never_answers(
     assert "takes too long" in caplog.text
 
 
-def test_another_loop(caplog: pytest.LogCaptureFixture) -> None:
+def test_dispatcher_continues_on_a_new_event_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """A dispatcher continues on a new event loop."""
     views = []
     left: list[Subscription] = []

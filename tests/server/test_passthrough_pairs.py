@@ -50,7 +50,7 @@ def serve() -> Iterator[Serve]:
         change.disable()
 
 
-async def test_a_pair(serve: Serve, view: View) -> None:
+async def test_held_poll_sends_two_requests(serve: Serve, view: View) -> None:
     """The view gets a request when a poll is held, and one when it ends."""
     site = serve(view)
     held = await site.hold("/updates/a")
@@ -60,7 +60,9 @@ async def test_a_pair(serve: Serve, view: View) -> None:
     await until(lambda: view.heard == ["subscribe a", "unsubscribe a"])
 
 
-async def test_a_request_answered_at_once(serve: Serve, view: View) -> None:
+async def test_request_answered_at_once_is_not_reported(
+    serve: Serve, view: View
+) -> None:
     """A request that is answered at once is not reported to the view."""
     site = serve(view)
     await site.post("a")
@@ -77,7 +79,7 @@ async def test_a_request_answered_at_once(serve: Serve, view: View) -> None:
 
 
 @pytest.mark.parametrize("options", [{"create_on_get": False}, {"polling": "interval"}])
-async def test_a_request_that_is_not_held(
+async def test_request_that_is_not_held_is_not_reported(
     serve: Serve, view: View, options: dict[str, Any]
 ) -> None:
     """A request that is not held, such as an interval poll, is not reported."""
@@ -88,7 +90,7 @@ async def test_a_request_that_is_not_held(
 
 
 @pytest.mark.parametrize("end", ["delete", "leave", "cancel", "timeout", "conflict"])
-async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
+async def test_each_end_sends_unsubscribe(serve: Serve, view: View, end: str) -> None:
     """The view gets an unsubscribe request, however the held request ended."""
     options: dict[str, Any] = {}
     if end == "timeout":
@@ -120,7 +122,9 @@ async def test_each_end_is_told(serve: Serve, view: View, end: str) -> None:
     assert Counter(view.heard) == {"subscribe a": pairs, "unsubscribe a": pairs}
 
 
-async def test_the_newcomer_of_first(serve: Serve, view: View) -> None:
+async def test_subscriber_that_gets_409_is_not_reported(
+    serve: Serve, view: View
+) -> None:
     """A new subscriber that gets 409 is not reported."""
     site = serve(view, concurrency="first")
     held = await site.hold("/updates/a")
@@ -131,7 +135,9 @@ async def test_the_newcomer_of_first(serve: Serve, view: View) -> None:
     assert view.heard == ["subscribe a", "unsubscribe a"]
 
 
-async def test_a_client_that_leaves_at_once(serve: Serve, view: View) -> None:
+async def test_early_disconnect_makes_a_whole_pair_or_none(
+    serve: Serve, view: View
+) -> None:
     """A client that leaves right after its request makes a whole pair or none."""
     site = serve(view)
     for _ in range(20):
@@ -154,7 +160,9 @@ async def test_a_client_that_leaves_at_once(serve: Serve, view: View) -> None:
         ],
     ],
 )
-async def test_both_id_headers(serve: Serve, view: View, headers: Headers) -> None:
+async def test_both_requests_have_the_id_headers(
+    serve: Serve, view: View, headers: Headers
+) -> None:
     """Both requests of a pair have the id headers exactly as they were sent."""
     site = serve(view)
     held = await site.hold("/updates/a", [*headers, (b"cookie", b"a=b")])
@@ -168,7 +176,7 @@ async def test_both_id_headers(serve: Serve, view: View, headers: Headers) -> No
             assert sent.get(name) == dict(headers).get(name)
 
 
-async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
+async def test_slow_view_delays_no_message(serve: Serve, view: View) -> None:
     """A view that hangs delays no message, and later gets whole pairs.
 
     Subscribers that came and left meanwhile are not reported.
@@ -187,7 +195,7 @@ async def test_a_slow_view_delays_no_message(serve: Serve, view: View) -> None:
         assert mine == [f"subscribe {number}", f"unsubscribe {number}"]
 
 
-async def test_a_failing_view_delays_no_message(
+async def test_failing_view_delays_no_message(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A view that fails is logged, and delays no message."""
@@ -198,7 +206,9 @@ async def test_a_failing_view_delays_no_message(
     await until(lambda: caplog.text.count("ZeroDivisionError: a view") == 2)
 
 
-async def test_order_of_a_subscriber_that_comes_back(serve: Serve, view: View) -> None:
+async def test_pairs_of_a_reconnecting_subscriber_are_in_order(
+    serve: Serve, view: View
+) -> None:
     """The pairs of a browser stay in order when it uses another connection."""
     site = serve(view)
     headers: list[tuple[bytes, bytes]] = []
@@ -214,7 +224,9 @@ async def test_order_of_a_subscriber_that_comes_back(serve: Serve, view: View) -
     assert view.heard == ["subscribe a", "unsubscribe a"] * 10
 
 
-async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
+async def test_many_clients_that_poll_again_lose_no_pair(
+    serve: Serve, view: View
+) -> None:
     """No pair of 500 clients that poll again after each message is lost."""
     site = serve(view)
     clients = 500
@@ -244,7 +256,7 @@ async def test_many_come_back_on_one_message(serve: Serve, view: View) -> None:
         assert events == ["subscribe a", "unsubscribe a"] * 4
 
 
-async def test_a_stopping_server_waits_for_the_view(serve: Serve, view: View) -> None:
+async def test_stopping_server_waits_for_the_view(serve: Serve, view: View) -> None:
     """When the server stops, a request is answered and then waits for the view."""
     site = serve(view)
     view.gate.clear()
@@ -258,7 +270,7 @@ async def test_a_stopping_server_waits_for_the_view(serve: Serve, view: View) ->
     assert view.heard == ["subscribe a", "unsubscribe a"]
 
 
-async def test_a_stopping_server_does_not_wait_for_long(
+async def test_stopping_server_waits_a_limited_time_for_the_view(
     serve: Serve, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the server stops, it waits only a limited time for a view that hangs."""
@@ -273,7 +285,7 @@ async def test_a_stopping_server_does_not_wait_for_long(
     await until(lambda: len(view.heard) == 2)
 
 
-async def test_the_end_of_the_server_waits_for_the_view(
+async def test_shutdown_waits_for_earlier_requests_to_the_view(
     serve: Serve, view: View
 ) -> None:
     """The shutdown also waits for the requests about clients that left before."""

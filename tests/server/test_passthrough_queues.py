@@ -17,7 +17,7 @@ from .passthrough_view import VIEW, View, numbers, respond, subscribe
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-async def test_a_request_is_made(view: View) -> None:
+async def test_view_gets_subscribe_and_unsubscribe(view: View) -> None:
     """The view gets a request when a subscriber comes, and one when it leaves."""
     dispatcher = Dispatcher(view)
     subscription = subscribe(dispatcher, 1, "me")
@@ -28,7 +28,7 @@ async def test_a_request_is_made(view: View) -> None:
     assert view.heard == ["subscribe a", "unsubscribe a"]
 
 
-async def test_order_of_a_queue(view: View) -> None:
+async def test_requests_of_a_subscriber_are_in_order(view: View) -> None:
     """The requests of one subscriber are made one after the other, in order."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
@@ -42,7 +42,7 @@ async def test_order_of_a_queue(view: View) -> None:
     assert view.most == 1
 
 
-async def test_many_queues(view: View) -> None:
+async def test_few_requests_run_at_a_time(view: View) -> None:
     """A few requests run at a time, those of each subscriber in order."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
@@ -59,7 +59,7 @@ async def test_many_queues(view: View) -> None:
         assert mine == list(range(who, 1000, 100))
 
 
-async def test_queues_take_turns(view: View) -> None:
+async def test_long_queue_does_not_delay_others(view: View) -> None:
     """A subscriber with many requests does not delay others."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
@@ -74,7 +74,7 @@ async def test_queues_take_turns(view: View) -> None:
 
 
 @pytest.mark.parametrize("queues", [1, 100])
-async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
+async def test_finished_queue_leaves_nothing(view: View, queues: int) -> None:
     """When all requests were made or withdrawn, nothing is left."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
@@ -95,7 +95,7 @@ async def test_nothing_is_left_of_a_queue(view: View, queues: int) -> None:
     assert (dispatcher.waiting, dispatcher.waiting_size) == (0, 0)
 
 
-async def test_a_queue_goes_on_later(view: View) -> None:
+async def test_empty_queue_can_be_used_again(view: View) -> None:
     """The queue of a subscriber can be used again after it was empty."""
     dispatcher = Dispatcher(view)
     for number in range(3):
@@ -105,7 +105,7 @@ async def test_a_queue_goes_on_later(view: View) -> None:
     assert numbers(view.scopes) == [0, 1, 2]
 
 
-async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
+async def test_waiting_subscribe_is_withdrawn_on_disconnect(view: View) -> None:
     """A waiting subscribe request is withdrawn when the subscriber leaves."""
     dispatcher = Dispatcher(view)
     view.gate.clear()
@@ -127,7 +127,7 @@ async def test_who_leaves_before_its_turn_is_not_told(view: View) -> None:
     assert numbers(view.scopes)[-1] == 5000
 
 
-async def test_what_waits_is_small(view: View) -> None:
+async def test_waiting_request_takes_little_memory(view: View) -> None:
     """A waiting request takes little more memory than what its subscriber sent."""
     dispatcher = Dispatcher(view)
     headers = [(b"x-%d" % number, b"v" * 30) for number in range(20)]
@@ -155,7 +155,7 @@ async def test_what_waits_is_small(view: View) -> None:
 @pytest.mark.parametrize(
     ("limit", "value"), [("MAX_WAITING", 10), ("MAX_WAITING_SIZE", 12_000)]
 )
-async def test_there_is_a_bound_on_what_waits(
+async def test_number_of_waiting_requests_is_limited(
     view: View,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -195,7 +195,7 @@ async def test_there_is_a_bound_on_what_waits(
     assert len(view.scopes) == 2 * len(told) + 1
 
 
-async def test_the_log_tells_now_and_then_how_many_were_left_out(
+async def test_unreported_subscribers_are_logged_once_an_interval(
     view: View, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There is one line for each interval, however many were left out."""
@@ -209,7 +209,7 @@ async def test_the_log_tells_now_and_then_how_many_were_left_out(
     assert "told of 10 subscribers" in caplog.text
 
 
-async def test_requests_that_last_too_long_are_bounded(
+async def test_number_of_hanging_views_is_limited(
     view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of threads with views that hang is limited."""
@@ -227,7 +227,7 @@ async def test_requests_that_last_too_long_are_bounded(
     assert view.most == 10
 
 
-async def test_the_second_receive_waits(view: View) -> None:
+async def test_second_receive_waits_for_the_response(view: View) -> None:
     """A view that waits for a disconnect gets none before its response."""
     order = []
 

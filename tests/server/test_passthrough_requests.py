@@ -24,7 +24,7 @@ async def one_notice(view: View, channel_id: str = "a", **scope: Any) -> Scope:
     return view.scopes[0]
 
 
-async def test_the_request(view: View) -> None:
+async def test_view_gets_a_form_with_address_and_headers(view: View) -> None:
     """The view gets a POST of a form with the subscriber's address and headers."""
     scope = await one_notice(view, headers=[(b"cookie", b"a=b")])
     assert view.bodies == [b"channel_id=a&subscribe=1", b"channel_id=a&unsubscribe=1"]
@@ -41,7 +41,7 @@ async def test_the_request(view: View) -> None:
     }
 
 
-async def test_headers_that_are_passed_on(view: View) -> None:
+async def test_subscriber_headers_are_passed_on(view: View) -> None:
     """Both requests have the subscriber's headers exactly as they were sent."""
     sent = [
         (b"host", b"example.com"),
@@ -77,7 +77,7 @@ async def test_headers_that_are_passed_on(view: View) -> None:
         b"expect",
     ],
 )
-async def test_headers_that_are_not_passed_on(view: View, name: bytes) -> None:
+async def test_connection_headers_are_not_passed_on(view: View, name: bytes) -> None:
     """Headers about the subscriber's connection or body are not passed on."""
     scope = await one_notice(view, headers=[(name, b"100"), (b"x-kept", b"1")])
     assert [key for key, _ in scope["headers"]] == [
@@ -92,7 +92,7 @@ async def test_headers_that_are_not_passed_on(view: View, name: bytes) -> None:
     "channel_id",
     ["a b", "a&subscribe=0", "a=b", "%", "+", "\u20ac", "\U0001f600", "a/b", "\x00\n"],
 )
-async def test_any_channel_id(view: View, channel_id: str) -> None:
+async def test_any_channel_id_reaches_the_view(view: View, channel_id: str) -> None:
     """Any channel id reaches the view unchanged."""
     await one_notice(view, channel_id)
     assert view.heard == [f"subscribe {channel_id}", f"unsubscribe {channel_id}"]
@@ -100,7 +100,7 @@ async def test_any_channel_id(view: View, channel_id: str) -> None:
         assert dict(scope["headers"])[b"content-length"] == b"%d" % len(body)
 
 
-async def test_the_subscribers_scope_is_left_alone(view: View) -> None:
+async def test_subscriber_scope_is_not_modified(view: View) -> None:
     """The scope of the subscriber's request is not modified."""
     scope = http_scope("GET", "/updates/a")
     before = {**scope, "headers": list(scope["headers"])}

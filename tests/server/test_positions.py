@@ -40,13 +40,13 @@ SOURCE = "header Last-Event-ID"
         ({}, b"last_event_id=&last_event_id=", None),
     ],
 )
-def test_the_first_that_is_there_counts(
+def test_first_given_form_of_a_position_is_used(
     headers: dict[bytes, bytes], query: bytes, found: tuple[str, str] | None
 ) -> None:
     assert find_last_event_id(headers, query) == found
 
 
-def test_a_query_of_too_many_parameters_is_refused() -> None:
+def test_too_many_query_parameters_are_refused() -> None:
     with pytest.raises(InvalidPosition):
         find_last_event_id({}, b"last_event_id=1:2" + b"&a=b" * 2000)
 
@@ -60,14 +60,14 @@ def test_a_query_of_too_many_parameters_is_refused() -> None:
         ("newest", NEWEST),
     ],
 )
-def test_a_position_on_one_channel(value: str, position: StartPosition) -> None:
+def test_position_on_one_channel(value: str, position: StartPosition) -> None:
     assert parse_position(SOURCE, value) == position
 
 
 @pytest.mark.parametrize(
     "value", ["1", "1:", ":1", "1:-1", "a:b", "1:2:3", "1:2,3:4", "-", "Newest", "١:٢"]
 )
-def test_an_invalid_position_is_refused_with_a_sentence(value: str) -> None:
+def test_invalid_position_is_refused_with_a_sentence(value: str) -> None:
     with pytest.raises(InvalidPosition, match="The header Last-Event-ID is"):
         parse_position(SOURCE, value)
 
@@ -107,18 +107,18 @@ def test_positions_on_several_channels(
         ",,",
     ],
 )
-def test_too_few_parts_and_too_many_are_refused(value: str) -> None:
+def test_wrong_number_of_parts_is_refused(value: str) -> None:
     with pytest.raises(InvalidPosition):
         parse_positions(SOURCE, value, 3)
 
 
-def test_a_position_has_the_latest_channel_in_brackets() -> None:
+def test_position_has_the_latest_channel_in_brackets() -> None:
     ids = ["9:3", "8:12", "-"]
     assert build_position(ids, 1) == "9:3,[8:12],-"
     assert build_position(ids) == "9:3,8:12,-"
 
 
-def test_the_setting_first_message() -> None:
+def test_first_message_sets_the_start_position() -> None:
     assert read_first_message("oldest") == BEGINNING
     assert read_first_message("newest") == NEWEST
     assert read_first_message(-5) == 5

@@ -105,7 +105,7 @@ def test_dates(text: bytes, seconds: int) -> None:
         b"Sun, " * 1000,
     ],
 )
-def test_what_is_no_date(text: bytes) -> None:
+def test_invalid_dates_are_refused(text: bytes) -> None:
     """An invalid date is refused with a sentence that names the header and value."""
     with pytest.raises(InvalidMessageId) as refusal:
         parse_date(text)
@@ -140,14 +140,14 @@ def test_zones_round_trip(naive: datetime, offset: int) -> None:
 @given(
     st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2067, 12, 31)),
 )
-def test_forms_agree(form: str, naive: datetime) -> None:
+def test_all_date_formats_agree(form: str, naive: datetime) -> None:
     """All forms of a date name the same second."""
     moment = naive.replace(tzinfo=timezone.utc, microsecond=0)
     assert parse_date(moment.strftime(form).encode()) == moment.timestamp()
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_any_bytes_are_a_date_or_refused(text: bytes) -> None:
+def test_any_header_value_is_a_date_or_refused(text: bytes) -> None:
     """Any value of If-Modified-Since is either a date or refused."""
     try:
         assert isinstance(parse_date(text), int)
@@ -201,7 +201,7 @@ def test_tags(text: bytes, tag: int) -> None:
         b"\xa0" * 60 + b"3",
     ],
 )
-def test_what_is_no_tag(text: bytes) -> None:
+def test_invalid_tags_are_refused(text: bytes) -> None:
     """An invalid tag is refused with a sentence that names the header and value."""
     with pytest.raises(InvalidMessageId) as refusal:
         parse_tag(text)
@@ -219,7 +219,7 @@ def test_tags_round_trip(tag: int, form: str) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_a_tag_or_refused(text: bytes) -> None:
+def test_any_header_value_is_a_tag_or_refused(text: bytes) -> None:
     """Any value of If-None-Match is either a number or refused."""
     try:
         assert parse_tag(text) >= 0
@@ -270,13 +270,13 @@ def test_message_ids(headers: dict[bytes, bytes], message_id: MessageId) -> None
         {b"if-modified-since": b"x", b"if-none-match": b"5"},
     ],
 )
-def test_unreadable_message_ids(headers: dict[bytes, bytes]) -> None:
+def test_invalid_message_ids_are_refused(headers: dict[bytes, bytes]) -> None:
     """Each of the two headers is checked, even without the other one."""
     with pytest.raises(InvalidMessageId):
         parse_message_id(headers)
 
 
-def test_a_date_without_tag_is_before_its_second() -> None:
+def test_date_without_a_tag_is_before_its_second() -> None:
     """A date without a tag is before that second and after the previous one."""
     found = parse_message_id({b"if-modified-since": NOVEMBER_DATE})
     assert MessageId(NOVEMBER - 1, 10**17) < found < MessageId(NOVEMBER, 0)
@@ -291,13 +291,13 @@ def test_message_ids_round_trip(time: int, tag: int) -> None:
     assert parse_message_id(sent) == last_seen
 
 
-def test_no_id_is_told_to_a_client_that_named_none() -> None:
+def test_client_without_an_id_gets_no_id() -> None:
     """A client that sent no id gets none."""
     assert build_message_id(START) == []
 
 
 @pytest.mark.parametrize("zone", [b"-0001", b"-2359"])
-def test_ids_after_the_last_year(zone: bytes) -> None:
+def test_dates_after_9999_are_clamped(zone: bytes) -> None:
     """A date that its zone moves beyond the year 9999 is the last second of 9999."""
     date = b"Fri, 31 Dec 9999 23:59:59 " + zone
     last_seen = parse_message_id({b"if-modified-since": date})
@@ -436,7 +436,7 @@ def test_accept(accept: bytes, media_type: bytes) -> None:
 
 
 @pytest.mark.parametrize("space", [b" ", b"\t", b"\xa0"])
-def test_long_headers_are_not_remembered(space: bytes) -> None:
+def test_long_headers_are_not_cached(space: bytes) -> None:
     """Results for long headers are not cached, so they cannot fill the memory."""
     padding = space * 1_000_000
     tracemalloc.start()
@@ -457,7 +457,7 @@ def test_long_headers_are_not_remembered(space: bytes) -> None:
 
 
 @given(st.binary(max_size=80))
-def test_any_accept_chooses_a_known_type(accept: bytes) -> None:
+def test_any_accept_gives_a_known_type(accept: bytes) -> None:
     """Any value of Accept results in a document."""
     assert build_channel_info(INFO, choose_info_type(accept))
 
@@ -467,27 +467,27 @@ def test_any_accept_chooses_a_known_type(accept: bytes) -> None:
     [b"if-modified-since", b"if-none-match", b"content-type", b"content-length"],
 )
 @pytest.mark.parametrize("values", [(b"1", b"2"), (b"1", b"1"), (b"", b"")])
-def test_headers_given_twice(name: bytes, values: tuple[bytes, bytes]) -> None:
+def test_repeated_headers_are_refused(name: bytes, values: tuple[bytes, bytes]) -> None:
     """A header that affects the request is refused if it is given twice."""
     raw = [(b"host", b"a"), *((name, value) for value in values)]
     with pytest.raises(BadRequest, match="is given twice"):
         fold_headers(raw)
 
 
-def test_other_headers_given_twice() -> None:
+def test_other_repeated_headers_are_joined() -> None:
     """Several lines of any other header are read as one list."""
     raw = [(b"accept", b"a"), (b"host", b"h"), (b"accept", b"b, c"), (b"accept", b"d")]
     assert fold_headers(raw) == {b"host": b"h", b"accept": b"a, b, c, d"}
 
 
-def test_headers_given_once() -> None:
+def test_single_headers_are_unchanged() -> None:
     """Headers that are given once are unchanged."""
     raw = [(b"if-none-match", b"1"), (b"content-type", b""), (b"x", b" a ,b")]
     assert fold_headers(raw) == dict(raw)
 
 
 @pytest.mark.parametrize("parse", [parse_date, parse_tag])
-def test_refusals_quote_what_they_refuse(parse: Callable[[bytes], int]) -> None:
+def test_errors_quote_the_invalid_value(parse: Callable[[bytes], int]) -> None:
     """An error quotes the value, with control characters escaped."""
     with pytest.raises(InvalidMessageId) as refusal:
         parse(b"a\r\nb\x00\xff")

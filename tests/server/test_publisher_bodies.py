@@ -66,7 +66,7 @@ async def test_bodies(serve: Serve, body: bytes) -> None:
     assert answer["content-length"] == str(len(body))
 
 
-async def test_a_body_in_parts(serve: Serve) -> None:
+async def test_chunks_of_a_body_are_joined(serve: Serve) -> None:
     """The chunks of a body are joined, including empty ones."""
     site = serve()
     answer = await site.ask(
@@ -76,7 +76,7 @@ async def test_a_body_in_parts(serve: Serve) -> None:
     assert (await site.ask("GET", "/updates/a")).body == b"one two three"
 
 
-async def test_a_body_that_comes_slowly(serve: Serve) -> None:
+async def test_message_is_published_after_its_whole_body(serve: Serve) -> None:
     """A message is published when its whole body has arrived, not before."""
     site = serve()
     exchange = site.exchange("POST", "/send-update/a", body=None).start()
@@ -89,7 +89,7 @@ async def test_a_body_that_comes_slowly(serve: Serve) -> None:
     assert (await site.ask("GET", "/updates/a")).body == b"123"
 
 
-async def test_a_body_that_breaks_off(serve: Serve) -> None:
+async def test_incomplete_body_publishes_nothing(serve: Serve) -> None:
     """A publisher that disconnects before the end of its body publishes nothing."""
     site = serve()
     exchange = site.exchange("POST", "/send-update/a", body=None)
@@ -100,7 +100,7 @@ async def test_a_body_that_breaks_off(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 0])
-async def test_a_body_of_the_largest_size(serve: Serve, size: int) -> None:
+async def test_body_of_the_maximum_size(serve: Serve, size: int) -> None:
     """A body may be as long as max_message_size."""
     site = serve(publisher={"max_message_size": 10})
     declared = [(b"content-length", b"%d" % size)]

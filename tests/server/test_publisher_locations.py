@@ -9,7 +9,7 @@ from .exchanges import JSON, Serve
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-async def test_get_of_no_channel(serve: Serve) -> None:
+async def test_get_of_a_missing_channel(serve: Serve) -> None:
     """GET of a channel that does not exist gets 404, and creates none."""
     site = serve()
     for _ in range(2):
@@ -34,7 +34,7 @@ async def test_put(serve: Serve) -> None:
     assert await site.info("a") == json.loads(answer.body)
 
 
-async def test_put_of_a_channel_that_is_there(serve: Serve) -> None:
+async def test_put_of_an_existing_channel(serve: Serve) -> None:
     """PUT of an existing channel changes nothing."""
     site = serve()
     await site.post("a")
@@ -44,7 +44,7 @@ async def test_put_of_a_channel_that_is_there(serve: Serve) -> None:
     assert json.loads(answer.body) == before
 
 
-async def test_put_answers_nobody(serve: Serve) -> None:
+async def test_put_answers_no_held_request(serve: Serve) -> None:
     """PUT publishes nothing, so held requests stay held."""
     site = serve()
     held = await site.hold("/updates/a")
@@ -55,7 +55,7 @@ async def test_put_answers_nobody(serve: Serve) -> None:
     assert (await held.answer()).body == b"news"
 
 
-async def test_post_to_nobody(serve: Serve) -> None:
+async def test_post_without_subscribers_gets_202(serve: Serve) -> None:
     """POST without a waiting subscriber gets 202 and the new channel info."""
     site = serve()
     answer = await site.post("a", b"news", JSON)
@@ -66,7 +66,7 @@ async def test_post_to_nobody(serve: Serve) -> None:
     assert answer["content-length"] == str(len(answer.body))
 
 
-async def test_post_to_who_waits(serve: Serve) -> None:
+async def test_post_with_subscribers_gets_201(serve: Serve) -> None:
     """POST with waiting subscribers gets 201 and their number."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(3)]
@@ -80,7 +80,7 @@ async def test_post_to_who_waits(serve: Serve) -> None:
     assert info["requested"] in (0, 1)
 
 
-async def test_post_where_it_may_not_create(serve: Serve) -> None:
+async def test_post_without_create_on_post_gets_404(serve: Serve) -> None:
     """Without create_on_post, POST to a channel that does not exist gets 404."""
     site = serve(publisher={"create_on_post": False})
     assert (await site.post("a")).status == 404
@@ -89,7 +89,7 @@ async def test_post_where_it_may_not_create(serve: Serve) -> None:
     assert (await site.post("a")).status == 202
 
 
-async def test_messages_that_are_not_kept(serve: Serve) -> None:
+async def test_unstored_messages_reach_waiting_subscribers_only(serve: Serve) -> None:
     """Without store_messages, a message reaches only the waiting subscribers."""
     site = serve(publisher={"store_messages": False})
     assert (await site.post("a", b"missed")).status == 202
@@ -116,7 +116,7 @@ async def test_delete(serve: Serve) -> None:
     assert (await site.ask("GET", "/updates/a")).status == 404
 
 
-async def test_delete_ends_who_waits(serve: Serve) -> None:
+async def test_delete_ends_held_requests(serve: Serve) -> None:
     """DELETE answers each held request with 410, and returns their number."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(3)]

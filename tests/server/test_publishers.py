@@ -62,7 +62,7 @@ async def publish(
     return await DirectPublisher().publish(Update(channel_id, body, content_type))
 
 
-async def test_to_who_waits(serve: Serve) -> None:
+async def test_publishing_to_a_waiting_subscriber(serve: Serve) -> None:
     """A waiting subscriber gets the message, and the receipt has 201 and the info."""
     site = serve()
     held = await site.hold("/updates/a")
@@ -74,7 +74,7 @@ async def test_to_who_waits(serve: Serve) -> None:
     assert (answer.body, answer["content-type"]) == (b"news", "x/y")
 
 
-async def test_to_nobody(serve: Serve) -> None:
+async def test_publishing_without_a_subscriber(serve: Serve) -> None:
     """Without a waiting subscriber, the message is stored and the receipt has 202."""
     site = serve()
     receipt = await publish()
@@ -82,7 +82,7 @@ async def test_to_nobody(serve: Serve) -> None:
     assert (await site.ask("GET", "/updates/a")).body == b"news"
 
 
-async def test_as_a_post_would(serve: Serve) -> None:
+async def test_receipt_has_the_info_of_a_post(serve: Serve) -> None:
     """The info of a receipt is the document that a POST returns, as a dict."""
     site = serve()
     receipt = await publish(channel_id="a")
@@ -97,7 +97,9 @@ async def test_as_a_post_would(serve: Serve) -> None:
 
 @pytest.mark.parametrize("content_type", [None, b"text/plain; name=\xe9"])
 @pytest.mark.parametrize("body", [b"", bytes(range(256))])
-async def test_bytes(serve: Serve, body: bytes, content_type: bytes | None) -> None:
+async def test_body_and_type_are_unchanged(
+    serve: Serve, body: bytes, content_type: bytes | None
+) -> None:
     """The body and its type are delivered unchanged."""
     site = serve()
     await publish(body, content_type=content_type)
@@ -115,13 +117,13 @@ async def test_any_channel_id(serve: Serve, channel_id: str) -> None:
     assert message is not None
 
 
-async def test_who_may_publish_is_no_question(serve: Serve) -> None:
+async def test_allow_from_does_not_apply_to_the_site(serve: Serve) -> None:
     """The site itself may publish, whatever allow_from says."""
     serve(allow_from=[])
     assert (await publish()).status == 202
 
 
-async def test_messages_that_are_not_kept(serve: Serve) -> None:
+async def test_store_messages_applies(serve: Serve) -> None:
     """The setting store_messages of the location applies here, too."""
     serve(store_messages=False)
     receipt = await publish()
@@ -137,7 +139,7 @@ async def test_messages_that_are_not_kept(serve: Serve) -> None:
         ({"store": {"max_channels": 1}}, 503, "the limit"),
     ],
 )
-async def test_refusals(
+async def test_refused_message_is_an_error(
     serve: Serve, options: dict[str, Any], status: int, reason: str
 ) -> None:
     """A refused message raises an error with the status and the reason."""
@@ -150,7 +152,7 @@ async def test_refusals(
     assert "the push server of this process" in str(refusal.value)
 
 
-async def test_the_first_publisher_location(serve: Serve) -> None:
+async def test_first_publisher_location_is_used(serve: Serve) -> None:
     """Direct publishing uses the first publisher location and its store."""
     conf = {
         "store": {"default": {"type": "memory"}, "other": {"type": "memory"}},
@@ -165,7 +167,7 @@ async def test_the_first_publisher_location(serve: Serve) -> None:
         assert (await hubs.get("other").info("a")).messages == 1
 
 
-async def test_changed_settings(serve: Serve) -> None:
+async def test_changed_settings_apply_to_the_next_message(serve: Serve) -> None:
     """A change of the settings applies from the next message on."""
     serve(max_message_size=3)
     with pytest.raises(PublishError):
@@ -174,7 +176,7 @@ async def test_changed_settings(serve: Serve) -> None:
     await publish()
 
 
-async def test_availability() -> None:
+async def test_publisher_host_decides_whether_direct_publishing_is_available() -> None:
     """With a publisher_host, direct publishing needs a server at that address."""
     with override_settings(PUSH_SERVER={"publisher_host": "127.0.0.1:8001"}):
         site = Site(get_application(django))
@@ -185,7 +187,7 @@ async def test_availability() -> None:
         assert DirectPublisher().is_available()
 
 
-def test_no_server_here() -> None:
+def test_error_without_a_server_in_this_process() -> None:
     """Without a server in this process, the error explains what to do."""
     assert not DirectPublisher().is_available()
     with pytest.raises(PublishError, match="Use 'auto'") as error:
@@ -193,7 +195,7 @@ def test_no_server_here() -> None:
     assert error.value.status is None
 
 
-def test_a_server_that_has_stopped() -> None:
+def test_publishing_to_a_stopped_server_is_an_error() -> None:
     """Publishing to a server whose event loop has stopped is an error."""
 
     async def serve() -> None:
@@ -206,7 +208,7 @@ def test_a_server_that_has_stopped() -> None:
         async_to_sync(publish)()
 
 
-async def test_from_another_thread(serve: Serve) -> None:
+async def test_publishing_from_another_thread(serve: Serve) -> None:
     """A thread with its own event loop publishes on the loop of the server."""
     site = serve()
     held = await site.hold("/updates/a")
@@ -225,7 +227,7 @@ async def test_from_another_thread(serve: Serve) -> None:
     assert threads == [threading.get_ident()]
 
 
-async def test_an_error_in_another_thread(serve: Serve) -> None:
+async def test_refusal_is_raised_in_the_publishing_thread(serve: Serve) -> None:
     """A refusal is raised in the thread that published."""
     serve(max_message_size=3)
 
@@ -259,7 +261,7 @@ async def test_many_threads(serve: Serve) -> None:
     assert len(bodies) == 200
 
 
-async def test_a_pattern_that_has_no_url(serve: Serve) -> None:
+async def test_pattern_without_a_url(serve: Serve) -> None:
     """A pattern without a URL does not prevent direct publishing."""
     told = []
 

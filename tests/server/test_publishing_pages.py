@@ -41,7 +41,7 @@ def make_site(settings: LazySettings, **options: Any) -> Site:
         [(b"sec-fetch-site", b"cross-site")],
     ],
 )
-async def test_a_page_of_another_origin_does_nothing(
+async def test_page_of_another_origin_gets_403(
     method: str, headers: list[tuple[bytes, bytes]], site: Site
 ) -> None:
     """A page of another origin gets 403, without CORS headers and without effect."""
@@ -54,7 +54,7 @@ async def test_a_page_of_another_origin_does_nothing(
 
 
 @pytest.mark.parametrize("options", [{"allow_from": "any"}, {"allow_from": ["::/0"]}])
-async def test_the_address_is_asked_as_well(
+async def test_page_needs_an_allowed_origin_and_address(
     options: dict[str, Any], settings: LazySettings
 ) -> None:
     """A page needs both an allowed origin and an allowed address."""
@@ -66,7 +66,7 @@ async def test_the_address_is_asked_as_well(
     assert answer.status == 403
 
 
-async def test_the_body_of_a_refused_page_is_read(site: Site) -> None:
+async def test_refused_body_is_read(site: Site) -> None:
     """A refused body is read, so that the next request begins after it."""
     exchange = site.exchange(
         "POST", "/send-update/a", [(b"origin", EVIL)], [b"1", b"2", b"3"]
@@ -84,7 +84,7 @@ async def test_the_body_of_a_refused_page_is_read(site: Site) -> None:
         [(b"sec-fetch-site", b"none")],
     ],
 )
-async def test_the_own_pages_and_programs_publish(
+async def test_pages_of_the_site_and_programs_may_publish(
     headers: list[tuple[bytes, bytes]], site: Site
 ) -> None:
     """The site's own pages and programs may publish, without CORS headers."""
@@ -95,7 +95,7 @@ async def test_the_own_pages_and_programs_publish(
 
 
 @pytest.mark.parametrize("listed", ["allow_origin", "CSRF_TRUSTED_ORIGINS", "*"])
-async def test_a_page_that_is_allowed_reads_its_answers(
+async def test_allowed_page_may_read_all_responses(
     listed: str, settings: LazySettings
 ) -> None:
     """All responses to an allowed page have CORS headers, errors and preflight too."""
@@ -132,7 +132,7 @@ async def test_a_page_that_is_allowed_reads_its_answers(
         assert answer["vary"] == "Origin"
 
 
-async def test_the_path_and_the_query_do_not_matter(site: Site) -> None:
+async def test_invalid_path_or_query_is_no_server_error(site: Site) -> None:
     """A path or query that Django cannot read causes no server error."""
     for path in ("/send-update/%ff%fe?%ff", "/send-update/a?\xff"):
         answer = await site.ask("POST", path, [(b"origin", EVIL)], b"", root_path="/x")

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_preflight(serve: Serve, location: str) -> None:
+async def test_preflight_gets_204(serve: Serve, location: str) -> None:
     """OPTIONS gets 204 with the CORS headers and no body."""
     site = serve(subscriber={"allow_origin": PAGE.decode(), "allow_credentials": True})
     answer = await site.ask("OPTIONS", f"/{location}/a", [(b"origin", PAGE)])
@@ -63,7 +63,7 @@ def errors_of_a_page() -> list[Any]:
 @pytest.mark.parametrize(
     ("method", "path", "headers", "options", "status"), errors_of_a_page()
 )
-async def test_errors_can_be_read(
+async def test_errors_have_cors_headers(
     serve: Serve,
     method: str,
     path: str,
@@ -82,7 +82,7 @@ async def test_errors_can_be_read(
     assert other["access-control-allow-origin"] is None
 
 
-async def test_held_errors_can_be_read(serve: Serve) -> None:
+async def test_errors_that_end_held_requests_have_cors_headers(serve: Serve) -> None:
     """Errors that end a held request have the CORS headers, too."""
     site = serve(subscriber={"allow_origin": PAGE.decode(), "concurrency": "last"})
     origin = [(b"origin", PAGE)]
@@ -113,7 +113,9 @@ async def test_held_errors_can_be_read(serve: Serve) -> None:
         ("PATCH", "/send-update/b"),
     ],
 )
-async def test_servername(serve: Serve, method: str, path: str) -> None:
+async def test_servername_is_the_server_header(
+    serve: Serve, method: str, path: str
+) -> None:
     """The servername is the Server header of each response; it has no default."""
     site = serve(servername="Push 1.0")
     await site.post("a")

@@ -91,14 +91,18 @@ async def test_each_location(application: Application) -> None:
         "/send-updates/a",
     ],
 )
-async def test_the_whole_path(application: Application, path: str) -> None:
+async def test_pattern_matches_the_whole_path(
+    application: Application, path: str
+) -> None:
     """A pattern matches the whole path; all other paths go to Django."""
     answer = await ask(application, "GET", path)
     assert answer.status == 299
 
 
 @pytest.mark.parametrize("query", ["_=1699", "", "/b", "?", "a=%2F"])
-async def test_query_strings(application: Application, query: str) -> None:
+async def test_query_string_is_not_part_of_the_id(
+    application: Application, query: str
+) -> None:
     """The query string is not part of the channel id."""
     await ask(application, "POST", "/send-update/a", b"news")
     answer = await ask(application, "GET", f"/interval/a?{query}")
@@ -136,7 +140,7 @@ async def test_channel_ids(
     assert (await ask(application, "GET", f"/updates/{encoded}")).body == b"news"
 
 
-async def test_two_ids_are_two_channels(application: Application) -> None:
+async def test_ids_are_compared_after_decoding(application: Application) -> None:
     """Ids are different channels if they differ after decoding."""
     await ask(application, "POST", "/send-update/a%2Fb", b"slash")
     await ask(application, "POST", "/send-update/a%252Fb", b"text")
@@ -146,7 +150,9 @@ async def test_two_ids_are_two_channels(application: Application) -> None:
 
 
 @pytest.mark.parametrize("path", ["/updates/%FF", "/interval/%C3", "/send-update/%80"])
-async def test_not_utf8(application: Application, path: str) -> None:
+async def test_id_that_is_not_utf8_gets_400(
+    application: Application, path: str
+) -> None:
     """A channel id that is not UTF-8 gets 400."""
     assert (await ask(application, "GET", path)).status == 400
 
@@ -190,7 +196,7 @@ async def test_a_forced_script_name(application: Application, script_name: str) 
 
 
 @pytest.mark.parametrize("part", ["path", "raw_path", "root_path"])
-async def test_long_paths_are_not_remembered(part: str) -> None:
+async def test_long_paths_are_not_cached(part: str) -> None:
     """Results for long paths are not cached, so they cannot fill the memory."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         locations = PushLocations(lambda: django)
@@ -249,7 +255,7 @@ async def test_no_locations() -> None:
         assert (await ask(application, "GET", "/subscriber/b")).status == 404
 
 
-async def test_any_text_is_an_id() -> None:
+async def test_prefix_accepts_any_text_as_id() -> None:
     """Below a prefix any text is a channel id, including line ends."""
     with override_settings(PUSH_SERVER={}):
         application = get_application(django)
@@ -301,18 +307,18 @@ async def _open_websocket(
     return seen
 
 
-async def test_websockets_go_on() -> None:
+async def test_websockets_on_other_paths_go_to_the_site() -> None:
     """A WebSocket on any other path goes to the site."""
     assert await _open_websocket("/chat") == [{"type": "websocket.seen"}]
 
 
-async def test_a_websocket_on_a_publisher_location_is_refused() -> None:
+async def test_websocket_on_a_publisher_location_is_refused() -> None:
     """Publishing over a WebSocket is not supported."""
     opened = await _open_websocket("/send-update/a")
     assert opened == [{"type": "websocket.close"}]
 
 
-async def test_a_websocket_that_django_would_fail_at_is_refused() -> None:
+async def test_websocket_on_another_path_of_a_plain_django_is_refused() -> None:
     """A WebSocket on any other path is refused if the site is Django alone."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = get_application(get_asgi_application())
@@ -320,7 +326,7 @@ async def test_a_websocket_that_django_would_fail_at_is_refused() -> None:
     assert seen == [{"type": "websocket.close"}]
 
 
-async def test_websockets_go_on_in_a_router() -> None:
+async def test_websockets_on_other_paths_go_to_the_next_route() -> None:
     """In a router for WebSockets, other paths go to the next route."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced()
@@ -342,7 +348,7 @@ async def test_websockets_go_on_in_a_router() -> None:
     assert seen == [{"type": "websocket.seen"}]
 
 
-async def test_beside_other_consumers() -> None:
+async def test_locations_do_not_affect_other_routes() -> None:
     """In a router, the locations do not affect the other routes of the site."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced(path("after", Hello.as_asgi()))
@@ -352,7 +358,7 @@ async def test_beside_other_consumers() -> None:
         assert (await ask(application, "GET", "/else")).body == b"/else"
 
 
-async def test_a_held_request_in_a_router() -> None:
+async def test_requests_are_held_in_a_router() -> None:
     """Requests are held in a router, too."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         application = spliced()
@@ -363,7 +369,7 @@ async def test_a_held_request_in_a_router() -> None:
         assert (await held.answer()).body == b"news"
 
 
-async def test_in_a_router_inside_a_router() -> None:
+async def test_patterns_match_in_a_nested_router() -> None:
     """Patterns match the whole path in a nested router, too."""
     with override_settings(PUSH_SERVER={"locations": LOCATIONS}):
         router = URLRouter([path("", spliced())])
@@ -385,7 +391,7 @@ async def test_changed_settings_take_effect(application: Application) -> None:
     assert (await ask(application, "GET", "/interval/a")).status == 304
 
 
-async def test_internal_addresses_take_effect(application: Application) -> None:
+async def test_changed_internal_ips_take_effect(application: Application) -> None:
     """A change of INTERNAL_IPS changes who may publish by default."""
     scope = {"client": ["10.0.0.1", 1]}
     assert (await ask(application, "PUT", "/send-update/a", **scope)).status == 403
@@ -407,7 +413,7 @@ WRONG: list[Any] = [
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_wrong_settings_never_start(wrong: Any) -> None:
+async def test_invalid_settings_prevent_the_start(wrong: Any) -> None:
     """With an invalid PUSH_SERVER, neither application nor routes can be created."""
     with override_settings(PUSH_SERVER=wrong):
         with pytest.raises(ImproperlyConfigured, match="^PUSH_SERVER"):
@@ -416,7 +422,7 @@ async def test_wrong_settings_never_start(wrong: Any) -> None:
             spliced()
 
 
-async def test_stores_that_cannot_be_made_never_start() -> None:
+async def test_invalid_store_prevents_the_start() -> None:
     """With an invalid store, neither application nor routes can be created."""
     store = {"type": "redis", "url": "redis://127.0.0.1:6379/0?nonsense=1"}
     with override_settings(PUSH_SERVER={"store": store}):
@@ -435,7 +441,7 @@ async def test_stores_that_cannot_be_made_never_start() -> None:
         " from pushserver_channels.routing import urlpatterns",
     ],
 )
-def test_a_process_with_wrong_settings_never_starts(statement: str) -> None:
+def test_server_with_invalid_settings_exits_at_once(statement: str) -> None:
     """A server with an invalid PUSH_SERVER exits at once and reports the reason."""
     ended = subprocess.run(
         [sys.executable, "-c", statement],
@@ -453,7 +459,7 @@ def test_a_process_with_wrong_settings_never_starts(statement: str) -> None:
     assert "Did you mean 'locations'?" in ended.stderr
 
 
-async def test_the_passthrough_view_of_a_router() -> None:
+async def test_passthrough_view_of_a_router() -> None:
     """In a router, passthrough requests go to the site's Django."""
     from tests import urls
 
@@ -469,7 +475,7 @@ async def test_the_passthrough_view_of_a_router() -> None:
     assert [each["event"] for each in urls.heard] == ["subscribe", "unsubscribe"]
 
 
-async def test_the_absolute_form_of_a_request(application: Application) -> None:
+async def test_absolute_form_of_a_request_target(application: Application) -> None:
     """A request for a whole URL is served by the path in the URL."""
     answer = await ask(application, "GET", "http://push.example.com/interval/a")
     assert answer.status == 304

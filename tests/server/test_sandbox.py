@@ -72,7 +72,7 @@ PASSIVE = [
 
 
 @pytest.mark.parametrize("content_type", ACTIVE)
-def test_active_types(content_type: bytes | None) -> None:
+def test_active_types_are_sandboxed(content_type: bytes | None) -> None:
     """Types that a browser may run are sandboxed, unless the location allows them."""
     assert is_active(content_type)
     headers = build_message_headers(MessageId(1, 2), content_type, None, 3)
@@ -83,7 +83,7 @@ def test_active_types(content_type: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("content_type", PASSIVE)
-def test_passive_types(content_type: bytes) -> None:
+def test_passive_types_are_not_sandboxed(content_type: bytes) -> None:
     """Types that no browser runs have no policy, but nosniff."""
     headers = build_message_headers(MessageId(1, 2), content_type, None, 3)
     assert SANDBOX not in headers
@@ -91,7 +91,9 @@ def test_passive_types(content_type: bytes) -> None:
 
 
 @given(st.binary(max_size=40), st.sampled_from([b"text/html", b"image/svg+xml"]))
-def test_around_an_active_type(around: bytes, content_type: bytes) -> None:
+def test_text_around_an_active_type_does_not_hide_it(
+    around: bytes, content_type: bytes
+) -> None:
     """Text around an active type does not hide it, unless the type is a parameter."""
     assert is_active(content_type + around)
     if b";" not in around:

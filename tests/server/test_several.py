@@ -40,7 +40,7 @@ def serve() -> Iterator[Serve]:
         yield serve
 
 
-async def test_a_stream_of_several(serve: Serve) -> None:
+async def test_stream_of_several_channels(serve: Serve) -> None:
     """Each event has the id of its channel and the position on all channels."""
     site = serve()
     stream = await open_stream(site, "/updates/news,user%2F7,a%2Cb")
@@ -70,7 +70,7 @@ async def test_a_stream_of_several(serve: Serve) -> None:
         await leave(again)
 
 
-async def test_one_channel_of_such_a_location_is_plain(serve: Serve) -> None:
+async def test_single_channel_of_a_location_with_separator(serve: Serve) -> None:
     site = serve()
     posted = name(await site.post("a", b"1"))
     for path in ("/updates/a", "/updates/a,a"):
@@ -92,7 +92,7 @@ async def test_one_channel_of_such_a_location_is_plain(serve: Serve) -> None:
         ("/app", {"subscriber_host": "push.example"}, ""),
     ],
 )
-async def test_where_the_location_is(
+async def test_push_location_has_the_path_of_subscriber_url(
     serve: Serve, root_path: str, conf: dict[str, Any], root: str
 ) -> None:
     """Push-Location has the path of subscriber_url(), in each kind of response."""
@@ -113,13 +113,13 @@ async def test_where_the_location_is(
 
 
 @pytest.mark.parametrize("path", ["/updates/a,,b", "/updates/,a", "/updates/a,%FF"])
-async def test_ids_that_cannot_be_ids(serve: Serve, path: str) -> None:
+async def test_invalid_channel_ids_are_refused(serve: Serve, path: str) -> None:
     site = serve()
     for headers in ([], [EVENTS]):
         assert (await site.ask("GET", path, headers)).status == 400
 
 
-async def test_at_most_255(serve: Serve) -> None:
+async def test_at_most_255_channels(serve: Serve) -> None:
     """A channel that is named twice counts once."""
     site = serve(timeout=0.01)
     ids = [str(number) for number in range(256)]
@@ -129,7 +129,7 @@ async def test_at_most_255(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("position", ["1:2", "1:2,3:4,5:6", "[1:2],[3:4]", "x,y"])
-async def test_a_bad_position(serve: Serve, position: str) -> None:
+async def test_invalid_position_is_refused(serve: Serve, position: str) -> None:
     site = serve()
     headers = [(b"last-event-id", position.encode())]
     for accept in ([], [EVENTS]):
@@ -139,7 +139,9 @@ async def test_a_bad_position(serve: Serve, position: str) -> None:
     assert (await site.ask("GET", "/updates/a,b", tag)).status == 400
 
 
-async def test_a_channel_of_which_nothing_was_seen(serve: Serve) -> None:
+async def test_first_message_applies_to_a_channel_without_a_position(
+    serve: Serve,
+) -> None:
     """The setting first_message applies to a channel without a position."""
     site = serve(first_message=-1)
     old = name(await site.post("a", b"a1"))
@@ -155,7 +157,7 @@ async def test_a_channel_of_which_nothing_was_seen(serve: Serve) -> None:
         await leave(stream)
 
 
-async def test_a_gap_of_one_of_several(serve: Serve) -> None:
+async def test_gap_of_one_channel(serve: Serve) -> None:
     site = serve({"max_messages": 1})
     names = [name(await site.post("a", b"%d" % number)) for number in range(3)]
     headers = [(b"last-event-id", f"[{names[0]}],0:0".encode())]
@@ -166,7 +168,7 @@ async def test_a_gap_of_one_of_several(serve: Serve) -> None:
     await leave(stream)
 
 
-async def test_one_that_is_gone_leaves_the_others(serve: Serve) -> None:
+async def test_stream_ends_when_its_last_channel_is_deleted(serve: Serve) -> None:
     """The stream ends when its last channel is deleted."""
     site = serve()
     stream = await open_stream(site, "/updates/a,b")
@@ -186,7 +188,7 @@ async def test_one_that_is_gone_leaves_the_others(serve: Serve) -> None:
     )
 
 
-async def test_one_that_does_not_exist(serve: Serve) -> None:
+async def test_event_reports_a_missing_channel(serve: Serve) -> None:
     """An event reports a missing channel; 404 means that no channel exists."""
     site = serve(create_on_get=False)
     posted = name(await site.post("b", b"1"))
@@ -201,7 +203,7 @@ async def test_one_that_does_not_exist(serve: Serve) -> None:
     assert (await site.ask("GET", "/updates/x,y")).status == 404
 
 
-async def test_a_long_poll(serve: Serve) -> None:
+async def test_long_poll_returns_one_message_and_the_position(serve: Serve) -> None:
     """A poll gets one message and the position, with which the client asks again."""
     site = serve({"max_messages": 2}, timeout=0.05)
     held = site.exchange("GET", "/updates/a,b").start()
@@ -231,7 +233,7 @@ def echo(answer: Answer) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def test_an_interval_poll(serve: Serve) -> None:
+async def test_interval_poll_of_several_channels(serve: Serve) -> None:
     site = serve(polling="interval")
     empty = await site.ask("GET", "/updates/a,b")
     assert (empty.status, empty["etag"]) == (304, "0:0,0:0")
@@ -240,7 +242,9 @@ async def test_an_interval_poll(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/updates/a", "/updates/a,b"])
-async def test_a_batch(serve: Serve, path: str) -> None:
+async def test_batch_contains_stored_messages_as_frames(
+    serve: Serve, path: str
+) -> None:
     """A batch waits for the first message, and contains stored messages as frames."""
     site = serve()
     held = site.exchange("GET", f"{path}?batch=1", [EVENTS]).start()
@@ -266,7 +270,7 @@ async def test_a_batch(serve: Serve, path: str) -> None:
     assert reader.bodies == [str(number) for number in range(251)]
 
 
-async def test_a_batch_is_of_bounded_size(serve: Serve) -> None:
+async def test_batch_has_a_maximum_size(serve: Serve) -> None:
     """A batch has a maximum size; a larger message is sent alone."""
     site = serve()
     sizes = [400_000, 500_000, 200_000, 1_048_570, 10]
@@ -284,7 +288,7 @@ async def test_a_batch_is_of_bounded_size(serve: Serve) -> None:
     assert [len(each) for each in reader.bodies] == sizes
 
 
-async def test_a_batch_that_ends_without_a_message(serve: Serve) -> None:
+async def test_batch_without_messages_has_the_position(serve: Serve) -> None:
     """A batch without messages has the position; an event reports a deletion."""
     site = serve(timeout=0.05)
     answer = await site.ask("GET", "/updates/a,b?batch=1", [EVENTS])
@@ -305,7 +309,7 @@ async def test_a_batch_that_ends_without_a_message(serve: Serve) -> None:
     assert b"push-unavailable" in (await held.answer()).body
 
 
-async def test_who_leaves_a_batch_is_noticed(serve: Serve) -> None:
+async def test_disconnect_from_a_batch_is_noticed(serve: Serve) -> None:
     site = serve()
     held = site.exchange("GET", "/updates/a,b?batch=1", [EVENTS]).start()
     await until_held("a")
@@ -314,7 +318,7 @@ async def test_who_leaves_a_batch_is_noticed(serve: Serve) -> None:
     assert not hubs.get("default").waiting
 
 
-async def test_sockets(serve: Serve) -> None:
+async def test_websocket_frames_of_several_channels(serve: Serve) -> None:
     """Our frames have the channel and its id, those of Nchan the whole position."""
     site = serve(create_on_get=False)
     first = name(await site.post("user%2F7", b"1"))
@@ -336,7 +340,7 @@ async def test_sockets(serve: Serve) -> None:
     await leave(ours, nchans)  # type: ignore[arg-type]
 
 
-async def test_a_socket_of_one_channel(serve: Serve) -> None:
+async def test_websocket_of_one_channel(serve: Serve) -> None:
     site = serve()
     first = name(await site.post("a", b"1"))
     socket = await open_socket(site, "/updates/a", subprotocols=[OURS])

@@ -16,7 +16,7 @@ from .gated_store import GatedStore
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
-async def test_a_store_that_is_away(
+async def test_unavailable_store_gets_503(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the store does not respond, each request gets 503 with Retry-After."""
@@ -41,7 +41,7 @@ async def test_a_store_that_is_away(
         assert answer.body == b"The message store is unavailable.\n"
 
 
-async def test_a_store_that_fails(
+async def test_failing_store_gets_500(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An unexpected error gets 500, is logged, and leaves nothing behind."""
@@ -68,7 +68,7 @@ async def slow_store(monkeypatch: pytest.MonkeyPatch) -> GatedStore:
 
 
 @pytest.mark.parametrize("headers", [[], FUTURE])
-async def test_published_while_looking(
+async def test_message_published_during_a_lookup_is_not_lost(
     serve: Serve, slow_store: GatedStore, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """A message published while the store is looking is not lost.
@@ -85,7 +85,9 @@ async def test_published_while_looking(
     assert (answer.status, answer.body) == (200, b"news")
 
 
-async def test_deleted_while_looking(serve: Serve, slow_store: GatedStore) -> None:
+async def test_channel_deleted_during_a_lookup_gets_410(
+    serve: Serve, slow_store: GatedStore
+) -> None:
     """A request whose channel is deleted while the store is looking gets 410."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a").start()
@@ -96,7 +98,9 @@ async def test_deleted_while_looking(serve: Serve, slow_store: GatedStore) -> No
 
 
 @pytest.mark.usefixtures("watched_soon")
-async def test_vanished_while_looking(serve: Serve, slow_store: GatedStore) -> None:
+async def test_client_that_disconnects_during_a_lookup_is_forgotten(
+    serve: Serve, slow_store: GatedStore
+) -> None:
     """A client that disconnects while the store is looking is forgotten."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a").start()
@@ -108,7 +112,9 @@ async def test_vanished_while_looking(serve: Serve, slow_store: GatedStore) -> N
     assert (await site.post("a")).status == 202
 
 
-async def test_stopped_while_looking(serve: Serve, slow_store: GatedStore) -> None:
+async def test_request_cancelled_during_a_lookup_gets_503(
+    serve: Serve, slow_store: GatedStore
+) -> None:
     """A request that is cancelled while the store is looking gets 503."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a").start()
@@ -119,7 +125,7 @@ async def test_stopped_while_looking(serve: Serve, slow_store: GatedStore) -> No
     assert answer["retry-after"]
 
 
-async def test_stopped_while_older_messages_are_looked_up(
+async def test_request_cancelled_during_a_lookup_gets_no_newer_message(
     serve: Serve, slow_store: GatedStore
 ) -> None:
     """A request that is cancelled during the lookup does not get a newer message.
@@ -137,7 +143,7 @@ async def test_stopped_while_older_messages_are_looked_up(
 
 
 @pytest.mark.parametrize("path", ["/updates/a", "/interval/a", "/send-update/a"])
-async def test_an_answer_that_cannot_be_sent(
+async def test_disconnect_during_a_response_logs_no_error(
     serve: Serve, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     """A client that disconnects during a response causes no error in the log."""
@@ -158,7 +164,7 @@ async def test_an_answer_that_cannot_be_sent(
 
 
 @pytest.mark.parametrize("watch_after", [0.0, 0.005])
-async def test_bursts(
+async def test_concurrent_clients_and_publishers_lose_no_message(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, watch_after: float
 ) -> None:
     """Many concurrent clients and publishers lose no message and leave nothing."""
@@ -199,7 +205,7 @@ async def test_bursts(
         assert mine == [b"%d:%d" % (publisher, number) for number in range(20)]
 
 
-async def test_other_paths_go_on(serve: Serve) -> None:
+async def test_other_paths_go_to_django(serve: Serve) -> None:
     """A path that is no push location goes to Django."""
     exchange = Exchange(serve().application, "GET", "/elsewhere")
     answer = await exchange.answer()

@@ -38,12 +38,12 @@ LAYER = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
         ("redis+cluster://:secret@a:1,b:2", "redis+cluster://a:1,b:2"),
     ],
 )
-def test_a_redis_is_named_without_its_password(url: str, shown: str) -> None:
+def test_description_of_redis_has_no_password(url: str, shown: str) -> None:
     """Everything before the hosts and after the path of the URL is left out."""
     assert without_password(url) == shown
 
 
-def test_each_store_has_a_place(settings: Any) -> None:
+def test_each_store_type_has_a_description(settings: Any) -> None:
     """Each type of store has its description."""
     settings.CHANNEL_LAYERS = LAYER
     stores: dict[str, dict[str, Any]] = {
@@ -62,7 +62,7 @@ def test_each_store_has_a_place(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("serving", [True, False])
-async def test_a_redis_that_is_away_is_named(serving: bool) -> None:
+async def test_error_names_an_unreachable_redis(serving: bool) -> None:
     """The error names Redis, not the URL of a push server that was not used."""
     port = free_port()
     store = {"type": "redis", "url": f"redis://:secret@127.0.0.1:{port}/0"}
@@ -82,7 +82,7 @@ async def test_a_redis_that_is_away_is_named(serving: bool) -> None:
     assert caught.value.url == "http://127.0.0.1:8001/publisher/a"
 
 
-async def test_the_own_process_is_named() -> None:
+async def test_error_names_the_server_in_this_process() -> None:
     """An error of the server in this process names it, not a URL."""
     location = {"type": "publisher", "prefix": "/p/", "max_message_size": 1}
     with override_settings(PUSH_SERVER={"locations": [location]}):
@@ -97,7 +97,7 @@ async def test_the_own_process_is_named() -> None:
     assert caught.value.status == 413
 
 
-def test_a_server_that_does_not_run_here_is_named(settings: Any) -> None:
+def test_direct_publishing_without_a_server_names_no_url(settings: Any) -> None:
     """Direct publishing without a server names no URL, either."""
     settings.PUSH_SERVER = {"publisher": "direct"}
     hubs.reset_in_child()

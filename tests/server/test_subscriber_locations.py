@@ -15,7 +15,9 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_no_channel_to_subscribe_to(serve: Serve, location: str) -> None:
+async def test_missing_channel_without_create_on_get_gets_404(
+    serve: Serve, location: str
+) -> None:
     """Without create_on_get, GET of a channel that does not exist gets 404."""
     site = serve(subscriber={"create_on_get": False})
     answer = await site.ask("GET", f"/{location}/a")
@@ -24,7 +26,7 @@ async def test_no_channel_to_subscribe_to(serve: Serve, location: str) -> None:
     assert await site.info("a") is None
 
 
-async def test_interval_creates(serve: Serve) -> None:
+async def test_interval_poll_creates_a_channel(serve: Serve) -> None:
     """With create_on_get, an interval poll creates the channel and gets 304."""
     site = serve()
     answer = await site.ask("GET", "/interval/a")
@@ -32,7 +34,7 @@ async def test_interval_creates(serve: Serve) -> None:
     assert await site.info("a") is not None
 
 
-async def test_long_creates(serve: Serve) -> None:
+async def test_long_poll_creates_a_channel(serve: Serve) -> None:
     """With create_on_get, a long poll creates the channel and is held."""
     site = serve()
     held = await site.hold("/updates/a")
@@ -78,7 +80,7 @@ async def test_messages_in_order(serve: Serve, location: str) -> None:
         [(b"if-modified-since", b"Wed, 31 Dec 1969 00:00:00 GMT")],
     ],
 )
-async def test_the_start(
+async def test_new_client_gets_the_oldest_message(
     serve: Serve, location: str, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """A client that starts gets the oldest stored message, without Push-Gap."""
@@ -109,7 +111,7 @@ async def test_forms_of_a_tag(serve: Serve, location: str, form: bytes) -> None:
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_a_date_without_tag(serve: Serve, location: str) -> None:
+async def test_date_without_a_tag(serve: Serve, location: str) -> None:
     """A date without a tag gets the first message of that second or a later one."""
     site = serve()
     for body in (b"1", b"2"):
@@ -138,7 +140,7 @@ async def test_a_date_without_tag(serve: Serve, location: str) -> None:
         (b"if-none-match", b"\xff\x01", b"The header If-None-Match is '"),
     ],
 )
-async def test_unreadable_ids(
+async def test_invalid_id_header_gets_400(
     serve: Serve, location: str, header: bytes, value: bytes, sentence: bytes
 ) -> None:
     """An invalid id header gets 400 with a sentence, and has no other effect."""
@@ -153,7 +155,9 @@ async def test_unreadable_ids(
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
 @pytest.mark.parametrize("header", [b"if-modified-since", b"if-none-match"])
-async def test_ids_given_twice(serve: Serve, location: str, header: bytes) -> None:
+async def test_repeated_id_header_gets_400(
+    serve: Serve, location: str, header: bytes
+) -> None:
     """An id header that is given twice gets 400, which a page can read."""
     site = serve(subscriber={"allow_origin": [PAGE.decode(), "https://example.com"]})
     headers = [(header, b"0"), (b"origin", PAGE), (header, b"0")]
@@ -195,7 +199,7 @@ async def test_the_headers_of_a_message(serve: Serve, location: str) -> None:
     ]
 
 
-async def test_a_delayed_answer(serve: Serve) -> None:
+async def test_delayed_response_equals_an_immediate_one(serve: Serve) -> None:
     """A delayed response is byte for byte the immediate one."""
     site = serve(subscriber={"allow_origin": PAGE.decode()})
     await site.post("a", b"old")
@@ -213,7 +217,7 @@ async def test_a_delayed_answer(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("headers", [[], FUTURE])
-async def test_a_long_poll_is_held(
+async def test_long_poll_is_held(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """A long poll waits for the next message, also with a future id."""
@@ -228,7 +232,7 @@ async def test_a_long_poll_is_held(
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_a_gap_by_a_deletion(serve: Serve, location: str) -> None:
+async def test_gap_by_a_deletion(serve: Serve, location: str) -> None:
     """Push-Gap names the last message of a deleted channel if the client missed it."""
     site = serve()
     await site.post("a", b"1")
@@ -242,7 +246,7 @@ async def test_a_gap_by_a_deletion(serve: Serve, location: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_a_gap_by_a_clock_that_was_ahead(serve: Serve, location: str) -> None:
+async def test_gap_by_a_clock_that_was_ahead(serve: Serve, location: str) -> None:
     """A client with a future id gets a Push-Gap for the message that it cannot get."""
     site = serve()
     skipped = json.loads((await site.post("a", b"1", JSON)).body)["last_message_id"]
@@ -256,7 +260,7 @@ async def test_a_gap_by_a_clock_that_was_ahead(serve: Serve, location: str) -> N
         assert answer.status == 304
 
 
-async def test_a_future_id_after_a_deletion(serve: Serve) -> None:
+async def test_id_from_before_a_deletion_gets_the_next_message(serve: Serve) -> None:
     """A client that got 410 waits with its old id and gets the next message."""
     site = serve()
     for body in (b"1", b"2", b"3"):
@@ -282,7 +286,7 @@ async def test_a_future_id_after_a_deletion(serve: Serve) -> None:
         [(b"if-modified-since", b"Fri, 31 Dec 9999 23:59:59 GMT")],
     ],
 )
-async def test_an_interval_poll_without_a_message(
+async def test_interval_poll_without_a_message_gets_304(
     serve: Serve, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """Without a message, an interval poll gets 304 with the client's own id.
@@ -301,7 +305,7 @@ async def test_an_interval_poll_without_a_message(
 
 @pytest.mark.parametrize("status", [304, 408])
 @pytest.mark.parametrize("headers", [[], FUTURE])
-async def test_a_timeout(
+async def test_timeout_has_timeout_status_and_own_id(
     serve: Serve, status: int, headers: list[tuple[bytes, bytes]]
 ) -> None:
     """After the timeout, a held request gets timeout_status and its own id.
@@ -320,7 +324,7 @@ async def test_a_timeout(
 
 @pytest.mark.parametrize("options", [{}, {"concurrency": "last"}])
 @pytest.mark.parametrize("passthrough", [None, "/hears/"])
-async def test_the_longest_wait(
+async def test_longest_wait_without_timeout(
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
     options: dict[str, Any],
@@ -343,7 +347,7 @@ async def test_the_longest_wait(
     assert answer["etag"] == "7"
 
 
-async def test_no_timeout(serve: Serve) -> None:
+async def test_timeout_zero_has_no_timer(serve: Serve) -> None:
     """With timeout 0, a held request has no timer."""
     site = serve(subscriber={"timeout": 0})
     held = await site.hold("/updates/a")
@@ -354,7 +358,7 @@ async def test_no_timeout(serve: Serve) -> None:
     assert (await held.answer()).status == 200
 
 
-async def test_a_timer_is_stopped(serve: Serve) -> None:
+async def test_answered_request_leaves_no_timer(serve: Serve) -> None:
     """A request that was answered leaves no timer behind."""
     site = serve(subscriber={"timeout": 1000})
     held = await site.hold("/updates/a")
@@ -365,7 +369,7 @@ async def test_a_timer_is_stopped(serve: Serve) -> None:
     assert "LongPoll" not in repr(timers)
 
 
-async def test_last(serve: Serve) -> None:
+async def test_last_holds_the_newest_subscriber(serve: Serve) -> None:
     """With concurrency last, an older subscriber gets 409, and the new one is held."""
     site = serve(subscriber={"concurrency": "last"})
     older = await site.hold("/updates/a")
@@ -378,7 +382,7 @@ async def test_last(serve: Serve) -> None:
     assert (await newer.answer()).status == 200
 
 
-async def test_first(serve: Serve) -> None:
+async def test_first_holds_the_oldest_subscriber(serve: Serve) -> None:
     """With concurrency first, a new subscriber gets 409."""
     site = serve(subscriber={"concurrency": "first"})
     older = await site.hold("/updates/a")
@@ -387,7 +391,9 @@ async def test_first(serve: Serve) -> None:
     assert (await older.answer()).status == 200
 
 
-async def test_first_after_a_client_left(serve: Serve) -> None:
+async def test_first_holds_a_new_subscriber_after_the_older_one_left(
+    serve: Serve,
+) -> None:
     """With concurrency first, a new subscriber is held after the older one left."""
     site = serve(subscriber={"concurrency": "first"})
     older = await site.hold("/updates/a")
@@ -399,7 +405,7 @@ async def test_first_after_a_client_left(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("location", ["updates", "interval"])
-async def test_a_gap_by_max_messages(serve: Serve, location: str) -> None:
+async def test_gap_by_max_messages(serve: Serve, location: str) -> None:
     """Push-Gap names the newest dropped message that the client missed."""
     site = serve(store={"max_messages": 2})
     await site.post("a", b"1")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 @pytest.mark.usefixtures("watched_soon")
-async def test_a_client_that_vanishes(serve: Serve) -> None:
+async def test_held_client_that_disconnects_is_forgotten(serve: Serve) -> None:
     """A held client that disconnects is forgotten: the next POST gets 202."""
     site = serve()
     held = await site.hold("/updates/a")
@@ -30,7 +30,7 @@ async def test_a_client_that_vanishes(serve: Serve) -> None:
 
 
 @pytest.mark.usefixtures("watched_soon")
-async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
+async def test_post_right_after_a_disconnect_gets_202(serve: Serve) -> None:
     """A POST right after a disconnect gets 202 if the server has noticed it."""
     site = serve()
     held = await site.hold("/updates/a")
@@ -42,7 +42,7 @@ async def test_a_client_that_vanishes_in_the_same_moment(serve: Serve) -> None:
 
 @pytest.mark.parametrize("ending", ["disconnect", "delete", "conflict", "message"])
 @pytest.mark.parametrize("passthrough", [None, "/hears/"])
-async def test_nothing_is_left_to_the_collector(
+async def test_ended_requests_need_no_garbage_collector(
     serve: Serve, ending: str, passthrough: str | None
 ) -> None:
     """A held request is freed when it ends, without the garbage collector."""
@@ -85,7 +85,9 @@ async def test_nothing_is_left_to_the_collector(
         {"publisher": {"store_messages": False}},
     ],
 )
-async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) -> None:
+async def test_clients_that_are_watched_at_once(
+    serve: Serve, settings: dict[str, Any]
+) -> None:
     """A client is watched at once if its disconnect would have an immediate effect."""
     site = serve(**settings)
     held = await site.hold("/updates/a")
@@ -96,7 +98,7 @@ async def test_who_is_watched_at_once(serve: Serve, settings: dict[str, Any]) ->
     assert held.is_silent
 
 
-async def test_who_is_watched_later(
+async def test_clients_that_are_watched_later(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other clients are watched after a while, and still get their message.
@@ -122,7 +124,7 @@ async def test_who_is_watched_later(
 
 
 @pytest.mark.usefixtures("watched_soon")
-async def test_one_of_many_vanishes(serve: Serve) -> None:
+async def test_disconnected_clients_among_many_are_forgotten(serve: Serve) -> None:
     """Of many held clients, only those that disconnect are forgotten."""
     site = serve()
     held = [await site.hold("/updates/a") for _ in range(20)]
@@ -138,7 +140,9 @@ async def test_one_of_many_vanishes(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", ["/updates/a", "/interval/a", "/send-update/a"])
-async def test_a_client_that_vanishes_before_its_body(serve: Serve, path: str) -> None:
+async def test_client_that_disconnects_before_its_body_is_not_held(
+    serve: Serve, path: str
+) -> None:
     """A client that disconnects before its request was read is not held."""
     site = serve()
     exchange = site.exchange("GET", path, body=None)
@@ -148,7 +152,9 @@ async def test_a_client_that_vanishes_before_its_body(serve: Serve, path: str) -
 
 
 @pytest.mark.usefixtures("watched_soon")
-async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
+async def test_client_that_disconnects_right_after_its_request_is_not_held(
+    serve: Serve,
+) -> None:
     """A client that disconnects right after its request is not held."""
     site = serve()
     exchange = site.exchange("GET", "/updates/a")
@@ -159,7 +165,7 @@ async def test_a_client_that_vanishes_with_its_request(serve: Serve) -> None:
 
 
 @pytest.mark.usefixtures("watched_soon")
-async def test_the_rest_of_a_body_while_held(serve: Serve) -> None:
+async def test_body_parts_do_not_end_a_held_request(serve: Serve) -> None:
     """Parts of a body that arrive while the request is held do not end it."""
     site = serve()
     held = await site.hold("/updates/a")

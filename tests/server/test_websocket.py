@@ -60,7 +60,7 @@ async def refusal(site: Site, path: str = "/updates/a", **options: Any) -> int |
     return code
 
 
-async def test_bare_bodies(serve: Serve) -> None:
+async def test_frames_without_a_subprotocol(serve: Serve) -> None:
     site = serve()
     socket = await open_socket(site, "/updates/a", subprotocols=["chat"])
     assert socket.accepted == {"type": "websocket.accept", "subprotocol": None}
@@ -72,7 +72,7 @@ async def test_bare_bodies(serve: Serve) -> None:
     await leave(socket)
 
 
-async def test_nchans_frames(serve: Serve) -> None:
+async def test_frames_of_nchan(serve: Serve) -> None:
     """The frames are those of Nchan; a client without a position gets one first."""
     site = serve()
     socket = await open_socket(site, "/updates/a", subprotocols=["chat", NCHAN])
@@ -91,7 +91,7 @@ async def test_nchans_frames(serve: Serve) -> None:
     await leave(socket, other)
 
 
-async def test_our_frames(serve: Serve) -> None:
+async def test_frames_of_the_own_subprotocol(serve: Serve) -> None:
     site = serve({"max_messages": 2})
     names = [name(await site.post("a", b"%d" % number)) for number in range(4)]
     path = f"/updates/a?last_event_id={names[0]}"
@@ -122,7 +122,9 @@ async def test_ping(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("what", [{"text": "a" * 1025}, {"data": b"a" * 1025}])
-async def test_a_message_that_is_too_long(serve: Serve, what: dict[str, Any]) -> None:
+async def test_too_long_client_message_is_refused(
+    serve: Serve, what: dict[str, Any]
+) -> None:
     site = serve()
     socket = await open_socket(site, "/updates/a")
     socket.say(**what)
@@ -130,15 +132,15 @@ async def test_a_message_that_is_too_long(serve: Serve, what: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("query", ["?last_event_id=x", "?lastEventId=1:2,3:4"])
-async def test_a_bad_position(serve: Serve, query: str) -> None:
+async def test_invalid_position_is_refused(serve: Serve, query: str) -> None:
     assert await refusal(serve(), f"/updates/a{query}") == 4400
 
 
-async def test_no_such_channel(serve: Serve) -> None:
+async def test_missing_channel_is_refused(serve: Serve) -> None:
     assert await refusal(serve(create_on_get=False)) == 4404
 
 
-async def test_an_id_that_cannot_be_one(serve: Serve) -> None:
+async def test_invalid_channel_id_is_refused(serve: Serve) -> None:
     assert await refusal(serve(max_channel_id_length=3), "/updates/abcd") == 4400
 
 
@@ -161,7 +163,7 @@ async def test_conflicts(serve: Serve) -> None:
     await leave(other)
 
 
-async def test_a_deleted_channel(serve: Serve) -> None:
+async def test_deleted_channel_closes_the_websocket(serve: Serve) -> None:
     site = serve()
     socket = await open_socket(site, "/updates/a")
     await site.ask("DELETE", "/send-update/a")
@@ -169,7 +171,7 @@ async def test_a_deleted_channel(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("subprotocol", "code"), [(OURS, 4503), (None, 1012)])
-async def test_a_server_that_stops(
+async def test_stopping_server_closes_the_websocket(
     serve: Serve, subprotocol: str | None, code: int
 ) -> None:
     """A client without a subprotocol gets 1012, since it reconnects only then."""
@@ -180,7 +182,7 @@ async def test_a_server_that_stops(
     assert await socket.until_closed() == code
 
 
-async def test_a_socket_ends_after_its_duration(serve: Serve) -> None:
+async def test_websocket_ends_after_its_duration(serve: Serve) -> None:
     """A WebSocket without a subprotocol stays open, as its client could not resume."""
     site = serve(stream_duration=0.05)
     bare = await open_socket(site, "/updates/a")
@@ -207,7 +209,7 @@ async def test_a_socket_ends_after_its_duration(serve: Serve) -> None:
         (b"null", "*", ["testserver"], False),
     ],
 )
-async def test_the_origin(
+async def test_another_origin_is_refused(
     serve: Serve,
     origin: bytes | None,
     allow_origin: str | None,
@@ -241,7 +243,7 @@ async def test_the_origin(
             assert "allow_origin" in warnings[0].getMessage()
 
 
-async def test_one_that_is_not_allowed(serve: Serve) -> None:
+async def test_handshake_is_refused_if_websockets_are_not_allowed(serve: Serve) -> None:
     """The handshake is refused if the location does not allow WebSockets."""
     site = serve(transports=["poll", "eventsource"])
     socket = SocketExchange(site, "/updates/a")

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"]
 )
-async def test_who_may_not_publish(
+async def test_other_addresses_get_403(
     serve: Serve, method: str, client: list[Any] | None, forwarded_for: list[bytes]
 ) -> None:
     """Other addresses get 403 for each method, and their body has no effect."""
@@ -68,7 +68,7 @@ async def test_who_may_not_publish(
         (["127.0.0.1"], "127.0.0.1", b""),
     ],
 )
-async def test_who_may_publish(
+async def test_addresses_in_allow_from_may_publish(
     serve: Serve, allow_from: object, client: str, forwarded_for: bytes | None
 ) -> None:
     """Addresses in allow_from may publish, also through proxies in allow_from."""
@@ -81,7 +81,7 @@ async def test_who_may_publish(
 
 
 @pytest.mark.parametrize("empty", [b"x-forwarded-for", b"x-real-ip"])
-async def test_an_empty_header_of_a_proxy(serve: Serve, empty: bytes) -> None:
+async def test_empty_proxy_header_is_ignored(serve: Serve, empty: bytes) -> None:
     """An empty proxy header is ignored if another one has an address."""
     site = serve(publisher={"allow_from": ["127.0.0.1"]})
     for address, status in ((b"127.0.0.1", 202), (b"10.0.0.1", 403)):
@@ -90,7 +90,7 @@ async def test_an_empty_header_of_a_proxy(serve: Serve, empty: bytes) -> None:
         assert answer.status == status
 
 
-def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
+def test_long_proxy_headers_are_not_cached(serve: Serve) -> None:
     """Results for long proxy headers are not cached, so they cannot fill the memory."""
     serve(publisher={"allow_from": ["127.0.0.1"]})
     location = get_settings().locations[0]
@@ -112,7 +112,9 @@ def test_long_headers_of_proxies_are_not_remembered(serve: Serve) -> None:
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br, gzip", b"x-\xe9"])
 @pytest.mark.parametrize("path", ["/updates/a", "/interval/a"])
-async def test_a_content_encoding(serve: Serve, path: str, encoding: bytes) -> None:
+async def test_content_encoding_is_stored_and_sent(
+    serve: Serve, path: str, encoding: bytes
+) -> None:
     """The Content-Encoding is stored and sent with the message, delayed or not."""
     site = serve()
     headers = [(b"content-encoding", encoding), (b"content-type", b"text/html")]
@@ -125,7 +127,7 @@ async def test_a_content_encoding(serve: Serve, path: str, encoding: bytes) -> N
     assert (await site.ask("GET", "/updates/b"))["content-encoding"] is None
 
 
-async def test_a_content_encoding_that_breaks_out(serve: Serve) -> None:
+async def test_content_encoding_with_a_control_character_gets_400(serve: Serve) -> None:
     """A Content-Encoding with a control character gets 400 and publishes nothing."""
     site = serve()
     answer = await site.post("a", b"news", [(b"content-encoding", b"gzip\x00")])

@@ -65,7 +65,7 @@ async def connected() -> AsyncIterator[World]:
             await mine[1].wait_closed()
 
 
-async def test_the_order_of_commands() -> None:
+async def test_commands_are_sent_in_order() -> None:
     """Commands are sent in order, in one write or several."""
     async with connected() as world:
         answers = [world.connection.send("ECHO", number) for number in range(10)]
@@ -77,7 +77,7 @@ async def test_the_order_of_commands() -> None:
         assert await asyncio.gather(*answers) == [b"%d" % each for each in range(20)]
 
 
-async def test_pushes_and_answers() -> None:
+async def test_pushes_are_not_taken_for_responses() -> None:
     """Published messages and unknown pushes are not taken for a command's answer."""
     async with connected() as world:
         answer = world.connection.send("GET", "a")
@@ -92,7 +92,7 @@ async def test_pushes_and_answers() -> None:
         assert not world.ends
 
 
-async def test_a_subscription() -> None:
+async def test_push_confirms_a_subscription() -> None:
     """A push confirms SUBSCRIBE; an unexpected one means that a topic moved."""
     async with connected() as world:
         confirmation = b">3\r\n+ssubscribe\r\n+topic\r\n:1\r\n"
@@ -106,7 +106,7 @@ async def test_a_subscription() -> None:
         assert [type(error) for error in world.ends] == [Moved]
 
 
-async def test_an_answer_that_cannot_be_read() -> None:
+async def test_unreadable_response_ends_the_connection() -> None:
     """An unreadable answer ends the connection; its command and later ones fail."""
 
     def convert(answer: object) -> object:
@@ -122,7 +122,7 @@ async def test_an_answer_that_cannot_be_read() -> None:
         assert len(world.ends) == 1
 
 
-async def test_the_end_of_a_connection() -> None:
+async def test_pending_commands_fail_when_the_connection_ends() -> None:
     """Pending commands fail when the server ends the connection."""
     async with connected() as world:
         answer = world.connection.send("GET", "a")

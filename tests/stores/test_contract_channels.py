@@ -14,7 +14,7 @@ from .conftest import MakeSubject
 from .contract import FUTURE, kept
 
 
-async def test_append_makes_a_channel(make: MakeSubject) -> None:
+async def test_append_creates_a_channel(make: MakeSubject) -> None:
     """Appending creates a channel if it is allowed to, and fails otherwise."""
     subject = make()
     with pytest.raises(ChannelNotFound):
@@ -27,7 +27,7 @@ async def test_append_makes_a_channel(make: MakeSubject) -> None:
     assert await kept(subject) == [b"news"]
 
 
-async def test_an_empty_channel(make: MakeSubject) -> None:
+async def test_info_of_an_empty_channel(make: MakeSubject) -> None:
     """An empty channel has the last id 0:0 and was never requested."""
     subject = make()
     info = await subject.store.create("a")
@@ -36,7 +36,7 @@ async def test_an_empty_channel(make: MakeSubject) -> None:
     assert await subject.store.info("a") == info
 
 
-async def test_create_changes_nothing(make: MakeSubject) -> None:
+async def test_create_does_not_change_an_existing_channel(make: MakeSubject) -> None:
     """Creating an existing channel does not change it."""
     subject = make()
     await subject.append("a", b"news")
@@ -71,7 +71,7 @@ async def test_requested(make: MakeSubject) -> None:
     assert (await subject.store.info("a")).requested == 13
 
 
-async def test_delete(make: MakeSubject) -> None:
+async def test_delete_returns_the_info(make: MakeSubject) -> None:
     """Deleting returns the channel's info, and notifies all subscribers."""
     subject = make()
     for _ in range(3):
@@ -88,7 +88,7 @@ async def test_delete(make: MakeSubject) -> None:
     assert subject.audience.dropped == ["a"]
 
 
-async def test_delete_one_of_two(make: MakeSubject) -> None:
+async def test_delete_does_not_change_other_channels(make: MakeSubject) -> None:
     """Deleting a channel does not change other channels."""
     subject = make()
     await subject.append("a", b"1")
@@ -98,7 +98,7 @@ async def test_delete_one_of_two(make: MakeSubject) -> None:
     assert await kept(subject, "a") == []
 
 
-async def test_who_waits_is_handed_each_message(make: MakeSubject) -> None:
+async def test_subscriber_gets_each_message_once(make: MakeSubject) -> None:
     """A subscriber gets each message once, in the order of ids."""
     subject = make()
     subject.wait("a")

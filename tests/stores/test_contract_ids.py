@@ -12,7 +12,7 @@ from .contract import counting, kept
 
 
 @counting
-async def test_an_id_is_the_second_and_a_count(make: MakeSubject) -> None:
+async def test_id_is_the_second_and_a_tag(make: MakeSubject) -> None:
     """An id is the second in which it was given, and a tag that counts within it."""
     subject = make()
     now = int(START_OF_CLOCK)
@@ -23,7 +23,7 @@ async def test_an_id_is_the_second_and_a_count(make: MakeSubject) -> None:
 
 
 @counting
-async def test_each_channel_counts_for_itself(make: MakeSubject) -> None:
+async def test_each_channel_has_its_own_tags(make: MakeSubject) -> None:
     """Each channel counts its own tags."""
     subject = make()
     assert (await subject.append("a")).id.tag == 0
@@ -33,7 +33,7 @@ async def test_each_channel_counts_for_itself(make: MakeSubject) -> None:
 
 @counting
 @pytest.mark.parametrize("step", [-0.5, -1, -3600, -START_OF_CLOCK])
-async def test_the_clock_steps_back(make: MakeSubject, step: float) -> None:
+async def test_ids_when_the_clock_steps_back(make: MakeSubject, step: float) -> None:
     """When the clock steps back, ids keep the last time and the tag continues."""
     subject = make()
     before = await subject.append("a")
@@ -43,7 +43,7 @@ async def test_the_clock_steps_back(make: MakeSubject, step: float) -> None:
 
 
 @counting
-async def test_the_clock_steps_back_and_comes_forward(make: MakeSubject) -> None:
+async def test_ids_when_the_clock_has_caught_up(make: MakeSubject) -> None:
     """When the clock has caught up, ids use its time again."""
     subject = make()
     ids = []
@@ -54,7 +54,7 @@ async def test_the_clock_steps_back_and_comes_forward(make: MakeSubject) -> None
     assert ids[-1] == (int(subject.clock.now), 0)
 
 
-async def test_deleted_and_made_again(make: MakeSubject) -> None:
+async def test_ids_continue_after_deletion_and_creation(make: MakeSubject) -> None:
     """Ids continue after a channel was deleted and created again within a second."""
     subject = make()
     ids = []
@@ -64,7 +64,7 @@ async def test_deleted_and_made_again(make: MakeSubject) -> None:
     assert ids == sorted(set(ids))
 
 
-async def test_deleted_twice_without_a_message(make: MakeSubject) -> None:
+async def test_ids_continue_after_two_deletions(make: MakeSubject) -> None:
     """Ids continue after a channel was created and deleted without a message."""
     subject = make()
     before = await subject.append("a")
@@ -75,7 +75,9 @@ async def test_deleted_twice_without_a_message(make: MakeSubject) -> None:
 
 
 @pytest.mark.parametrize("step", [-0.5, -1, -3600])
-async def test_deleted_and_the_clock_steps_back(make: MakeSubject, step: float) -> None:
+async def test_ids_continue_after_deletion_and_a_clock_step_back(
+    make: MakeSubject, step: float
+) -> None:
     """Ids continue when the clock steps back while the channel is deleted."""
     subject = make()
     ids = [(await subject.append("a")).id for _ in range(3)]
@@ -85,7 +87,9 @@ async def test_deleted_and_the_clock_steps_back(make: MakeSubject, step: float) 
     assert ids == sorted(set(ids))
 
 
-async def test_forgotten_and_the_clock_steps_back(make: MakeSubject) -> None:
+async def test_ids_continue_after_expiry_and_a_clock_step_back(
+    make: MakeSubject,
+) -> None:
     """Ids continue when the clock steps back after a channel has expired."""
     subject = make(message_timeout=10, channel_timeout=100)
     before = [(await subject.append("a")).id for _ in range(3)]
@@ -97,7 +101,7 @@ async def test_forgotten_and_the_clock_steps_back(make: MakeSubject) -> None:
     assert (await subject.append("a")).id > before[-1]
 
 
-async def test_the_last_id_outlives_its_message(make: MakeSubject) -> None:
+async def test_ids_continue_after_messages_expire(make: MakeSubject) -> None:
     """Ids continue after the messages have expired."""
     subject = make(message_timeout=1)
     before = await subject.append("a")
@@ -111,7 +115,7 @@ async def test_the_last_id_outlives_its_message(make: MakeSubject) -> None:
     assert after.previous == before.id
 
 
-async def test_an_unkept_message_has_an_id(make: MakeSubject) -> None:
+async def test_unstored_message_has_an_id(make: MakeSubject) -> None:
     """A message that is not kept has an id like any other."""
     subject = make()
     first = await subject.append("a")

@@ -36,7 +36,7 @@ async def test_max_channels(make: MakeSubject) -> None:
 
 
 @limited
-async def test_max_channels_and_a_channel_that_is_not_wanted(
+async def test_missing_channel_is_reported_before_max_channels(
     make: MakeSubject,
 ) -> None:
     """A request that may not create a channel gets "not found", not "too many"."""
@@ -75,7 +75,7 @@ async def test_channel_timeout(make: MakeSubject, use: str) -> None:
         await subject.store.info("a")
 
 
-async def test_a_channel_with_messages_is_not_forgotten(make: MakeSubject) -> None:
+async def test_channel_with_messages_is_not_removed(make: MakeSubject) -> None:
     """A channel exists as long as it has a message, and ends with the last one."""
     subject = make(channel_timeout=10, message_timeout=100)
     message = await subject.append("a", b"news")
@@ -91,7 +91,9 @@ async def test_a_channel_with_messages_is_not_forgotten(make: MakeSubject) -> No
         await subject.store.info("a")
 
 
-async def test_a_channel_with_messages_for_ever(make: MakeSubject) -> None:
+async def test_channel_with_messages_without_expiry_is_never_removed(
+    make: MakeSubject,
+) -> None:
     """A channel whose messages do not expire is never removed."""
     subject = make(channel_timeout=10)
     await subject.append("a", b"news")
@@ -100,7 +102,9 @@ async def test_a_channel_with_messages_for_ever(make: MakeSubject) -> None:
     assert await kept(subject) == [b"news"]
 
 
-async def test_an_expired_channel_is_still_there(make: MakeSubject) -> None:
+async def test_channel_without_messages_exists_until_its_timeout(
+    make: MakeSubject,
+) -> None:
     """A channel without messages still exists until its timeout."""
     subject = make(channel_timeout=100, message_timeout=10)
     await subject.append("a", b"news")
@@ -109,7 +113,7 @@ async def test_an_expired_channel_is_still_there(make: MakeSubject) -> None:
     assert await subject.store.next("a", START, create=False) is None
 
 
-async def test_a_channel_with_subscribers_is_not_forgotten(make: MakeSubject) -> None:
+async def test_channel_with_subscribers_is_not_removed(make: MakeSubject) -> None:
     """A channel exists while it has subscribers, and then for channel_timeout."""
     subject = make(channel_timeout=100)
     await subject.store.create("a")
@@ -128,7 +132,7 @@ async def test_a_channel_with_subscribers_is_not_forgotten(make: MakeSubject) ->
         await subject.store.info("a")
 
 
-async def test_no_channel_timeout(make: MakeSubject) -> None:
+async def test_channel_timeout_zero_removes_no_channel(make: MakeSubject) -> None:
     """With channel_timeout 0 no channel is removed."""
     subject = make(channel_timeout=0)
     await subject.store.create("a")
@@ -138,7 +142,9 @@ async def test_no_channel_timeout(make: MakeSubject) -> None:
 
 
 @limited
-async def test_forgotten_channels_make_room(make: MakeSubject) -> None:
+async def test_removed_channels_do_not_count_for_max_channels(
+    make: MakeSubject,
+) -> None:
     """Removed channels do not count for max_channels."""
     subject = make(channel_timeout=100, max_channels=1)
     await subject.store.create("a")
@@ -147,7 +153,7 @@ async def test_forgotten_channels_make_room(make: MakeSubject) -> None:
     await subject.store.create("b")
 
 
-async def test_a_closed_store(make: MakeSubject) -> None:
+async def test_store_may_be_closed_twice(make: MakeSubject) -> None:
     """A store may be closed twice, and without having been used."""
     subject = make()
     subject.store.close()

@@ -19,7 +19,7 @@ from .contract import kept
 @pytest.mark.parametrize(
     "content_type", [None, b"text/plain", b"\xff\xfe", b"x" * 8000]
 )
-async def test_any_message(
+async def test_message_is_stored_byte_for_byte(
     make: MakeSubject, body: bytes, content_type: bytes | None
 ) -> None:
     """A message is kept byte for byte, with or without a type."""
@@ -50,7 +50,7 @@ async def test_any_message(
         "\U0001f600" * 512,
     ],
 )
-async def test_any_channel_id(make: MakeSubject, channel_id: str) -> None:
+async def test_channel_id_may_be_any_text(make: MakeSubject, channel_id: str) -> None:
     """A channel id may be any text, and identifies one channel."""
     subject = make()
     message = await subject.append(channel_id)
@@ -73,7 +73,7 @@ async def test_max_messages(make: MakeSubject) -> None:
     assert await kept(subject) == [b"2", b"3", b"4"]
 
 
-async def test_no_limit(make: MakeSubject) -> None:
+async def test_without_limits_all_messages_are_stored(make: MakeSubject) -> None:
     """Without limits, all messages are kept for ever."""
     subject = make()
     for number in range(300):
@@ -101,7 +101,7 @@ async def test_message_timeout(make: MakeSubject, timeout: int, ask: str) -> Non
     assert (await subject.store.info("a")).messages == 0
 
 
-async def test_a_timeout_of_parts_of_a_second(make: MakeSubject) -> None:
+async def test_timeout_may_be_a_fraction_of_a_second(make: MakeSubject) -> None:
     """A timeout may be a fraction of a second, although ids have whole seconds."""
     subject = make(message_timeout=0.5)
     message = await subject.append("a", b"news")
@@ -111,7 +111,7 @@ async def test_a_timeout_of_parts_of_a_second(make: MakeSubject) -> None:
     assert await kept(subject) == []
 
 
-async def test_each_message_expires_for_itself(make: MakeSubject) -> None:
+async def test_messages_expire_one_by_one(make: MakeSubject) -> None:
     """Messages expire one by one."""
     subject = make(message_timeout=10)
     for number in range(4):
@@ -162,7 +162,9 @@ async def test_min_and_max_messages(make: MakeSubject) -> None:
     assert await kept(subject) == [b"4"]
 
 
-async def test_messages_that_are_not_kept(make: MakeSubject) -> None:
+async def test_unstored_messages_reach_current_subscribers_only(
+    make: MakeSubject,
+) -> None:
     """A message that is not kept reaches current subscribers, and no later ones."""
     subject = make(max_messages=2)
     await subject.append("a", b"1")

@@ -12,7 +12,7 @@ from .conftest import MakeSubject
 from .contract import FUTURE, counting
 
 
-async def test_next_is_not_last(make: MakeSubject) -> None:
+async def test_next_is_not_the_newest_message(make: MakeSubject) -> None:
     """next() returns the message after an id, not the newest one."""
     subject = make()
     messages = [await subject.append("a", b"%d" % number) for number in range(5)]
@@ -22,7 +22,9 @@ async def test_next_is_not_last(make: MakeSubject) -> None:
 
 
 @pytest.mark.parametrize("make", ["memory"], indirect=True)
-async def test_nothing_is_known_at_once(make: MakeSubject) -> None:
+async def test_memory_store_knows_at_once_that_nothing_follows(
+    make: MakeSubject,
+) -> None:
     """The memory store knows at once that nothing follows a channel's last id.
 
     This counts as a subscriber's request, but creates no channel.
@@ -39,7 +41,7 @@ async def test_nothing_is_known_at_once(make: MakeSubject) -> None:
     assert (await subject.store.info("a")).requested == 0
 
 
-async def test_the_start(make: MakeSubject) -> None:
+async def test_start_is_before_the_oldest_message(make: MakeSubject) -> None:
     """The start is before the oldest message."""
     subject = make()
     oldest = await subject.append("a")
@@ -49,7 +51,7 @@ async def test_the_start(make: MakeSubject) -> None:
 
 
 @counting
-async def test_ids_between(make: MakeSubject) -> None:
+async def test_id_without_a_message_has_its_place(make: MakeSubject) -> None:
     """An id without a message has its place in the order."""
     subject = make()
     first = await subject.append("a")
@@ -67,7 +69,7 @@ async def test_ids_between(make: MakeSubject) -> None:
 
 @counting
 @pytest.mark.parametrize("tag", [-1, 0, 10**18 - 1])
-async def test_ids_of_the_future(make: MakeSubject, tag: int) -> None:
+async def test_no_message_after_a_future_id(make: MakeSubject, tag: int) -> None:
     """After an id of the future there is no message yet."""
     subject = make()
     newest = await subject.append("a")
@@ -75,7 +77,7 @@ async def test_ids_of_the_future(make: MakeSubject, tag: int) -> None:
     assert await subject.store.next("a", MessageId(newest.id.time, 1)) is None
 
 
-async def test_a_page(make: MakeSubject) -> None:
+async def test_page_is_in_order_and_limited(make: MakeSubject) -> None:
     """A page has the oldest messages after an id, in order, up to the limit."""
     subject = make()
     messages = [await subject.append("a", b"%d" % number) for number in range(5)]
@@ -115,7 +117,7 @@ async def test_optional_fields(make: MakeSubject, update: Update, waits: bool) -
         subject.leave("a")
 
 
-async def test_next_makes_a_channel(make: MakeSubject) -> None:
+async def test_next_creates_a_channel(make: MakeSubject) -> None:
     """next() creates a channel if it is allowed to, and fails otherwise."""
     subject = make()
     with pytest.raises(ChannelNotFound):

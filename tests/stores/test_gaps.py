@@ -25,7 +25,7 @@ async def next_after(subject: Subject, after: MessageId) -> Message:
     return message
 
 
-async def test_up_to_date(make: MakeSubject) -> None:
+async def test_no_gap_with_all_messages(make: MakeSubject) -> None:
     """A client that has all messages gets no gap."""
     subject = make()
     messages = await publish(subject, 5)
@@ -35,7 +35,7 @@ async def test_up_to_date(make: MakeSubject) -> None:
 
 
 @pytest.mark.parametrize("away", [50, 7200, 10**6])
-async def test_an_expired_message(make: MakeSubject, away: int) -> None:
+async def test_gap_by_an_expired_message(make: MakeSubject, away: int) -> None:
     """A client that missed an expired message gets a gap, even if the channel ended."""
     subject = make(message_timeout=10, channel_timeout=3600)
     seen, missed = await publish(subject)
@@ -49,7 +49,7 @@ async def test_an_expired_message(make: MakeSubject, away: int) -> None:
     assert message.gap_after(START) is None
 
 
-async def test_a_forgotten_channel_that_others_ask_for(make: MakeSubject) -> None:
+async def test_gap_after_a_removed_channel_was_created_again(make: MakeSubject) -> None:
     """This also holds if a subscriber has created the channel again meanwhile."""
     subject = make(message_timeout=10, channel_timeout=100)
     seen, missed = await publish(subject)
@@ -64,7 +64,9 @@ async def test_a_forgotten_channel_that_others_ask_for(make: MakeSubject) -> Non
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(3, 0), (1, 100), (2, -100)])
-async def test_a_deleted_channel(make: MakeSubject, times: int, seconds: int) -> None:
+async def test_gap_by_a_deleted_channel(
+    make: MakeSubject, times: int, seconds: int
+) -> None:
     """A client that missed messages of a deleted channel gets a gap."""
     subject = make()
     for _ in range(times):
@@ -80,7 +82,7 @@ async def test_a_deleted_channel(make: MakeSubject, times: int, seconds: int) ->
     assert message.gap_after(START) is None
 
 
-async def test_who_waits_while_a_channel_is_deleted(make: MakeSubject) -> None:
+async def test_no_gap_for_a_subscriber_during_a_deletion(make: MakeSubject) -> None:
     """A client that had all messages before a deletion gets no gap."""
     subject = make()
     _, last = await publish(subject)
@@ -89,7 +91,7 @@ async def test_who_waits_while_a_channel_is_deleted(make: MakeSubject) -> None:
     assert message.gap_after(last.id) is None
 
 
-async def test_many_forgotten_channels(make: MakeSubject) -> None:
+async def test_gaps_of_many_removed_channels(make: MakeSubject) -> None:
     """All removed channels report gaps, however many there are."""
     subject = make(message_timeout=10, channel_timeout=100)
     channels = [f"channel {number}" for number in range(50)]
@@ -110,7 +112,7 @@ async def test_many_forgotten_channels(make: MakeSubject) -> None:
         assert gap >= missed[channel_id].id
 
 
-async def test_a_message_that_was_not_kept(make: MakeSubject) -> None:
+async def test_gap_by_an_unstored_message(make: MakeSubject) -> None:
     """A client that missed a message that was not kept gets a gap."""
     subject = make()
     (seen,) = await publish(subject, 1)
@@ -122,7 +124,7 @@ async def test_a_message_that_was_not_kept(make: MakeSubject) -> None:
 
 @pytest.mark.parametrize("tag", [0, 7])
 @pytest.mark.parametrize("passes", [False, True])
-async def test_an_id_of_a_clock_that_was_ahead(
+async def test_gap_by_a_clock_that_was_ahead(
     make: MakeSubject, passes: bool, tag: int
 ) -> None:
     """A client with an id from the future gets a gap for messages that it skips.
@@ -144,7 +146,7 @@ async def test_an_id_of_a_clock_that_was_ahead(
     subject.leave("a")
 
 
-async def test_a_process_that_was_restarted() -> None:
+async def test_gap_by_a_restart() -> None:
     """After a restart, a memory store reports a gap for ids from before."""
     subject = Subject(MemoryStore(MemoryStoreSettings(type="memory")), Clock())
     (first,) = await publish(subject, 1)
@@ -159,7 +161,7 @@ async def test_a_process_that_was_restarted() -> None:
     subject.store.close()
 
 
-async def test_a_date_alone_is_no_id(make: MakeSubject) -> None:
+async def test_no_gap_for_a_date_without_a_tag(make: MakeSubject) -> None:
     """A client with a time as its id gets no gap for messages published later."""
     subject = make()
     await publish(subject, 1)

@@ -116,7 +116,7 @@ every_layer = pytest.mark.parametrize("make", LAYERS, indirect=True)
 
 @pytest.mark.process
 @every_layer
-async def test_it_reaches_every_process(make: MakeStore) -> None:
+async def test_message_reaches_every_process(make: MakeStore) -> None:
     """A message reaches all processes with the same id, byte for byte."""
     here, there, far = make(), make(), make()
     await join(here, there, far)
@@ -129,7 +129,7 @@ async def test_it_reaches_every_process(make: MakeStore) -> None:
 
 @pytest.mark.process
 @every_layer
-async def test_ids_grow_over_processes(make: MakeStore) -> None:
+async def test_ids_increase_over_processes(make: MakeStore) -> None:
     """In each process, ids continue after those of the other processes."""
     stores = [make() for _ in range(3)]
     await join(*stores)
@@ -147,7 +147,7 @@ async def test_ids_grow_over_processes(make: MakeStore) -> None:
 
 @pytest.mark.process
 @every_layer
-async def test_published_at_once(make: MakeStore) -> None:
+async def test_concurrent_messages_of_several_processes(make: MakeStore) -> None:
     """All processes keep concurrent messages; late ones are reported as gaps."""
     stores = [make() for _ in range(3)]
     await join(*stores)
@@ -175,7 +175,7 @@ async def test_published_at_once(make: MakeStore) -> None:
         assert all(each < max(told) for each in missed)
 
 
-async def test_not_kept(make: MakeStore) -> None:
+async def test_unstored_message_is_delivered_in_every_process(make: MakeStore) -> None:
     """A message that is not kept is delivered in every process, and kept in none."""
     here, there = make(), make()
     await join(here, there)
@@ -184,7 +184,7 @@ async def test_not_kept(make: MakeStore) -> None:
     assert await there.next("a", START) is None
 
 
-async def test_freeing_memory(make: MakeStore) -> None:
+async def test_process_that_freed_its_channels_still_receives(make: MakeStore) -> None:
     """A process that has freed its channels still receives messages."""
     here, there = make(), make()
     await join(here, there)
@@ -193,7 +193,7 @@ async def test_freeing_memory(make: MakeStore) -> None:
     await until(lambda: heard(there) == [appended.message])
 
 
-async def test_a_store_that_is_closed(make: MakeStore) -> None:
+async def test_closed_store_is_unavailable(make: MakeStore) -> None:
     """A closed store is unavailable."""
     store = make()
     await store.aclose()
@@ -201,7 +201,9 @@ async def test_a_store_that_is_closed(make: MakeStore) -> None:
         await append(store)
 
 
-async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
+async def test_creation_and_deletion_take_effect_in_every_process(
+    make: MakeStore,
+) -> None:
     """Creating or deleting a channel takes effect in every process."""
     here, there = make(), make()
     await join(here, there)
@@ -214,7 +216,7 @@ async def test_made_and_deleted_elsewhere(make: MakeStore) -> None:
         await there.info("b")
 
 
-async def test_a_late_process(make: MakeStore) -> None:
+async def test_late_process_reports_a_gap(make: MakeStore) -> None:
     """A process has no messages from before its start, and reports a gap."""
     here = make()
     await join(here)
@@ -234,7 +236,9 @@ async def test_a_late_process(make: MakeStore) -> None:
     assert found.gap_after(START) is None
 
 
-async def test_a_process_that_publishes_first(make: MakeStore) -> None:
+async def test_late_process_reports_a_gap_before_its_own_message(
+    make: MakeStore,
+) -> None:
     """A new process also reports a gap before its own message."""
     here = make()
     await join(here)
@@ -247,7 +251,7 @@ async def test_a_process_that_publishes_first(make: MakeStore) -> None:
     assert following.gap_after(own.id) is None
 
 
-async def test_a_layer_that_drops(make: MakeStore) -> None:
+async def test_dropped_message_leaves_a_gap(make: MakeStore) -> None:
     """A message that the layer drops leaves a gap."""
     here, there = make(), make()
     await join(here, there)
@@ -267,7 +271,7 @@ async def test_a_layer_that_drops(make: MakeStore) -> None:
     assert following.previous == last.id
 
 
-async def test_a_layer_that_repeats(make: MakeStore) -> None:
+async def test_repeated_message_is_delivered_once(make: MakeStore) -> None:
     """A message that the layer delivers twice is passed on once."""
     here, there = make(), make()
     await join(here, there)
@@ -279,7 +283,7 @@ async def test_a_layer_that_repeats(make: MakeStore) -> None:
         assert heard(store) == kept(store) == messages
 
 
-async def test_a_layer_that_drops_the_last_message(
+async def test_dropped_last_message_is_detected(
     make: MakeStore,
 ) -> None:
     """A dropped message is detected soon, even if none follows."""
@@ -296,7 +300,7 @@ async def test_a_layer_that_drops_the_last_message(
     assert own.gap_after(seen.id) is not None
 
 
-async def test_a_layer_that_forgets_a_process(
+async def test_forgotten_process_joins_its_group_again(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that does not receive its own message delivers it and joins again."""
@@ -314,7 +318,7 @@ async def test_a_layer_that_forgets_a_process(
     assert [each.body for each in heard(here)] == [b"1", b"2", b"3"]
 
 
-async def test_a_publisher_that_leaves(make: MakeStore) -> None:
+async def test_message_of_a_cancelled_publisher_is_delivered(make: MakeStore) -> None:
     """A message is delivered even if its publisher is cancelled."""
     store = make()
     await join(store)
@@ -325,7 +329,7 @@ async def test_a_publisher_that_leaves(make: MakeStore) -> None:
     await until(lambda: [each.body for each in heard(store)] == [b"1"])
 
 
-async def test_a_publisher_that_leaves_early(
+async def test_message_of_an_early_cancelled_publisher_is_delivered(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This also holds if it is cancelled before the layer has accepted the message."""
@@ -345,7 +349,7 @@ async def test_a_publisher_that_leaves_early(
     await until(lambda: [each.body for each in heard(store)] == [b"1"])
 
 
-async def test_a_process_that_only_publishes(make: MakeStore) -> None:
+async def test_publishing_process_stores_no_messages(make: MakeStore) -> None:
     """A process that only publishes keeps no messages."""
     store = ChannelLayerStore(ChannelLayerStoreSettings(type="channel_layer"))
     await append(store, b"1")
@@ -353,7 +357,7 @@ async def test_a_process_that_only_publishes(make: MakeStore) -> None:
     await store.aclose()
 
 
-async def test_a_layer_that_takes_nothing(make: MakeStore) -> None:
+async def test_refused_message_is_delivered_to_no_subscriber(make: MakeStore) -> None:
     """A message that the layer refuses is delivered to no subscriber."""
     store = make()
     await join(store)
@@ -366,7 +370,7 @@ async def test_a_layer_that_takes_nothing(make: MakeStore) -> None:
     assert [each.body for each in heard(store)] == [b"2"]
 
 
-async def test_a_layer_that_failed(
+async def test_failed_layer_causes_a_gap(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that could not receive for a while reports a gap."""
@@ -384,7 +388,7 @@ async def test_a_layer_that_failed(
     assert heard(store)[-1].gap_after(seen.id) is not None
 
 
-async def test_a_process_without_a_server(make: MakeStore) -> None:
+async def test_process_without_a_server_publishes(make: MakeStore) -> None:
     """A process without a push server publishes without knowing the subscribers."""
     store = make()
     await join(store)
@@ -400,7 +404,7 @@ async def test_a_process_without_a_server(make: MakeStore) -> None:
     assert message.previous == before.id
 
 
-async def test_too_many_channels_elsewhere(make: MakeStore) -> None:
+async def test_max_channels_of_another_process(make: MakeStore) -> None:
     """A message is dropped in a process where it would exceed max_channels."""
     here, there = make(), make(max_channels=1)
     await join(here, there)
@@ -409,7 +413,7 @@ async def test_too_many_channels_elsewhere(make: MakeStore) -> None:
     await until(lambda: [each.body for each in heard(there)] == [b"1"])
 
 
-async def test_it_stays_in_its_group(
+async def test_process_rejoins_its_group_before_it_expires(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process rejoins its group before it expires, and leaves it on closing."""
@@ -427,7 +431,9 @@ async def test_it_stays_in_its_group(
     ("backend", "shared"),
     [(LAYERS["memory"], False), (LAYERS["redis"], True), (LAYERS["pubsub"], True)],
 )
-def test_who_shares_it(backend: str, shared: bool) -> None:
+def test_store_is_shared_unless_the_layer_is_in_memory(
+    backend: str, shared: bool
+) -> None:
     """Processes share the store unless the layer is in memory; W006 says which."""
     store = {"type": "channel_layer", "max_messages": 10}
     with override_settings(
@@ -440,7 +446,7 @@ def test_who_shares_it(backend: str, shared: bool) -> None:
 
 
 @pytest.mark.parametrize("alias", ["defualt", "other"])
-def test_an_alias_that_is_missing(alias: str) -> None:
+def test_missing_layer_is_refused(alias: str) -> None:
     """A layer that is not in CHANNEL_LAYERS is refused."""
     layers = {"default": {"BACKEND": LAYERS["memory"]}}
     with (
@@ -450,7 +456,7 @@ def test_an_alias_that_is_missing(alias: str) -> None:
         read_settings({"store": {"type": "channel_layer", "alias": alias}})
 
 
-def test_two_stores_in_one_group() -> None:
+def test_stores_that_share_channels_are_refused() -> None:
     """Two stores that would share their channels are refused."""
     stores: dict[str, Any] = {
         name: {"type": "channel_layer"} for name in ("default", "b")
@@ -463,7 +469,7 @@ def test_two_stores_in_one_group() -> None:
         assert set(read_settings({"store": stores}).store) == {"default", "b"}
 
 
-def test_a_store_of_the_type(valkey: Valkey) -> None:
+def test_store_is_made_from_its_settings(valkey: Valkey) -> None:
     """A store of the type channel_layer is made from its settings."""
     with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": LAYERS["memory"]}}):
         settings = read_settings({"store": {"type": "channel_layer"}}).store["default"]

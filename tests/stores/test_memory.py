@@ -70,7 +70,7 @@ def memory_store(make: MakeSubject, **limits: object) -> tuple[Subject, MemorySt
     return subject, subject.store
 
 
-async def test_an_expired_message_is_freed(make: MakeSubject) -> None:
+async def test_expired_message_is_freed(make: MakeSubject) -> None:
     """An expired message is freed without any request for its channel."""
     subject, store = memory_store(make, message_timeout=10)
     await publish_watched(subject)
@@ -82,7 +82,7 @@ async def test_an_expired_message_is_freed(make: MakeSubject) -> None:
     assert Body.freed == 1
 
 
-async def test_a_dropped_message_is_freed(make: MakeSubject) -> None:
+async def test_dropped_message_is_freed(make: MakeSubject) -> None:
     """A message is freed at once when max_messages removes it."""
     subject, _ = memory_store(make, max_messages=2)
     for freed in (0, 0, 1, 2):
@@ -90,7 +90,7 @@ async def test_a_dropped_message_is_freed(make: MakeSubject) -> None:
         assert Body.freed == freed
 
 
-async def test_a_deleted_message_is_freed(make: MakeSubject) -> None:
+async def test_deleted_message_is_freed(make: MakeSubject) -> None:
     """The messages of a deleted channel are freed at once."""
     subject, _ = memory_store(make, message_timeout=10)
     await publish_watched(subject)
@@ -98,14 +98,14 @@ async def test_a_deleted_message_is_freed(make: MakeSubject) -> None:
     assert Body.freed == 1
 
 
-async def test_an_unkept_message_is_freed(make: MakeSubject) -> None:
+async def test_unstored_message_is_freed(make: MakeSubject) -> None:
     """A message that is not kept is freed at once."""
     subject, _ = memory_store(make)
     await publish_watched(subject, keep=False)
     assert Body.freed == 1
 
 
-async def test_channels_used_once(make: MakeSubject) -> None:
+async def test_channels_used_once_leave_nothing(make: MakeSubject) -> None:
     """20,000 channels that are used once leave nothing in memory."""
     subject, store = memory_store(
         make, max_messages=100, message_timeout=10, channel_timeout=3600
@@ -123,7 +123,9 @@ async def test_channels_used_once(make: MakeSubject) -> None:
 
 
 @pytest.mark.parametrize("use", ["ask", "create", "unkept", "wait"])
-async def test_channels_without_a_message(make: MakeSubject, use: str) -> None:
+async def test_channels_without_a_message_leave_nothing(
+    make: MakeSubject, use: str
+) -> None:
     """Channels that were only requested leave nothing in memory."""
     subject, store = memory_store(make, channel_timeout=60)
     for number in range(10_000):
@@ -144,7 +146,7 @@ async def test_channels_without_a_message(make: MakeSubject, use: str) -> None:
     assert leftovers(store) == 0
 
 
-async def test_channels_that_are_not_there(make: MakeSubject) -> None:
+async def test_missing_channels_leave_nothing(make: MakeSubject) -> None:
     """Requests for missing channels leave nothing in memory."""
     _, store = memory_store(make, channel_timeout=60)
     for number in range(1000):
@@ -164,7 +166,9 @@ async def test_channels_that_are_not_there(make: MakeSubject) -> None:
 
 
 @pytest.mark.parametrize("same", [True, False])
-async def test_a_loop_of_creating_and_deleting(make: MakeSubject, same: bool) -> None:
+async def test_repeated_creation_and_deletion_leave_nothing(
+    make: MakeSubject, same: bool
+) -> None:
     """Creating and deleting channels repeatedly does not use more and more memory."""
     subject, store = memory_store(make, message_timeout=10, channel_timeout=3600)
     sizes = []
@@ -183,7 +187,7 @@ async def test_a_loop_of_creating_and_deleting(make: MakeSubject, same: bool) ->
     assert leftovers(store) == 0
 
 
-async def test_many_messages_of_one_channel(make: MakeSubject) -> None:
+async def test_expiry_times_do_not_grow_with_messages(make: MakeSubject) -> None:
     """The list of expiry times does not grow with the messages of a channel."""
     subject, store = memory_store(
         make, max_messages=10, message_timeout=10, channel_timeout=3600
@@ -202,7 +206,7 @@ async def test_many_messages_of_one_channel(make: MakeSubject) -> None:
     assert leftovers(store) == 0
 
 
-async def test_asking_again_and_again(make: MakeSubject) -> None:
+async def test_expiry_times_do_not_grow_with_requests(make: MakeSubject) -> None:
     """The list of expiry times does not grow with the requests for a channel."""
     subject, store = memory_store(make, channel_timeout=60)
     for _ in range(1000):
@@ -215,7 +219,7 @@ async def test_asking_again_and_again(make: MakeSubject) -> None:
     assert leftovers(store) <= 2
 
 
-async def test_a_sweep_leaves_the_rest_for_later(
+async def test_sweep_frees_only_a_part(
     make: MakeSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep frees only a part, so that requests are not delayed."""
@@ -231,7 +235,7 @@ async def test_a_sweep_leaves_the_rest_for_later(
     assert leftovers(store) == 0
 
 
-async def test_it_sweeps_by_itself(
+async def test_expired_messages_are_freed_without_a_call(
     make: MakeSubject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Expired messages are freed without a call, and then no timer remains."""
@@ -246,7 +250,7 @@ async def test_it_sweeps_by_itself(
     assert leftovers(store) == 0
 
 
-async def test_one_timer(make: MakeSubject) -> None:
+async def test_sweeps_share_one_timer(make: MakeSubject) -> None:
     """There is one timer, however many sweeps are due."""
     _, store = memory_store(make, message_timeout=1, channel_timeout=60)
     for number in range(10):
@@ -255,7 +259,7 @@ async def test_one_timer(make: MakeSubject) -> None:
     assert len([each for each in timers() if "cancelled" not in each]) == 1
 
 
-async def test_a_closed_store_sweeps_no_more(make: MakeSubject) -> None:
+async def test_closed_store_has_no_timer(make: MakeSubject) -> None:
     """A closed store is not kept alive by its timer."""
     subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
     await subject.append("a")
@@ -263,7 +267,7 @@ async def test_a_closed_store_sweeps_no_more(make: MakeSubject) -> None:
     assert [each for each in timers() if "cancelled" not in each] == []
 
 
-async def test_no_cycles(make: MakeSubject) -> None:
+async def test_channels_need_no_garbage_collector(make: MakeSubject) -> None:
     """Channels are freed without the garbage collector."""
     subject, store = memory_store(make, message_timeout=1, channel_timeout=60)
     gc.collect()

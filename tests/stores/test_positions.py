@@ -10,7 +10,7 @@ from pushserver_channels.messages import START, MessageId
 from .conftest import MakeSubject
 
 
-async def test_the_place_before_the_newest(make: MakeSubject) -> None:
+async def test_position_before_the_newest_message(make: MakeSubject) -> None:
     subject = make()
     position = subject.store.position
     assert await position("a", 0) == MessageId(0, 0)
@@ -25,7 +25,7 @@ async def test_the_place_before_the_newest(make: MakeSubject) -> None:
     assert messages[2].gap_after(after) is None
 
 
-async def test_after_messages_that_were_dropped(make: MakeSubject) -> None:
+async def test_no_gap_after_dropped_messages(make: MakeSubject) -> None:
     """A client that begins with the newest messages gets no gap."""
     subject = make(max_messages=2)
     messages = [await subject.append("a", b"%d" % number) for number in range(5)]
@@ -34,7 +34,7 @@ async def test_after_messages_that_were_dropped(make: MakeSubject) -> None:
     assert await subject.store.page("a", after, 10) == messages[3:]
 
 
-async def test_of_no_channel(make: MakeSubject) -> None:
+async def test_position_on_a_missing_channel(make: MakeSubject) -> None:
     """A missing channel is created, or reported as not found."""
     subject = make()
     with pytest.raises(ChannelNotFound):
@@ -43,7 +43,7 @@ async def test_of_no_channel(make: MakeSubject) -> None:
     assert (await subject.store.info("a")).messages == 0
 
 
-async def test_a_page_is_of_bounded_size(make: MakeSubject) -> None:
+async def test_page_has_a_maximum_size(make: MakeSubject) -> None:
     """The size of a page is bounded, except for stores in this process."""
     subject = make()
     messages = [await subject.append("a", b"a" * 100_000) for _ in range(8)]

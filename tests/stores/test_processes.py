@@ -73,7 +73,7 @@ def channel_id() -> str:
     return uuid.uuid4().hex
 
 
-def test_a_message_reaches_every_process(
+def test_message_reaches_every_process(
     servers: list[ServerProcess], channel_id: str
 ) -> None:
     """A subscriber at one server gets what is published at the other."""
@@ -129,7 +129,7 @@ def test_another_process_publishes(
             }
 
 
-def test_one_process(valkey: Valkey, channel_id: str) -> None:
+def test_default_store_is_in_memory(valkey: Valkey, channel_id: str) -> None:
     """Without a PUSH_STORE_URL, messages are in the memory of the one process."""
     with example_site(site_environment("memory", valkey)) as server:
         url = f"{server.url}/send-update/{channel_id}"
@@ -138,7 +138,9 @@ def test_one_process(valkey: Valkey, channel_id: str) -> None:
         assert answer.content == b"news"
 
 
-def test_one_process_that_is_restarted(valkey: Valkey, channel_id: str) -> None:
+def test_restart_of_a_memory_store_reports_a_gap(
+    valkey: Valkey, channel_id: str
+) -> None:
     """After a restart, a client gets a gap for messages lost with the memory."""
     with example_site(site_environment("memory", valkey)) as server:
         publisher = f"{server.url}/send-update/{channel_id}"
@@ -190,7 +192,7 @@ asyncio.run(serve())
 """
 
 
-def test_a_fork_of_a_server_publishes(valkey: Valkey, channel_id: str) -> None:
+def test_forked_server_process_can_publish(valkey: Valkey, channel_id: str) -> None:
     """A process that a server forks can publish, and the server continues."""
     subprocess.run(
         # Python 3.12 and later warn because there are threads.

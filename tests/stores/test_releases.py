@@ -38,9 +38,7 @@ def read_notice_as_before(content: bytes) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 @pytest.mark.parametrize("update", UPDATES)
-async def test_the_release_before_reads_an_entry(
-    valkey: Valkey, update: Update
-) -> None:
+async def test_first_release_can_read_entries(valkey: Valkey, update: Update) -> None:
     """An entry and a notice have the parts that the first release expects."""
     store = make_redis_store(valkey, Clock())
     store.attach(Audience())
@@ -65,7 +63,7 @@ async def test_the_release_before_reads_an_entry(
         assert content_type == kind
 
 
-async def test_an_entry_of_another_release(valkey: Valkey) -> None:
+async def test_entry_with_unknown_fields_is_read(valkey: Valkey) -> None:
     """An entry is read whatever unknown fields it has."""
     store = make_redis_store(valkey, Clock())
     store.attach(Audience())
@@ -84,7 +82,7 @@ async def test_an_entry_of_another_release(valkey: Valkey) -> None:
     await store.aclose()
 
 
-def test_an_event_of_a_layer_of_another_release() -> None:
+def test_layer_event_of_another_release_is_read() -> None:
     """A message from a layer is read with unknown fields, and with missing ones."""
     message = Message(MessageId(5, 0), b"news", None, MessageId(4, 1))
     words = [[5, 0], b"news", None, [4, 1]]
@@ -93,7 +91,7 @@ def test_an_event_of_a_layer_of_another_release() -> None:
     assert _read_message(event) == message._replace(content_encoding=b"br")
 
 
-def test_what_is_written_is_ascii_without_spaces() -> None:
+def test_encoded_fields_are_ascii_without_spaces() -> None:
     """Unknown optional fields are ignored."""
     assert unpack_fields("version=9&shade=red") == {}
     assert unpack_fields("") == {}

@@ -56,7 +56,9 @@ def write(value: Any, kind: bytes = b"*") -> bytes:
 
 
 @given(SENT, st.lists(st.integers(min_value=0), max_size=8))
-def test_values_in_pieces(sent: list[tuple[bytes, Any]], cuts: list[int]) -> None:
+def test_values_may_be_split_anywhere(
+    sent: list[tuple[bytes, Any]], cuts: list[int]
+) -> None:
     """Values are the same and in order, however the network splits the data."""
     expected = []
     parts = []
@@ -115,14 +117,14 @@ def test_errors(text: str, kind: type[CommandError]) -> None:
     assert str(error) == text
 
 
-def test_an_error_that_is_not_utf_8() -> None:
+def test_error_text_may_be_any_bytes() -> None:
     """The text of an error may have any bytes."""
     [(_, error)] = Heard().feed(b"-ERR \xff\r\n")
     assert str(error) == "ERR \N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"$?\r\n"])
-def test_what_is_no_value(data: bytes) -> None:
+def test_invalid_data_ends_the_connection(data: bytes) -> None:
     """Invalid data ends the connection, after earlier values are passed on."""
     first, (event, error) = Heard().feed(b":1\r\n" + data)
     assert first == ("answer", 1)
@@ -130,7 +132,7 @@ def test_what_is_no_value(data: bytes) -> None:
     assert isinstance(error, ConnectionLost)
 
 
-def test_an_error_of_a_callback() -> None:
+def test_exception_of_a_callback_ends_the_connection() -> None:
     """An exception of a callback ends the connection and is reported."""
     ends: list[CommandError] = []
 
@@ -141,7 +143,7 @@ def test_an_error_of_a_callback() -> None:
     assert [str(error) for error in ends] == ["no 1"]
 
 
-def test_a_long_value() -> None:
+def test_long_value_may_arrive_in_parts() -> None:
     """A long value may arrive in many parts."""
     body = bytes(1_000_000)
     data = pack(body) + b":1\r\n:2"
@@ -152,7 +154,7 @@ def test_a_long_value() -> None:
     assert heard.feed(b"3\r\n") == [("answer", 23)]
 
 
-def test_the_end_of_a_connection() -> None:
+def test_reason_of_an_ended_connection_is_reported() -> None:
     """The reason why a connection ended is reported."""
     heard = Heard()
     heard.protocol.connection_lost(None)

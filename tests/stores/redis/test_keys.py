@@ -32,7 +32,7 @@ async def test_keys_expire(make: MakeStore, valkey: Valkey, prefix: str) -> None
 @pytest.mark.parametrize(
     "limits", [{}, {"min_messages": 1, "message_timeout": 10}, {"channel_timeout": 0}]
 )
-async def test_keys_for_ever(
+async def test_keys_without_expiry(
     make: MakeStore, valkey: Valkey, prefix: str, limits: dict[str, int]
 ) -> None:
     """Keys of messages without an expiry do not expire."""
@@ -73,7 +73,9 @@ async def test_the_last_message_of_a_second_sets_the_expiry(
         assert client.ttl(state) > 86400 + 3600 - 10
 
 
-async def test_an_evicted_hash(make: MakeStore, valkey: Valkey, prefix: str) -> None:
+async def test_ids_continue_after_an_evicted_hash(
+    make: MakeStore, valkey: Valkey, prefix: str
+) -> None:
     """Ids continue if Redis evicts the hash of a channel but not its messages."""
     store = make()
     first = await append(store, b"1")
@@ -85,7 +87,7 @@ async def test_an_evicted_hash(make: MakeStore, valkey: Valkey, prefix: str) -> 
     assert await kept(store) == [b"1", b"2"]
 
 
-async def test_forgotten_scripts(make: MakeStore, valkey: Valkey) -> None:
+async def test_lost_scripts_are_loaded_again(make: MakeStore, valkey: Valkey) -> None:
     """Scripts that Redis has lost are loaded again."""
     store = make()
     await append(store, b"1")
@@ -94,7 +96,7 @@ async def test_forgotten_scripts(make: MakeStore, valkey: Valkey) -> None:
     assert await kept(store) == [b"1", b"2"]
 
 
-async def test_a_store_that_was_emptied(make: MakeStore, prefix: str) -> None:
+async def test_emptied_store(make: MakeStore, prefix: str) -> None:
     """Ids grow after a store was emptied, and clients get a gap."""
     with Valkey() as own:
         store = make(own.url)

@@ -30,7 +30,9 @@ from .actions import (
 )
 
 
-async def test_a_killed_connection(make: MakeStore, valkey: Valkey) -> None:
+async def test_subscriber_gets_the_next_message_after_a_killed_connection(
+    make: MakeStore, valkey: Valkey
+) -> None:
     """A subscriber gets the next message even if the connection was killed."""
     here, there = make(), make()
     await wait(here)
@@ -42,7 +44,7 @@ async def test_a_killed_connection(make: MakeStore, valkey: Valkey) -> None:
     assert heard(here) == [b"%d" % number for number in range(10)]
 
 
-async def test_published_while_cut_off(
+async def test_messages_published_while_disconnected_are_delivered(
     make: MakeStore, proxy: Proxy, soon: None
 ) -> None:
     """A subscriber gets messages published while its process was disconnected."""
@@ -65,7 +67,7 @@ async def test_published_while_cut_off(
     assert heard(here) == [b"1", b"2", b"3", b"4", b"5"]
 
 
-async def test_refused_after_a_cut(
+async def test_missed_messages_are_delivered_after_refused_reads(
     make: MakeStore,
     valkey: Valkey,
     prefix: str,
@@ -92,7 +94,7 @@ async def test_refused_after_a_cut(
 
 
 @pytest.mark.usefixtures("push_server")
-def test_event_loops_one_after_the_other() -> None:
+def test_consecutive_event_loops() -> None:
     """What an event loop has left open does not disturb the next event loop."""
 
     async def publish() -> bool:
@@ -105,7 +107,7 @@ def test_event_loops_one_after_the_other() -> None:
         gc.collect()
 
 
-async def test_published_while_half_open(
+async def test_half_open_connection_loses_no_message(
     make: MakeStore, proxy: Proxy, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A half-open connection is detected, and no message is lost."""
@@ -119,7 +121,9 @@ async def test_published_while_half_open(
     await until(lambda: heard(here) == [b"1"])
 
 
-async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
+async def test_message_with_a_lost_response_is_kept_once(
+    make: MakeStore, proxy: Proxy
+) -> None:
     """A message is kept once if the connection ends before the answer of Redis."""
     store, other = make(url_of(proxy)), make()
     await append(store, b"1")
@@ -139,7 +143,7 @@ async def test_an_answer_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
     assert heard(other) == [b"2", *more]
 
 
-async def test_an_answer_that_is_lost_to_a_message_that_is_gone(
+async def test_dropped_message_with_a_lost_response_is_not_sent_again(
     make: MakeStore, proxy: Proxy
 ) -> None:
     """A message is not sent again if it may have been published and dropped."""
@@ -157,7 +161,7 @@ async def test_an_answer_that_is_lost_to_a_message_that_is_gone(
     assert heard(other) == [b"2", b"3"]
 
 
-async def test_an_answer_that_is_lost_to_a_message_that_is_not_kept(
+async def test_unstored_message_with_a_lost_response_is_not_sent_again(
     make: MakeStore, proxy: Proxy
 ) -> None:
     """A message that is not kept is not sent again, and the publisher gets an error."""
@@ -173,7 +177,7 @@ async def test_an_answer_that_is_lost_to_a_message_that_is_not_kept(
     assert heard(other) == [b"now"]
 
 
-async def test_a_question_that_is_lost(make: MakeStore, proxy: Proxy) -> None:
+async def test_lost_command_is_sent_again(make: MakeStore, proxy: Proxy) -> None:
     """A message that has not reached Redis is sent again."""
     store = make(url_of(proxy))
     await append(store, b"1")

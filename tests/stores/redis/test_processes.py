@@ -22,7 +22,7 @@ from .actions import FUTURE, MakeStore, append, heard, until_nobody_listens, wai
 
 
 @pytest.mark.parametrize("step", ["0", "1", "1800"])
-async def test_publishers_in_processes(
+async def test_ids_increase_over_many_publishers(
     make: MakeStore, valkey: Valkey, prefix: str, step: str
 ) -> None:
     """Ids grow and all messages arrive with 51 publishers whose clocks step back."""
@@ -50,7 +50,7 @@ async def test_publishers_in_processes(
     assert [message.previous for message in messages[1:]] == sorted(told)[:-1]
 
 
-async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
+async def test_message_reaches_a_subscriber_of_another_process(make: MakeStore) -> None:
     """A message reaches a subscriber of another process, and counts as delivered."""
     here, there = make(), make()
     await wait(there)
@@ -65,7 +65,9 @@ async def test_who_waits_elsewhere_is_handed_it(make: MakeStore) -> None:
     assert not (await here.append(Update("a", b"more"))).delivered
 
 
-async def test_who_comes_back_at_once(make: MakeStore, valkey: Valkey) -> None:
+async def test_process_stays_subscribed_for_a_moment(
+    make: MakeStore, valkey: Valkey
+) -> None:
     """A process stays subscribed for a moment without counting absent subscribers."""
     store, other = make(), make()
     await wait(store)
@@ -98,7 +100,7 @@ async def test_who_comes_back_at_once(make: MakeStore, valkey: Valkey) -> None:
     assert not store.has_nothing("a", last.id)
 
 
-async def test_subscribers_of_other_processes(make: MakeStore) -> None:
+async def test_other_processes_count_as_one_subscriber(make: MakeStore) -> None:
     """Channel info counts each other process with subscribers, but not this one."""
     stores = [make() for _ in range(3)]
     assert (await stores[0].create("a")).subscribers == 0
@@ -110,7 +112,7 @@ async def test_subscribers_of_other_processes(make: MakeStore) -> None:
     assert (await stores[0].delete("a")).subscribers == 2
 
 
-async def test_deleted_elsewhere(make: MakeStore) -> None:
+async def test_deletion_by_another_process(make: MakeStore) -> None:
     """Subscribers are notified when another process deletes the channel."""
     here, there = make(), make()
     await wait(here)
@@ -122,7 +124,9 @@ async def test_deleted_elsewhere(make: MakeStore) -> None:
         await there.next("a", FUTURE, create=False)
 
 
-async def test_a_subscriber_that_moves(make: MakeStore) -> None:
+async def test_client_that_changes_processes_gets_each_message_once(
+    make: MakeStore,
+) -> None:
     """A client that polls another process each time gets each message once in order."""
     loop = asyncio.get_running_loop()
     publisher = make()
@@ -146,7 +150,9 @@ async def test_a_subscriber_that_moves(make: MakeStore) -> None:
     assert await asyncio.gather(*subscribers) == [numbered] * 5
 
 
-async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
+async def test_polls_share_one_request_to_redis(
+    make: MakeStore, valkey: Valkey
+) -> None:
     """A process delivers messages to its polls without a request to Redis for each."""
     loop = asyncio.get_running_loop()
     hub = Hub(make(), loop)
@@ -175,7 +181,7 @@ async def test_a_look_for_all_who_come(make: MakeStore, valkey: Valkey) -> None:
     assert not {"cmdstat_eval", "cmdstat_subscribe", "cmdstat_unsubscribe"} & {*stats}
 
 
-async def test_an_id_of_the_future_elsewhere(make: MakeStore) -> None:
+async def test_future_id_gets_the_next_message(make: MakeStore) -> None:
     """A poll with an id of the future gets the next message, even during a lookup."""
     hub, publisher = Hub(make(), asyncio.get_running_loop()), make()
     # Connect first, or the lookup could happen after the last message.

@@ -30,7 +30,7 @@ from .actions import (
 )
 
 
-async def test_an_answer_that_comes_after_a_restart(
+async def test_pending_message_is_confirmed_after_a_restart(
     make: MakeStore, prefix: str
 ) -> None:
     """A pending message is confirmed after a restart of Redis."""
@@ -56,7 +56,9 @@ async def test_an_answer_that_comes_after_a_restart(
         assert message == await store.next("a", (await oldest(store)).id)
 
 
-async def test_a_redis_that_stands_still(make: MakeStore, soon: None) -> None:
+async def test_message_refused_while_redis_hung_is_not_published(
+    make: MakeStore, soon: None
+) -> None:
     """A message that was refused while Redis hung is not published later."""
     with Valkey() as own:
         store = make(own.url)
@@ -72,7 +74,9 @@ async def test_a_redis_that_stands_still(make: MakeStore, soon: None) -> None:
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
-async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
+async def test_changed_redis_clock_refuses_no_message(
+    make: MakeStore, step: float
+) -> None:
     """No message is refused when the clock of Redis is set."""
     store = make()
     first = await append(store, b"1")
@@ -85,7 +89,7 @@ async def test_the_clock_of_redis_is_set(make: MakeStore, step: float) -> None:
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-async def test_a_restart(
+async def test_restart_of_redis(
     make: MakeStore, prefix: str, soon: None, persistent: bool
 ) -> None:
     """After a restart publishing works, and subscribers get the next message."""
@@ -106,7 +110,7 @@ async def test_a_restart(
         assert await kept(there) == ([b"1", b"2"] if persistent else [b"2"])
 
 
-async def test_a_restart_that_takes_long(make: MakeStore) -> None:
+async def test_slow_restart_loses_nothing(make: MakeStore) -> None:
     """A Redis that loads its data slowly loses nothing, and clients get no gap."""
     with Valkey("--key-load-delay", "60", persistent=True) as own:
         store = make(own.url)
@@ -122,7 +126,7 @@ async def test_a_restart_that_takes_long(make: MakeStore) -> None:
         assert (await publish_at_last(store, b"2")).previous == before.id
 
 
-async def test_a_channel_that_nothing_is_known_of(
+async def test_channel_with_expired_keys_reports_a_gap(
     make: MakeStore, valkey: Valkey, prefix: str
 ) -> None:
     """A channel whose keys have all expired reports a gap for old ids."""
@@ -135,7 +139,7 @@ async def test_a_channel_that_nothing_is_known_of(
     assert new.gap_after(MessageId(new.id.time - 1, -1)) is None
 
 
-async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
+async def test_restart_with_old_data_reports_a_gap(make: MakeStore, soon: None) -> None:
     """A restart with old data gives clients a gap, and no message twice."""
     with Valkey() as own:
         here, there = make(own.url), make(own.url)
@@ -164,7 +168,7 @@ async def test_a_restart_with_old_data(make: MakeStore, soon: None) -> None:
         assert await kept(there) == [b"1", b"2", b"3"]
 
 
-async def test_a_redis_that_tells_nothing_of_itself(make: MakeStore) -> None:
+async def test_publishing_without_permission_for_info(make: MakeStore) -> None:
     """A Redis user without permission for INFO can publish."""
     with Valkey("--user", "push", "on", "nopass", "~*", "&*", "+@all", "-info") as own:
         store = make(f"redis://push:any@127.0.0.1:{own.port}/0")
@@ -172,7 +176,9 @@ async def test_a_redis_that_tells_nothing_of_itself(make: MakeStore) -> None:
         assert (await append(store, b"2")).previous == first.id
 
 
-async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_full_redis_refuses_messages(
+    make: MakeStore, caplog: pytest.LogCaptureFixture
+) -> None:
     """A full Redis refuses messages, which is logged once, and keeps the others."""
     with Valkey("--maxmemory-policy", "noeviction") as own:
         store = make(own.url, message_timeout=60)
@@ -189,7 +195,7 @@ async def test_out_of_memory(make: MakeStore, caplog: pytest.LogCaptureFixture) 
         assert await kept(store) == [b"1", b"3"]
 
 
-async def test_nobody_there(make: MakeStore) -> None:
+async def test_missing_redis_is_unavailable(make: MakeStore) -> None:
     """Without Redis, each method raises StoreUnavailable."""
     with Valkey() as own:
         url = own.url

@@ -126,7 +126,9 @@ async def test_sentinel(make: MakeStore) -> None:
             assert after.gap_after(before.id) is not None
 
 
-async def test_no_sentinel(make: MakeStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_missing_master_is_logged_without_the_password(
+    make: MakeStore, caplog: pytest.LogCaptureFixture
+) -> None:
     """If no sentinel names a master, the log says so without the password."""
     url = f"redis+sentinel://:sesame@127.0.0.1:{free_port()}/main"
     with pytest.raises(StoreUnavailable):
@@ -153,7 +155,7 @@ async def test_cluster(make: MakeStore) -> None:
         await until(lambda: len(heard(here)) == 2 * len(channels))
 
 
-async def test_a_channel_that_moves_in_a_cluster(make: MakeStore) -> None:
+async def test_channel_moved_in_a_cluster(make: MakeStore) -> None:
     """Subscribers still get messages after a channel moves to another server."""
     with Cluster(2) as cluster:
         here, there = make(cluster.url), make(cluster.url)

@@ -54,14 +54,14 @@ def test_old_settings() -> None:
         ("max_channels", 1),
     ],
 )
-def test_settings_that_are_refused(setting: str, value: object) -> None:
+def test_unsupported_settings_are_refused(setting: str, value: object) -> None:
     """A setting that Redis cannot support is refused by name."""
     with pytest.raises(InvalidSetting) as error:
         read_settings({"store": {"type": "redis", setting: value}})
     assert f"['{setting}']" in str(error.value)
 
 
-def test_a_host_beside_a_url() -> None:
+def test_host_beside_a_url_is_refused() -> None:
     """A host beside a URL is refused, since one of them would be ignored."""
     store = {"type": "redis", "url": "redis://localhost", "host": "localhost"}
     with pytest.raises(InvalidSetting, match="beside a 'url'"):
@@ -76,7 +76,7 @@ def test_a_host_beside_a_url() -> None:
         {"url": "redis://localhost:6379/1", "max_messages": 3},
     ],
 )
-def test_two_stores_in_one_place(other: dict[str, Any]) -> None:
+def test_stores_that_share_channels_are_refused(other: dict[str, Any]) -> None:
     """Two stores that would share their channels are refused."""
     stores = {
         "default": {"type": "redis", "url": "redis://localhost:6379/1"},
@@ -88,7 +88,7 @@ def test_two_stores_in_one_place(other: dict[str, Any]) -> None:
     assert set(read_settings({"store": stores}).store) == {"default", "other"}
 
 
-def test_a_url_is_not_told() -> None:
+def test_refused_url_is_not_shown() -> None:
     """A URL that is refused is not shown, since it may contain a password."""
     with pytest.raises(InvalidSetting) as error:
         read_settings({"store": {"type": "redis", "url": "http://:sesame@localhost"}})
@@ -97,7 +97,7 @@ def test_a_url_is_not_told() -> None:
 
 @pytest.mark.parametrize("kind", ["", "+sentinel", "+cluster"])
 @pytest.mark.parametrize("mark", "/#?")
-def test_a_password_is_not_told(kind: str, mark: str) -> None:
+def test_password_is_not_shown(kind: str, mark: str) -> None:
     """The error for a URL does not show a password with unquoted characters."""
     url = f"redis{kind}://user:sesame{mark}open@localhost:6379/service"
     settings = RedisStoreSettings(type="redis", url=url)
@@ -122,7 +122,7 @@ def test_a_password_is_not_told(kind: str, mark: str) -> None:
         "redis+cluster://localhost?no_such_option=1",
     ],
 )
-def test_urls_that_are_refused(url: str) -> None:
+def test_unusable_urls_are_refused(url: str) -> None:
     """A URL that redis-py cannot use is a configuration error."""
     settings = RedisStoreSettings(type="redis", url=url)
     with pytest.raises(ImproperlyConfigured, match="URL"):
@@ -147,7 +147,7 @@ def test_several_hosts() -> None:
     assert cluster.hosts == [("fe80::2", 6379), ("::1", 2), ("two", 2)]
 
 
-def test_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_redis_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without redis-py, the error for a store says how to install it."""
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
