@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio import get_running_loop
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,6 +38,10 @@ class HubRegistry:
         self._addresses: set[tuple[Any, ...]] = set()
         self._claims = AddressClaims()
         self._listeners = ListenerWatch(self.stop)
+
+    def __iter__(self) -> Iterator[Hub]:
+        """Iterate over the hubs that were created."""
+        return iter(self._hubs.values())
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -126,11 +130,11 @@ class HubRegistry:
         self._stopping = asyncio.get_running_loop()
         self._claims.release()
         self._listeners.forget()
-        await asyncio.gather(*(hub.stop() for hub in self._hubs.values()))
+        await asyncio.gather(*(hub.stop() for hub in self))
 
     def reset(self) -> None:
         """Close all stores in this process, and forget the hubs."""
-        for hub in self._hubs.values():
+        for hub in self:
             if not hub.loop.is_closed():
                 hub.store.close()
         self._hubs = {}

@@ -30,7 +30,7 @@ async def nothing_left(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """Fail if a test leaves a waiting cursor, a task or an error of asyncio."""
     yield
     await until_idle()
-    assert [hub.waiting for hub in hubs._hubs.values() if hub.waiting] == []
+    assert [hub.waiting for hub in hubs if hub.waiting] == []
     # asyncio logs an exception that was never retrieved when its task is freed.
     await asyncio.sleep(0)
     complaints = [each for each in caplog.records if each.name == "asyncio"]
