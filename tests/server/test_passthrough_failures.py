@@ -206,20 +206,22 @@ def test_dispatcher_continues_on_a_new_event_loop(
 
     async def subscribe_and_leave() -> None:
         view = View()
+        views.append(view)
         view.gate.clear()
-        dispatcher._application = view
         left.extend(subscribe(dispatcher, number, "me") for number in range(2))
         await until(lambda: view.running)
 
     async def subscribe_again() -> None:
         view = View()
         views.append(view)
-        dispatcher._application = view
         subscribe(dispatcher, 2, "me")
         left[1].unsubscribe()  # Its subscribe was never sent, so this is not.
         await dispatcher.drain()
 
-    dispatcher = Dispatcher(fail)
+    async def application(*arguments: Any) -> None:
+        await views[-1](*arguments)
+
+    dispatcher = Dispatcher(application)
     asyncio.run(subscribe_and_leave())
     asyncio.run(subscribe_again())
-    assert numbers(views[0].scopes) == [2]
+    assert numbers(views[-1].scopes) == [2]

@@ -41,15 +41,23 @@ class FragileLayer(InMemoryChannelLayer):  # type: ignore[misc]
         fails: Whether it refuses all messages.
         deaf: The channel to which it delivers nothing.
         repeats: Whether it delivers everything twice.
+        accepted: The types of the events that it has sent to the group.
+        received: The channels of processes, each with an event that it got there.
     """
 
     fails = repeats = False
     deaf = ""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.accepted: list[str] = []
+        self.received: list[tuple[str, dict[str, Any]]] = []
+
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         if self.fails:
             raise OSError("the layer is away")
         await super().group_send(group, message)
+        self.accepted.append(message["type"])
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         for _ in range(2 if self.repeats else 1):
@@ -60,6 +68,7 @@ class FragileLayer(InMemoryChannelLayer):  # type: ignore[misc]
         message = await super().receive(channel)
         if message["type"] == "test.failure":
             raise OSError("the layer is away")
+        self.received.append((channel, message))
         return message
 
 
@@ -74,12 +83,15 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
     if request.param != "fragile":
         layers = layer_settings(request.param, request)
 
-    def make(*, late: bool = False, **limits: Any) -> ChannelLayerStore:
+    def make(
+        *, late: bool = False, serving: bool = True, **limits: Any
+    ) -> ChannelLayerStore:
         settings = ChannelLayerStoreSettings(
             type="channel_layer", group=group, **limits
         )
         store = ChannelLayerStore(settings, is_late=late)
-        attach_audience(store)
+        if serving:
+            attach_audience(store)
         stores.append(store)
         return store
 
@@ -93,6 +105,12 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
 def heard(store: ChannelLayerStore) -> list[Message]:
     """Return the messages that were delivered to subscribers."""
     return [message for _, message in audience_of(store).delivered]
+
+
+def members() -> list[str]:
+    """Return the channels of the processes, in the order in which they joined."""
+    groups = get_channel_layer().groups.values()
+    return [channel for group in groups for channel in group]
 
 
 def kept(store: ChannelLayerStore) -> list[Message]:
@@ -109,6 +127,21 @@ async def join(*stores: ChannelLayerStore) -> None:
     """Let the processes join their group before the first message."""
     for store in stores:
         await store.next("a", FUTURE)
+
+
+async def until_present(channel: str, count: int) -> None:
+    """Wait until a process has got a presence event of each of some processes."""
+    received = get_channel_layer().received
+    received.clear()
+
+    def senders() -> set[str]:
+        return {
+            event["sender"]
+            for to, event in received
+            if to == channel and event["type"] == "push.presence"
+        }
+
+    await until(lambda: len(senders()) == count)
 
 
 every_layer = pytest.mark.parametrize("make", LAYERS, indirect=True)
@@ -257,7 +290,7 @@ async def test_dropped_message_leaves_a_gap(make: MakeStore) -> None:
     await join(here, there)
     seen = await append(here, b"1")
     await until(lambda: heard(there))
-    get_channel_layer().deaf = there._channel
+    get_channel_layer().deaf = members()[1]
     missed = [await append(here, b"2"), await append(here, b"3")]
     get_channel_layer().deaf = ""
     last = await append(here, b"4")
@@ -284,18 +317,18 @@ async def test_repeated_message_is_delivered_once(make: MakeStore) -> None:
 
 
 async def test_dropped_last_message_is_detected(
-    make: MakeStore,
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dropped message is detected soon, even if none follows."""
+    monkeypatch.setattr(layer_store, "JOIN_INTERVAL", 0.01)
     here, there = make(), make()
     await join(here, there)
     seen = await append(here, b"1")
     await until(lambda: heard(there))
-    get_channel_layer().deaf = there._channel
+    get_channel_layer().deaf = members()[1]
     await append(here, b"2")
     get_channel_layer().deaf = ""
-    await here._send_event("presence")
-    await until(lambda: "a" in there._incomplete)
+    await until_present(members()[1], 2)
     own = await append(there, b"3")
     assert own.gap_after(seen.id) is not None
 
@@ -308,12 +341,12 @@ async def test_forgotten_process_joins_its_group_again(
     here, there = make(), make()
     await join(here, there)
     seen = await append(here, b"1")
+    (channel, _) = members()
     await get_channel_layer().flush()
     appended = await here.append(Update("a", b"2"))
     assert heard(here)[-1] == kept(here)[-1] == appended.message
     assert appended.message.gap_after(seen.id) is not None
-    groups = get_channel_layer().groups
-    await until(lambda: here._channel in groups.get(here._group, {}))
+    await until(lambda: channel in members())
     await append(here, b"3")
     assert [each.body for each in heard(here)] == [b"1", b"2", b"3"]
 
@@ -322,9 +355,9 @@ async def test_message_of_a_cancelled_publisher_is_delivered(make: MakeStore) ->
     """A message is delivered even if its publisher is cancelled."""
     store = make()
     await join(store)
-    get_channel_layer().deaf = store._channel
+    (get_channel_layer().deaf,) = members()
     appending = asyncio.create_task(append(store, b"1"))
-    await until(lambda: store._echoes)
+    await until(lambda: "push.message" in get_channel_layer().accepted)
     appending.cancel()
     await until(lambda: [each.body for each in heard(store)] == [b"1"])
 
@@ -379,9 +412,9 @@ async def test_failed_layer_causes_a_gap(
     await join(store, other)
     seen = await append(store, b"1")
     await until(lambda: heard(other))
-    channel = store._channel
+    (channel, _) = members()
     await get_channel_layer().send(channel, {"type": "test.failure"})
-    await until(lambda: store._channel != channel)
+    await until(lambda: len(set(members()) - {channel}) == 2)
     await join(store)
     await append(other, b"2")
     await until(lambda: len(heard(store)) == 2)
@@ -393,9 +426,8 @@ async def test_process_without_a_server_publishes(make: MakeStore) -> None:
     store = make()
     await join(store)
     before = await append(store, b"1")
-    publisher = make_store(store._settings)
+    publisher = make(serving=False)
     appended = await publisher.append(Update("a", b"2", b"text/plain"))
-    await publisher.aclose()
     assert not appended.delivered
     await until(lambda: len(heard(store)) == 2)
     message = heard(store)[-1]
@@ -420,11 +452,12 @@ async def test_process_rejoins_its_group_before_it_expires(
     monkeypatch.setattr(layer_store, "JOIN_INTERVAL", 0)
     store = make()
     await join(store)
-    groups = get_channel_layer().groups
-    groups[store._group].clear()
-    await until(lambda: store._channel in groups.get(store._group, {}))
+    joined = members()
+    for group in get_channel_layer().groups.values():
+        group.clear()
+    await until(lambda: members() == joined)
     await store.aclose()
-    assert store._group not in groups
+    assert members() == []
 
 
 @pytest.mark.parametrize(
