@@ -383,7 +383,7 @@ def test_signatures_of_overridden_methods(line: str) -> None:
     assert str(inspect.Signature(bare)) == signature
 
 
-def test_nothing_is_patched() -> None:
+def test_daphne_and_twisted_are_not_modified() -> None:
     """Importing the tuned Daphne does not modify Daphne or Twisted."""
     script = (
         "from daphne.server import Server, HTTPFactory\n"

@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,14 +149,21 @@ async def test_memory_layer_is_not_shared(
     await until(lambda: told(caplog))
 
 
-def test_claim_is_a_locked_file_without_abstract_sockets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_claim_is_a_locked_file_without_abstract_sockets(
+    processes: list[AddressClaims],
+    caplog: Logged,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On systems other than Linux, a claim is a locked file."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    descriptor = address_claims._lock_file("a")
-    with pytest.raises(BlockingIOError):
-        address_claims._lock_file("a")
-    os.close(address_claims._lock_file("b"))
-    os.close(descriptor)
-    os.close(address_claims._lock_file("a"))
+    monkeypatch.setattr(address_claims, "sys", SimpleNamespace(platform="darwin"))
+    old, new, newer, _ = processes
+    old.watch()
+    old.release()
+    new.watch()
+    await until_looked(new)
+    assert told(caplog) == []
+    newer.watch()
+    await until(lambda: told(caplog))
+    assert list(tmp_path.glob("pushserver-*.lock"))
