@@ -40,12 +40,12 @@ def put_is_refused(relay: Relay) -> None:
     assert not held.is_answered
 
 
-def put_creates_nothing(relay: Relay) -> None:
+def put_creates_no_channel(relay: Relay) -> None:
     assert relay.request("PUT", "publisher").status == 405
     assert relay.request("GET", "publisher").status == 404
 
 
-def a_deleted_channel_lingers(relay: Relay) -> None:
+def deleted_channel_exists_for_some_seconds(relay: Relay) -> None:
     relay.publish(b"old")
     assert relay.request("DELETE", "publisher").status == 200
     assert relay.request("GET", "publisher").status == 200
@@ -53,21 +53,21 @@ def a_deleted_channel_lingers(relay: Relay) -> None:
     assert relay.get().body == b"new"
 
 
-def a_life_without_put_and_with_a_ghost(relay: Relay) -> None:
+def statuses_without_put_and_after_a_late_deletion(relay: Relay) -> None:
     methods = ("GET", "PUT", "GET", "POST", "DELETE", "GET")
     statuses = [relay.request(each, "publisher").status for each in methods]
     assert statuses == [404, 405, 404, 202, 200, 200]
 
 
-def all_successes_but_put_tell_of_the_channel(relay: Relay) -> None:
-    put_creates_nothing(relay)
+def all_successes_but_put_return_channel_info(relay: Relay) -> None:
+    put_creates_no_channel(relay)
     for method, status in [("POST", 202), ("GET", 200), ("DELETE", 200)]:
         answer = relay.request(method, "publisher")
         assert answer.status == status
         assert answer.text.startswith("queued messages: ")
 
 
-def a_future_id_stays_held(relay: Relay) -> None:
+def future_id_stays_held(relay: Relay) -> None:
     relay.publish(b"old")
     current, future = relay.hold(after=relay.get()), relay.hold(headers=FUTURE)
     relay.wait_until_held(2)
@@ -83,15 +83,15 @@ def _both_are_served(relay: Relay, role: str) -> None:
     assert [each.answer().body for each in held] == [b"news"] * 2
 
 
-def the_newest_is_not_preferred(relay: Relay) -> None:
+def newest_is_not_preferred(relay: Relay) -> None:
     _both_are_served(relay, "last")
 
 
-def the_oldest_is_not_preferred(relay: Relay) -> None:
+def oldest_is_not_preferred(relay: Relay) -> None:
     _both_are_served(relay, "first")
 
 
-def the_type_is_always_text(relay: Relay) -> None:
+def content_type_is_always_text(relay: Relay) -> None:
     relay.publish()
     for kind in ("json", "xml", "yaml"):
         answer = relay.request("GET", "publisher", {"Accept": f"application/{kind}"})
@@ -109,11 +109,11 @@ def options_are_200(relay: Relay) -> None:
     assert answer.headers["Allow"] == "GET, POST, PUT, DELETE"
 
 
-def a_post_always_creates(relay: Relay) -> None:
+def post_always_creates_a_channel(relay: Relay) -> None:
     assert relay.publish(role="known").status == 202
 
 
-def tags_start_again(relay: Relay) -> None:
+def tags_start_from_zero_again(relay: Relay) -> None:
     # After the second is over, the ids differ by their time.
     for _ in range(20):
         other = relay.other()
@@ -127,27 +127,27 @@ def tags_start_again(relay: Relay) -> None:
     raise AssertionError("The ids of a channel that was made again always differ.")
 
 
-def a_slash_leads_elsewhere(relay: Relay) -> None:
+def encoded_slash_does_not_match(relay: Relay) -> None:
     relay.channel += "/part"
     answer = relay.publish(b"news")
     assert answer.status == 404
     assert "text/html" in answer.headers["Content-Type"]  # Django
 
 
-def a_channel_id_too_long_is_403(relay: Relay) -> None:
+def too_long_channel_id_is_403(relay: Relay) -> None:
     relay.channel = relay.channel.ljust(513, "x")
     assert relay.publish().status == 403
     assert relay.get("interval").status == 403
 
 
-def a_date_alone_is_400(relay: Relay) -> None:
+def date_without_a_tag_is_400(relay: Relay) -> None:
     relay.publish()
     headers = name(relay.get())
     del headers["If-None-Match"]
     assert relay.get(headers=headers).status == 400
 
 
-def a_zone_is_ignored(relay: Relay) -> None:
+def time_zone_is_ignored(relay: Relay) -> None:
     relay.publish()
     headers = name(relay.get())
     elsewhere = headers["If-Modified-Since"].replace("GMT", "-0100")
@@ -156,7 +156,7 @@ def a_zone_is_ignored(relay: Relay) -> None:
     assert not held.is_answered
 
 
-def an_unreadable_id_is_often_none(relay: Relay) -> None:
+def invalid_ids_are_partly_ignored(relay: Relay) -> None:
     relay.publish(b"one")
     relay.publish(b"two")
     headers = name(relay.get())
@@ -168,7 +168,7 @@ def an_unreadable_id_is_often_none(relay: Relay) -> None:
     assert relay.get(headers=two_tags).text == "Message ID invalid"
 
 
-def a_poll_ends_with_408(relay: Relay) -> None:
+def poll_times_out_with_408(relay: Relay) -> None:
     relay.publish(b"old")
     seen = relay.get()
     answer = relay.hold("timed", after=seen).answer()
@@ -178,13 +178,13 @@ def a_poll_ends_with_408(relay: Relay) -> None:
     assert relay.get(after=seen).body == b"new"
 
 
-def an_unknown_channel_is_403(relay: Relay) -> None:
+def missing_channel_is_403(relay: Relay) -> None:
     assert relay.get("existing").status == 403
     relay.publish(b"news")
     assert relay.get("existing").body == b"news"
 
 
-def a_gap_is_not_told(relay: Relay) -> None:
+def push_gap_is_missing(relay: Relay) -> None:
     relay.publish(b"one", role="few-publisher")
     first = relay.get("few-subscriber")
     for body in (b"two", b"three", b"four", b"five"):
@@ -200,7 +200,7 @@ def another_origin_is_403(relay: Relay) -> None:
     assert answer.status == 403
 
 
-def each_request_is_told(relay: Relay) -> None:
+def every_request_sends_events(relay: Relay) -> None:
     relay.publish()
     relay.get()
     wait_until(
@@ -212,35 +212,36 @@ def each_request_is_told(relay: Relay) -> None:
 
 NCHAN = {
     "test_conflict_gets_409_at_once": Difference(
-        "Nchan ignores its setting of who is preferred.", the_newest_is_not_preferred
+        "Nchan ignores its setting of who is preferred.", newest_is_not_preferred
     ),
     "test_publisher_statuses_during_the_life_of_a_channel": Difference(
         "PUT would publish, so it is refused, and a deleted channel lingers.",
-        a_life_without_put_and_with_a_ghost,
+        statuses_without_put_and_after_a_late_deletion,
     ),
     "test_put_creates_the_channel": Difference(
-        "Nchan's PUT publishes, so the configuration refuses it.", put_creates_nothing
+        "Nchan's PUT publishes, so the configuration refuses it.",
+        put_creates_no_channel,
     ),
     "test_delete_removes_the_channel_and_its_messages": Difference(
         "Nchan's memory store tells of a deleted channel for some seconds.",
-        a_deleted_channel_lingers,
+        deleted_channel_exists_for_some_seconds,
     ),
     "test_post_reaches_every_held_request": Difference(
         "Nchan answers a request for a future id with that message only.",
-        a_future_id_stays_held,
+        future_id_stays_held,
     ),
     "test_every_success_returns_channel_info": Difference(
-        "There is no PUT.", all_successes_but_put_tell_of_the_channel
+        "There is no PUT.", all_successes_but_put_return_channel_info
     ),
     "test_serving_the_newest_subscriber_can_be_chosen": Difference(
-        "Nchan ignores its setting of who is preferred.", the_newest_is_not_preferred
+        "Nchan ignores its setting of who is preferred.", newest_is_not_preferred
     ),
     "test_serving_the_oldest_subscriber_can_be_chosen": Difference(
-        "Nchan ignores its setting of who is preferred.", the_oldest_is_not_preferred
+        "Nchan ignores its setting of who is preferred.", oldest_is_not_preferred
     ),
     "test_channel_info_has_the_content_type_from_accept": Difference(
         "Nchan understands application/json and answers text/json.",
-        the_type_is_always_text,
+        content_type_is_always_text,
     ),
     "test_put_publishes_nothing": Difference(
         "Nchan's PUT publishes, so the configuration refuses it.", put_is_refused
@@ -252,42 +253,43 @@ NCHAN = {
         "Nchan answers OPTIONS with 200.", options_are_200
     ),
     "test_location_can_refuse_to_create_channels_on_post": Difference(
-        "Nchan has no such setting for publishers.", a_post_always_creates
+        "Nchan has no such setting for publishers.", post_always_creates_a_channel
     ),
     "test_ids_increase_across_a_deletion": Difference(
-        "Nchan counts the messages of a second from 0 again.", tags_start_again
+        "Nchan counts the messages of a second from 0 again.",
+        tags_start_from_zero_again,
     ),
     "test_channel_id_may_contain_an_encoded_slash": Difference(
-        "nginx decodes a path before it matches it.", a_slash_leads_elsewhere
+        "nginx decodes a path before it matches it.", encoded_slash_does_not_match
     ),
     "test_too_long_channel_id_is_400": Difference(
-        "Nchan answers 403.", a_channel_id_too_long_is_403
+        "Nchan answers 403.", too_long_channel_id_is_403
     ),
     "test_date_without_a_tag_returns_the_first_message_of_its_second": Difference(
-        "Nchan wants both or none.", a_date_alone_is_400
+        "Nchan wants both or none.", date_without_a_tag_is_400
     ),
     "test_date_may_have_a_numeric_zone": Difference(
-        "nginx takes each zone for GMT.", a_zone_is_ignored
+        "nginx takes each zone for GMT.", time_zone_is_ignored
     ),
     "test_invalid_id_header_is_400": Difference(
         "Nchan takes what it can from a header, and leaves the rest.",
-        an_unreadable_id_is_often_none,
+        invalid_ids_are_partly_ignored,
     ),
     "test_long_poll_times_out_with_its_own_id": Difference(
-        "Nchan answers 408, with the Etag alone.", a_poll_ends_with_408
+        "Nchan answers 408, with the Etag alone.", poll_times_out_with_408
     ),
     "test_location_can_refuse_to_create_channels_on_get": Difference(
-        "Nchan answers 403.", an_unknown_channel_is_403
+        "Nchan answers 403.", missing_channel_is_403
     ),
     "test_push_gap_names_a_missed_message": Difference(
-        "Nchan does not know what a client missed.", a_gap_is_not_told
+        "Nchan does not know what a client missed.", push_gap_is_missing
     ),
     "test_page_of_another_origin_may_not_read_responses": Difference(
         "Nchan refuses other origins with 403.", another_origin_is_403
     ),
     "test_requests_answered_at_once_send_no_events": Difference(
         "nginx tells of a request before it knows whether it will be held.",
-        each_request_is_told,
+        every_request_sends_events,
     ),
 }
 
@@ -295,7 +297,7 @@ NCHAN = {
 # The faster parser of uvicorn
 
 
-def an_unknown_method_is_unreadable(relay: Relay) -> None:
+def unknown_method_is_400(relay: Relay) -> None:
     wire = relay.wire("publisher")
     wire.send("BREW", relay.path("publisher"))
     answer = wire.answer()
@@ -306,7 +308,7 @@ def an_unknown_method_is_unreadable(relay: Relay) -> None:
 HTTPTOOLS = {
     "test_unknown_method_is_405": Difference(
         "httptools knows the registered methods only, and uvicorn answers 400.",
-        an_unknown_method_is_unreadable,
+        unknown_method_is_400,
     ),
 }
 
@@ -314,7 +316,7 @@ HTTPTOOLS = {
 # Two processes on one store in Redis
 
 
-def a_post_tells_a_moment_later(relay: Relay) -> None:
+def post_is_202_only_after_a_moment(relay: Relay) -> None:
     assert relay.publish(b"old").status == 202
     held = relay.hold(after=relay.get())
     relay.wait_until_held(1)
@@ -323,7 +325,7 @@ def a_post_tells_a_moment_later(relay: Relay) -> None:
     wait_until(lambda: relay.publish(b"newer").status == 202)
 
 
-def each_process_has_its_newest(relay: Relay) -> None:
+def each_process_holds_its_newest_request(relay: Relay) -> None:
     # The first two are sent to different processes, the third to the first process.
     held = [relay.hold("last") for _ in range(2)]
     relay.wait_until_held(2)
@@ -335,7 +337,7 @@ def each_process_has_its_newest(relay: Relay) -> None:
     assert [held[1].answer().body, newest.answer().body] == [b"news"] * 2
 
 
-def each_process_has_its_oldest(relay: Relay) -> None:
+def each_process_holds_its_oldest_request(relay: Relay) -> None:
     held = [relay.hold("first") for _ in range(2)]
     relay.wait_until_held(2)
     assert relay.hold("first").answer().status == 409
@@ -353,20 +355,23 @@ def another_process_counts_as_one(relay: Relay) -> None:
 
 CONCURRENCY = {
     "test_conflict_gets_409_at_once": Difference(
-        "A process knows of its own requests only.", each_process_has_its_newest
+        "A process knows of its own requests only.",
+        each_process_holds_its_newest_request,
     ),
     "test_serving_the_newest_subscriber_can_be_chosen": Difference(
-        "A process knows of its own requests only.", each_process_has_its_newest
+        "A process knows of its own requests only.",
+        each_process_holds_its_newest_request,
     ),
     "test_serving_the_oldest_subscriber_can_be_chosen": Difference(
-        "A process knows of its own requests only.", each_process_has_its_oldest
+        "A process knows of its own requests only.",
+        each_process_holds_its_oldest_request,
     ),
 }
 
 PROCESSES = {
     "test_post_is_201_if_a_held_request_got_the_message_else_202": Difference(
         "A process listens on for a moment after its last poll was answered.",
-        a_post_tells_a_moment_later,
+        post_is_202_only_after_a_moment,
     ),
     **CONCURRENCY,
     "test_channel_info_counts_the_requests_that_were_held": Difference(
@@ -387,24 +392,24 @@ def another_process_does_not_count(relay: Relay) -> None:
     assert [each.answer().body for each in held] == [b"news"] * 6
 
 
-def _who_is_held_elsewhere_is_not_told_of(relay: Relay, role: str) -> None:
+def _requests_held_elsewhere_are_not_reported(relay: Relay, role: str) -> None:
     held = relay.hold()
     relay.wait_until_held(1)
     assert relay.publish(b"now", role=role).status == 202
     assert held.answer().body == b"now"
 
 
-def a_post_does_not_tell(relay: Relay) -> None:
-    _who_is_held_elsewhere_is_not_told_of(relay, "publisher")
+def post_is_202_for_requests_held_elsewhere(relay: Relay) -> None:
+    _requests_held_elsewhere_are_not_reported(relay, "publisher")
 
 
-def a_post_that_keeps_nothing_does_not_tell(relay: Relay) -> None:
-    _who_is_held_elsewhere_is_not_told_of(relay, "unstored")
+def unstored_post_is_202_for_requests_held_elsewhere(relay: Relay) -> None:
+    _requests_held_elsewhere_are_not_reported(relay, "unstored")
     relay.publish(b"kept")
     assert relay.get().body == b"kept"
 
 
-def requests_elsewhere_are_not_told_of(relay: Relay) -> None:
+def requests_elsewhere_are_not_counted(relay: Relay) -> None:
     relay.get("interval")
     wait_until(lambda: relay.info() != {}, TIMEOUT)
     assert relay.info() == {
@@ -419,18 +424,18 @@ LAYER = {
     **CONCURRENCY,
     "test_held_request_gets_the_next_message_at_once": Difference(
         "A process cannot say whether another one had subscribers.",
-        a_post_does_not_tell,
+        post_is_202_for_requests_held_elsewhere,
     ),
     "test_storing_messages_can_be_turned_off": Difference(
         "A process cannot say whether another one had subscribers.",
-        a_post_that_keeps_nothing_does_not_tell,
+        unstored_post_is_202_for_requests_held_elsewhere,
     ),
     "test_channel_info_counts_the_requests_that_were_held": Difference(
         "A process counts its own requests only.", another_process_does_not_count
     ),
     "test_channel_without_messages_has_the_last_id_zero": Difference(
         "A process does not know when another one was asked.",
-        requests_elsewhere_are_not_told_of,
+        requests_elsewhere_are_not_counted,
     ),
 }
 
