@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 
@@ -63,3 +64,31 @@ def test_a_forked_child_lacks_the_threads_of_its_parent(
     if not child:
         os._exit(workers._threads)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+async def test_more_threads_are_started_only_for_slow_jobs() -> None:
+    """Short jobs share the usual threads; jobs that wait keep no others waiting."""
+    workers = Workers(4, 2)
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+
+    deadline = Deadline(20)
+    await asyncio.gather(*(workers.run(object(), work, deadline) for _ in range(300)))
+    assert most <= 2
+    gate = threading.Event()
+    waiting = [
+        asyncio.ensure_future(workers.run(object(), gate.wait, deadline))
+        for _ in range(3)
+    ]
+    await workers.run(object(), work, deadline)
+    gate.set()
+    await asyncio.gather(*waiting)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -27,6 +28,9 @@ MAX_THREADS = 16
 
 #: Seconds after which an idle thread ends.
 MAX_IDLE = 5.0
+
+#: Seconds after which a job counts as slow.
+SLOW = 0.1
 
 
 class NotStarted(TimeoutError):
@@ -69,10 +73,16 @@ class Workers:
 
     Args:
         max_threads: The most threads.
+        usual_threads: The most threads while jobs are short, None for as many. More are
+            started only if all jobs run for :data:`SLOW` seconds, because they wait for
+            something. Short ones would only take turns with the event loop more often.
     """
 
-    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+    def __init__(
+        self, max_threads: int = MAX_THREADS, usual_threads: int | None = None
+    ) -> None:
         self._max_threads = max_threads
+        self._usual_threads = usual_threads or max_threads
         self.forget()
 
     def forget(self) -> None:
@@ -84,6 +94,10 @@ class Workers:
         self._threads = 0
         self._idle = 0
         self._given_up = 0
+        # When the running jobs were started, by thread.
+        self._started: dict[int, float] = {}
+        # The event loop that checks whether jobs are slow, None if none does.
+        self._watching: asyncio.AbstractEventLoop | None = None
 
     async def run(
         self, key: Hashable, work: Callable[[], Result], deadline: Deadline
@@ -121,19 +135,44 @@ class Workers:
             if blocked is not None:
                 blocked.append(job)
                 return True
-            if self._idle <= len(self._ready) and self._threads < self._max_threads:
-                try:
-                    threading.Thread(target=self._work, daemon=True).start()
-                except RuntimeError:  # For example because the process is exiting.
-                    if not self._threads:
-                        job.is_claimed = True
-                        return False
-                else:
-                    self._threads += 1
+            if self._idle <= len(self._ready) and self._threads < self._usual_threads:
+                self._start_thread()
+            if not self._threads:
+                job.is_claimed = True
+                return False
             self._blocked[job.key] = deque()
             self._ready.append(job)
             self._changed.notify()
+            if self._usual_threads < self._max_threads:
+                self._watch(job.loop)
             return True
+
+    def _start_thread(self) -> None:
+        try:
+            threading.Thread(target=self._work, daemon=True).start()
+        except RuntimeError:  # For example because the process is exiting.
+            return
+        self._threads += 1
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Check after a while whether all jobs are slow."""
+        if self._watching is None or self._watching.is_closed():
+            self._watching = loop
+            loop.call_later(SLOW, self._check_speed, loop)
+
+    def _check_speed(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start another thread if all jobs are slow and others wait."""
+        with self._changed:
+            self._watching = None
+            if not self._ready:
+                return
+            before = time.monotonic() - SLOW
+            are_slow = len(self._started) == self._threads and all(
+                started <= before for started in self._started.values()
+            )
+            if are_slow and self._threads < self._max_threads:
+                self._start_thread()
+            self._watch(loop)
 
     def _claim(self, job: _Job) -> bool:
         """Claim a job; return False if it was started or given up already."""
@@ -175,6 +214,7 @@ class Workers:
 
     def _work(self) -> None:
         """Run jobs until there has been none for :data:`MAX_IDLE` seconds."""
+        thread = threading.get_ident()
         while True:
             with self._changed:
                 while not self._ready:
@@ -185,10 +225,12 @@ class Workers:
                         self._threads -= 1
                         return
                 job = self._ready.popleft()
+                started = self._started[thread] = time.monotonic()
             was_given_up = not self._claim(job)
             if not was_given_up:
                 job.do()
             with self._changed:
+                del self._started[thread]
                 self._given_up = max(self._given_up - was_given_up, 0)
                 blocked = self._blocked[job.key]
                 if blocked:
@@ -196,6 +238,10 @@ class Workers:
                     self._ready.append(blocked.popleft())
                 else:
                     del self._blocked[job.key]
+                was_slow = time.monotonic() - started >= SLOW
+                if self._threads > self._usual_threads and not was_slow:
+                    self._threads -= 1
+                    return
             del job, blocked  # So that an idle thread keeps no objects alive.
 
 

