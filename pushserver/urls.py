@@ -13,11 +13,9 @@ from .access.views import renew_tokens
 from .views import passthrough
 
 # With and without a slash, so that it may be included at "passthrough" and at
-# "passthrough/" whatever the setting says. The last of two with one name is its URL.
+# "passthrough/" whatever the setting says.
 urlpatterns = [
     re_path(r"^(?:/)?$", passthrough, name="pushserver-passthrough"),
-    re_path(r"^tokens/?$", renew_tokens, name="pushserver-tokens"),
-    re_path(r"^(?:/)tokens/?$", renew_tokens, name="pushserver-tokens"),
-    re_path(r"^authorize/?$", authorize_subscriber, name="pushserver-authorize"),
-    re_path(r"^(?:/)authorize/?$", authorize_subscriber, name="pushserver-authorize"),
+    re_path(r"^(?:/)?tokens/?$", renew_tokens, name="pushserver-tokens"),
+    re_path(r"^(?:/)?authorize/?$", authorize_subscriber, name="pushserver-authorize"),
 ]

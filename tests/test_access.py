@@ -17,7 +17,7 @@ from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.test.utils import override_script_prefix
-from django.urls import reverse
+from django.urls import include, path, resolve
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 
@@ -27,6 +27,7 @@ from pushserver.access.tokens import InvalidToken, make_token, may_publish, read
 from pushserver.access_checks import check_access, check_open_locations
 from pushserver.conf import read_settings
 from pushserver.updates import subscriber_url, user_channel
+from pushserver.view_paths import find_view_path
 from pushserver_channels.routing import get_application
 
 from .server.exchanges import django
@@ -272,7 +273,7 @@ def test_a_page_knows_where_it_gets_new_tokens(settings: LazySettings) -> None:
     settings.PUSH_SERVER = {"locations": [{**signed, "authorize": RULE}]}
     channel = read_channel()
     assert channel["channel"] == "room/7"
-    assert channel["tokenUrl"] == reverse("pushserver-tokens")
+    assert channel["tokenUrl"] == find_view_path("tokens")
     with override_script_prefix("/below/"):
         assert read_channel()["tokenUrl"].startswith("/below/")
     with override_settings(ROOT_URLCONF="tests.no_urls"):  # It has no such view.
@@ -332,3 +333,14 @@ def test_the_command(settings: LazySettings) -> None:
         call_command("pushserver_revoke", user="7")
     with pytest.raises(CommandError, match="needs a user"):
         call_command("pushserver_revoke", stdout=StringIO())
+
+
+@pytest.mark.parametrize("prefix", ["push", "push/"])
+def test_the_paths_of_the_views(settings: LazySettings, prefix: str) -> None:
+    """The views have one slash before their name, however they are included."""
+    settings.ROOT_URLCONF = (path(prefix, include("pushserver.urls")),)
+    for name in ("tokens", "authorize"):
+        assert find_view_path(name) == f"/push/{name}"
+        assert resolve(f"/push/{name}").url_name == f"pushserver-{name}"
+    settings.ROOT_URLCONF = ()
+    assert find_view_path("tokens") is None

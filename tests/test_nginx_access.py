@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.test import override_settings
-from django.urls import URLPattern, reverse
+from django.urls import URLPattern
 
 from pushserver.nginx import ProxyConfiguration
 from pushserver.updates import subscriber_url
+from pushserver.view_paths import find_view_path
 from tests import http
 
 from .conformance.servers import Nginx, nginx
@@ -28,7 +29,7 @@ def test_nchan_asks_django_who_may_listen(option: dict[str, object]) -> None:
     """The request is authorized first; what is not kept is said."""
     text, warnings = write(locations=[PUBLISHER, {**SUBSCRIBER, **option}])
     assert "auth_request /_pushserver/authorize/1;" in text
-    view = reverse("pushserver-authorize")
+    view = find_view_path("authorize")
     assert f"http://django{view}?location=1" in text
     (name,) = option
     (warning,) = [each for each in warnings if f"['{name}']" in each]

@@ -18,9 +18,8 @@ MAX_CHANNELS = 255
 
 
 @never_cache
-@login_not_required  # Who is not logged in is told so, not sent to a login page.
-@require_safe
 @login_not_required  # The function authorize decides, also about visitors.
+@require_safe
 def renew_tokens(request: HttpRequest) -> JsonResponse:
     """Answer with a new signed URL for each channel that the user may listen to.
 

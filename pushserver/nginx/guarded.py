@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from django.urls import NoReverseMatch, reverse
-
 from pushserver.conf import SubscriberLocation
+from pushserver.view_paths import find_view_path
 
 from .configuration import Configuration
 from .writer import literal
@@ -48,11 +47,7 @@ class GuardedConfiguration(Configuration):
 
     def find_view(self) -> str | None:
         """Return the path of the view that decides, None if the site has none."""
-        try:
-            path: str = reverse("pushserver-authorize")
-        except NoReverseMatch:
-            return None
-        return path
+        return find_view_path("authorize")
 
     def write_guard(self, location: SubscriberLocation) -> None:
         """Write that the view decides about each request to a location."""

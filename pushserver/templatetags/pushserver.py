@@ -9,7 +9,7 @@ from typing import Any
 from django import template
 from django.http import HttpRequest
 from django.template import Context
-from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -22,6 +22,7 @@ from pushserver.event_loops import runs_in_event_loop
 from pushserver.positions import Position, position
 from pushserver.tab_sharing import find_share
 from pushserver.updates import subscriber_url
+from pushserver.view_paths import find_view_path
 
 register = template.Library()
 
@@ -103,11 +104,8 @@ def _describe_tokens(channel_id: object) -> dict[str, str]:
     location = find_subscriber(channel_id, None)[0]
     if not location.signed or location.authorize is None:
         return {}  # The view gives none, because nothing could decide.
-    try:
-        url = reverse("pushserver-tokens")
-    except NoReverseMatch:
-        return {}  # The site does not include pushserver.urls.
-    return {"tokenUrl": url, "channel": str(channel_id)}
+    url = find_view_path("tokens")
+    return {} if url is None else {"tokenUrl": url, "channel": str(channel_id)}
 
 
 def _find_request(context: Context) -> HttpRequest | None:
