@@ -10,6 +10,8 @@ from typing import Any
 
 from django.conf import LazySettings
 
+from tests.waiting import PATIENCE
+
 
 def lower(headers: Message) -> dict[str, str]:
     """Return headers with lower-case names."""
@@ -31,6 +33,7 @@ class Answerer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.server.requests.append((self.path, lower(self.headers), body))
+        self.server.may_answer.wait(PATIENCE)
         answer = self.server.answer
         self.send_response(self.server.status)
         if "Content-Length" not in self.server.headers:
@@ -59,6 +62,8 @@ class SmallServer(ThreadingHTTPServer):
         self.answer = b""
         self.headers: dict[str, str] = {}
         self.leaves = False
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.connections: list[socket.socket] = []
         self.closed = 0

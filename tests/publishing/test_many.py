@@ -87,11 +87,14 @@ async def test_cancelled_queued_update_is_not_published(
 ) -> None:
     """An update whose task is cancelled while it is queued is not published."""
     publish_to(small.host, settings)
+    small.may_answer.clear()
     first, second, third = (
         asyncio.create_task(asend_update("news", number)) for number in range(3)
     )
     await asyncio.sleep(0)  # All of them are queued, since they have the same channel.
     second.cancel()
+    await asyncio.wait([second])
+    small.may_answer.set()
     await asyncio.gather(first, third)
     assert [body for *_, body in small.requests] == [b"0", b"2"]
 
