@@ -74,7 +74,7 @@ FAULTS = {
 CROWDS = {"fast": 300, "default": 300, "all": 2000}
 
 #: The number of examples that Hypothesis tries, by tier.
-EXAMPLES = {"fast": 25, "default": 50, "all": 500}
+EXAMPLES = {"fast": 25, "default": 100, "all": 500}
 
 _left: Counter[str] = Counter()
 _running: pytest.Item | None = None

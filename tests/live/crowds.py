@@ -266,12 +266,19 @@ class Crowd:
         """Return whether all have so many messages."""
         return all(len(each.numbers) >= count for each in self.clients)
 
-    def count_ends(self) -> tuple[Counter[str], Counter[str]]:
-        """Return how often the connections of streams and of sockets ended, and how."""
+    def count_first_ends(self) -> tuple[Counter[str], Counter[str]]:
+        """Return how the first connection of each stream and each socket has ended.
+
+        Later ones may have come to a server that was still stopping.
+        """
         return (
-            Counter(end for each in self.streams for end in each.ends),
-            Counter(end for each in self.sockets for end in each.ends),
+            Counter(each.ends[0] for each in self.streams),
+            Counter(each.ends[0] for each in self.sockets),
         )
+
+    def ends_of_sockets(self) -> set[str]:
+        """Return how the connections of sockets have ended."""
+        return {end for each in self.sockets for end in each.ends}
 
     def faults(self) -> list[str]:
         """Return what should not have been sent."""

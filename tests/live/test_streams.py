@@ -86,27 +86,27 @@ def port(streaming: ServerProcess) -> Iterator[int]:
 async def test_burst_is_complete_for_connected_and_returning_clients(
     port: int, channel_id: str
 ) -> None:
-    """200 messages come once and in order; who comes back gets the rest."""
+    """500 messages come once and in order; who comes back gets the rest."""
     stream = await LiveStream.open(port, f"/updates/{channel_id}")
     assert stream.head["content-type"] == "text/event-stream; charset=utf-8"
     await until_held(port, channel_id)
 
     async def send() -> None:
         async with await Wire.open(port) as wire:
-            for number in range(200):
+            for number in range(500):
                 path = f"/send-update/{channel_id}"
                 answer = await wire.ask("POST", path, body=b"%d" % number)
                 assert answer.status in (201, 202)
 
     sending = asyncio.ensure_future(send())
-    await until(lambda: len(stream.bodies) >= 50)
+    await until(lambda: len(stream.bodies) >= 100)
     stream.close()
     await sending
     last = f"Last-Event-ID: {stream.id}"
     again = await LiveStream.open(port, f"/updates/{channel_id}", last)
     seen = len(stream.bodies)
-    assert stream.bodies + await again.until(200 - seen) == [
-        str(number) for number in range(200)
+    assert stream.bodies + await again.until(500 - seen) == [
+        str(number) for number in range(500)
     ]
     again.close()
 
