@@ -147,6 +147,20 @@ def test_message_is_not_published_after_its_time_limit(
     assert bodies(valkey) == ["0"]
 
 
+def test_position_does_not_wait_for_ever(
+    valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a time limit, a Redis that does not answer is given up all the same."""
+    module = "pushserver_channels.stores.redis.publishing"
+    monkeypatch.setattr(f"{module}.ANSWER_TIMEOUT", 0.3)
+    with Proxy(valkey.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}"
+        publish_into(url, settings, publisher_timeout=0)
+        assert send_update("news", 0)
+        proxy.freeze()
+        assert position(["news"]) == {"news": None}
+
+
 def test_unsent_message_is_reported_as_not_published(
     valkey: Valkey, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

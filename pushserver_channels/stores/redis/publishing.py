@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -112,12 +114,7 @@ class RedisPublishing:
         :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
         :class:`~pushserver.publishers.connections.NoConnectionFree` at the deadline.
         """
-        try:
-            left = deadline.left()
-        except TimeoutError:
-            raise NoConnectionFree from None
-        if left is None or left > ANSWER_TIMEOUT:
-            deadline = Deadline(ANSWER_TIMEOUT)
+        deadline = _cut(deadline)
         with self._connections.use(deadline):
             reply = self._append(update, deadline, keep=keep, create=create)
         if reply.status == b"none":
@@ -134,39 +131,21 @@ class RedisPublishing:
         Raises as :meth:`append` does, but for ``ChannelNotFound``.
         """
         channel = self._find(channel_id)
+        deadline = _cut(deadline)
         with self._connections.use(deadline):
             for is_last in (False, True):
                 try:
                     connection = self._connect(channel.shard, deadline)
-                    time, tag = self._read_last_id(connection, channel)
-                except (_NotSent, _Moved, _Lost) as error:
-                    if is_last or deadline.is_over:
+                    with self._asking(connection):
+                        second, tag = connection.ask(
+                            "HMGET", channel.keys[1], "time", "tag"
+                        )
+                except (_NotSent, _Moved, _Lost, _Refused) as error:
+                    if is_last or deadline.is_over or isinstance(error, _Refused):
                         raise StoreUnavailable from error
                 else:
-                    return None if time is None else MessageId(int(time), int(tag))
+                    return None if second is None else MessageId(int(second), int(tag))
         raise AssertionError("the second attempt returns or raises")
-
-    def _read_last_id(
-        self, connection: BlockingConnection, channel: _Channel
-    ) -> tuple[bytes | None, bytes]:
-        """Return the time and the tag of the last id of a channel, None for no time.
-
-        Raises :class:`_Lost` or :class:`_Moved`.
-        """
-        errors = load("redis.exceptions")
-        try:
-            time, tag = connection.ask("HMGET", channel.keys[1], "time", "tag")
-        except errors.ResponseError as error:
-            self._give_up(connection)
-            raise _Moved(str(error)) from None
-        except (errors.RedisError, OSError) as error:
-            self._give_up(connection)
-            raise _Lost(str(error), connection.clock) from None
-        except BaseException:
-            connection.close()
-            raise
-        self._connections.keep(connection.address, connection, MAX_IDLE)
-        return time, tag
 
     def close(self) -> None:
         """Close the connections."""
@@ -262,17 +241,26 @@ class RedisPublishing:
 
         Raises :class:`_Lost`, :class:`_Moved` or :class:`_Refused`.
         """
-        errors = load("redis.exceptions")
         keys = (len(channel.keys), *channel.keys)
         call: tuple[str | bytes | int, ...]
         call = (*keys, channel.topic, words, *arguments)
-        try:
+        with self._asking(connection):
             try:
                 answer = connection.ask("EVALSHA", self._script.digest, *call)
-            except errors.NoScriptError:
+            except load("redis.exceptions").NoScriptError:
                 answer = connection.ask("EVAL", self._script.text, *call)
             clock: Any = connection  # read_reply() only sets its clock.
-            reply = read_reply(clock, answer, listens=False)
+            return read_reply(clock, answer, listens=False)
+
+    @contextmanager
+    def _asking(self, connection: BlockingConnection) -> Iterator[None]:
+        """Keep a connection on which Redis was asked, and close it after an error.
+
+        Raises :class:`_Lost`, :class:`_Moved` or :class:`_Refused`.
+        """
+        errors = load("redis.exceptions")
+        try:
+            yield
         except (
             errors.AskError,
             errors.BusyLoadingError,
@@ -296,7 +284,6 @@ class RedisPublishing:
             raise
         self._connections.keep(connection.address, connection, MAX_IDLE)
         self._logged_fault = ""
-        return reply
 
     def _give_up(self, connection: BlockingConnection) -> None:
         """Close a connection, and all idle ones."""
@@ -309,3 +296,17 @@ class RedisPublishing:
         if reason != self._logged_fault:
             self._logged_fault = reason
             logger.error(sentence, reason)
+
+
+def _cut(deadline: Deadline) -> Deadline:
+    """Return a deadline that is at most :data:`ANSWER_TIMEOUT` seconds from now.
+
+    Raises ``NoConnectionFree`` if it is over.
+    """
+    try:
+        left = deadline.left()
+    except TimeoutError:
+        raise NoConnectionFree from None
+    if left is None or left > ANSWER_TIMEOUT:
+        return Deadline(ANSWER_TIMEOUT)
+    return deadline
