@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.request import Request
 
@@ -19,17 +18,16 @@ from pushserver.publishers import LookupFailed, PublishError, Receipt, Update
 from pushserver.publishers.base import why_not_started
 from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
-from pushserver.publishers.workers import NotStarted, workers
+from pushserver.publishers.workers import NotStarted
 
 from .exceptions import ChannelNotFound, MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
-from .loop_calls import run_from_thread, submit, wait_for_result
 from .messages import ChannelInfo
 from .positions import BEGINNING
 from .protocol import check_event, check_header
 from .store_descriptions import describe_store
-from .stores import make_store
-from .sync_publishing import find_publishing, run_coroutine
+from .store_work import StoreWork
+from .stores import Store
 
 if TYPE_CHECKING:
     from .stores.redis.publishing import RedisPublishing
@@ -70,13 +68,7 @@ class DirectPublisher:
                 " 'await asend_update(...)' there."
             )
         with _converting_errors(update):
-            location = _check(update)
-            if loop is not None:
-                return run_from_thread(_publish_here(update, location), loop, deadline)
-            redis = find_publishing(location)
-            if redis is not None:
-                return _append(redis, update, location, deadline)
-            return run_coroutine(_publish_with_new_store(update, location), deadline)
+            return _Publishing(update).run_sync(loop, deadline)
 
     async def publish(self, update: Update, request: Request | None = None) -> Receipt:
         """Publish a message, from any event loop.
@@ -85,25 +77,13 @@ class DirectPublisher:
         """
         loop = self._find_loop(update)
         with _converting_errors(update):
-            location = _check(update)
-            here = loop is not None and loop is asyncio.get_running_loop()
-            if here and not get_settings().store[location.store].shared:
+            publishing = _Publishing(update)
+            is_here = loop is not None and loop is asyncio.get_running_loop()
+            if is_here and not publishing.settings.shared:
                 # A store in this process answers at once, so there is no time limit.
-                return await _publish_here(update, location)
+                return await publishing.do_here()
             deadline = Deadline(get_settings().publisher_timeout)
-            if here:
-                publishing = _publish_here(update, location)
-                return await asyncio.wait_for(publishing, deadline.left())
-            if loop is not None:
-                # The hub belongs to the server's event loop; this is another one.
-                future = submit(_publish_here(update, location), loop)
-                return await wait_for_result(future, deadline)
-            redis = find_publishing(location)
-            if redis is not None:
-                append = partial(_append, redis, update, location, deadline)
-                return await workers.run(update.channel_id, append, deadline)
-            publishing = _publish_with_new_store(update, location)
-            return await asyncio.wait_for(publishing, deadline.left())
+            return await publishing.run(loop, deadline)
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
         """Return the ids of the last messages, from sync code.
@@ -112,15 +92,7 @@ class DirectPublisher:
         """
         deadline = Deadline(get_settings().publisher_timeout)
         with _converting_lookup_errors() as location:
-            loop = hubs.loop
-            redis = find_publishing(location) if loop is None else None
-            if redis is not None:
-                return _look_up_in_redis(redis, channel_ids, deadline)
-            if loop is None:
-                return run_coroutine(
-                    _look_up_in_new_store(channel_ids, location), deadline
-                )
-            return run_from_thread(_look_up_here(channel_ids, location), loop, deadline)
+            return _Lookup(channel_ids, location).run_sync(hubs.loop, deadline)
 
     async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
         """Return the ids of the last messages, from any event loop.
@@ -129,19 +101,7 @@ class DirectPublisher:
         """
         deadline = Deadline(get_settings().publisher_timeout)
         with _converting_lookup_errors() as location:
-            loop = hubs.loop
-            redis = find_publishing(location) if loop is None else None
-            if redis is not None:
-                look_up = partial(_look_up_in_redis, redis, channel_ids, deadline)
-                return await workers.run(object(), look_up, deadline)
-            if loop is None:
-                looking = _look_up_in_new_store(channel_ids, location)
-            elif loop is asyncio.get_running_loop():
-                looking = _look_up_here(channel_ids, location)
-            else:
-                future = submit(_look_up_here(channel_ids, location), loop)
-                return await wait_for_result(future, deadline)
-            return await asyncio.wait_for(looking, deadline.left())
+            return await _Lookup(channel_ids, location).run(hubs.loop, deadline)
 
     def _find_loop(self, update: Update) -> asyncio.AbstractEventLoop | None:
         """Return the push server's event loop, None to publish into a shared store.
@@ -203,68 +163,59 @@ def _check(update: Update) -> PublisherLocation:
     return location
 
 
-async def _publish_here(update: Update, location: PublisherLocation) -> Receipt:
-    """Publish through the hub, on the push server's event loop."""
-    delivered, info = await hubs.get(location.store).publish(
-        update, keep=location.store_messages, create=location.create_on_post
-    )
-    return _make_receipt(delivered, info)
+class _Publishing(StoreWork[Receipt]):
+    """Publishes a message, and returns its receipt.
 
+    Raises ``PushError`` if the publisher location would refuse the message.
+    """
 
-async def _publish_with_new_store(
-    update: Update, location: PublisherLocation
-) -> Receipt:
-    """Publish from a process without a push server, with a temporary store."""
-    store = make_store(get_settings().store[location.store])
-    try:
-        appended = await store.append(
-            update, keep=location.store_messages, create=location.create_on_post
+    def __init__(self, update: Update) -> None:
+        self._update = update
+        self._location = location = _check(update)
+        super().__init__(get_settings().store[location.store], update.channel_id)
+
+    async def do_here(self) -> Receipt:
+        location = self._location
+        delivered, info = await hubs.get(location.store).publish(
+            self._update, keep=location.store_messages, create=location.create_on_post
         )
-    finally:
-        await store.aclose()
-    return _make_receipt(appended.delivered, appended.info)
+        return _make_receipt(delivered, info)
+
+    def do_in_redis(self, redis: RedisPublishing, deadline: Deadline) -> Receipt:
+        location = self._location
+        delivered, info = redis.append(
+            self._update,
+            deadline,
+            keep=location.store_messages,
+            create=location.create_on_post,
+        )
+        return _make_receipt(delivered, info)
+
+    async def do_with(self, store: Store) -> Receipt:
+        location = self._location
+        appended = await store.append(
+            self._update, keep=location.store_messages, create=location.create_on_post
+        )
+        return _make_receipt(appended.delivered, appended.info)
 
 
-def _append(
-    publishing: RedisPublishing,
-    update: Update,
-    location: PublisherLocation,
-    deadline: Deadline,
-) -> Receipt:
-    """Publish from a process without a push server, directly into Redis."""
-    delivered, info = publishing.append(
-        update,
-        deadline,
-        keep=location.store_messages,
-        create=location.create_on_post,
-    )
-    return _make_receipt(delivered, info)
+class _Lookup(StoreWork[list[str]]):
+    """Looks up the id of the last message of each channel."""
 
+    def __init__(self, channel_ids: Sequence[str], location: PublisherLocation) -> None:
+        super().__init__(get_settings().store[location.store], object())
+        self._channel_ids = channel_ids
+        self._store = location.store
 
-async def _look_up_here(
-    channel_ids: Sequence[str], location: PublisherLocation
-) -> list[str]:
-    """Look up the last messages through the hub, on the push server's event loop."""
-    return await _find_last_ids(hubs.get(location.store).info, channel_ids)
+    async def do_here(self) -> list[str]:
+        return await _find_last_ids(hubs.get(self._store).info, self._channel_ids)
 
+    def do_in_redis(self, redis: RedisPublishing, deadline: Deadline) -> list[str]:
+        ids = (redis.find_last_id(each, deadline) for each in self._channel_ids)
+        return [str(BEGINNING if each is None else each) for each in ids]
 
-async def _look_up_in_new_store(
-    channel_ids: Sequence[str], location: PublisherLocation
-) -> list[str]:
-    """Look up the last messages from a process without a push server."""
-    store = make_store(get_settings().store[location.store])
-    try:
-        return await _find_last_ids(store.info, channel_ids)
-    finally:
-        await store.aclose()
-
-
-def _look_up_in_redis(
-    redis: RedisPublishing, channel_ids: Sequence[str], deadline: Deadline
-) -> list[str]:
-    """Look up the last messages from a process without a push server, in Redis."""
-    ids = (redis.find_last_id(each, deadline) for each in channel_ids)
-    return [str(BEGINNING if each is None else each) for each in ids]
+    async def do_with(self, store: Store) -> list[str]:
+        return await _find_last_ids(store.info, self._channel_ids)
 
 
 async def _find_last_ids(

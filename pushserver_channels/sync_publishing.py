@@ -13,10 +13,8 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pushserver.conf import (
-    PublisherLocation,
     RedisStoreSettings,
     StoreSettings,
-    get_settings,
 )
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted
@@ -30,13 +28,12 @@ REDIS_PUBLISHING = "pushserver_channels.stores.redis.publishing.RedisPublishing"
 Result = TypeVar("Result")
 
 
-def find_publishing(location: PublisherLocation) -> RedisPublishing | None:
-    """Return the object that publishes into the store of a location from sync code.
+def find_publishing(store: StoreSettings) -> RedisPublishing | None:
+    """Return the object that publishes into a store from sync code.
 
     Return None if only the store itself, which is async, can do it. Raises
     ``ImproperlyConfigured`` if a package is missing.
     """
-    store = get_settings().store[location.store]
     return _make_publishing(store) if isinstance(store, RedisStoreSettings) else None
 
 

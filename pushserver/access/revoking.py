@@ -56,7 +56,7 @@ async def arevoke(
     failure = None
     for store in _list_stores():
         try:
-            await import_string(_PUBLISHER)(store).publish(record)
+            await import_string(_PUBLISHER)(store, record).publish()
         except RevocationError as error:
             failure = error  # The other stores should have it nevertheless.
     if failure is not None:
@@ -91,7 +91,7 @@ def _publish(record: bytes) -> None:
     failure = None
     for store in _list_stores():
         try:
-            import_string(_PUBLISHER)(store).publish_sync(record)
+            import_string(_PUBLISHER)(store, record).publish_sync()
         except RevocationError as error:
             failure = error  # The other stores should have it nevertheless.
     if failure is not None:

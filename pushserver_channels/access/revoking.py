@@ -6,26 +6,22 @@ import asyncio
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
-from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import SynchronousOnlyOperation
-from django.core.signals import setting_changed
-from django.utils.module_loading import import_string
 
 from pushserver.access.revoking import RevocationError
-from pushserver.conf import RedisStoreSettings, StoreSettings, get_settings
+from pushserver.conf import get_settings
 from pushserver.event_loops import find_running_loop
 from pushserver.publishers import Update
 from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
-from pushserver.publishers.workers import NotStarted, workers
+from pushserver.publishers.workers import NotStarted
 from pushserver_channels.exceptions import PushError
 from pushserver_channels.hub import hubs
-from pushserver_channels.loop_calls import run_from_thread, submit, wait_for_result
 from pushserver_channels.store_descriptions import describe_store
-from pushserver_channels.stores import make_store
-from pushserver_channels.sync_publishing import REDIS_PUBLISHING, run_coroutine
+from pushserver_channels.store_work import StoreWork
+from pushserver_channels.stores import Store
 
 from .revocations import CHANNEL, find_hub, find_store
 
@@ -36,24 +32,25 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 
 
-class RevocationPublisher:
-    """Publishes the revocations for a store.
+class RevocationPublisher(StoreWork[None]):
+    """Publishes a revocation.
 
     Args:
-        store: The name of the store.
+        store: The name of the store whose channels it concerns.
+        record: The revocation.
     """
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, record: bytes) -> None:
+        super().__init__(find_store(store), CHANNEL)
         self._name = store
-        self._settings = find_store(store)
+        self._update = Update(CHANNEL, record)
 
-    def publish_sync(self, record: bytes) -> None:
-        """Publish a revocation from sync code.
+    def publish_sync(self) -> None:
+        """Publish the revocation from sync code.
 
         Raises ``RevocationError``, and ``SynchronousOnlyOperation`` on the event loop
         of the push server.
         """
-        update, deadline = Update(CHANNEL, record), _make_deadline()
         loop = self._find_loop()
         if loop is not None and loop is find_running_loop():
             raise SynchronousOnlyOperation(
@@ -61,54 +58,33 @@ class RevocationPublisher:
                 " arevoke(...)' there."
             )
         with self._converting_errors():
-            if loop is not None:
-                run_from_thread(self._publish_here(update), loop, deadline)
-            elif isinstance(self._settings, RedisStoreSettings):
-                self._append(update, deadline)
-            else:
-                run_coroutine(self._publish_with_new_store(update), deadline)
+            self.run_sync(loop, _make_deadline())
 
-    async def publish(self, record: bytes) -> None:
-        """Publish a revocation, from any event loop. Raises ``RevocationError``."""
-        update, deadline = Update(CHANNEL, record), _make_deadline()
+    async def publish(self) -> None:
+        """Publish the revocation, from any event loop. Raises ``RevocationError``."""
         loop = self._find_loop()
         with self._converting_errors():
-            if loop is asyncio.get_running_loop():
-                await asyncio.wait_for(self._publish_here(update), deadline.left())
-            elif loop is not None:
-                future = submit(self._publish_here(update), loop)
-                await wait_for_result(future, deadline)
-            elif isinstance(self._settings, RedisStoreSettings):
-                append = partial(self._append, update, deadline)
-                await workers.run(CHANNEL, append, deadline)
-            else:
-                publishing = self._publish_with_new_store(update)
-                await asyncio.wait_for(publishing, deadline.left())
+            await self.run(loop, _make_deadline())
+
+    async def do_here(self) -> None:
+        await find_hub(self._name).publish(self._update)
+
+    def do_in_redis(self, redis: RedisPublishing, deadline: Deadline) -> None:
+        redis.append(self._update, deadline, keep=True, create=True)
+
+    async def do_with(self, store: Store) -> None:
+        await store.append(self._update)
 
     def _find_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the push server's event loop, None to publish into a shared store."""
         loop = hubs.loop
-        if loop is None and not self._settings.shared:
+        if loop is None and not self.settings.shared:
             raise RevocationError(
                 f"The store {self._name!r} is in the memory of the push server, which"
                 " does not run in this process. Several processes need a shared store,"
                 " such as Redis."
             )
         return loop
-
-    async def _publish_here(self, update: Update) -> None:
-        await find_hub(self._name).publish(update)
-
-    async def _publish_with_new_store(self, update: Update) -> None:
-        store = make_store(self._settings)
-        try:
-            await store.append(update)
-        finally:
-            await store.aclose()
-
-    def _append(self, update: Update, deadline: Deadline) -> None:
-        publishing = _make_publishing(self._settings)
-        publishing.append(update, deadline, keep=True, create=True)
 
     @contextmanager
     def _converting_errors(self) -> Iterator[None]:
@@ -131,18 +107,3 @@ class RevocationPublisher:
 
 def _make_deadline() -> Deadline:
     return Deadline(get_settings().publisher_timeout or TIMEOUT)
-
-
-@lru_cache
-def _make_publishing(settings: StoreSettings) -> RedisPublishing:
-    """Return what publishes into a store in Redis, which is made once per process."""
-    publishing: RedisPublishing = import_string(REDIS_PUBLISHING)(settings)
-    return publishing
-
-
-def _forget(**change: object) -> None:
-    if change["setting"] == "PUSH_SERVER":
-        _make_publishing.cache_clear()
-
-
-setting_changed.connect(_forget)
