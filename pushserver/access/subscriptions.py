@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from urllib.parse import parse_qsl
-
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +18,7 @@ from pushserver.paths import (
 )
 
 from .authorizing import find_permission
+from .bearer import find_tokens
 from .tokens import InvalidToken, read_token
 
 #: The header with the path and the query of the client's request.
@@ -44,7 +42,9 @@ def authorize_subscriber(request: HttpRequest) -> HttpResponse:
     channel_ids = () if location is None else _match(location, path)
     if location is None or not 0 < len(channel_ids) <= MAX_CHANNELS:
         return HttpResponse(status=403)
-    tokens = _find_tokens(request, query) if location.signed else []
+    tokens = []
+    if location.signed:
+        tokens = find_tokens(request.headers.get("Authorization", ""), query)
     missing = set(channel_ids).difference(
         *(_read_channels(each, location.store) for each in tokens)
     )
@@ -83,20 +83,10 @@ def _match(location: SubscriberLocation, path: str) -> tuple[str, ...]:
     return (channel_id,) if channel_id else ()
 
 
-def _find_tokens(request: HttpRequest, query: str) -> list[str]:
-    """Return the tokens of a client: in ``Authorization``, and in its URL."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    tokens = [token.strip()] if scheme.lower() == "bearer" else []
-    pairs = parse_qsl(query, keep_blank_values=True)
-    return tokens + [value for name, value in pairs if name == "token"][:MAX_CHANNELS]
-
-
 def _read_channels(token: str, store: str) -> frozenset[str]:
     """Return the channels of a store to which a token lets its bearer listen."""
     try:
         content = read_token(token)
     except InvalidToken:
         return frozenset()
-    if content.store != store or content.permission.until <= time.time():
-        return frozenset()
-    return content.channel_ids
+    return content.channel_ids if content.store == store else frozenset()

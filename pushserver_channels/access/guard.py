@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from urllib.parse import parse_qsl
+from collections.abc import Iterable, Mapping, Sequence
 
+from pushserver.access.bearer import find_tokens
 from pushserver.access.permissions import Permission
 from pushserver.access.tokens import InvalidToken, read_token
 from pushserver.conf import PushServerSettings, SubscriberLocation
@@ -20,12 +20,8 @@ from pushserver_channels.protocol import fold_headers
 from pushserver_channels.types import Scope
 
 from .authorizer import Authorizer
-from .bearer import find_bearer_token
 from .leases import Leases
 from .revocations import Revocations
-
-#: The most tokens that are read of one request.
-MAX_TOKENS = 255
 
 #: What was decided about a channel.
 Decision = Permission | PushError
@@ -77,8 +73,9 @@ class Guard:
         found: dict[str, Decision | None] = {}
         has_token = False
         if self._is_signed:
-            query = scope.get("query_string", b"")
-            for token in _find_tokens(headers, query):
+            authorization = headers.get(b"authorization", b"").decode("latin-1")
+            query = scope.get("query_string", b"").decode("latin-1")
+            for token in find_tokens(authorization, query):
                 has_token = True
                 found.update(self._read(token, channel_ids))
         missing = [each for each in dict.fromkeys(channel_ids) if each not in found]
@@ -138,15 +135,3 @@ class Guard:
         assert self._authorizer is not None, "Only what it granted is asked again."
         headers = fold_headers(scope["headers"])
         return (await self._authorizer.ask(scope, headers, [channel_id]))[channel_id]
-
-
-def _find_tokens(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
-    """Yield the tokens of a request: in ``Authorization``, and in the URL."""
-    bearer = find_bearer_token(headers)
-    if bearer is not None:
-        yield bearer
-    if b"token" not in query:
-        return
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    tokens = [value for name, value in pairs if name == "token"]
-    yield from tokens[:MAX_TOKENS]

@@ -7,6 +7,7 @@ from io import BytesIO
 
 from django.core.handlers.asgi import ASGIRequest
 
+from pushserver.access.bearer import find_bearer_token
 from pushserver.access.tokens import may_publish
 from pushserver.addresses import (
     HOP_HEADERS,
@@ -19,8 +20,6 @@ from pushserver.origins import find_page_fault
 from pushserver_channels.exceptions import Forbidden, ForbiddenPage, UnixSocketForbidden
 from pushserver_channels.memoize import memoize
 from pushserver_channels.types import Scope
-
-from .bearer import find_bearer_token
 
 _HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
 _HOP_NAMES = frozenset(_HOP_HEADERS)
@@ -79,7 +78,7 @@ class PublisherAccess:
         """Return whether a request has a token that lets it publish on a channel."""
         if not self._is_signed or b"authorization" not in headers:
             return False
-        token = find_bearer_token(headers)
+        token = find_bearer_token(headers[b"authorization"].decode("latin-1"))
         return token is not None and may_publish(token, channel_id)
 
     def _check_page(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
