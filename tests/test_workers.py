@@ -92,3 +92,34 @@ async def test_more_threads_are_started_only_for_slow_jobs() -> None:
     await workers.run(object(), work, deadline)
     gate.set()
     await asyncio.gather(*waiting)
+
+
+async def test_threads_for_slow_jobs_stay_while_these_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While jobs wait, the threads beside them run all short jobs."""
+    workers = Workers(4, 2)
+    gate, deadline, entered = threading.Event(), Deadline(20), []
+
+    def wait() -> None:
+        entered.append(None)
+        gate.wait()
+
+    waiting = [
+        asyncio.ensure_future(workers.run(object(), wait, deadline)) for _ in range(2)
+    ]
+    await until(lambda: len(entered) == 2)
+    await workers.run(object(), threading.get_ident, deadline)
+    started = []
+
+    class Counted(threading.Thread):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Counted)
+    for _ in range(20):
+        await workers.run(object(), threading.get_ident, deadline)
+    assert len(started) <= 1
+    gate.set()
+    await asyncio.gather(*waiting)

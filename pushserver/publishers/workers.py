@@ -73,8 +73,8 @@ class Workers:
 
     Args:
         max_threads: The most threads.
-        usual_threads: The most threads while jobs are short, None for as many. More are
-            started only if all jobs run for :data:`SLOW` seconds, because they wait for
+        usual_threads: The most threads for short jobs, None for as many. Each job that
+            has run for :data:`SLOW` seconds allows one more, because it waits for
             something. Short ones would only take turns with the event loop more often.
     """
 
@@ -135,7 +135,7 @@ class Workers:
             if blocked is not None:
                 blocked.append(job)
                 return True
-            if self._idle <= len(self._ready) and self._threads < self._usual_threads:
+            if self._idle <= len(self._ready) and self._threads < self._allowed():
                 self._start_thread()
             if not self._threads:
                 job.is_claimed = True
@@ -147,6 +147,14 @@ class Workers:
                 self._watch(job.loop)
             return True
 
+    def _allowed(self) -> int:
+        """Return how many threads may run now."""
+        if self._usual_threads == self._max_threads:
+            return self._max_threads
+        before = time.monotonic() - SLOW
+        slow = sum(started <= before for started in self._started.values())
+        return min(self._usual_threads + slow, self._max_threads)
+
     def _start_thread(self) -> None:
         try:
             threading.Thread(target=self._work, daemon=True).start()
@@ -155,22 +163,18 @@ class Workers:
         self._threads += 1
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Check after a while whether all jobs are slow."""
+        """Check after a while whether jobs are slow."""
         if self._watching is None or self._watching.is_closed():
             self._watching = loop
             loop.call_later(SLOW, self._check_speed, loop)
 
     def _check_speed(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start another thread if all jobs are slow and others wait."""
+        """Start another thread if jobs are slow and others wait."""
         with self._changed:
             self._watching = None
             if not self._ready:
                 return
-            before = time.monotonic() - SLOW
-            are_slow = len(self._started) == self._threads and all(
-                started <= before for started in self._started.values()
-            )
-            if are_slow and self._threads < self._max_threads:
+            if self._threads < self._allowed():
                 self._start_thread()
             self._watch(loop)
 
@@ -225,7 +229,7 @@ class Workers:
                         self._threads -= 1
                         return
                 job = self._ready.popleft()
-                started = self._started[thread] = time.monotonic()
+                self._started[thread] = time.monotonic()
             was_given_up = not self._claim(job)
             if not was_given_up:
                 job.do()
@@ -238,8 +242,7 @@ class Workers:
                     self._ready.append(blocked.popleft())
                 else:
                     del self._blocked[job.key]
-                was_slow = time.monotonic() - started >= SLOW
-                if self._threads > self._usual_threads and not was_slow:
+                if self._threads > self._allowed():
                     self._threads -= 1
                     return
             del job, blocked  # So that an idle thread keeps no objects alive.
