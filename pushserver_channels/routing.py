@@ -35,8 +35,7 @@ from pushserver.paths import (
     match_channels,
 )
 
-from .access import Guard
-from .access.revocations import MARGIN, Revocations
+from .access import make_guards
 from .consumers.base import (
     MAX_SHOWN_PATH,
     Handler,
@@ -200,20 +199,7 @@ class PushLocations:
                 return ()
             return (Passthrough(dispatcher, location.passthrough),)
 
-        revocations = {
-            name: Revocations(name, settings.token_max_age + MARGIN)
-            for name in settings.store
-        }
-        guards = {
-            id(each): Guard(each, settings, revocations[each.store])
-            for each in settings.locations
-            if isinstance(each, SubscriberLocation) and each.is_guarded
-        }
-
-        def find_guard(location: SubscriberLocation) -> Guard | None:
-            return guards.get(id(location))
-
-        site = Site(settings, headers, observe, find_guard)
+        site = Site(settings, headers, observe, make_guards(settings))
         return [
             (
                 location,

@@ -1,6 +1,6 @@
 """Who may publish, and who may listen."""
 
-from .guard import Guard
+from .guard import Guard, make_guards
 from .publishers import PublisherAccess
 
-__all__ = ["Guard", "PublisherAccess"]
+__all__ = ["Guard", "PublisherAccess", "make_guards"]

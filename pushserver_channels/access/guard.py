@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pushserver.access.bearer import find_tokens
 from pushserver.access.permissions import Permission
@@ -135,3 +135,22 @@ class Guard:
         assert self._authorizer is not None, "Only what it granted is asked again."
         headers = fold_headers(scope["headers"])
         return (await self._authorizer.ask(scope, headers, [channel_id]))[channel_id]
+
+
+def make_guards(
+    settings: PushServerSettings,
+) -> Callable[[SubscriberLocation], Guard | None]:
+    """Return a function that returns the guard of a location, None if it has none.
+
+    Args:
+        settings: The settings in ``PUSH_SERVER``.
+    """
+    revocations: dict[str, Revocations] = {}
+    guards: dict[int, Guard] = {}
+    for location in settings.locations:
+        if isinstance(location, SubscriberLocation) and location.is_guarded:
+            of_store = revocations.setdefault(
+                location.store, Revocations(location.store, settings.token_max_age)
+            )
+            guards[id(location)] = Guard(location, settings, of_store)
+    return lambda location: guards.get(id(location))

@@ -84,7 +84,8 @@ class Revocations(Cursor):
 
     Args:
         store: The name of the store.
-        max_age: Seconds after which a revocation is forgotten.
+        max_age: Seconds for which a token is valid; revocations are known for
+            :data:`MARGIN` seconds more.
 
     Attributes:
         count: How many revocations were read.
@@ -110,7 +111,7 @@ class Revocations(Cursor):
 
     def __init__(self, store: str, max_age: float) -> None:
         self._store = store
-        self._max_age = max_age
+        self._max_age = max_age + MARGIN
         # By what they are about, in the order in which they were read.
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
         self._hub: Hub | None = None
