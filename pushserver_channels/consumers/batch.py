@@ -13,7 +13,8 @@ from pushserver_channels.types import ASGIMessage
 
 from .events import EventStream
 from .long_poll import LONGEST_WAIT
-from .stream import Outcome, Stream
+from .stream import Stream
+from .stream_channels import Outcome
 from .stream_cursor import StreamCursor
 
 #: The most messages of a batch.

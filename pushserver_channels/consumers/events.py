@@ -21,7 +21,8 @@ from pushserver_channels.positions import build_position
 from pushserver_channels.protocol import RETRY_AFTER_RANGE
 from pushserver_channels.types import ASGIMessage
 
-from .stream import Outcome, Stream
+from .stream import Stream
+from .stream_channels import Outcome
 from .stream_cursor import StreamCursor
 
 _KEEP_ALIVE: ASGIMessage = {

@@ -32,7 +32,8 @@ from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import MAX_SHOWN_PATH, MakeConsumer, Site, is_disconnect
 from .positions import find_start_positions, has_id
-from .stream import Outcome, Stream, StreamExpired
+from .stream import Stream, StreamExpired
+from .stream_channels import Outcome
 from .stream_cursor import StreamCursor
 from .write_buffer import SlowClient
 
