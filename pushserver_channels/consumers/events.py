@@ -7,20 +7,15 @@ import random
 from pushserver_channels import event_stream
 from pushserver_channels.event_stream import Frame, build_event
 from pushserver_channels.exceptions import (
-    AccessDenied,
-    ChannelGone,
-    ChannelNotFound,
-    Conflict,
-    GrantExpired,
     PushError,
     ServerStopping,
-    Unauthorized,
 )
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import build_position
 from pushserver_channels.protocol import RETRY_AFTER_RANGE
 from pushserver_channels.types import ASGIMessage
 
+from .fault_events import FAULT_EVENTS, find_fault_event
 from .stream import Stream
 from .stream_channels import Outcome
 from .stream_cursor import StreamCursor
@@ -29,16 +24,6 @@ _KEEP_ALIVE: ASGIMessage = {
     "type": "http.response.body",
     "body": event_stream.KEEP_ALIVE,
     "more_body": True,
-}
-
-#: The events that report why a stream is no longer subscribed to a channel.
-FAULT_EVENTS: dict[type[PushError], str] = {
-    AccessDenied: "push-denied",
-    Unauthorized: "push-denied",
-    GrantExpired: "push-expired",
-    ChannelGone: "push-gone",
-    ChannelNotFound: "push-gone",
-    Conflict: "push-conflict",
 }
 
 
@@ -119,8 +104,7 @@ class EventStream(Stream):
 
     def build_fault_bytes(self, cursor: StreamCursor, error: PushError) -> bytes:
         """Return the server-sent event that reports the fault of a channel."""
-        name = FAULT_EVENTS.get(type(error), "push-denied")
-        return build_event(name, channel=cursor.channel_id)
+        return build_event(find_fault_event(error), channel=cursor.channel_id)
 
     async def send_end(self, outcome: Outcome) -> None:
         parts = [

@@ -18,7 +18,6 @@ from pushserver_channels.exceptions import (
     ChannelNotFound,
     ClientDisconnected,
     Conflict,
-    GrantExpired,
     InvalidChannelId,
     PushError,
     ServerStopping,
@@ -31,6 +30,7 @@ from pushserver_channels.socket_origins import find_origin_fault
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .base import MAX_SHOWN_PATH, MakeConsumer, Site, is_disconnect
+from .fault_events import find_fault_event
 from .positions import find_start_positions, has_id
 from .stream import Stream, StreamExpired
 from .stream_channels import Outcome
@@ -226,15 +226,6 @@ def find_code(outcome: Exception) -> int:
         if outcome.status < 500:
             return 4000 + outcome.status
     return UNAVAILABLE
-
-
-def find_fault_event(error: PushError) -> str:
-    """Return the name of the event that reports the fault of a channel."""
-    if isinstance(error, ChannelGone | ChannelNotFound):
-        return "push-gone"
-    if isinstance(error, GrantExpired):
-        return "push-expired"
-    return "push-conflict" if isinstance(error, Conflict) else "push-denied"
 
 
 class _FrameCache:
