@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.signals import request_finished
 from django.test import override_settings
 
+from tests.server import middleware, rules
+from tests.server.exchanges import until_held
 from tests.waiting import until
 
-from . import middleware, rules
-from .exchanges import EPOCH, Site, until_held
-from .streams import serving
+from .subscribing import ANNA, OLDEST, Serving, guarded
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-Serving = Callable[..., Site]
-
-OLDEST = [(b"if-modified-since", EPOCH)]
-ANNA = [(b"x-user", b"anna"), *OLDEST]
+HEADERS = [*ANNA, *OLDEST]
 SESSIONS = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
-@pytest.fixture
-def serve() -> Iterator[Serving]:
-    with serving(timeout=5, create_on_get=True) as serve:
-        yield serve
-
-
 @pytest.fixture(autouse=True)
-def fresh_rules() -> Iterator[None]:
-    rules.calls.clear()
+def fresh_middleware() -> None:
+    """Forget the instances of middleware that were made before."""
     middleware.instances.clear()
-    yield
-    rules.gate.set()
-
-
-def guarded(serve: Serving, function: str = "may_listen") -> Site:
-    return serve(authorize=f"tests.server.rules.{function}")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +55,7 @@ async def test_middleware(serve: Serving, names: list[str], status: int) -> None
     try:
         with override_settings(MIDDLEWARE=names):
             for _ in range(2):
-                answer = await site.ask("GET", "/updates/anna", ANNA)
+                answer = await site.ask("GET", "/updates/anna", HEADERS)
                 assert answer.status == status
     finally:
         request_finished.disconnect(note)
@@ -83,7 +67,9 @@ async def test_all_threads_share_the_middleware(serve: Serving) -> None:
     site = guarded(serve)
     rules.gate.clear()
     with override_settings(MIDDLEWARE=["tests.server.middleware.OtherUrls"]):
-        held = [site.exchange("GET", "/updates/anna", ANNA).start() for _ in range(8)]
+        held = [
+            site.exchange("GET", "/updates/anna", HEADERS).start() for _ in range(8)
+        ]
         await until(lambda: len(rules.calls) == 8)
         rules.gate.set()
         await until_held("anna", 8)
@@ -107,7 +93,7 @@ async def test_all_threads_share_the_middleware(serve: Serving) -> None:
 async def test_functions(serve: Serving, function: str, status: int) -> None:
     """Whatever a function is and raises, there is an answer."""
     site = serve(authorize=f"tests.server.rules.{function}", polling="interval")
-    answer = await site.ask("GET", "/updates/anna", ANNA)
+    answer = await site.ask("GET", "/updates/anna", HEADERS)
     assert answer.status == status
 
 
@@ -125,7 +111,7 @@ async def test_the_query(serve: Serving, query: str, seen: str) -> None:
     site = guarded(serve)
     await site.post("anna")
     scope = {"query_string": query.encode()}
-    answer = await site.ask("GET", "/updates/anna", ANNA, **scope)
+    answer = await site.ask("GET", "/updates/anna", HEADERS, **scope)
     assert answer.status == 200
     ((_, request),) = rules.calls
     assert request.META["QUERY_STRING"] == seen

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,39 +20,17 @@ from pushserver_channels.access.revocation import Revocation
 from pushserver_channels.access.revocations import CHANNEL, find_hub
 from pushserver_channels.access.right_index import RightIndex
 from pushserver_channels.hub import hubs, registry
+from tests.server import rules
+from tests.server.exchanges import Exchange, until_held
+from tests.server.gated_store import GatedStore
+from tests.server.streams import EVENTS, EventExchange, open_stream
 from tests.waiting import until
 
-from . import rules
-from .exchanges import EPOCH, Exchange, Site, until_held
-from .gated_store import GatedStore
-from .streams import EVENTS, EventExchange, open_stream, serving
+from .subscribing import ANNA, OLDEST, Serving, guarded
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-Serving = Callable[..., Site]
-
-ANNA = [(b"x-user", b"anna")]
-OLDEST = [(b"if-modified-since", EPOCH)]
 COOKIE = [(b"cookie", b"sessionid=anna"), *OLDEST]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serving]:
-    with serving(separator=",", timeout=5, keep_alive=0) as serve:
-        yield serve
-
-
-@pytest.fixture(autouse=True)
-def fresh_rules() -> Iterator[None]:
-    rules.calls.clear()
-    rules.banned.clear()
-    rules.gate.set()
-    yield
-    rules.gate.set()
-
-
-def guarded(serve: Serving, function: str = "may_listen", **options: Any) -> Site:
-    return serve(authorize=f"tests.server.rules.{function}", **options)
 
 
 async def publish(body: bytes) -> None:
