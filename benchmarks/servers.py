@@ -139,6 +139,31 @@ def _eventstream(run: Callable[..., Server]) -> Start:
     return lambda env: run(EVENTSTREAM, env, str(make_environment()))
 
 
+def _open_connections(bare: str, mode: str, title: str) -> Iterator[Contender]:
+    """Yield the servers whose clients keep a connection open.
+
+    Args:
+        bare: The application that each is compared with.
+        mode: How the clients listen; the names of the contenders end with it.
+        title: What the tables call it.
+    """
+    for name, of_server, floor, start in (
+        ("daphne-bare", "bare, Daphne", "daphne", lambda env: daphne(bare, env)),
+        ("daphne", "ours, Daphne", "daphne", lambda env: daphne(OURS, env)),
+        ("runpushserver", "ours, runpushserver", "daphne", runpushserver),
+        ("uvicorn-bare", "bare, uvicorn", "uvicorn", lambda env: uvicorn(bare, env)),
+        ("uvicorn", "ours, uvicorn", "uvicorn", lambda env: uvicorn(OURS, env)),
+        ("nchan", "nginx with Nchan", "uvicorn", nchan),
+    ):
+        yield Contender(
+            f"{name}-{mode}",
+            f"{of_server}, {title}",
+            f"{floor}-bare-{mode}",
+            start,
+            mode,
+        )
+
+
 _ALL = (
     Contender(
         "daphne-bare", "bare, Daphne", "daphne-bare", lambda env: daphne(BARE, env)
@@ -179,75 +204,16 @@ _ALL = (
     ),
     Contender("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
     # The same servers, whose clients use server-sent events:
-    *(
-        Contender(f"{name}-sse", f"{title}, streams", f"{floor}-sse", start, "sse")
-        for name, title, floor, start in (
-            (
-                "daphne-bare",
-                "bare, Daphne",
-                "daphne-bare",
-                lambda env: daphne(BARE_STREAMS, env),
-            ),
-            (
-                "daphne",
-                "ours, Daphne",
-                "daphne-bare",
-                lambda env: daphne(OURS, env),
-            ),
-            ("runpushserver", "ours, runpushserver", "daphne-bare", runpushserver),
-            (
-                "uvicorn-bare",
-                "bare, uvicorn",
-                "uvicorn-bare",
-                lambda env: uvicorn(BARE_STREAMS, env),
-            ),
-            (
-                "uvicorn",
-                "ours, uvicorn",
-                "uvicorn-bare",
-                lambda env: uvicorn(OURS, env),
-            ),
-            (
-                "uvicorn-redis",
-                "ours, uvicorn, Redis",
-                "uvicorn-bare",
-                with_redis(lambda env: uvicorn(OURS, env)),
-            ),
-            ("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
-        )
+    *_open_connections(BARE_STREAMS, "sse", "streams"),
+    Contender(
+        "uvicorn-redis-sse",
+        "ours, uvicorn, Redis, streams",
+        "uvicorn-bare-sse",
+        with_redis(lambda env: uvicorn(OURS, env)),
+        "sse",
     ),
     # WebSockets:
-    *(
-        Contender(f"{name}-ws", f"{title}, WebSockets", f"{floor}-ws", start, "ws")
-        for name, title, floor, start in (
-            (
-                "daphne-bare",
-                "bare, Daphne",
-                "daphne-bare",
-                lambda env: daphne(BARE_SOCKETS, env),
-            ),
-            (
-                "daphne",
-                "ours, Daphne",
-                "daphne-bare",
-                lambda env: daphne(OURS, env),
-            ),
-            ("runpushserver", "ours, runpushserver", "daphne-bare", runpushserver),
-            (
-                "uvicorn-bare",
-                "bare, uvicorn",
-                "uvicorn-bare",
-                lambda env: uvicorn(BARE_SOCKETS, env),
-            ),
-            (
-                "uvicorn",
-                "ours, uvicorn",
-                "uvicorn-bare",
-                lambda env: uvicorn(OURS, env),
-            ),
-            ("nchan", "nginx with Nchan", "uvicorn-bare", nchan),
-        )
-    ),
+    *_open_connections(BARE_SOCKETS, "ws", "WebSockets"),
     # Streams of eight channels, and polls while streams are open:
     *(
         contender

@@ -14,27 +14,7 @@ import {
     useRandom,
     useServer,
 } from "./stage.mjs";
-
-const URL_A = "/updates/a";
-
-/** Set the stage: a clock, a server with these answers, a client that subscribed. */
-async function play(t, answers, channel = URL_A) {
-    const clock = useClock(t);
-    const server = useServer(t, ...answers);
-    const updates = client.createUpdates();
-    const got = [];
-    const states = [];
-    updates.on("a", ({ data }) => got.push(data));
-    updates.onState((state, name, detail) => states.push([state, detail]));
-    updates.subscribe({ a: channel });
-    t.after(() => updates.close());
-    await clock.pass(1);
-    return { clock, server, updates, got, states };
-}
-
-const names = (states) => states.map(([state]) => state);
-const gaps = ({ requests }) =>
-    requests.slice(1).map(({ at }, index) => at - requests[index].at);
+import { URL_A, names, play } from "./client_stage.mjs";
 
 test("a gap is told before the message that comes after it", async (t) => {
     const clock = useClock(t);
