@@ -10,6 +10,7 @@ import pytest
 
 from tests.conformance.servers import granian, uvicorn
 from tests.servers import LOCATIONS, ServerProcess, daphne, runpushserver
+from tests.valkey import Valkey
 
 from .wire import Wire
 
@@ -29,6 +30,28 @@ SERVERS: dict[str, Callable[[], ServerProcess]] = {
     "httptools": lambda: uvicorn(CONF, "--http", "httptools"),
     "granian": lambda: granian(CONF),
 }
+
+
+def settings_on(store: Valkey, **subscriber: Any) -> dict[str, Any]:
+    """Return the settings of servers that share a store in Redis.
+
+    Args:
+        store: The Redis.
+        subscriber: Options of the subscriber location.
+    """
+    return {
+        "store": {"type": "redis", "url": store.url, "max_messages": 1000},
+        "locations": [
+            {"type": "publisher", "url": "/send-update/([^/]+)"},
+            {
+                "type": "subscriber",
+                "url": "/updates/([^/]+)",
+                "create_on_get": True,
+                **subscriber,
+            },
+        ],
+    }
+
 
 _numbers = itertools.count()
 

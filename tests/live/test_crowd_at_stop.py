@@ -14,7 +14,7 @@ from tests.tiers import in_tier
 from tests.valkey import Valkey
 from tests.waiting import until
 
-from .conftest import COMPLAINTS
+from .conftest import COMPLAINTS, settings_on
 from .crowds import Crowd
 from .wire import Wire, until_held
 
@@ -50,17 +50,7 @@ CASES = [
 def conf() -> Iterator[dict[str, Any]]:
     """The settings of servers that share a store in Redis."""
     with Valkey() as store:
-        yield {
-            "store": {"type": "redis", "url": store.url, "max_messages": 1000},
-            "locations": [
-                {"type": "publisher", "url": "/send-update/([^/]+)"},
-                {
-                    "type": "subscriber",
-                    "url": "/updates/([^/]+)",
-                    "create_on_get": True,
-                },
-            ],
-        }
+        yield settings_on(store)
 
 
 @pytest.mark.parametrize(("name", "streams", "sockets", "pace"), CASES)

@@ -14,7 +14,7 @@ from tests.tiers import in_tier
 from tests.valkey import Valkey
 from tests.waiting import PATIENCE, until
 
-from .conftest import COMPLAINTS
+from .conftest import COMPLAINTS, settings_on
 from .resuming import CLIENTS, Resuming, read_httpx_sse, read_websockets
 from .wire import Wire, publish, request
 
@@ -38,17 +38,7 @@ def servers(
     """Two processes that share a store."""
     make = MAKERS[request.param]
     with Valkey() as store:
-        conf: dict[str, Any] = {
-            "store": {"type": "redis", "url": store.url, "max_messages": 1000},
-            "locations": [
-                {"type": "publisher", "url": "/send-update/([^/]+)"},
-                {
-                    "type": "subscriber",
-                    "url": "/updates/([^/]+)",
-                    "create_on_get": True,
-                },
-            ],
-        }
+        conf = settings_on(store)
         with make(conf) as one, make(conf) as other:
             yield one, other
             for server in (one, other):

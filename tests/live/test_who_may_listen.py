@@ -24,7 +24,7 @@ from tests.tiers import in_tier
 from tests.valkey import Valkey
 from tests.waiting import until, wait_until
 
-from .conftest import COMPLAINTS
+from .conftest import COMPLAINTS, settings_on
 from .streaming import LiveStream
 from .wire import publish
 
@@ -139,18 +139,8 @@ def servers(
     """Two processes that share a store in Redis, and their settings."""
     make = MAKERS[request.param]
     with Valkey() as store:
-        conf: dict[str, Any] = {
-            "store": {"type": "redis", "url": store.url, "message_timeout": 60},
-            "locations": [
-                {"type": "publisher", "url": "/send-update/([^/]+)"},
-                {
-                    **LOCATION,
-                    "url": "/updates/([^/]+)",
-                    "signed": True,
-                    "authorize": "tests.server.rules.may_listen",
-                },
-            ],
-        }
+        rule = "tests.server.rules.may_listen"
+        conf = settings_on(store, signed=True, authorize=rule)
         with make(conf) as one, make(conf) as other:
             yield one, other, conf
             for server in (one, other):
