@@ -1,0 +1,127 @@
+"""Messages of several processes on a channel layer."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from pushserver.publishers import Update
+from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
+from pushserver_channels.messages import START
+from tests.stores.conftest import (
+    audience_of,
+)
+from tests.waiting import until
+
+from .fragile import (
+    MakeStore,
+    append,
+    every_layer,
+    heard,
+    join,
+    kept,
+)
+
+
+@pytest.mark.process
+@every_layer
+async def test_message_reaches_every_process(make: MakeStore) -> None:
+    """A message reaches all processes with the same id, byte for byte."""
+    here, there, far = make(), make(), make()
+    await join(here, there, far)
+    appended = await here.append(Update("a", bytes(range(256)), b"\xff"))
+    for store in (here, there, far):
+        await until(lambda store=store: heard(store) == [appended.message])
+        assert await store.next("a", START) == appended.message
+        assert (await store.info("a")).messages == 1
+
+
+@pytest.mark.process
+@every_layer
+async def test_ids_increase_over_processes(make: MakeStore) -> None:
+    """In each process, ids continue after those of the other processes."""
+    stores = [make() for _ in range(3)]
+    await join(*stores)
+    ids = []
+    for number in range(12):
+        store = stores[number % 3]
+        ids.append((await append(store, b"%d" % number)).id)
+        for each in stores:
+            await until(lambda each=each: len(heard(each)) == len(ids))
+    assert ids == sorted(set(ids))
+    for store in stores:
+        assert [message.id for message in heard(store)] == ids
+        assert [message.previous for message in heard(store)[1:]] == ids[:-1]
+
+
+@pytest.mark.process
+@every_layer
+async def test_concurrent_messages_of_several_processes(make: MakeStore) -> None:
+    """All processes keep concurrent messages; late ones are reported as gaps."""
+    stores = [make() for _ in range(3)]
+    await join(*stores)
+    bodies = [b"%d" % number for number in range(60)]
+    published = await asyncio.gather(
+        *(append(stores[number % 3], body) for number, body in enumerate(bodies))
+    )
+    ids = sorted(message.id for message in published)
+    assert len(set(ids)) == 60
+    for store in stores:
+        await until(lambda store=store: len(kept(store)) == 60)
+        assert [message.id for message in kept(store)] == ids
+        assert {message.body for message in kept(store)} == set(bodies)
+    last = await append(stores[0])
+    for store in stores:
+        await until(lambda store=store: heard(store)[-1].id == last.id)
+        seen = [message.id for message in heard(store)]
+        assert seen == sorted(set(seen))
+        told = [
+            message.id
+            for before, message in pairwise(heard(store))
+            if message.gap_after(before.id) is not None
+        ]
+        missed = set(ids) - set(seen)
+        assert all(each < max(told) for each in missed)
+
+
+async def test_unstored_message_is_delivered_in_every_process(make: MakeStore) -> None:
+    """A message that is not kept is delivered in every process, and kept in none."""
+    here, there = make(), make()
+    await join(here, there)
+    await here.append(Update("a", b"now"), keep=False)
+    await until(lambda: [each.body for each in heard(there)] == [b"now"])
+    assert await there.next("a", START) is None
+
+
+async def test_process_that_freed_its_channels_still_receives(make: MakeStore) -> None:
+    """A process that has freed its channels still receives messages."""
+    here, there = make(), make()
+    await join(here, there)
+    there.sweep()
+    appended = await here.append(Update("a", b"1"))
+    await until(lambda: heard(there) == [appended.message])
+
+
+async def test_closed_store_is_unavailable(make: MakeStore) -> None:
+    """A closed store is unavailable."""
+    store = make()
+    await store.aclose()
+    with pytest.raises(StoreUnavailable):
+        await append(store)
+
+
+async def test_creation_and_deletion_take_effect_in_every_process(
+    make: MakeStore,
+) -> None:
+    """Creating or deleting a channel takes effect in every process."""
+    here, there = make(), make()
+    await join(here, there)
+    await here.create("b")
+    await until(lambda: "b" in there.channels)
+    there.listen("b")
+    await here.delete("b")
+    await until(lambda: audience_of(there).dropped == ["b"])
+    with pytest.raises(ChannelNotFound):
+        await there.info("b")
