@@ -80,12 +80,15 @@ PUSH_SERVER = {
     "publisher_host": PUSH_HOST or HOST,
     "subscriber_host": PUSH_HOST or HOST,
     "store": STORE,
+    # Who may listen, at all subscriber locations.
+    "authorize": "example_project.rooms.may_listen",
     "locations": (
         {"type": "publisher", "url": r"/send-update/([^/]+)"},
         {
             "type": "subscriber",
             "url": r"/updates/([^/]+)",
             "polling": "long",
+            "separator": ",",
             "create_on_get": True,
             "allow_origin": ORIGINS,
             "allow_credentials": True,

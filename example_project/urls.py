@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import views
+from . import room_views, views
 
 urlpatterns = [
     path("", views.index),
     path("state", views.state, name="state"),
     path("post", views.post, name="post"),
+    path("rooms", room_views.rooms, name="rooms"),
+    path("rooms/say", room_views.say, name="say"),
+    path("login", room_views.log_in, name="login"),
+    path("logout", room_views.log_out, name="logout"),
     path("passthrough", include("pushserver.urls")),
 ]
