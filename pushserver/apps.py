@@ -13,7 +13,7 @@ class PushServerConfig(AppConfig):
     def ready(self) -> None:
         # Imported here because these need a configured Django.
         from .access_checks import check_access, check_open_locations
-        from .checks import check_passwords, check_settings
+        from .checks import check_passwords, check_publisher, check_settings
         from .doctor.echo import answer_doctor
         from .passwords import hide_passwords
         from .signals import channel_subscribe
@@ -27,4 +27,5 @@ class PushServerConfig(AppConfig):
         checks.register(check_templates, "pushserver")
         checks.register(check_passwords, "pushserver", deploy=True)
         checks.register(check_open_locations, "pushserver", deploy=True)
+        checks.register(check_publisher, "pushserver", deploy=True)
         channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")

@@ -237,3 +237,21 @@ def _open_to_every_page(conf: PushServerSettings) -> Iterator[CheckMessage]:
                 "Name the origins of the pages that publish.",
                 id="pushserver.W011",
             )
+
+
+def check_publisher(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Return a warning if messages are recorded in place of being sent."""
+    try:
+        publisher = get_settings().publisher
+    except InvalidSetting:
+        return []  # check_settings() reports it.
+    if publisher != "locmem":
+        return []
+    return [
+        Warning(
+            "PUSH_SERVER['publisher'] is 'locmem': messages are recorded in the memory"
+            " of the process that publishes, and sent to nobody.",
+            "Leave it out. In Django's test environment 'auto' does the same.",
+            id="pushserver.W020",
+        )
+    ]

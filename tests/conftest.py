@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from django.core import mail
 
 from .servers import ServerProcess, daphne
 
@@ -25,3 +26,12 @@ def server() -> Iterator[ServerProcess]:
     """A real Daphne with a memory store; each test uses its own channel ids."""
     with daphne() as process:
         yield process
+
+
+@pytest.fixture(autouse=True, scope="session")
+def outside_test_environment(django_test_environment: None) -> Iterator[None]:
+    """Let ``send_update()`` send messages, which tests of a site do not want."""
+    outbox = mail.outbox
+    del mail.outbox
+    yield
+    mail.outbox = outbox

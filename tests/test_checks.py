@@ -212,6 +212,17 @@ def test_direct_publishing_without_a_shared_store_is_a_warning(
         assert run({**publisher(), "publisher": other}, settings) == []
 
 
+def test_recording_messages_in_production_is_a_warning(settings: LazySettings) -> None:
+    """W020: with ``--deploy``, messages that are only recorded reach nobody."""
+    settings.PUSH_SERVER = {"publisher": "locmem"}
+    assert [each.id for each in setting_checks.check_publisher(None)] == [
+        "pushserver.W020"
+    ]
+    for other in ("auto", "http", "nonsense"):
+        settings.PUSH_SERVER = {"publisher": other}
+        assert setting_checks.check_publisher(None) == []
+
+
 @pytest.mark.parametrize(
     ("limits", "warned"),
     [
@@ -259,7 +270,7 @@ def test_each_id_belongs_to_one_check() -> None:
                     assert isinstance(node.value, ast.Constant)
                     owner = getattr(function, "name", "")
                     owners.setdefault(node.value.value, set()).add(owner)
-    assert len(owners) == 15
+    assert len(owners) == 16
     assert {each: names for each, names in owners.items() if len(names) > 1} == {}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from pushserver.conf import SubscriberLocation, get_settings
+from pushserver.publishers import reaches_server
 
 from .grants import build_session_digest, find_user_key
 
@@ -54,7 +55,7 @@ async def arevoke(
     """End the right to listen: :func:`revoke` for async code."""
     record = _build_record(user, channel_id, session)
     failure = None
-    for store in _list_stores():
+    for store in _list_reached_stores():
         try:
             await import_string(_PUBLISHER)(store, record).publish()
         except RevocationError as error:
@@ -89,7 +90,7 @@ def _revoke_session(request: Any, **kwargs: Any) -> None:
 def _publish(record: bytes) -> None:
     """Publish a revocation for all stores that need it."""
     failure = None
-    for store in _list_stores():
+    for store in _list_reached_stores():
         try:
             import_string(_PUBLISHER)(store, record).publish_sync()
         except RevocationError as error:
@@ -127,6 +128,12 @@ def _build_record(
     if ends_session:
         content["ends_session"] = True
     return json.dumps(content).encode()
+
+
+def _list_reached_stores() -> list[str]:
+    """Return the names of the stores that need a revocation, none without a server."""
+    stores = list(_list_stores())
+    return stores if reaches_server() else []
 
 
 def _list_stores() -> Iterator[str]:

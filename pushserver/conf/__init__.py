@@ -110,7 +110,8 @@ class PushServerSettings:
         subscriber_host: The host at which pages reach the push server, None for the
             host of the page.
         servername: The value of the ``Server`` header, None for the server's own.
-        publisher: How ``send_update`` publishes: ``auto``, ``direct`` or ``http``.
+        publisher: How ``send_update`` publishes: ``auto``, ``direct``, ``http`` or
+            ``locmem``.
         publisher_timeout: Seconds after which a publish fails, 0 for no limit.
         store: The stores by name.
         locations: The locations, in the order in which they are tried.
@@ -130,7 +131,7 @@ class PushServerSettings:
     publisher_host: Host | None = setting(_read_host, default=None)
     subscriber_host: Host | None = setting(_read_host, default=None)
     servername: str | None = setting(header, default=None)
-    publisher: str = setting(one_of("auto", "direct", "http"), default="auto")
+    publisher: str = setting(one_of("auto", "direct", "http", "locmem"), default="auto")
     publisher_timeout: float = setting(seconds, default=5)
     store: Mapping[str, StoreSettings] = setting(
         read_stores,

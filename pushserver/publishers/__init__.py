@@ -11,16 +11,20 @@ from pushserver.conf import get_settings
 
 from .base import LookupFailed, Publisher, PublishError, Receipt
 from .http import HTTPPublisher
+from .locmem import LocmemPublisher, in_test_environment, outbox
 from .update import Update
 
 __all__ = [
     "HTTPPublisher",
+    "LocmemPublisher",
     "LookupFailed",
     "PublishError",
     "Publisher",
     "Receipt",
     "Update",
+    "find_choice",
     "get_publisher",
+    "reaches_server",
 ]
 
 #: Not imported: a site with nginx as its push server installs only this app.
@@ -32,14 +36,28 @@ def _http_publisher() -> HTTPPublisher:
     return HTTPPublisher()
 
 
+def find_choice() -> str:
+    """Return ``PUSH_SERVER['publisher']``, where tests have ``locmem`` for ``auto``."""
+    choice = get_settings().publisher
+    return "locmem" if choice == "auto" and in_test_environment() else choice
+
+
+def reaches_server() -> bool:
+    """Return whether what is published reaches a push server, False in most tests."""
+    return find_choice() != "locmem" or outbox.server is not None
+
+
 def get_publisher() -> Publisher:
     """Return the publisher that is selected by ``PUSH_SERVER['publisher']``.
 
     With ``auto`` it publishes directly if processes share the store or if the push
-    server runs in this process, and otherwise over HTTP. Raises
-    ``ImproperlyConfigured`` for ``direct`` if the server is not installed.
+    server runs in this process, and otherwise over HTTP; in Django's test environment
+    it only records messages. Raises ``ImproperlyConfigured`` for ``direct`` if the
+    server is not installed.
     """
-    choice = get_settings().publisher
+    choice = find_choice()
+    if choice == "locmem":
+        return LocmemPublisher()
     if choice != "http":
         try:
             direct = import_string(DIRECT_PUBLISHER)()

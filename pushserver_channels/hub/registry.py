@@ -139,6 +139,11 @@ class HubRegistry:
                 hub.store.close()
         self._hubs = {}
 
+    def leave(self) -> None:
+        """Forget the hubs and the event loop that serves, so that another one may."""
+        self.reset()
+        self._loop = None
+
     def reset_in_child(self) -> None:
         """Set the parent's hubs aside in a forked child, which runs another event loop.
 

@@ -1,0 +1,152 @@
+"""A publisher for the tests of a site: it records messages in place of sending them.
+
+As with e-mail, Django's test environment selects it: see :func:`in_test_environment`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+from urllib.request import Request
+
+from django.core import mail
+
+from .base import Publisher, Receipt
+from .update import Update
+
+#: The id of the last message of a channel that has had none.
+_NO_MESSAGE = "0:0"
+
+
+@dataclass(frozen=True)
+class SentUpdate:
+    """A message that was published in a test.
+
+    Attributes:
+        channel_id: The channel.
+        body: The message's bytes.
+        content_type: Its Content-Type, empty if it has none.
+        event: The name of its event, None for none.
+    """
+
+    channel_id: str
+    body: bytes
+    content_type: str = ""
+    event: str | None = None
+
+    @property
+    def data(self) -> Any:
+        """The message as a page gets it: JSON parsed, other text as str, else bytes."""
+        if self.content_type.partition(";")[0].strip().endswith("json"):
+            return json.loads(self.body)
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError:
+            return self.body
+
+
+def in_test_environment() -> bool:
+    """Return whether Django's ``setup_test_environment()`` is in effect.
+
+    It is while ``django.core.mail.outbox`` exists, which that function sets.
+    """
+    return hasattr(mail, "outbox")
+
+
+class Outbox:
+    """The messages that were published in the current test.
+
+    Django's test cases begin with a new ``mail.outbox``, so this begins anew with it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._mail: object = None
+        self._sent: list[SentUpdate] = []
+        self._captures: list[list[SentUpdate]] = []
+        self._last_ids: dict[str, str] = {}
+        self._tag = 0
+        #: The publisher to which messages are also sent, None for none.
+        self.server: Publisher | None = None
+
+    def read(self) -> list[SentUpdate]:
+        """Return the list of the messages, oldest first."""
+        outbox = getattr(mail, "outbox", None)
+        if outbox is not self._mail:
+            self._mail = outbox
+            self.clear()
+        return self._sent
+
+    def clear(self) -> None:
+        """Forget the messages, as at the start of a test."""
+        self._sent = []
+        self._last_ids = {}
+
+    def record(self, update: Update) -> Receipt:
+        """Record a message; return the receipt of a channel without subscribers."""
+        content_type = (update.content_type or b"").decode("latin-1")
+        sent = SentUpdate(update.channel_id, update.body, content_type, update.event)
+        with self._lock:
+            for each in (self.read(), *self._captures):
+                each.append(sent)
+            self._tag += 1
+            last_id = f"{int(time.time())}:{self._tag}"
+            self._last_ids[update.channel_id] = last_id
+            kept = sum(each.channel_id == update.channel_id for each in self._sent)
+        info = {
+            "messages": kept,
+            "requested": -1,
+            "subscribers": 0,
+            "last_message_id": last_id,
+        }
+        return Receipt(202, info)
+
+    def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
+        """Return the id of the last message of each channel."""
+        with self._lock:
+            self.read()
+            return [self._last_ids.get(each, _NO_MESSAGE) for each in channel_ids]
+
+    @contextmanager
+    def capturing(self) -> Iterator[list[SentUpdate]]:
+        """Give a list to which messages are also added, while the context lasts."""
+        captured: list[SentUpdate] = []
+        self._captures.append(captured)
+        try:
+            yield captured
+        finally:
+            self._captures = [each for each in self._captures if each is not captured]
+
+
+outbox = Outbox()
+
+
+class LocmemPublisher:
+    """Records messages, and sends them to the live server of a test if there is one."""
+
+    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
+        receipt = outbox.record(update)
+        if outbox.server is None:
+            return receipt
+        return outbox.server.publish_sync(update, request)
+
+    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+        receipt = outbox.record(update)
+        if outbox.server is None:
+            return receipt
+        return await outbox.server.publish(update, request)
+
+    def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
+        if outbox.server is None:
+            return outbox.find_last_ids(channel_ids)
+        return outbox.server.find_last_ids_sync(channel_ids)
+
+    async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
+        if outbox.server is None:
+            return outbox.find_last_ids(channel_ids)
+        return await outbox.server.find_last_ids(channel_ids)
