@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import NamedTuple
 
-from .messages import Message
+from pushserver.media_types import is_text
 
-# text/*, JSON, XML, JavaScript and forms. Source: streams, section 3.
-_TEXT = re.compile(
-    rb"""text/.+
-       | .+\+(json|xml)
-       | application/( (x-)?(json|javascript|ecmascript) | xml | xml-dtd
-                     | xml-external-parsed-entity | x-www-form-urlencoded )""",
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
+from .messages import Message
 
 OCTETS = "application/octet-stream"
 
@@ -43,14 +35,7 @@ def read_payload(message: Message) -> Payload:
     kind = message.content_type
     content_type = None if kind is None else kind.decode("latin-1")
     text = None
-    if is_text(kind) and message.content_encoding is None:
+    if is_text(content_type) and message.content_encoding is None:
         with suppress(UnicodeDecodeError):
             text = message.body.decode()
     return Payload(text, message.body, content_type)
-
-
-def is_text(content_type: bytes | None) -> bool:
-    """Return whether a message of this type is text if its bytes are UTF-8."""
-    if content_type is None:
-        return True
-    return _TEXT.fullmatch(content_type.partition(b";")[0].strip()) is not None

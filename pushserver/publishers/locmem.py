@@ -5,7 +5,6 @@ As with e-mail, Django's test environment selects it: see :func:`in_test_environ
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.request import Request
 
 from django.core import mail
+
+from pushserver.media_types import read_data
 
 from .base import Publisher, Receipt
 from .update import Update
@@ -42,12 +43,7 @@ class SentUpdate:
     @property
     def data(self) -> Any:
         """The message as a page gets it: JSON parsed, other text as str, else bytes."""
-        if self.content_type.partition(";")[0].strip().endswith("json"):
-            return json.loads(self.body)
-        try:
-            return self.body.decode()
-        except UnicodeDecodeError:
-            return self.body
+        return read_data(self.body, self.content_type)
 
 
 def in_test_environment() -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
+from pushserver.client import Received, listen
+from pushserver.client.session import TRANSPORTS
 from tests.conformance.servers import uvicorn
 from tests.servers import ServerProcess, daphne
 from tests.tiers import in_tier
@@ -93,17 +96,68 @@ async def test_third_party_client_resumes_after_a_restart(
     one, other = servers
     client = Resuming(CLIENTS[name], one.port, f"/updates/{channel_id}")
     listening = asyncio.ensure_future(client.run(STEADY))
+    await publish_through_a_restart(one, other, channel_id, client.bodies)
+    await asyncio.wait_for(listening, PATIENCE)
+    assert client.bodies == numbers(STEADY)
+    assert client.returns > 0
+
+
+async def publish_through_a_restart(
+    one: ServerProcess, other: ServerProcess, channel_id: str, received: Sized
+) -> None:
+    """Publish at one server while the other one, which has a client, restarts.
+
+    Args:
+        one: The server that restarts.
+        other: The server at which the messages are published.
+        channel_id: The channel.
+        received: What the client has received.
+    """
     loop = asyncio.get_running_loop()
     restarting: asyncio.Future[Any] | None = None
     for number in range(STEADY):
         if number == STEADY // 4:
-            await until(lambda: client.bodies)
+            await until(lambda: received)
             restarting = loop.run_in_executor(None, one.stop)
         if number == STEADY // 2:
             assert restarting is not None
             await restarting
         assert await publish(other.port, channel_id, b"%d" % number) in (201, 202)
     await loop.run_in_executor(None, one.start)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_listener_resumes_after_a_restart(
+    servers: tuple[ServerProcess, ServerProcess],
+    channel_id: str,
+    transport: str,
+    kind: str,
+) -> None:
+    """Our own client in Python misses nothing and gets nothing twice."""
+    one, other = servers
+    received: list[str] = []
+    listener = listen(
+        f"{one.url}/updates/{channel_id}", after="oldest", transport=transport
+    )
+
+    def is_last(update: Received) -> bool:
+        assert update.missed is None
+        received.append(str(update.data))
+        return len(received) == STEADY
+
+    async def listen_here() -> None:
+        async with aclosing(aiter(listener)) as updates:
+            async for update in updates:
+                if is_last(update):
+                    return
+
+    def listen_in_a_thread() -> None:
+        any(map(is_last, listener))
+
+    listening = asyncio.ensure_future(
+        listen_here() if kind == "async" else asyncio.to_thread(listen_in_a_thread)
+    )
+    await publish_through_a_restart(one, other, channel_id, received)
     await asyncio.wait_for(listening, PATIENCE)
-    assert client.bodies == numbers(STEADY)
-    assert client.returns > 0
+    assert received == numbers(STEADY)
