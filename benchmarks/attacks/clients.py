@@ -164,6 +164,6 @@ async def reset_connections(port: int, size: int) -> Outcome:
 
 
 def allow_open_files() -> None:
-    """Let this process, and the servers that it starts, open as many files as may be."""
+    """Let this process and its servers open as many files as may be."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
