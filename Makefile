@@ -48,7 +48,7 @@ test-fast: $(VENV)/installed-tests
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy pushserver pushserver_channels
+	$(BIN)/mypy pushserver pushserver_channels tests/typed_site
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/installed-tests

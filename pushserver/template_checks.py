@@ -95,8 +95,7 @@ def find_several(path: Path) -> int | None:
         name, *arguments = token.split_contents() or [""]
         is_comment = name == "comment" or (is_comment and name != "endcomment")
         if not is_comment and name.encode() == _TAG and _count(arguments) > 1:
-            line: int = token.lineno
-            return line
+            return token.lineno
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DEFAULT_DB_ALIAS
@@ -144,10 +144,14 @@ class PushLiveServerMixin:
     memory, and empty at the start of each class.
     """
 
-    @classproperty
-    def server_thread_class(cls) -> Any:  # noqa: N805
-        # Not imported: a site with nginx as its push server installs only this app.
-        return import_string("pushserver_channels.live_server.PushServerThread")
+    if TYPE_CHECKING:
+        server_thread_class: Any
+    else:
+
+        @classproperty
+        def server_thread_class(cls):  # noqa: N805
+            # Not imported: a site with nginx as its push server installs only this app.
+            return import_string("pushserver_channels.live_server.PushServerThread")
 
 
 def _as_received(data: Any) -> Any:

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from typing import Any
 
 import daphne.server
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.conf import settings
-from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.asgi import get_asgi_application
 from django.core.signals import request_started
 from django.db import connections
@@ -36,6 +35,7 @@ from pushserver_channels.hub import hubs
 from pushserver_channels.publishers import DirectPublisher
 from pushserver_channels.routing import get_application
 from pushserver_channels.shutdown import wait_for_end
+from pushserver_channels.static_files import add_static_files
 from pushserver_channels.types import Application, Receive, Scope, Send
 
 # Twisted has no types for these.
@@ -126,7 +126,8 @@ class PushServerThread(LiveServerThread):
             self._enter()
         except Exception as error:
             self._exits.close()
-            self.error = error
+            failure: Any = error  # Django's thread only expects one kind.
+            self.error = failure
         self.is_ready.set()
 
     def _enter(self) -> None:
@@ -152,12 +153,13 @@ def serving(host: str = "localhost") -> Iterator[str]:
     Args:
         host: The host on which to listen.
     """
+    databases: Sequence[Any] = connections.all()
     shared = {
         each.alias: each
-        for each in connections.all()
+        for each in databases
         if each.vendor == "sqlite" and each.is_in_memory_db()
     }
-    server = PushServerThread(host, ASGIStaticFilesHandler, connections_override=shared)
+    server = PushServerThread(host, StaticFilesHandler, connections_override=shared)
     with modify_settings(ALLOWED_HOSTS={"append": host}), ExitStack() as exits:
         for connection in shared.values():
             connection.inc_thread_sharing()
@@ -232,6 +234,4 @@ def _build_application() -> Application:
     application: Application = (
         import_string(path) if path else get_application(get_asgi_application())
     )
-    if settings.STATIC_URL and apps.is_installed("django.contrib.staticfiles"):
-        application = ASGIStaticFilesHandler(application)
-    return application
+    return add_static_files(application)

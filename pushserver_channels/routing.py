@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
 from django.core.handlers.asgi import ASGIHandler
-from django.urls import Resolver404, URLPattern, re_path
+from django.urls import Resolver404, re_path
 from django.utils.module_loading import import_string
 
 from pushserver.access.authorizing import load_authorize
@@ -389,9 +390,11 @@ def get_application(django_application: Application) -> PushApplication:
     )
 
 
-def __getattr__(name: str) -> list[URLPattern]:
+def __getattr__(name: str) -> list[Any]:
     # Made on access, so that importing this module reads no settings.
     if name == "urlpatterns":
         check_settings()
-        return [re_path("", PushLocations(lru_cache(get_asgi_application)))]
+        # Channels' URLRouter calls it as an ASGI application, and not as a view.
+        locations: Any = PushLocations(lru_cache(get_asgi_application))
+        return [re_path("", locations)]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

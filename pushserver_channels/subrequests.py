@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
@@ -127,7 +127,7 @@ async def run_application(
         await answered.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: ASGIMessage) -> None:
+    async def send(message: Mapping[str, Any]) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]

@@ -123,7 +123,8 @@ def _run(handler: BaseHandler, scope: dict[str, Any]) -> int:
     request_started.send(sender=_SiteHandler, scope=scope)
     try:
         request = ASGIRequest(scope, BytesIO())
-        request.urlconf = _build_urlconf(settings.ROOT_URLCONF)
+        urlconf: Any = _build_urlconf(settings.ROOT_URLCONF)
+        request.urlconf = urlconf
         response = handler.get_response(request)
     except BaseException:
         request_finished.send(sender=_SiteHandler)  # As response.close() does.

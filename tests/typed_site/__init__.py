@@ -1,0 +1,1 @@
+"""A site that is typed strictly, and uses all public calls of the package."""
