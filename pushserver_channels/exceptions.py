@@ -26,6 +26,8 @@ PushError
 │   └── BodyTooLarge
 ├── TargetTooLong           414
 ├── HeadersTooLarge         431
+├── TooManyHeld             503
+│   └── TooManyHeldByClient 429
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
 ├── AuthorizationUnavailable 503
@@ -341,6 +343,34 @@ class HeadersTooLarge(PushError):
         return (
             f"A request has at most {self.max_lines} header lines here, of"
             f" {self.max_size} bytes in all."
+        )
+
+
+class TooManyHeld(PushError):
+    """The process holds ``max_held`` requests, streams and sockets already."""
+
+    status = 503
+    retry_after = True
+    # An idle connection would keep a file open, which others need.
+    closes = True
+
+    def __str__(self) -> str:
+        return "Too many subscribers are connected to this server; try again later."
+
+
+class TooManyHeldByClient(TooManyHeld):
+    """The client's address holds ``max_held_per_client`` of them already."""
+
+    status = 429
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"Your address has {self.limit} subscriptions open here already, which is"
+            " the limit; try again later."
         )
 
 
