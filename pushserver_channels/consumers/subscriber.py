@@ -35,6 +35,7 @@ from .base import (
     PushConsumer,
     Site,
 )
+from .bodies import MAX_SUBSCRIBER_BODY
 
 
 class SubscriberConsumer(PushConsumer):
@@ -118,6 +119,7 @@ class SubscriberConsumer(PushConsumer):
     async def get_if_allowed(self) -> Answer | None:
         """Answer with the next message if the client may listen."""
         assert self.guard is not None, "By find_handler()."
+        await self.discard_body()  # If it is too long, the site need not be asked.
         self.decisions = await self.guard.decide(
             self.scope, self.headers, self.channel_ids
         )
@@ -128,6 +130,9 @@ class SubscriberConsumer(PushConsumer):
             # While the store was asked. The client asks again, and is told.
             raise AuthorizationUnavailable
         return answer
+
+    def max_ignored_body(self) -> int:
+        return MAX_SUBSCRIBER_BODY
 
     def find_permission(self, index: int) -> Permission | None:
         """Return the right to listen to a channel, None if none is needed."""

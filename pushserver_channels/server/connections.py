@@ -27,7 +27,7 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.protocol import MAX_HEADER_LINES
 
-from .bodies import SMALL_BODY
+from .bodies import may_be_too_long
 from .requests import Request
 
 #: The most bytes that are buffered behind a request that is not answered yet (HTTP
@@ -89,7 +89,7 @@ class Connection(HTTPChannel):
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         length = self.length
-        if length is None or length > SMALL_BODY:
+        if may_be_too_long(self._command, length):
             request = self.requests[-1]
             scope = request.scope(self._command, self._path)
             request.too_large = error = self.factory.server.find_limit(scope)
