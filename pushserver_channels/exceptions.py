@@ -20,6 +20,7 @@ PushError
 ├── MethodNotAllowed        405
 ├── NotAcceptable           406
 ├── RequestTimeout          408
+├── SlowRequest             408
 ├── Conflict                409
 ├── ChannelGone             410
 ├── MessageTooLarge         413
@@ -270,6 +271,16 @@ class RequestTimeout(PushError):
 
     def __str__(self) -> str:
         return f"The body did not arrive within {self.seconds:g} seconds."
+
+
+class SlowRequest(PushError):
+    """The body arrives too slowly."""
+
+    status = 408
+    closes = True
+
+    def __str__(self) -> str:
+        return "The body arrives too slowly."
 
 
 class Conflict(PushError):
