@@ -199,7 +199,7 @@ def _read_forwarded(header: str) -> str:
     return ",".join(hops)
 
 
-def _read_node(node: str) -> str:
+def read_node(node: str) -> str:
     """Return the address of a node, which may have a port and brackets."""
     node = node.strip()
     match = _NODE.fullmatch(node)
@@ -233,5 +233,5 @@ def is_inside(
         return True
     proxies = hops.split(",", MAX_HOPS)
     return len(proxies) <= MAX_HOPS and all(
-        contains(networks, _read_node(hop)) for hop in proxies
+        contains(networks, read_node(hop)) for hop in proxies
     )

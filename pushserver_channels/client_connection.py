@@ -42,6 +42,9 @@ class ClientConnection:
         """Close the connection once all is sent; return False if impossible."""
         return False
 
+    def close_after_answer(self) -> None:
+        """Close the connection after the answer, if the answer alone does not do it."""
+
     @property
     def is_secure(self) -> bool:
         """Whether the connection is known to use TLS."""
@@ -108,6 +111,11 @@ class TwistedConnection(ClientConnection):
             return False
         transport.loseConnection()
         return True
+
+    def close_after_answer(self) -> None:
+        channel: Any = getattr(self._protocol, "channel", None)
+        if hasattr(channel, "persistent"):
+            channel.persistent = False
 
     @property
     def is_secure(self) -> bool:

@@ -20,12 +20,15 @@ PushError
 ├── MethodNotAllowed        405
 ├── NotAcceptable           406
 ├── RequestTimeout          408
+├── SlowRequest             408
 ├── Conflict                409
 ├── ChannelGone             410
 ├── MessageTooLarge         413
 │   └── BodyTooLarge
 ├── TargetTooLong           414
 ├── HeadersTooLarge         431
+├── TooManyHeld             503
+│   └── TooManyHeldByClient 429
 ├── TooManyChannels         503
 ├── StoreUnavailable        503
 ├── AuthorizationUnavailable 503
@@ -270,6 +273,16 @@ class RequestTimeout(PushError):
         return f"The body did not arrive within {self.seconds:g} seconds."
 
 
+class SlowRequest(PushError):
+    """The body arrives too slowly."""
+
+    status = 408
+    closes = True
+
+    def __str__(self) -> str:
+        return "The body arrives too slowly."
+
+
 class Conflict(PushError):
     """The location allows one held request a channel, and there is another one."""
 
@@ -341,6 +354,34 @@ class HeadersTooLarge(PushError):
         return (
             f"A request has at most {self.max_lines} header lines here, of"
             f" {self.max_size} bytes in all."
+        )
+
+
+class TooManyHeld(PushError):
+    """The process holds ``max_held`` requests, streams and sockets already."""
+
+    status = 503
+    retry_after = True
+    # An idle connection would keep a file open, which others need.
+    closes = True
+
+    def __str__(self) -> str:
+        return "Too many subscribers are connected to this server; try again later."
+
+
+class TooManyHeldByClient(TooManyHeld):
+    """The client's address holds ``max_held_per_client`` of them already."""
+
+    status = 429
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"Your address has {self.limit} subscriptions open here already, which is"
+            " the limit; try again later."
         )
 
 

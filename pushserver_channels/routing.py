@@ -45,6 +45,7 @@ from .consumers.base import (
     Site,
     answer_request,
 )
+from .held import HeldLimits
 from .hub import Observer, hubs
 from .memoize import memoize
 from .passthrough import Dispatcher, Passthrough
@@ -200,7 +201,8 @@ class PushLocations:
                 return ()
             return (Passthrough(dispatcher, location.passthrough),)
 
-        site = Site(settings, headers, observe, make_guards(settings))
+        limits = HeldLimits(settings)
+        site = Site(settings, headers, observe, make_guards(settings), limits)
         return [
             (
                 location,
@@ -291,6 +293,9 @@ class Refusal:
     async def fail(self, error: BaseException) -> None:
         raise error
 
+    def release(self) -> None:
+        pass  # It has held nothing.
+
 
 class OtherApplication:
     """Lets another application answer a scope that is no request to a push location.
@@ -315,6 +320,9 @@ class OtherApplication:
 
     async def fail(self, error: BaseException) -> None:
         raise error
+
+    def release(self) -> None:
+        pass  # It has held nothing.
 
 
 class PushApplication:

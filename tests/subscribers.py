@@ -11,6 +11,7 @@ from pushserver.conf import SubscriberLocation, get_settings
 from pushserver_channels.consumers import LongPollConsumer
 from pushserver_channels.consumers.base import Answer
 from pushserver_channels.exceptions import PushError
+from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Cursor, Heard, Hub
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.protocol import LAST_SECOND, build_message_id
@@ -81,7 +82,10 @@ class LongPoll(LongPollConsumer):
             create_on_get=True,
             concurrency=concurrency,
         )
-        super().__init__(location, lambda origin: [], (), None, False, channel_id, None)
+        limits = HeldLimits(get_settings())
+        super().__init__(
+            location, lambda origin: [], (), None, limits, False, channel_id, None
+        )
         self._hub = hub
 
     def find_hub(self) -> Hub:

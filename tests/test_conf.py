@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
 from ipaddress import ip_network
 from typing import Any
 
@@ -17,6 +18,7 @@ from pushserver.conf import (
     get_settings,
     read_settings,
 )
+from pushserver.conf.limits import find_max_held, find_max_held_per_client
 from pushserver.paths import match_channel
 
 from .blocks import OLD_BLOCK, location, publisher, store, subscriber
@@ -41,6 +43,39 @@ def test_old_settings_are_accepted() -> None:
     assert first.passthrough == "/passthrough"
     assert isinstance(second, PublisherLocation)
     assert second.create_on_post
+
+
+@pytest.mark.parametrize(
+    ("files", "held", "per_client"),
+    [
+        (64, 32, 8),
+        (150, 75, 18),
+        (256, 156, 39),
+        (1024, 768, 192),
+        (65_536, 49_152, 1000),
+        (resource.RLIM_INFINITY, 6144, 1000),
+    ],
+)
+def test_default_limits_of_what_is_held(
+    files: int, held: int, per_client: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default the limits follow from how many files the process may open."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (files, files))
+    assert find_max_held() == held
+    assert find_max_held_per_client(held) == per_client
+    assert find_max_held_per_client(0) == 1000
+    conf = read_settings({})
+    assert (conf.max_held, conf.max_held_per_client) == (None, None)
+    assert tuple(conf.trusted_proxies) == ()
+    assert not conf.trusted_proxies.unix
+
+
+def test_trusted_proxies() -> None:
+    """Proxies are addresses, networks and 'unix', or one of them."""
+    proxies = read_settings({"trusted_proxies": ["unix", "10.0.0.0/8"]}).trusted_proxies
+    assert (tuple(proxies), proxies.unix) == ((ip_network("10.0.0.0/8"),), True)
+    [proxy] = read_settings({"trusted_proxies": "::1"}).trusted_proxies
+    assert proxy == ip_network("::1")
 
 
 def test_defaults_without_push_server(settings: LazySettings) -> None:

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.core.signals import setting_changed
 
+from pushserver.addresses import AllowedClients
 from pushserver.passwords import hide_passwords
 
 from .access import apply_access_defaults
+from .limits import trusted_proxies
 from .locations import (
     DEFAULT_LOCATIONS,
     LOCATION_TYPES,
@@ -30,6 +32,7 @@ from .locations import (
 from .readers import (
     InvalidSetting,
     address,
+    count,
     dotted_path,
     flag,
     header,
@@ -124,6 +127,11 @@ class PushServerSettings:
         reauthorize: Seconds after which ``authorize`` is asked again about a request
             that is still held, or a stream; 0 for never.
         token_max_age: Seconds for which a token is valid at most, and by default.
+        max_held: How many requests, streams and sockets of subscribers a process holds
+            at once; 0 for no limit, None for what its open files allow.
+        max_held_per_client: How many of these may come from one address; 0 for no
+            limit, None for a default that applies to public addresses only.
+        trusted_proxies: The proxies whose ``X-Forwarded-For`` is believed.
     """
 
     address: str | None = setting(address, default=None)
@@ -147,6 +155,11 @@ class PushServerSettings:
     authorize_vary: tuple[str, ...] = setting(header_names, default=())
     reauthorize: float = setting(seconds, default=300)
     token_max_age: float = setting(positive_seconds, default=3600)
+    max_held: int | None = setting(count, default=None)
+    max_held_per_client: int | None = setting(count, default=None)
+    trusted_proxies: AllowedClients = setting(
+        trusted_proxies, default_factory=AllowedClients
+    )
 
     def first_location(self, kind: type[Kind]) -> Kind | None:
         """Return the first location of a type, which is used to build URLs, or None."""

@@ -20,6 +20,7 @@ from pushserver.conf import (
     SubscriberLocation,
 )
 
+from .limits import ClientLimits
 from .static_files import write_static_files
 from .writer import Untranslatable, Writer, literal, quote, translate
 
@@ -72,6 +73,7 @@ class Configuration(ABC):
         self.conf = conf
         self.options = options
         self.out = Writer()
+        self.limits = ClientLimits(self.out, conf)
 
     def write(self) -> str:
         """Return the text. ``out.warnings`` names settings that nginx cannot follow."""
@@ -106,6 +108,7 @@ class Configuration(ABC):
             with out.block("map $http_upgrade $push_connection"):
                 out.line("default upgrade;", '"" "";')
             out.line("")
+            self.limits.write_timeouts_and_zones()
             self.write_settings()
             with out.block("server"):
                 self.write_server()
@@ -176,6 +179,7 @@ class Configuration(ABC):
         out.comment("A channel id may hold two slashes in a row.")
         out.line("merge_slashes off;")
         self.write_locations()
+        self.limits.write_refusal()
         write_static_files(out)
         out.line("")
         out.comment("Everything else is served by Django.")

@@ -100,6 +100,12 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
             if len(conf.store) == 1:
                 place = "PUSH_SERVER['store']"
             self.write_store_warnings(place, store)
+        if conf.max_held:
+            out.warn(
+                "PUSH_SERVER['max_held']",
+                "has no counterpart in Nchan: worker_connections limits all connections"
+                " of nginx.",
+            )
         if conf.servername:
             out.warn("PUSH_SERVER['servername']", "is nginx's own here.")
         shared = any(store.shared for store in conf.store.values())
@@ -259,6 +265,7 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_methods("GET, OPTIONS")
+            self.limits.write_subscriber()
             if location.is_guarded:
                 self.write_guard(location)
             self.write_nchan(location)

@@ -30,6 +30,32 @@ class ProxyConfiguration(Configuration):
             return join_host_port(conf.address or "127.0.0.1", conf.port)
         return options.django
 
+    def write_settings(self) -> None:
+        """Write a warning if the push server does not believe the addresses of nginx.
+
+        By default it needs them not: nginx limits public clients itself.
+        """
+        if not self.conf.max_held_per_client:
+            return
+        trusted, server = self.conf.trusted_proxies, self.pushserver
+        if server.startswith("unix:"):
+            missing = None if trusted.unix else "'unix'"
+        else:
+            address = host_of(server)
+            is_known = contains(trusted, address) or not is_loopback(server)
+            missing = None if is_known else address
+        if missing is not None:
+            effect = (
+                "its clients have no limit there"
+                if server.startswith("unix:")
+                else "all of its clients count as one there"
+            )
+            self.out.warn(
+                "PUSH_SERVER['trusted_proxies']",
+                f"does not hold {missing}, so Daphne does not believe which clients"
+                f" this nginx forwards, and {effect}.",
+            )
+
     def write_publisher(self, place: str, location: PublisherLocation) -> None:
         self.write_proxy_warning(place, location)
         with self.location(location):
@@ -65,6 +91,7 @@ class ProxyConfiguration(Configuration):
             if location.signed:
                 self.out.comment("Tokens in URLs must not stand in a log.")
                 self.out.line("access_log off;")
+            self.limits.write_subscriber()
             self.write_pass(upgrades="websocket" in location.allowed)
             self.out.comment("Longer than 'timeout', after which Daphne ends the poll.")
             self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")

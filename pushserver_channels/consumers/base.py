@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from pushserver.conf import Location, PushServerSettings, SubscriberLocation
 from pushserver_channels.access import Guard
+from pushserver_channels.client_connection import find_connection
 from pushserver_channels.exceptions import (
     ClientDisconnected,
     InvalidChannelId,
@@ -20,6 +21,7 @@ from pushserver_channels.exceptions import (
     ServerStopping,
     Unauthorized,
 )
+from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Hub, Observer, hubs
 from pushserver_channels.protocol import (
     MAX_HEADER_LINES,
@@ -67,12 +69,14 @@ class Site:
         observe: Returns the observers of a subscriber location.
         find_guard: Returns what decides who may listen at a location, None if everybody
             may.
+        limits: Counts what the subscribers of all locations hold.
     """
 
     settings: PushServerSettings
     headers: Headers
     observe: Callable[[SubscriberLocation], Sequence[Observer]]
     find_guard: Callable[[SubscriberLocation], Guard | None]
+    limits: HeldLimits
 
     def find_observers(self, location: SubscriberLocation) -> Sequence[Observer]:
         """Return the observers of a location, with the one that ends expired rights."""
@@ -112,6 +116,9 @@ class Handler(Protocol):
     async def fail(self, error: BaseException) -> None:
         """Handle an exception that was raised in another step."""
 
+    def release(self) -> None:
+        """Release what the request has held. Called last, however it ended."""
+
 
 class Finder(Protocol):
     """An application that finds the handler of each request."""
@@ -142,6 +149,8 @@ async def answer_request(
             await send(body)
     except BaseException as error:
         await handler.fail(error)
+    finally:
+        handler.release()
 
 
 class PushConsumer(BodyConsumer):
@@ -231,12 +240,16 @@ class PushConsumer(BodyConsumer):
                 raise MethodNotAllowed(scope["method"], ", ".join(self.methods))
             if self.fault is not None:
                 raise InvalidChannelId(self.fault)
+            handler = self.find_handler(name)
         except PushError as error:
             return self.refuse(error)
-        return self.find_handler(name)()
+        return handler()
 
     def find_handler(self, name: str) -> Callable[[], Awaitable[Answer | None]]:
-        """Return the handler of a method, given the name of its function."""
+        """Return the handler of a method, given the name of its function.
+
+        Raises :class:`PushError` if the request is refused before it is handled.
+        """
         handler: Callable[[], Awaitable[Answer | None]] = getattr(self, name)
         return handler
 
@@ -289,6 +302,9 @@ class PushConsumer(BodyConsumer):
         else:
             raise error
 
+    def release(self) -> None:
+        """Release what the request has held."""
+
     def find_hub(self) -> Hub:
         """Return the hub of the location's store."""
         return hubs.get(self.location.store, self.scope.get("server"))
@@ -319,10 +335,8 @@ class PushConsumer(BodyConsumer):
             headers.append(build_retry_after())
         if isinstance(error, Unauthorized):
             headers.append(_CHALLENGES[error.is_invalid])
-        if error.closes and self.can_send_connection_close():
-            headers.append(CLOSE)
-        if error.closes and self.more_body:
-            await self.read_until_pause()
+        if error.closes:
+            headers += await self.begin_close()
         answer = self.build_answer(error.status, headers, body)
         try:
             if error.closes and self.more_body:
@@ -332,6 +346,15 @@ class PushConsumer(BodyConsumer):
         except (OSError, RuntimeError) as failure:
             if not is_disconnect(failure):
                 raise
+
+    async def begin_close(self) -> Headers:
+        """Let the answer close the connection; return the header that says so."""
+        if self.scope["http_version"].startswith("1"):
+            # Daphne closes it by a header of the request only.
+            find_connection(self.base_send).close_after_answer()
+        if self.more_body:
+            await self.read_until_pause()
+        return [CLOSE] if self.can_send_connection_close() else []
 
     def can_send_connection_close(self) -> bool:
         """Return whether the answer may have ``Connection: close``.

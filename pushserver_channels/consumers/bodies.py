@@ -26,6 +26,9 @@ from pushserver_channels.types import ASGIMessage, Receive
 #: an answer.
 MAX_IGNORED_BODY = 1_048_576
 
+#: The same for a request to a subscriber location, which has no use for a body.
+MAX_SUBSCRIBER_BODY = 1024
+
 #: Seconds within which such a body must arrive.
 IGNORED_BODY_TIMEOUT = 30.0
 
@@ -127,7 +130,7 @@ class BodyConsumer(AsyncHttpConsumer):
         return body
 
     async def discard_body(self) -> None:
-        """Read the body to its end and discard it.
+        """Read the body to its end and discard it, if that was not done before.
 
         Otherwise it would be read as the connection's next request.
 
@@ -135,6 +138,8 @@ class BodyConsumer(AsyncHttpConsumer):
         or as :func:`check_body` does.
         """
         if self.scope["method"] == "GET" and not self.may_have_body():
+            return
+        if not self.more_body:
             return
         limit = self.max_ignored_body()
         declared = parse_content_length(self.headers)

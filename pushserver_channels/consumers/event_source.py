@@ -11,6 +11,7 @@ from pushserver_channels import event_stream
 from pushserver_channels.access import Guard
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError, ServerStopping
+from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
 from pushserver_channels.positions import StartPosition, read_parameter
 from pushserver_channels.protocol import Headers
@@ -54,6 +55,7 @@ class EventSourceConsumer(SubscriberConsumer):
         choose_headers: Returns the headers of every answer, given an ``Origin``.
         observers: Notified of the subscribers.
         guard: Decides who may listen, None if everybody may.
+        limits: Counts what subscribers hold.
         frames: The frames of the location.
         channel_id: The channel id in the URL, or several.
         fault: Why it is invalid, None if it is valid.
@@ -69,7 +71,8 @@ class EventSourceConsumer(SubscriberConsumer):
         headers = CrossOrigin.of(location, site.headers).headers
         observers, guard = site.find_observers(location), site.find_guard(location)
         frames = Frames(location.event)
-        return partial(cls, location, headers, observers, guard, frames)
+        limits = site.limits
+        return partial(cls, location, headers, observers, guard, limits, frames)
 
     def __init__(
         self,
@@ -77,12 +80,15 @@ class EventSourceConsumer(SubscriberConsumer):
         choose_headers: ChooseHeaders,
         observers: Sequence[Observer],
         guard: Guard | None,
+        limits: HeldLimits,
         frames: Frames,
         channel_id: str | tuple[str, ...],
         fault: str | None,
     ) -> None:
         first = channel_id if isinstance(channel_id, str) else channel_id[0]
-        super().__init__(location, choose_headers, observers, guard, True, first, fault)
+        super().__init__(
+            location, choose_headers, observers, guard, limits, True, first, fault
+        )
         self.channel_ids = (first,) if isinstance(channel_id, str) else channel_id
         self.frames = frames
 
@@ -133,12 +139,15 @@ class EventSourceConsumer(SubscriberConsumer):
 
         After any other status an ``EventSource`` does not reconnect.
         """
-        if self.scope["method"] != "GET" or error.status < 500:
+        is_temporary = error.status >= 500 or error.retry_after
+        if self.scope["method"] != "GET" or not is_temporary:
             await super().send_error(error)
             return
+        closing = await self.begin_close() if error.closes else []
         self.responding = True
         try:
-            await self.base_send(self.build_head())
+            head = self.build_head()
+            await self.base_send({**head, "headers": [*head["headers"], *closing]})
             await self.base_send(make_part(build_unavailable(), more=False))
         except (OSError, RuntimeError) as failure:
             if not is_disconnect(failure):

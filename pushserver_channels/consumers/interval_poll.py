@@ -10,6 +10,8 @@ from .subscriber import SubscriberConsumer
 class IntervalPollConsumer(SubscriberConsumer):
     """Answers at once, with 304 if there is no message yet."""
 
+    holds = False
+
     async def get(self) -> Answer:
         """Return an answer with the next message, or 304."""
         await self.discard_body()

@@ -86,7 +86,8 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         )
         observers = site.find_observers(location)
         guard = site.find_guard(location)
-        return partial(cls, location, headers, observers, guard, watched)
+        limits = site.limits
+        return partial(cls, location, headers, observers, guard, limits, watched)
 
     def enter_hub(self, hub: Hub) -> None:
         """Enter the hub, which delivers messages to this cursor from now on."""

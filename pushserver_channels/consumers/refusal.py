@@ -13,6 +13,7 @@ from .subscriber import SubscriberConsumer
 class RefusedPollConsumer(SubscriberConsumer):
     """Answers a poll with 406."""
 
+    holds = False
     asked = "polls"
 
     async def get(self) -> Answer:

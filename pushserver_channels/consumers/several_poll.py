@@ -10,6 +10,7 @@ from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels.access import Guard
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import PushError
+from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import build_position
@@ -53,6 +54,7 @@ class SeveralPollConsumer(SubscriberConsumer):
         choose_headers: Returns the headers of every answer, given an ``Origin``.
         observers: Notified of the subscribers.
         guard: Decides who may listen, None if everybody may.
+        limits: Counts what subscribers hold.
         channel_ids: The channel ids in the URL.
         fault: Why one is invalid, None if all are valid.
     """
@@ -62,7 +64,7 @@ class SeveralPollConsumer(SubscriberConsumer):
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         headers = CrossOrigin.of(location, site.headers).headers
         observers, guard = site.find_observers(location), site.find_guard(location)
-        return partial(cls, location, headers, observers, guard)
+        return partial(cls, location, headers, observers, guard, site.limits)
 
     def __init__(
         self,
@@ -70,11 +72,14 @@ class SeveralPollConsumer(SubscriberConsumer):
         choose_headers: ChooseHeaders,
         observers: Sequence[Observer],
         guard: Guard | None,
+        limits: HeldLimits,
         channel_ids: tuple[str, ...],
         fault: str | None,
     ) -> None:
         first = channel_ids[0] if channel_ids else ""
-        super().__init__(location, choose_headers, observers, guard, True, first, fault)
+        super().__init__(
+            location, choose_headers, observers, guard, limits, True, first, fault
+        )
         self.channel_ids = channel_ids
 
     async def get(self) -> Answer:

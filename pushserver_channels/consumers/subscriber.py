@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import ClassVar
 
 from pushserver.access.permissions import Permission
 from pushserver.conf import Location, SubscriberLocation
@@ -16,6 +17,7 @@ from pushserver_channels.exceptions import (
     PushError,
     ServerStopping,
 )
+from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import (
@@ -33,6 +35,7 @@ from .base import (
     PushConsumer,
     Site,
 )
+from .bodies import MAX_SUBSCRIBER_BODY
 
 
 class SubscriberConsumer(PushConsumer):
@@ -44,6 +47,7 @@ class SubscriberConsumer(PushConsumer):
             ``Origin``.
         observers: Notified of the subscribers that start and stop waiting.
         guard: Decides who may listen, None if everybody may.
+        limits: Counts what subscribers hold.
         watched: Whether a disconnect must be noticed as soon as the request is held.
         channel_id: The channel id in the URL.
         fault: Why the channel id is invalid, None if it is valid.
@@ -53,6 +57,10 @@ class SubscriberConsumer(PushConsumer):
     observers: Sequence[Observer]
     #: What the guard has decided about each channel, empty if everybody may listen.
     decisions: Sequence[Decision] = ()
+    #: Whether a GET may be held, and counts until it has ended.
+    holds: ClassVar[bool] = True
+    #: The client for which the request counts, None if it does not count.
+    counts_for: str | None = None
     methods = {"GET": "get", "OPTIONS": "options"}
     answers_cancellation = True
 
@@ -61,7 +69,8 @@ class SubscriberConsumer(PushConsumer):
         assert isinstance(location, SubscriberLocation), "Only these have subscribers."
         headers = CrossOrigin.of(location, site.headers).headers
         observers, guard = site.find_observers(location), site.find_guard(location)
-        return partial(cls, location, headers, observers, guard, True)
+        limits = site.limits
+        return partial(cls, location, headers, observers, guard, limits, True)
 
     def __init__(
         self,
@@ -69,6 +78,7 @@ class SubscriberConsumer(PushConsumer):
         choose_headers: ChooseHeaders,
         observers: Sequence[Observer],
         guard: Guard | None,
+        limits: HeldLimits,
         watched: bool,
         channel_id: str,
         fault: str | None,
@@ -77,6 +87,7 @@ class SubscriberConsumer(PushConsumer):
         self.choose_headers = choose_headers
         self.observers = observers
         self.guard = guard
+        self.limits = limits
         self.watched = watched
         self.channel_id = channel_id
         self.channel_ids: Sequence[str] = (channel_id,)
@@ -90,13 +101,25 @@ class SubscriberConsumer(PushConsumer):
         return [*headers, *build_push_location(self.location, root_path)]
 
     def find_handler(self, name: str) -> Callable[[], Awaitable[Answer | None]]:
-        if self.guard is not None and name == "get":
-            return self.get_if_allowed
+        if name == "get":
+            if self.holds:
+                # Before anything is spent on the request.
+                self.counts_for = self.limits.admit(self.scope, self.headers)
+            if self.guard is not None:
+                return self.get_if_allowed
         return super().find_handler(name)
+
+    def release(self) -> None:
+        """Stop counting the request."""
+        client = self.counts_for
+        if client is not None:
+            self.counts_for = None
+            self.limits.release(client)
 
     async def get_if_allowed(self) -> Answer | None:
         """Answer with the next message if the client may listen."""
         assert self.guard is not None, "By find_handler()."
+        await self.discard_body()  # If it is too long, the site need not be asked.
         self.decisions = await self.guard.decide(
             self.scope, self.headers, self.channel_ids
         )
@@ -107,6 +130,9 @@ class SubscriberConsumer(PushConsumer):
             # While the store was asked. The client asks again, and is told.
             raise AuthorizationUnavailable
         return answer
+
+    def max_ignored_body(self) -> int:
+        return MAX_SUBSCRIBER_BODY
 
     def find_permission(self, index: int) -> Permission | None:
         """Return the right to listen to a channel, None if none is needed."""

@@ -21,7 +21,9 @@ from pushserver_channels.exceptions import (
     InvalidChannelId,
     PushError,
     ServerStopping,
+    TooManyHeld,
 )
+from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer, hubs
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import build_position
@@ -48,6 +50,7 @@ CODES: dict[type[PushError], int] = {
     ChannelNotFound: 4404,
     Conflict: 4409,
     ChannelGone: 4410,
+    TooManyHeld: 4429,
 }
 
 #: The client is too slow, or the duration is over: it reconnects.
@@ -272,6 +275,7 @@ class WebSocketConsumer:
         location: The location.
         observers: Notified of the subscribers.
         guard: Decides who may listen, None if everybody may.
+        limits: Counts what subscribers hold.
         channel_id: The channel id in the URL, or several.
         fault: Why it is invalid, None if it is valid.
     """
@@ -288,23 +292,26 @@ class WebSocketConsumer:
         """Return a function that makes the consumers of a location."""
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         observers, guard = site.find_observers(location), site.find_guard(location)
-        return partial(cls, location, observers, guard)
+        return partial(cls, location, observers, guard, site.limits)
 
     def __init__(
         self,
         location: SubscriberLocation,
         observers: Sequence[Observer],
         guard: Guard | None,
+        limits: HeldLimits,
         channel_id: str | tuple[str, ...],
         fault: str | None,
     ) -> None:
         self.location = location
         self.observers = observers
         self.guard = guard
+        self.limits = limits
         self.channel_ids = (channel_id,) if isinstance(channel_id, str) else channel_id
         self.fault = fault
         self.accepted = False
         self.subprotocol: str | None = None
+        self.counts_for: str | None = None
 
     def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Store the parts of the handshake."""
@@ -337,6 +344,8 @@ class WebSocketConsumer:
             headers = fold_headers(raw)
             if self.fault is not None:
                 raise InvalidChannelId(self.fault)
+            # Before anything is spent on the socket.
+            self.counts_for = self.limits.admit(self.scope, headers)
             scope = self._build_http_scope()
             decisions: Sequence[Decision] = ()
             if self.guard is not None:
@@ -396,6 +405,13 @@ class WebSocketConsumer:
         logger.error("Cannot answer the WebSocket to %s", path, exc_info=error)
         if self.accepted:
             await self._close(error)
+
+    def release(self) -> None:
+        """Stop counting the socket."""
+        client = self.counts_for
+        if client is not None:
+            self.counts_for = None
+            self.limits.release(client)
 
     async def _close(self, error: Exception) -> None:
         connection = find_connection(self.send)

@@ -8,17 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pushserver.conf import Location, PublisherLocation
+from pushserver.conf import Location, PublisherLocation, SubscriberLocation
+from pushserver_channels.consumers.bodies import MAX_SUBSCRIBER_BODY
 from pushserver_channels.exceptions import BodyTooLarge, MessageTooLarge
 from pushserver_channels.types import Scope
 
-#: A body up to this many bytes is always read, so that the application can answer and
-#: the connection is kept.
+#: A body up to this many bytes is read, so that the application can answer and the
+#: connection is kept, except at subscriber locations.
 SMALL_BODY = 65_536
 
 #: Returns the error for a body that is longer than the error's ``max_size``, or None if
-#: there is no limit. Called for bodies that may be longer than SMALL_BODY.
+#: there is no limit. Called for bodies that :func:`may_be_too_long` names.
 FindLimit = Callable[[Scope], MessageTooLarge | None]
+
+
+def may_be_too_long(method: bytes, length: int | None) -> bool:
+    """Return whether a request's body may exceed the limit of its path.
+
+    A POST mostly publishes, so its path is not looked up for a small body.
+
+    Args:
+        method: The method.
+        length: The bytes of the body that the request announces, None for chunks.
+    """
+    if length is None:
+        return True
+    return length > (SMALL_BODY if method == b"POST" else MAX_SUBSCRIBER_BODY)
 
 
 def find_no_limit(scope: Scope) -> None:
@@ -44,6 +59,8 @@ class BodyLimits:
         location = self._find_location(scope)
         if location is None and self._others:
             return None
+        if isinstance(location, SubscriberLocation):
+            return BodyTooLarge(MAX_SUBSCRIBER_BODY)
         if not isinstance(location, PublisherLocation):
             return BodyTooLarge(SMALL_BODY)
         size = location.max_message_size

@@ -1,7 +1,8 @@
 """The HTTP connections of ``runpushserver``, based on Twisted's.
 
 They do less work for a held request, and limit what one client can use: a client that
-sends too long a body, or more requests while one is held, or does not read its answers.
+sends too long a body, or sends it too slowly, or more requests while one is held, or
+does not read its answers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Any
 from daphne.http_protocol import HTTPFactory
 from twisted.internet import tcp
 from twisted.internet.protocol import connectionDone
-from twisted.web.http import HTTPChannel
 
 from pushserver_channels.deadlines import Deadlines
 from pushserver_channels.exceptions import (
@@ -27,8 +27,9 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.protocol import MAX_HEADER_LINES
 
-from .bodies import SMALL_BODY
+from .bodies import may_be_too_long
 from .requests import Request
+from .slow_requests import TimedChannel
 
 #: The most bytes that are buffered behind a request that is not answered yet (HTTP
 #: pipelining). Up to this limit the connection is read, so that a disconnect is
@@ -46,7 +47,7 @@ LINGER_TIMEOUT = 5.0
 LINGER_SIZE = 16 * 2**20
 
 
-class Connection(HTTPChannel):
+class Connection(TimedChannel):
     """A connection that writes each answer at once, and limits what is buffered.
 
     Twisted writes when the event loop reports that the socket is writable. To register
@@ -89,7 +90,7 @@ class Connection(HTTPChannel):
 
     def allHeadersReceived(self) -> None:  # noqa: N802
         length = self.length
-        if length is None or length > SMALL_BODY:
+        if may_be_too_long(self._command, length):
             request = self.requests[-1]
             scope = request.scope(self._command, self._path)
             request.too_large = error = self.factory.server.find_limit(scope)

@@ -32,6 +32,7 @@ class Request(WebRequest):
 
     too_large: MessageTooLarge | None = None
     _received = 0
+    _counted = 0
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, **REQUEST_OPTIONS)
@@ -60,6 +61,11 @@ class Request(WebRequest):
         if self.too_large is not None and self._received > self.too_large.max_size:
             raise self.too_large
         super().handleContentChunk(data)
+
+    def count_new_bytes(self) -> int:
+        """Return the bytes of the body that have arrived since the last call."""
+        new, self._counted = self._received - self._counted, self._received
+        return new
 
     def refuse(self, error: MessageTooLarge) -> None:
         """Answer with an error before the body has arrived; close the connection."""

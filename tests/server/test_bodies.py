@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 from django.test import override_settings
 
+from pushserver_channels.consumers.bodies import MAX_SUBSCRIBER_BODY
 from pushserver_channels.exceptions import BodyTooLarge, MessageTooLarge
 from pushserver_channels.routing import get_application
-from pushserver_channels.server.bodies import SMALL_BODY, BodyLimits
+from pushserver_channels.server.bodies import SMALL_BODY, BodyLimits, may_be_too_long
 
 from .exchanges import django, http_scope
 
@@ -41,8 +42,8 @@ def make_limits() -> MakeLimits:
         ("PUT", "/large/a", 5_000_000, False),
         ("GET", "/small/a", SMALL_BODY, False),
         ("DELETE", "/any/a", SMALL_BODY, False),
-        ("GET", "/updates/a", SMALL_BODY, False),
-        ("POST", "/updates/a", SMALL_BODY, False),
+        ("GET", "/updates/a", MAX_SUBSCRIBER_BODY, False),
+        ("POST", "/updates/a", MAX_SUBSCRIBER_BODY, False),
     ],
 )
 @pytest.mark.parametrize("others", [True, False])
@@ -64,6 +65,26 @@ async def test_body_limit_depends_on_path_and_method(
     assert error.max_size == size
     assert type(error) is (MessageTooLarge if of_message else BodyTooLarge)
     assert str(size) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "is_looked_up"),
+    [
+        (b"GET", None, True),
+        (b"POST", None, True),
+        (b"GET", 0, False),
+        (b"GET", MAX_SUBSCRIBER_BODY, False),
+        (b"GET", MAX_SUBSCRIBER_BODY + 1, True),
+        (b"POST", MAX_SUBSCRIBER_BODY + 1, False),
+        (b"POST", SMALL_BODY, False),
+        (b"POST", SMALL_BODY + 1, True),
+    ],
+)
+def test_small_bodies_of_posts_are_not_looked_up(
+    method: bytes, length: int | None, is_looked_up: bool
+) -> None:
+    """A path is looked up only for a body that may be too long for it."""
+    assert may_be_too_long(method, length) is is_looked_up
 
 
 async def test_other_paths_have_no_body_limit(make_limits: MakeLimits) -> None:

@@ -157,6 +157,25 @@ async def test_too_long_content_length_gets_413(
     assert is_last(answer)
 
 
+@pytest.mark.parametrize("accept", [b"*/*", b"text/event-stream"])
+@pytest.mark.parametrize("path", ["/updates/a", "/interval/a"])
+async def test_subscriber_with_a_body_gets_413(
+    site: Site, path: str, accept: bytes
+) -> None:
+    """A body of more than 1 KiB is refused at subscriber locations."""
+    limit = bodies.MAX_SUBSCRIBER_BODY
+    length = (b"content-length", b"%d" % (limit + 1))
+    for headers, parts in [([length], 0), ([], limit + 1)]:
+        exchange = sending(site, path, "GET", (b"accept", accept), *headers)
+        if parts:
+            exchange.put_body(b"x" * parts, more=True)
+        exchange.disconnect()
+        answer = await exchange.answer()
+        assert answer.status == 413
+        assert answer.body.endswith(b"nothing has at most 1024 bytes here.\n")
+        assert is_last(answer)
+
+
 async def test_publisher_without_permission_gets_403_for_any_size(site: Site) -> None:
     """A publisher without permission gets 403, whatever the size of its message."""
     for path, size in [("/closed/a", LIMIT), ("/large/a", 2 * LIMIT)]:
@@ -184,8 +203,11 @@ async def test_slow_body_gets_408(
 
 async def test_connection_stays_open_after_an_ignored_body(site: Site) -> None:
     """The connection stays open after an ignored body that was read to its end."""
-    parts = [b"x" * (LIMIT // 2)] * 2
-    for path in ("/send-update/a", "/interval/a"):
+    for path, limit in [
+        ("/send-update/a", LIMIT),
+        ("/interval/a", bodies.MAX_SUBSCRIBER_BODY),
+    ]:
+        parts = [b"x" * (limit // 2)] * 2
         answer = await site.ask("GET", path, body=parts)
         assert answer.status == 404
         assert answer["connection"] is None
@@ -193,7 +215,7 @@ async def test_connection_stays_open_after_an_ignored_body(site: Site) -> None:
 
 async def test_poll_with_a_body_is_held(site: Site) -> None:
     """A poll with a body is held like any other."""
-    exchange = site.exchange("GET", "/updates/a", body=[b"x" * 1000] * 2).start()
+    exchange = site.exchange("GET", "/updates/a", body=[b"x" * 512] * 2).start()
     await until_held("a")
     assert (await site.post("a")).status == 201
     assert (await exchange.answer()).body == b"news"

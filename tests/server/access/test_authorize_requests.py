@@ -137,3 +137,19 @@ async def test_another_cookie_is_another_subscriber(serve: Serving) -> None:
         assert (await site.ask("GET", "/updates/anna", anna)).status == 200
         assert (await site.ask("GET", "/updates/anna", bob)).status == 403
         assert (await site.ask("GET", "/updates/anna", shared)).status == 403
+
+
+@pytest.mark.parametrize("accept", [b"*/*", b"text/event-stream"])
+async def test_too_long_body_is_refused_first(serve: Serving, accept: bytes) -> None:
+    """The function is not asked about a request whose body is too long."""
+    site = guarded(serve)
+    headers = [*HEADERS, (b"accept", accept)]
+    answer = await site.ask("GET", "/updates/anna", headers, b"x" * 2000)
+    assert answer.status == 413
+    assert rules.calls == []
+    held = site.exchange("GET", "/updates/anna", headers, b"x" * 1000).start()
+    await until_held("anna")
+    await site.post("anna")
+    await site.ask("DELETE", "/send-update/anna")  # This ends a stream.
+    assert b"news" in (await held.answer()).body
+    assert len(rules.calls) == 1

@@ -1,0 +1,81 @@
+"""Publishers and the site are served although subscribers fill the process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.servers import ServerProcess
+from tests.waiting import until
+
+from .conftest import COMPLAINTS, SERVERS
+from .wire import Wire, publish, request, until_held
+
+#: The files that a process may open, as in many a container.
+FILES = 256
+
+#: The default of ``max_held`` for so many files.
+MAX_HELD = FILES - 100
+
+CLIENTS = 400
+
+EVENTS = "Accept: text/event-stream"
+
+
+@pytest.fixture
+def small(kind: str) -> Iterator[ServerProcess]:
+    """A process of each server that may open few files."""
+    server = SERVERS[kind]()
+    # granian raises the soft limit to the hard one.
+    limit = f'ulimit -n {FILES}; exec "$@"'
+    server.command = ["sh", "-c", limit, "sh", *server.command]
+    with server:
+        yield server
+        said = server.log()
+        assert not any(complaint in said for complaint in COMPLAINTS), said
+
+
+def are_refused(reading: list[asyncio.Future[bytes]], count: int) -> bool:
+    """Return whether this number of connections has ended."""
+    return sum(each.done() for each in reading) == count
+
+
+@pytest.mark.parametrize("how", ["poll", "stream"])
+async def test_publishers_get_in_when_subscribers_fill_the_process(
+    small: ServerProcess, channel_id: str, how: str
+) -> None:
+    """What is over the limit is refused and disconnected, and publishers get in."""
+    path = f"/updates/{channel_id}"
+    head = request("GET", path, *([EVENTS] if how == "stream" else []))
+    reading: list[asyncio.Future[bytes]] = []
+    for number in range(1, CLIENTS + 1):
+        wire = await Wire.open(small.port)
+        await wire.send(head)
+        reading.append(asyncio.ensure_future(wire.rest()))
+        if number % 50 == 0:
+            # A server accepts connections before it reads what they ask.
+            await until(partial(are_refused, reading, max(number - MAX_HELD, 0)))
+            await until_held(small.port, channel_id, min(number, MAX_HELD))
+    for each in reading:
+        if each.done():
+            said = each.result()
+            if how == "poll":
+                assert said.startswith(b"HTTP/1.1 503")
+                assert b"\r\nretry-after: " in said.lower()
+                assert b"Too many subscribers" in said
+            else:
+                assert said.startswith(b"HTTP/1.1 200")
+                assert b"event: push-unavailable\n" in said
+    assert await publish(small.port, channel_id) == 201
+    assert f"this process holds {MAX_HELD} requests" in small.log()
+    if how == "poll":
+        # Those that were answered have made room.
+        await until_held(small.port, channel_id, 0)
+        async with await Wire.open(small.port) as wire:
+            assert (await wire.ask("GET", path)).body == b"news"
+    for each in reading:
+        each.cancel()
+    await asyncio.gather(*reading, return_exceptions=True)
