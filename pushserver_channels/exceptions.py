@@ -30,6 +30,7 @@ PushError
 ├── TooManyHeld             503
 │   └── TooManyHeldByClient 429
 ├── TooManyChannels         503
+│   └── TooManyEmptyChannels
 ├── StoreUnavailable        503
 ├── AuthorizationUnavailable 503
 └── ServerStopping          503
@@ -397,6 +398,16 @@ class TooManyChannels(PushError):
 
     def __str__(self) -> str:
         return f"There are {self.max_channels} channels already, which is the limit."
+
+
+class TooManyEmptyChannels(TooManyChannels):
+    """Subscribers wait on ``max_empty_channels`` channels nobody has published on."""
+
+    def __str__(self) -> str:
+        return (
+            f"Subscribers wait on {self.max_channels} channels without a message"
+            " already, which is the limit."
+        )
 
 
 class StoreUnavailable(PushError):

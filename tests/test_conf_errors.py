@@ -111,6 +111,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (store(message_timeout=math.nan), "['store']['message_timeout']", "nan"),
     (store(channel_timeout=False), "['store']['channel_timeout']", "is False"),
     (store(max_channels="many"), "['store']['max_channels']", "is 'many'"),
+    (store(max_empty_channels=-1), "['store']['max_empty_channels']", "0 or more"),
     # Locations
     ({"locations": {"type": "publisher"}}, "['locations']", "a list of locations"),
     ({"locations": "/updates/(.+)"}, "['locations']", "a list of locations"),

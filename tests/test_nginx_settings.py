@@ -188,6 +188,10 @@ def test_address_with_an_interface_is_left_out(kind: type[Configuration]) -> Non
         ({"store": {"type": "memory", "message_timeout": 0.5}}, "['message_timeout']"),
         ({"store": {"type": "memory", "channel_timeout": 5}}, "['channel_timeout']"),
         ({"store": {"type": "memory", "max_channels": 5}}, "['max_channels']"),
+        (
+            {"store": {"type": "memory", "max_empty_channels": 5}},
+            "['max_empty_channels']",
+        ),
         ({"store": {"type": "redis"}}, "['type']"),
         ({"servername": "mine"}, "['servername']"),
         ({"publisher": "direct"}, "['publisher']"),

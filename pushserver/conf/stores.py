@@ -41,7 +41,9 @@ class StoreSettings:
         message_timeout: Seconds for which a message is kept, 0 for no limit.
         channel_timeout: Seconds after which a channel without messages, subscribers and
             requests is removed, 0 for never.
-        max_channels: The most channels, 0 for no limit.
+        max_channels: The most channels, 0 for no limit. Channels that only requests of
+            subscribers created do not count.
+        max_empty_channels: The most channels of the latter kind, 0 for no limit.
     """
 
     #: Whether other processes have the same messages.
@@ -55,6 +57,7 @@ class StoreSettings:
     message_timeout: float = setting(seconds, default=0)
     channel_timeout: float = setting(seconds, default=3600)
     max_channels: int = setting(count, default=0)
+    max_empty_channels: int = setting(count, default=100_000)
 
     @property
     def address(self) -> str:

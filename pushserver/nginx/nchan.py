@@ -174,6 +174,8 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
             )
         if store.max_channels:
             out.warn(f"{place}['max_channels']", "has no counterpart in Nchan.")
+        if store.max_empty_channels != StoreSettings.max_empty_channels:
+            out.warn(f"{place}['max_empty_channels']", "has no counterpart in Nchan.")
 
     # Publishers
 

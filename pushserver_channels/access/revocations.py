@@ -55,6 +55,7 @@ def find_store(name: str) -> StoreSettings:
         message_timeout=settings.token_max_age + MARGIN,
         channel_timeout=0,
         max_channels=0,
+        max_empty_channels=0,
     )
 
 

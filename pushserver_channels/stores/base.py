@@ -48,7 +48,8 @@ class Store(ABC):
     The ids of a channel only increase, also if the clock is set back, after a deletion,
     and over all processes that share the store. A channel whose messages are all gone
     still exists; it is removed when it has had no message, no subscriber and no request
-    for ``channel_timeout`` seconds.
+    for ``channel_timeout`` seconds. One on which nobody has published, and that only
+    requests of subscribers created, ends earlier: see :mod:`.empty`.
 
     Each method may raise :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
     if it creates a channel :class:`~pushserver_channels.exceptions.TooManyChannels`.

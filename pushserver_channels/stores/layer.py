@@ -41,6 +41,13 @@ TRANSIT_TIME = 0.25
 #: returned to it.
 ECHO_TIMEOUT = 1.0
 
+#: The most channels per second of which a process tells the others that a subscriber
+#: asked for them. Anybody can ask for any number, and the queues of a layer are short.
+MAX_ANNOUNCED = 20
+
+#: Seconds after which it tells them again. They remember it for EMPTY_TIMEOUT.
+ANNOUNCE_INTERVAL = 30.0
+
 #: The number of different process numbers in ids. Each process has a random one.
 PROCESSES = 10_000
 
@@ -56,6 +63,9 @@ class ChannelLayerStore(MemoryStore):
       slow or the layer is unavailable, that process does not have the message.
     * A process has no messages and no channels from before its first request. It
       answers that a channel does not exist if the channel has not been used since.
+    * A channel on which nobody has published is known to other processes for a minute
+      after a subscriber asked for it, and not at all if subscribers ask for more than
+      :data:`MAX_ANNOUNCED` such channels per second.
     * Messages that processes publish on one channel at the same time are ordered by
       the clocks of the processes. If a process receives a message after a newer one,
       subscribers that have the newer one do not get it.
@@ -103,6 +113,10 @@ class ChannelLayerStore(MemoryStore):
         self._echoes: dict[tuple[str, MessageId], asyncio.Future[Appended]] = {}
         # By channel: an event that is set when a message arrives, if a task waits.
         self._arrivals: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        # When each channel without messages was announced to other processes, and a
+        # second with the number of those that were announced in it.
+        self._announced: dict[str, float] = {}
+        self._announcing = (0, 0)
         self._channel = ""
         # Events are numbered, so that other processes notice that they missed one.
         self._count = count()
@@ -169,9 +183,8 @@ class ChannelLayerStore(MemoryStore):
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
         await self._join()
-        if create and channel_id not in self.channels:
-            self._find(channel_id, self._clock(), create=True)
-            await self._send_event("creation", channel_id)
+        if create:
+            await self._announce(channel_id)
         await self._wait_for(channel_id, after)
         return await super().next(channel_id, after, create=create)
 
@@ -186,9 +199,8 @@ class ChannelLayerStore(MemoryStore):
         self, channel_id: str, newest: int, *, create: bool = True
     ) -> MessageId:
         await self._join()
-        if create and channel_id not in self.channels:
-            self._find(channel_id, self._clock(), create=True)
-            await self._send_event("creation", channel_id)
+        if create:
+            await self._announce(channel_id)
         return await super().position(channel_id, newest, create=create)
 
     def has_nothing(self, channel_id: str, after: MessageId) -> bool:
@@ -331,10 +343,11 @@ class ChannelLayerStore(MemoryStore):
                     each = each._replace(previous=previous)
                 messages.append(each)
 
-    def _remove(self, channel: _Channel) -> None:
-        super()._remove(channel)
+    def _forget(self, channel: _Channel) -> None:
+        super()._forget(channel)
         self._sent.pop(channel.id, None)
         self._incomplete.discard(channel.id)
+        self._announced.pop(channel.id, None)
 
     async def _wait_for(self, channel_id: str, message_id: MessageId) -> None:
         """Wait up to :data:`TRANSIT_TIME` seconds for a message that is in transit."""
@@ -351,10 +364,26 @@ class ChannelLayerStore(MemoryStore):
 
     # The layer
 
-    async def _send_event(self, what: str, channel_id: str = "") -> None:
+    async def _announce(self, channel_id: str) -> None:
+        """Create a channel that a subscriber asked for, and tell other processes."""
+        if channel_id in self.channels:
+            return
+        now = self._clock()
+        self._find_empty(channel_id, now, create=True)
+        if now - self._announced.get(channel_id, float("-inf")) < ANNOUNCE_INTERVAL:
+            return
+        if int(now) != self._announcing[0]:
+            self._announcing = (int(now), 0)
+        second, announced = self._announcing
+        if announced < MAX_ANNOUNCED:
+            self._announcing = (second, announced + 1)
+            self._announced[channel_id] = now
+            await self._send_event("creation", channel_id, requested=True)
+
+    async def _send_event(self, what: str, channel_id: str = "", **event: Any) -> None:
         """Send an event after those that are being sent."""
         async with self._sending:
-            await self._send(what, channel_id)
+            await self._send(what, channel_id, **event)
 
     async def _send(self, what: str, channel_id: str, **event: Any) -> None:
         """Send an event to all processes. Raises :class:`StoreUnavailable`."""
@@ -440,7 +469,7 @@ class ChannelLayerStore(MemoryStore):
     def _note_loss(self) -> None:
         """Note that a message of any channel may have been missed."""
         self._is_late = True
-        self._incomplete.update(self.channels)
+        self._incomplete.update(self.channels, self.empty)
 
     def _handle_event(self, event: dict[str, Any]) -> None:
         """Process an event of any process, including this one."""
@@ -460,10 +489,14 @@ class ChannelLayerStore(MemoryStore):
             elif is_own or event["type"] == "push.presence":
                 pass  # This process has done it already, or there is nothing to do.
             elif event["type"] == "push.creation":
-                self._find(channel_id, self._clock(), create=True)
-            elif channel_id in self.channels:
+                # (The previous release does not say which were only requested.)
+                if not event.get("requested"):
+                    self._find(channel_id, self._clock(), create=True)
+                elif channel_id not in self.channels:
+                    self._find_empty(channel_id, self._clock(), create=True)
+            elif (channel := self.find_existing(channel_id)) is not None:
                 self._tick(self._clock())
-                self._remove(self.channels[channel_id])
+                self._remove(channel)
                 self._audience.drop(channel_id)
         except TooManyChannels:
             pass  # The event is ignored.

@@ -17,6 +17,7 @@ from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience, Store
+from .empty import EmptyChannels
 
 #: Seconds between two sweeps. A message expires at the end of a whole second, so more
 #: frequent sweeps would free nothing earlier.
@@ -90,13 +91,18 @@ class MemoryStore(Store):
     begins after this id, so a client of an earlier channel with the same name is told
     of a gap, even if only other channels had messages in between.
 
+    The channels that only requests of subscribers created are in a structure of their
+    own, with its own limit. They join the others when somebody publishes there.
+
     Args:
         settings: Its limits.
         clock: Returns seconds of Unix time, for tests; it may be set back. With it, it
             is assumed that there was no process before this one.
 
     Attributes:
-        channels: The channels by their ids.
+        channels: The channels by their ids, but for those in ``empty``.
+        empty: The channels on which nobody has published, and that no publisher has
+            created.
     """
 
     def __init__(
@@ -108,6 +114,11 @@ class MemoryStore(Store):
         self._audience: Audience
         self.channels: dict[str, _Channel] = {}
         self._listened: set[str] = set()
+        self.empty: EmptyChannels[_Channel] = EmptyChannels(
+            settings.max_empty_channels,
+            settings.channel_timeout,
+            self._listened.__contains__,
+        )
         self._second = 0  # The newest second in an id; the clock may be behind it.
         self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
         self._due = []
@@ -136,7 +147,7 @@ class MemoryStore(Store):
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
-        messages = self._look(channel_id, create=create)
+        messages = self._ask(channel_id, create=create).messages
         if messages is None or after >= messages[-1].id:
             return None
         if after < messages[0].id:
@@ -146,7 +157,7 @@ class MemoryStore(Store):
     async def page(
         self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
-        messages = self._look(channel_id, create=create)
+        messages = self._ask(channel_id, create=create).messages
         if messages is None:
             return []
         start = bisect_right(messages, after, key=_by_id)
@@ -155,9 +166,10 @@ class MemoryStore(Store):
     async def position(
         self, channel_id: str, newest: int, *, create: bool = True
     ) -> MessageId:
-        messages = self._look(channel_id, create=create)
+        channel = self._ask(channel_id, create=create)
+        messages = channel.messages
         if not newest:
-            return self.channels[channel_id].last_id or NO_MESSAGE
+            return channel.last_id or NO_MESSAGE
         if messages is None or len(messages) < newest:
             return NO_MESSAGE
         return messages[-newest].previous or NO_MESSAGE
@@ -171,8 +183,11 @@ class MemoryStore(Store):
 
     async def info(self, channel_id: str) -> ChannelInfo:
         now = self._clock()
-        channel = self._find(channel_id, now, create=False)
+        channel = self.find_existing(channel_id)
+        if channel is None:
+            raise ChannelNotFound
         channel.used_at = now
+        self.empty.use(channel_id, now)
         self._expire(channel, now)
         return self._describe(channel, now)
 
@@ -182,7 +197,9 @@ class MemoryStore(Store):
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         info = await self.info(channel_id)
-        self._remove(self.channels[channel_id])
+        channel = self.find_existing(channel_id)
+        assert channel is not None, "It exists, as it was just described."
+        self._remove(channel)
         self._audience.drop(channel_id)
         return info
 
@@ -194,6 +211,8 @@ class MemoryStore(Store):
         channel = self.channels.get(channel_id)
         if channel is not None:
             channel.used_at = self._clock()
+        elif self.empty:
+            self.empty.use(channel_id, self._clock())
 
     def close(self) -> None:
         if self._timer is not None:
@@ -201,39 +220,78 @@ class MemoryStore(Store):
 
     # Channels
 
+    def find_existing(self, channel_id: str) -> _Channel | None:
+        """Return a channel of either kind, None if it does not exist."""
+        return self.channels.get(channel_id) or self.empty.get(channel_id)
+
     def _find(self, channel_id: str, now: float, *, create: bool) -> _Channel:
+        """Return a channel for a publisher, who may create it."""
         channel = self.channels.get(channel_id)
         if channel is not None:
             return channel
-        if not create:
+        channel = self.empty.get(channel_id)
+        if channel is None and not create:
             raise ChannelNotFound
-        limit = self._settings.max_channels
-        if 0 < limit <= len(self.channels):
-            raise TooManyChannels(limit)
-        channel = self.channels[channel_id] = _Channel(channel_id, now, self._floor)
+        if channel_id not in self._listened:
+            # (What subscribers wait for is always accepted.)
+            self._check_max_channels()
+        if channel is None:
+            channel = _Channel(channel_id, now, self._floor)
+        else:
+            self.empty.pop(channel_id)
+        self.channels[channel_id] = channel
         if self._settings.channel_timeout:
             self._schedule(
                 now + self._settings.channel_timeout, self._check_idle, channel
             )
         return channel
 
-    def _look(self, channel_id: str, *, create: bool) -> deque[Message] | None:
-        """Record a subscriber's request; return the kept messages, None if none."""
+    def _ask(self, channel_id: str, *, create: bool) -> _Channel:
+        """Return a channel for a subscriber, and record the request."""
         now = self._clock()
-        channel = self._find(channel_id, now, create=create)
+        channel = self.channels.get(channel_id)
+        if channel is None:
+            channel = self._find_empty(channel_id, now, create=create)
         channel.used_at = channel.requested_at = now
         self._expire(channel, now)
-        return channel.messages
+        return channel
+
+    def _find_empty(self, channel_id: str, now: float, *, create: bool) -> _Channel:
+        """Return a channel on which nobody has published; perhaps create it."""
+        channel = self.empty.get(channel_id)
+        if channel is not None:
+            self.empty.use(channel_id, now)
+            return channel
+        if not create:
+            raise ChannelNotFound
+        self._check_max_channels()  # Nobody could publish on it.
+        channel = _Channel(channel_id, now, self._floor)
+        removed = self.empty.add(channel_id, channel)
+        if removed is not None:
+            self._forget(removed)
+        if self._timer is None:
+            self._sweep_in(SWEEP_INTERVAL)
+        return channel
+
+    def _check_max_channels(self) -> None:
+        limit = self._settings.max_channels
+        if 0 < limit <= len(self.channels):
+            raise TooManyChannels(limit)
 
     def _remove(self, channel: _Channel) -> None:
-        del self.channels[channel.id]
-        channel.messages = None
-        if channel.last_id is not None:
-            self._floor = max(self._floor or channel.last_id, channel.last_id)
+        if self.channels.pop(channel.id, None) is None:
+            self.empty.pop(channel.id)
+        self._forget(channel)
         # Entries of removed channels are dropped when they are the majority.
         if len(self._due) > 4 * len(self.channels) + SWEEP_BATCH:
             self._due = [entry for entry in self._due if self._exists(entry[3])]
             heapify(self._due)
+
+    def _forget(self, channel: _Channel) -> None:
+        """Free what is kept for a channel that was removed, but for its last id."""
+        channel.messages = None
+        if channel.last_id is not None:
+            self._floor = max(self._floor or channel.last_id, channel.last_id)
 
     def _exists(self, channel: _Channel) -> bool:
         return self.channels.get(channel.id) is channel
@@ -337,8 +395,15 @@ class MemoryStore(Store):
                 check(channel, now)
         else:
             delay = 0
+        for _ in range(SWEEP_BATCH):
+            removed = self.empty.pop_expired(now)
+            if removed is None:
+                break
+            self._forget(removed)
+        else:
+            delay = 0
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
-        if self._due:
+        if self._due or self.empty:
             self._sweep_in(delay)

@@ -368,6 +368,25 @@ CONCURRENCY = {
     ),
 }
 
+
+def polls_create_the_channel_in_their_process(relay: Relay) -> None:
+    relay.get("interval")
+    assert relay.info() == {}
+    relay.get("interval")
+    assert relay.info() == {
+        "messages": 0,
+        "requested": 0,
+        "subscribers": 0,
+        "last_message_id": "0:0",
+    }
+    held_elsewhere = relay.other()
+    held = held_elsewhere.hold()
+    held_elsewhere.wait_until_held(1)
+    assert held_elsewhere.info()["subscribers"] == 1
+    held_elsewhere.publish(b"news")
+    assert held.answer().body == b"news"
+
+
 PROCESSES = {
     "test_post_is_201_if_a_held_request_got_the_message_else_202": Difference(
         "A process listens on for a moment after its last poll was answered.",
@@ -377,6 +396,14 @@ PROCESSES = {
     "test_channel_info_counts_the_requests_that_were_held": Difference(
         "A process counts another one that has requests as one.",
         another_process_counts_as_one,
+    ),
+    "test_channel_without_messages_has_the_last_id_zero": Difference(
+        "A poll that is not held writes nothing to Redis if nobody has published.",
+        polls_create_the_channel_in_their_process,
+    ),
+    "test_location_can_create_channels_on_get": Difference(
+        "A poll that is not held writes nothing to Redis if nobody has published.",
+        polls_create_the_channel_in_their_process,
     ),
 }
 

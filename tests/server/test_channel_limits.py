@@ -37,3 +37,25 @@ async def test_too_many_channels_for_a_long_poll(serve: Serve) -> None:
     site = serve(store={"max_channels": 1})
     await site.post("a")
     assert (await site.ask("GET", "/updates/b")).status == 503
+
+
+async def test_too_many_channels_that_subscribers_wait_on(serve: Serve) -> None:
+    """A subscriber of one more channel gets 503; publishers are not refused."""
+    site = serve(store={"max_empty_channels": 1})
+    assert (await site.ask("GET", "/interval/a")).status == 304
+    held = await site.hold("/updates/b")
+    assert await site.info("a") is None
+    for path in ("/updates/c", "/interval/c"):
+        answer = await site.ask("GET", path)
+        assert answer.status == 503
+        assert answer["retry-after"]
+        assert answer.body == (
+            b"Subscribers wait on 1 channels without a message already, which is the"
+            b" limit.\n"
+        )
+    stream = await site.ask("GET", "/updates/c", [(b"accept", b"text/event-stream")])
+    assert stream.status == 200
+    assert b"event: push-unavailable\n" in stream.body
+    assert (await site.post("c")).status == 202
+    assert (await site.post("b", b"news")).status == 201
+    assert (await held.answer()).body == b"news"

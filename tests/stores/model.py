@@ -19,9 +19,13 @@ from hypothesis.stateful import (
 
 from pushserver.conf import MemoryStoreSettings
 from pushserver.publishers import Update
-from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
+from pushserver_channels.exceptions import (
+    ChannelNotFound,
+    TooManyChannels,
+    TooManyEmptyChannels,
+)
 from pushserver_channels.messages import START, Message, MessageId
-from pushserver_channels.stores import Store, memory
+from pushserver_channels.stores import Store, empty, memory
 from pushserver_channels.stores.memory import MemoryStore
 
 from .conftest import Clock, Subject
@@ -31,9 +35,14 @@ CHANNELS = st.sampled_from(["a", "b", "c"])
 
 
 class Model:
-    """A model of a channel with plain lists."""
+    """A model of a channel with plain lists.
 
-    def __init__(self, now: float, floor: MessageId | None) -> None:
+    Attributes:
+        is_empty: Whether only subscribers' requests created it.
+    """
+
+    def __init__(self, now: float, floor: MessageId | None, is_empty: bool) -> None:
+        self.is_empty = is_empty
         self.floor = floor
         self.messages: list[Message] = []
         self.last_id: MessageId | None = None
@@ -52,6 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
         message_timeout=st.sampled_from([0, 1, 5]),
         channel_timeout=st.sampled_from([0, 3, 10]),
         max_channels=st.sampled_from([0, 0, 2]),
+        max_empty_channels=st.sampled_from([0, 1, 2]),
         steps_back=st.booleans(),
     )
     def start(self, steps_back: bool, **limits: int) -> None:
@@ -60,6 +70,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         # A rule of this machine frees expired messages, not a timer.
         self.interval, memory.SWEEP_INTERVAL = memory.SWEEP_INTERVAL, 10**6
+        self.empty_timeout, empty.EMPTY_TIMEOUT = empty.EMPTY_TIMEOUT, 5
         self.clock = Clock()
         self.subject = Subject(self.make_store(**limits), self.clock)
         self.channels: dict[str, Model] = {}
@@ -83,6 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.loop.run_until_complete(self.subject.store.aclose())
             self.loop.close()
             memory.SWEEP_INTERVAL = self.interval
+            empty.EMPTY_TIMEOUT = self.empty_timeout
 
     # The model
 
@@ -110,10 +122,72 @@ class StoreMachine(RuleBasedStateMachine):
             return self.channels[channel_id]
         if not create:
             return ChannelNotFound
-        if 0 < self.limits["max_channels"] <= len(self.channels):
+        if not self.may_add(channel_id):
             return TooManyChannels
-        self.channels[channel_id] = Model(self.clock.now, self.floor)
+        self.channels[channel_id] = Model(self.clock.now, self.floor, is_empty=False)
         return self.channels[channel_id]
+
+    def may_add(self, channel_id: str) -> bool:
+        """Return whether there are fewer channels than max_channels."""
+        stored = [each for each in self.channels.values() if not each.is_empty]
+        return not 0 < self.limits["max_channels"] <= len(stored)
+
+    def find_for_publisher(
+        self, channel_id: str, create: bool
+    ) -> Model | type[Exception]:
+        """Return a channel, which is not an empty one from now on."""
+        channel = self.find(channel_id, create=False)
+        is_awaited = channel_id in self.subject.audience.waiting
+        if isinstance(channel, Model):
+            if channel.is_empty and not is_awaited and not self.may_add(channel_id):
+                return TooManyChannels
+            channel.is_empty = False
+            return channel
+        if create and is_awaited:
+            self.channels[channel_id] = Model(self.clock.now, self.floor, False)
+        return self.find(channel_id, create)
+
+    def find_for_subscriber(
+        self, channel_id: str, create: bool
+    ) -> Model | type[Exception]:
+        """Return a channel, which is an empty one if it did not exist."""
+        channel = self.find(channel_id, create=False)
+        if isinstance(channel, Model) or not create:
+            return channel
+        if not self.may_add(channel_id):
+            return TooManyChannels
+        if not self.has_keys(channel_id):
+            ids = [key for key, each in self.channels.items() if each.is_empty]
+            if 0 < self.limits["max_empty_channels"] <= len(ids):
+                waiting = self.subject.audience.waiting
+                idle = [each for each in ids if each not in waiting]
+                if not idle:
+                    return TooManyEmptyChannels
+                del self.channels[idle[0]]
+        channel = Model(self.clock.now, self.floor, not self.has_keys(channel_id))
+        self.channels[channel_id] = channel
+        return channel
+
+    def has_keys(self, channel_id: str) -> bool:
+        """Return whether the store knows a channel that does not exist."""
+        return False
+
+    def use(self, channel_id: str) -> None:
+        """Record that a channel is used now: it is the last one in its order."""
+        channel = self.channels[channel_id] = self.channels.pop(channel_id)
+        channel.used_at = self.clock.now
+
+    def is_idle(self, channel_id: str) -> bool:
+        """Return whether the time of a channel is up."""
+        channel = self.channels[channel_id]
+        timeout = self.limits["channel_timeout"]
+        if channel.is_empty:
+            timeout = min(timeout or empty.EMPTY_TIMEOUT, empty.EMPTY_TIMEOUT)
+        return (
+            0 < timeout <= self.clock.now - channel.used_at
+            and not channel.messages
+            and channel_id not in self.subject.audience.waiting
+        )
 
     def check_info(self, info: object, channel: Model) -> None:
         asked = channel.requested_at
@@ -136,7 +210,7 @@ class StoreMachine(RuleBasedStateMachine):
         appending = self.subject.store.append(
             Update(channel_id, body, body or None), keep=keep, create=create
         )
-        channel = self.find(channel_id, create)
+        channel = self.find_for_publisher(channel_id, create)
         if not isinstance(channel, Model):
             with pytest.raises(channel):
                 self.loop.run_until_complete(appending)
@@ -152,7 +226,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert delivered == (channel_id in self.subject.audience.waiting)
         if delivered:
             assert self.subject.audience.delivered == [(channel_id, message)]
-        channel.used_at = self.clock.now
+        self.use(channel_id)
         channel.last_id = self.last_ids[channel_id] = message.id
         if keep:
             channel.messages.append(message)
@@ -179,18 +253,20 @@ class StoreMachine(RuleBasedStateMachine):
 
         if at_once and self.loop.run_until_complete(has_nothing()):
             channel = self.channels[channel_id]
-            channel.used_at = channel.requested_at = self.clock.now
+            self.use(channel_id)
+            channel.requested_at = self.clock.now
             self.expire(channel)
             assert all(each.id <= after for each in channel.messages)
             return
         asking = self.subject.store.next(channel_id, after, create=create)
-        channel = self.find(channel_id, create)
+        channel = self.find_for_subscriber(channel_id, create)
         if not isinstance(channel, Model):
             with pytest.raises(channel):
                 self.loop.run_until_complete(asking)
             return
         found = self.loop.run_until_complete(asking)
-        channel.used_at = channel.requested_at = self.clock.now
+        self.use(channel_id)
+        channel.requested_at = self.clock.now
         self.expire(channel)
         newer = [each for each in channel.messages if each.id > after]
         assert found == (newer[0] if newer else None)
@@ -204,20 +280,20 @@ class StoreMachine(RuleBasedStateMachine):
                 self.loop.run_until_complete(asking)
             return
         info = self.loop.run_until_complete(asking)
-        channel.used_at = self.clock.now
+        self.use(channel_id)
         self.expire(channel)
         self.check_info(info, channel)
 
     @rule(channel_id=CHANNELS)
     def create(self, channel_id: str) -> None:
         creating = self.subject.store.create(channel_id)
-        channel = self.find(channel_id, create=True)
+        channel = self.find_for_publisher(channel_id, create=True)
         if not isinstance(channel, Model):
             with pytest.raises(channel):
                 self.loop.run_until_complete(creating)
             return
         info = self.loop.run_until_complete(creating)
-        channel.used_at = self.clock.now
+        self.use(channel_id)
         self.expire(channel)
         self.check_info(info, channel)
 
@@ -248,7 +324,7 @@ class StoreMachine(RuleBasedStateMachine):
         if channel_id in self.subject.audience.waiting:
             self.run(self.subject.leave, channel_id)
             if channel_id in self.channels:
-                self.channels[channel_id].used_at = self.clock.now
+                self.use(channel_id)
 
     @rule(step=st.sampled_from([0.25, 0.5, 1, 2, 3, 11, -0.25, -1, -7]))
     def move_clock(self, step: float) -> None:
@@ -261,18 +337,13 @@ class StoreMachine(RuleBasedStateMachine):
             self.subject.free()
 
         self.loop.run_until_complete(free())
-        assert isinstance(self.subject.store, MemoryStore)
-        timeout = self.limits["channel_timeout"]
+        store = self.subject.store
+        assert isinstance(store, MemoryStore)
         for channel_id, channel in list(self.channels.items()):
             self.expire(channel)
-            if (
-                timeout
-                and self.clock.now - channel.used_at >= timeout
-                and not channel.messages
-                and channel_id not in self.subject.audience.waiting
-                # A clock that steps back may extend the life of a channel.
-                and not (self.steps_back and channel_id in self.subject.store.channels)
-            ):
+            # A clock that steps back may extend the life of a channel.
+            is_extended = self.steps_back and store.find_existing(channel_id)
+            if self.is_idle(channel_id) and not is_extended:
                 self.drop(channel_id)
 
     @rule(message_id=consumes(ids))
@@ -283,4 +354,6 @@ class StoreMachine(RuleBasedStateMachine):
     def no_channel_is_kept_in_secret(self) -> None:
         if hasattr(self, "subject"):
             assert isinstance(self.subject.store, MemoryStore)
-            assert set(self.subject.store.channels) == set(self.channels)
+            stored = {key for key, each in self.channels.items() if not each.is_empty}
+            assert set(self.subject.store.channels) == stored
+            assert set(self.subject.store.empty) == set(self.channels) - stored

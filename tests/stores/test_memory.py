@@ -8,9 +8,10 @@ import gc
 import pytest
 
 from pushserver.publishers import Update
-from pushserver_channels.exceptions import ChannelNotFound
+from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import START
 from pushserver_channels.stores import memory
+from pushserver_channels.stores.empty import EmptyChannels
 from pushserver_channels.stores.memory import MemoryStore
 
 from .conftest import MakeSubject, Subject
@@ -23,7 +24,7 @@ def leftovers(store: MemoryStore) -> int:
     return sum(
         len(value)
         for value in vars(store).values()
-        if isinstance(value, dict | set | list)
+        if isinstance(value, dict | set | list | EmptyChannels)
     )
 
 
@@ -284,3 +285,44 @@ async def test_channels_need_no_garbage_collector(make: MakeSubject) -> None:
         assert channels == []
     finally:
         gc.enable()
+
+
+async def test_requested_channels_are_limited(
+    make: MakeSubject, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Requests for any number of channels take limited memory, and one log line."""
+    subject, store = memory_store(make, max_empty_channels=100)
+    for number in range(5000):
+        await store.next(f"channel {number}", START)
+    assert leftovers(store) == len(store.empty) == 100
+    lines = [each for each in caplog.messages if "max_empty_channels" in each]
+    assert len(lines) == 1
+    for number in range(100):
+        store.listen(f"awaited {number}")
+        await store.next(f"awaited {number}", START)
+    for number in range(100):
+        with pytest.raises(TooManyChannels):
+            await store.next(f"channel {number}", START)
+    lines = [each for each in caplog.messages if "max_empty_channels" in each]
+    assert len(lines) == 2
+    for number in range(100):
+        store.unlisten(f"awaited {number}")
+    subject.clock.move(60)
+    sweep_all(subject)
+    assert leftovers(store) == 0
+
+
+async def test_sweep_frees_only_a_part_of_requested_channels(
+    make: MakeSubject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep frees only a part of them, too."""
+    monkeypatch.setattr(memory, "SWEEP_BATCH", 10)
+    subject, store = memory_store(make)
+    for number in range(25):
+        await store.next(f"channel {number}", START)
+    subject.clock.move(60)
+    store.sweep()
+    assert len(store.empty) == 15
+    store.sweep()
+    store.sweep()
+    assert leftovers(store) == 0

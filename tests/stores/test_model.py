@@ -63,7 +63,8 @@ class RedisStoreMachine(StoreMachine):
         steps_back=st.booleans(),
     )
     def start(self, steps_back: bool, **limits: int) -> None:
-        super().start(steps_back=steps_back, max_channels=0, **limits)
+        limits |= {"max_channels": 0, "max_empty_channels": 0}
+        super().start(steps_back=steps_back, **limits)
 
     def make_store(self, **limits: int) -> RedisStore:
         return make_redis_store(self.valkey, self.clock, **limits)
@@ -78,14 +79,21 @@ class RedisStoreMachine(StoreMachine):
         channel = self.channels.get(channel_id)
         if channel is not None:
             self.expire(channel)
-            idle = self.clock.now - channel.used_at
-            if (
-                0 < self.limits["channel_timeout"] <= idle
-                and not channel.messages
-                and channel_id not in self.subject.audience.waiting
-            ):
+            if self.is_idle(channel_id):
                 self.drop(channel_id)
         return super().find(channel_id, create)
+
+    def has_keys(self, channel_id: str) -> bool:
+        return channel_id in self.last_ids
+
+    @rule(channel_id=CHANNELS)
+    def delete(self, channel_id: str) -> None:
+        exists = isinstance(self.find(channel_id, create=False), Model)
+        super().delete(channel_id=channel_id)
+        if exists:
+            # It is noted that a channel was deleted, also one without messages.
+            oldest = MessageId(int(self.clock.now) - GRACE, 0)
+            self.last_ids.setdefault(channel_id, oldest)
 
     @rule(channel_id=CHANNELS)
     def wait(self, channel_id: str) -> None:

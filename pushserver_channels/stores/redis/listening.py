@@ -11,6 +11,7 @@ from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.stores.base import Audience
 
+from .asked import AskedChannels
 from .channels import ChannelKeys, Listener, Shard
 from .commands import Commands
 from .connection import Connection, Push
@@ -43,6 +44,7 @@ class Listening:
 
     Args:
         commands: The commands of the store.
+        asked: The channels without keys.
 
     Attributes:
         audience: Receives the messages.
@@ -50,8 +52,9 @@ class Listening:
 
     audience: Audience
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, asked: AskedChannels) -> None:
         self._commands = commands
+        self._asked = asked
         self._network = commands.network
         self._network.receiver = self
         self._listeners = commands.listeners
@@ -85,9 +88,11 @@ class Listening:
         if listener is None or not listener.is_wanted:
             return
         listener.is_wanted = False
+        self._asked.use(channel.id)
         if self._commands.now() - listener.used_at > RECORD_INTERVAL:
             self._record_use(listener)
-        if not listener.is_live:
+        if not listener.is_live or listener.newest is None:
+            # (Without a lookup, to linger would tell others that a subscriber waits.)
             self._unsubscribe(listener)
             return
         if self._unwanted is None:
@@ -147,6 +152,7 @@ class Listening:
         if listener is not None and event == b"deletion":
             listener.newest = None
             listener.received += 1
+            self._asked.pop(listener.channel.id)
             self.audience.drop(listener.channel.id)
         elif listener is not None and event == b"message" and listener.is_live:
             message_id, previous, size, *_ = more

@@ -15,9 +15,15 @@ a hash with these fields:
     The second in which a kept message last set when Redis removes the messages and
     this hash. Others of the same second need not set it again.
 
+A channel on which nobody has published, and that no publisher has created, has no keys:
+requests of subscribers write nothing there, or anybody could fill Redis. To publishers
+it exists while subscribers wait on it, and for a while in a process in which they asked
+for it, which knows that by itself.
+
 The hash outlives the channel by :data:`GRACE` seconds. Until then a channel that is
 created again continues from its last id: the ids increase even if the clock was set
-back, and a client from before is told of a gap. Of a channel without a hash it is only
+back, and a client from before is told of a gap. A request of a subscriber is enough to
+create it then. Of a channel without a hash it is only
 known that its messages, if it had any, are older than GRACE. So the previous id of its
 first message is an id of that age.
 
@@ -124,15 +130,18 @@ local function begin()
   end
 end
 
--- Returns the mark's time and tag; writes a new mark if messages may have been lost.
-local function read_mark()
+-- Returns the mark's time and tag; if messages may have been lost, those of a new mark,
+-- which is written unless the caller only reads.
+local function read_mark(reads)
   local time, run_then, tag =
     string.match(redis.call('GET', mark) or '', '^(%d+) ?(%S*) ?(%d*)')
   local is_known = run == '-' or run_then == '' or run_then == run
   if not time or not is_known then
     time = math.max(second, tonumber(time or 0)) + 1
     tag = math.floor(now % 1 * 1000000)
-    redis.call('SET', mark, time .. ' ' .. run .. ' ' .. tag)
+    if not reads then
+      redis.call('SET', mark, time .. ' ' .. run .. ' ' .. tag)
+    end
   end
   return tonumber(time), tonumber(tag) or 0
 end
@@ -155,6 +164,20 @@ local function find(create)
   return create
 end
 
+-- Returns whether the channel exists for a publisher who may not create it: also one
+-- without keys on which subscribers wait, or that the process knows. Then age is the
+-- time since a subscriber asked for it there, in seconds.
+local function is_there(age)
+  local has_keys = state.made or state.past_time
+  if find(false) then
+    return true
+  end
+  if has_keys or not (tonumber(age) or listeners() > uncounted) then
+    return false
+  end
+  return find(true)
+end
+
 -- Records that the channel is used.
 local function use(...)
   redis.call('HSET', channel, 'made', 1, 'used', clock, ...)
@@ -171,6 +194,25 @@ local function set_expiry(left)
   else
     left = math.max(left, math.ceil(CHANNEL_TIMEOUT * 1000))
     redis.call('PEXPIRE', channel, left + GRACE * 1000)
+  end
+end
+
+-- Records that the channel is used, unless it has no keys.
+local function record(...)
+  if state.made or state.time or state.past_time then
+    use(...)
+    set_expiry()
+    return true
+  end
+end
+
+-- Finds out when a subscriber last asked for a channel that had no keys. Returns that,
+-- to be written, or nil.
+local function find_asked(age, listener_count)
+  local ago = tonumber(age) or listener_count > uncounted and 0
+  if ago and not state.made and not state.asked then
+    state.asked = now - ago
+    return string.format('%.6f', state.asked)
   end
 end
 
@@ -191,13 +233,15 @@ _APPEND = """
 local deadline, create, keep, token, since =
   string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+)')
 local kind, body = ARGV[3], ARGV[4]
+local age
+create, age = string.match(create, '^(%d):?(%S*)')
 if now > tonumber(deadline) then
   return 'late ' .. clock
 end
 if state.expiry_set ~= second then
   expire()
 end
-if not find(create == '1') then
+if not (create == '1' and find(true) or is_there(age)) then
   return 'none ' .. clock
 end
 local mark_time, mark_tag = read_mark()
@@ -263,6 +307,10 @@ if count and MESSAGE_TIMEOUT > 0 and MIN_MESSAGES > 0 then
 end
 local head = 'message ' .. token .. ' ' .. id .. ' ' .. previous .. ' ' .. #kind
 local listener_count = redis.call(PUBLISH, topic, head .. '\\n' .. kind .. body)
+local asked = find_asked(age, listener_count)
+if asked then
+  redis.call('HSET', channel, 'asked', asked)
+end
 return describe(listener_count, previous, count)
 """
 
@@ -273,9 +321,9 @@ local create, start, limit, max_size =
 if not find(create == '1') then
   return 'none ' .. clock
 end
-state.asked = now
-use('asked', clock)
-set_expiry()
+if record('asked', clock) then
+  state.asked = now
+end
 limit, max_size = tonumber(limit), tonumber(max_size)
 local entries, size = {}, 0
 repeat
@@ -293,7 +341,7 @@ until #some < count or #entries == limit or size >= max_size
 if #entries > 0 then
   return {describe(0), unpack(entries)}
 end
-local mark_time, mark_tag = read_mark()
+local mark_time, mark_tag = read_mark(true)
 return describe(0, mark_time .. '-' .. mark_tag)
 """
 
@@ -303,9 +351,9 @@ local create, newest = string.match(words, '^(%S+) (%S+)')
 if not find(create == '1') then
   return 'none ' .. clock
 end
-state.asked = now
-use('asked', clock)
-set_expiry()
+if record('asked', clock) then
+  state.asked = now
+end
 newest = tonumber(newest)
 local previous = '0-0'
 if newest > 0 then
@@ -319,28 +367,43 @@ return describe(0, previous)
 
 _INFO = """
 expire()
-if not find(false) then
+if not is_there(words) then
   return 'none ' .. clock
 end
-use()
-set_expiry()
-return describe(listeners())
+record()
+local listener_count = listeners()
+find_asked(words, listener_count)
+return describe(listener_count)
 """
 
 _CREATE = """
 expire()
 find(true)
-use()
+local listener_count = listeners()
+local asked = find_asked(words, listener_count)
+if asked then
+  use('asked', asked)
+else
+  use()
+end
 set_expiry()
-return describe(listeners())
+return describe(listener_count)
 """
 
 _DELETE = """
 expire()
-if not find(false) then
+local token, age = string.match(words, '^(%S+) (%S+)')
+if not is_there(age) then
   return 'none ' .. clock
 end
-local known = describe(redis.call(PUBLISH, topic, 'deletion ' .. words))
+local listener_count = redis.call(PUBLISH, topic, 'deletion ' .. token)
+find_asked(age, listener_count)
+local known = describe(listener_count)
+if not (state.time or state.past_time) then
+  -- It is noted that the channel was deleted, or it would seem to exist until those
+  -- who waited there have left.
+  state.past_time, state.past_tag = math.max(second - GRACE, 0), 0
+end
 forget()
 return known
 """

@@ -14,6 +14,7 @@ from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.stores.base import PAGE_SIZE, Appended, Audience, Store
 
+from .asked import AskedChannels
 from .channels import ChannelKeys, Listener, Lookup
 from .commands import Commands
 from .connection import ANSWER_TIMEOUT, Connection
@@ -39,6 +40,10 @@ class RedisStore(Store):
     has it. If no answer comes in time, the publisher gets an error, and Redis does not
     publish the message if it runs the script later.
 
+    A subscriber's request writes nothing for a channel on which nobody has published.
+    For publishers it exists as long as subscribers wait there, and in this process for
+    a while longer.
+
     Channel info counts each other process that listens to a channel as one subscriber,
     and a message as delivered that such a process received. A process listens until
     :data:`~.listening.LINGER` seconds after its last subscriber has left.
@@ -50,6 +55,7 @@ class RedisStore(Store):
 
     Attributes:
         commands: Runs the scripts of this store.
+        asked: The channels without keys that subscribers asked for.
     """
 
     def __init__(
@@ -58,10 +64,11 @@ class RedisStore(Store):
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.commands = Commands(settings, clock)
-        self._listening = Listening(self.commands)
         self._network = self.commands.network
         self._find = self.commands.find
         self._listeners = self.commands.listeners
+        self.asked = AskedChannels(settings, self.commands.now, self._is_awaited)
+        self._listening = Listening(self.commands, self.asked)
         self._token = secrets.token_hex(8)
         self._count = count()
 
@@ -142,15 +149,15 @@ class RedisStore(Store):
     async def page(
         self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
-        words = f"{create:d} {range_after(after)} {limit} {PAGE_SIZE}"
-        reply = await self.commands.ask("next", self._find(channel_id), words)
+        words = f"{range_after(after)} {limit} {PAGE_SIZE}"
+        reply = await self._ask("next", self._find(channel_id), create, words)
         return [read_entry(entry) for entry in reply.entries]
 
     async def position(
         self, channel_id: str, newest: int, *, create: bool = True
     ) -> MessageId:
-        words = f"{create:d} {newest}"
-        reply = await self.commands.ask("position", self._find(channel_id), words)
+        channel = self._find(channel_id)
+        reply = await self._ask("position", channel, create, f"{newest}")
         if not newest:
             return reply.info.last_message_id
         return read_id(reply.previous) or MessageId(0, 0)
@@ -166,18 +173,25 @@ class RedisStore(Store):
         return True
 
     async def info(self, channel_id: str) -> ChannelInfo:
-        return (await self.commands.ask("info", self._find(channel_id))).info
+        age = self.asked.age(channel_id)
+        reply = await self.commands.ask("info", self._find(channel_id), age)
+        self.asked.use(channel_id)
+        return reply.info
 
     async def create(self, channel_id: str) -> ChannelInfo:
-        return (await self.commands.ask("create", self._find(channel_id))).info
+        age = self.asked.age(channel_id)
+        reply = await self.commands.ask("create", self._find(channel_id), age)
+        self.asked.pop(channel_id)
+        return reply.info
 
     async def delete(self, channel_id: str) -> ChannelInfo:
         channel = self._find(channel_id)
         token = self._make_token()
+        words = f"{token} {self.asked.age(channel_id)}"
         connection = await self._network.connect(channel.shard)
         try:
             with self._listening.expect_echo(channel, token.encode()) as echo:
-                reply = await self.commands.run(connection, "delete", channel, token)
+                reply = await self.commands.run(connection, "delete", channel, words)
                 if reply.status == b"ok" and echo is not None:
                     await echo
         except ConnectionLost as error:
@@ -185,6 +199,7 @@ class RedisStore(Store):
             raise Unanswered from error
         except Moved as error:
             raise StoreUnavailable from error
+        self.asked.pop(channel_id)
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info
@@ -197,11 +212,17 @@ class RedisStore(Store):
 
     def close(self) -> None:
         self._listening.close()
+        self.asked.close()
         self._network.close()
 
     async def aclose(self) -> None:
         await self._network.aclose()
         self.close()
+
+    def _is_awaited(self, channel_id: str) -> bool:
+        """Return whether subscribers in this process wait on a channel."""
+        listener = self._listeners.get(self._find(channel_id).topic)
+        return listener is not None and listener.is_wanted
 
     # Appending
 
@@ -234,7 +255,10 @@ class RedisStore(Store):
         kind = b"" if update.content_type is None else b"=" + update.content_type
         deadline = self.commands.server_time(connection) + ANSWER_TIMEOUT
         fields = add_fields(token, update)
-        words = f"{deadline:.6f} {create:d} {keep:d} {fields} {since}"
+        creates = f"{create:d}"
+        if self.asked:
+            creates += f":{self.asked.age(channel.id)}"
+        words = f"{deadline:.6f} {creates} {keep:d} {fields} {since}"
         here = False
         arguments = (connection, "append", channel, words, kind, update.body)
         if since or channel.topic not in self._listeners:
@@ -249,11 +273,29 @@ class RedisStore(Store):
             raise ChannelNotFound
         if reply.status != b"ok":
             return None
+        self.asked.pop(channel.id)
         info = reply.info
         message = Message.of(update, info.last_message_id, read_id(reply.previous))
         return Appended(message, info, here or info.subscribers > 0)
 
     # Lookups
+
+    async def _ask(
+        self,
+        script: str,
+        channel: ChannelKeys,
+        create: bool,
+        words: str,
+        on_reply: Callable[[Reply], None] | None = None,
+    ) -> Reply:
+        """Run a script for a subscriber, as :meth:`Commands.ask` does."""
+        now = self.commands.now()
+        if not create:
+            create = self.asked.age(channel.id) != "-"
+        words = f"{create:d} {words}"
+        reply = await self.commands.ask(script, channel, words, on_reply)
+        self.asked.record(channel.id, reply.info, now)
+        return reply
 
     async def _record_request(self, listener: Listener, newest: MessageId) -> None:
         """Record a subscriber's request that needed no lookup."""
@@ -284,8 +326,8 @@ class RedisStore(Store):
             if listener.is_live:
                 listener.newest = reply.info.last_message_id
 
-        words = f"{create:d} {range_after(after)} 1 0"
-        reply = await self.commands.ask("next", channel, words, on_reply=take)
+        words = f"{range_after(after)} 1 0"
+        reply = await self._ask("next", channel, create, words, take)
         message = read_entry(reply.entries[0]) if reply.entries else None
         return Lookup(message, reply.info.last_message_id, received)
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count
+from time import time
 from typing import Any
 
 import pytest
@@ -34,12 +35,16 @@ async def make(request: pytest.FixtureRequest) -> AsyncIterator[MakeStore]:
         layers = layer_settings(request.param, request)
 
     def make(
-        *, late: bool = False, serving: bool = True, **limits: Any
+        *,
+        late: bool = False,
+        serving: bool = True,
+        clock: Callable[[], float] = time,
+        **limits: Any,
     ) -> ChannelLayerStore:
         settings = ChannelLayerStoreSettings(
             type="channel_layer", group=group, **limits
         )
-        store = ChannelLayerStore(settings, is_late=late)
+        store = ChannelLayerStore(settings, clock, is_late=late)
         if serving:
             attach_audience(store)
         stores.append(store)

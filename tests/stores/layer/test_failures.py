@@ -218,9 +218,10 @@ async def test_max_channels_of_another_process(make: MakeStore) -> None:
     """A message is dropped in a process where it would exceed max_channels."""
     here, there = make(), make(max_channels=1)
     await join(here, there)
-    await here.append(Update("b", b""))
     await append(here, b"1")
-    await until(lambda: [each.body for each in heard(there)] == [b"1"])
+    await here.append(Update("b", b""))
+    await append(here, b"2")
+    await until(lambda: [each.body for each in heard(there)] == [b"1", b"2"])
 
 
 async def test_process_rejoins_its_group_before_it_expires(

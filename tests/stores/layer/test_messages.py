@@ -6,16 +6,19 @@ import asyncio
 from itertools import pairwise
 
 import pytest
+from channels.layers import get_channel_layer
 
 from pushserver.publishers import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import START
+from pushserver_channels.stores.layer import ANNOUNCE_INTERVAL, MAX_ANNOUNCED
 from tests.stores.conftest import (
     audience_of,
 )
 from tests.waiting import until
 
 from .fragile import (
+    FUTURE,
     MakeStore,
     append,
     every_layer,
@@ -125,3 +128,49 @@ async def test_creation_and_deletion_take_effect_in_every_process(
     await until(lambda: audience_of(there).dropped == ["b"])
     with pytest.raises(ChannelNotFound):
         await there.info("b")
+
+
+async def test_requested_channel_is_known_to_every_process(make: MakeStore) -> None:
+    """A channel that a subscriber asked for can be deleted in every process."""
+    here, there = make(), make()
+    await join(here, there)
+    await here.next("b", FUTURE)
+    await until(lambda: "b" in [*there.empty])
+    assert "b" not in here.channels
+    assert "b" not in there.channels
+    here.listen("b")
+    await there.delete("b")
+    await until(lambda: audience_of(here).dropped == ["b"])
+    for store in (here, there):
+        with pytest.raises(ChannelNotFound):
+            await store.info("b")
+
+
+@pytest.mark.parametrize("ask", ["next", "position"])
+async def test_requests_do_not_fill_the_layer(make: MakeStore, ask: str) -> None:
+    """However many channels subscribers ask for, few events are sent."""
+    now = 1000.5
+    store = make(clock=lambda: now)
+    await join(store)
+    sent = get_channel_layer().accepted
+
+    async def request() -> int:
+        sent.clear()
+        for number in range(100):
+            channel_id = f"channel {number}"
+            if ask == "next":
+                await store.next(channel_id, FUTURE)
+            else:
+                await store.position(channel_id, 0)
+        return sent.count("push.creation")
+
+    assert await request() == MAX_ANNOUNCED - 1  # One was that of join().
+    now += 1
+    assert await request() == MAX_ANNOUNCED
+    for _ in range(5):
+        now += 1
+        await request()
+    assert await request() == 0
+    now += ANNOUNCE_INTERVAL
+    assert await request() == MAX_ANNOUNCED
+    assert len([*store.empty]) == 101
