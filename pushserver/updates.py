@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from typing import Any
 from urllib.request import Request
 
 from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
-from django.core.serializers.json import DjangoJSONEncoder
 
 from . import signals
 from .access.grants import build_user_channel
@@ -27,6 +24,7 @@ from .paths import IrreversiblePattern
 from .positions import aposition, position
 from .publishers import PublishError, Receipt, Update, get_publisher
 from .publishers.http import EVENT_HEADER, build_request
+from .serializing import serialize
 
 __all__ = [
     "aposition",
@@ -39,11 +37,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-CONTENT_TYPE = "application/json; charset=utf-8"
-
-#: Characters that would end a header, or that proxies refuse in one.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def send_update(
@@ -74,7 +67,8 @@ def send_update(
         ValueError: The channel id has no URL, data contains a NaN, content_type is not
             valid in a header, or event is not allowed as a name.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
-            content_type or event is no str.
+            content_type or event is no str. Both say which part of data it is, as
+            ``data['items'][3]['price']``.
         SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_update`
             there.
     """
@@ -156,7 +150,7 @@ class _Sending:
         location = find_location(PublisherLocation, "publisher")
         self._update = Update(
             check_channel_id(location, channel_id),
-            *_serialize(data, already_serialized, content_type),
+            *serialize(data, already_serialized, content_type),
             event=_check_event(event),
         )
         self.request = _build_request(self._update)
@@ -217,44 +211,6 @@ def _take_changes(update: Update, request: Request) -> Update:
     )
 
 
-def _serialize(
-    data: Any, already_serialized: bool, content_type: str | None
-) -> tuple[bytes, bytes]:
-    """Return data as a body and its Content-Type."""
-    header = CONTENT_TYPE if content_type is None else _check_header(content_type)
-    is_text = isinstance(data, str | bytes | bytearray | memoryview)
-    if already_serialized or (content_type is not None and is_text):
-        body = _as_bytes(data)
-    else:
-        # JSON has no NaN: browsers could not parse the update.
-        body = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
-    return body, header.encode("latin-1")
-
-
-def _check_header(content_type: str) -> str:
-    """Return a ``Content-Type`` as it is sent; raise an error if it is invalid."""
-    if not isinstance(content_type, str):
-        raise TypeError(
-            "content_type must be a str, as in 'text/html; charset=utf-8', not"
-            f" {type(content_type).__name__}."
-        )
-    if _CONTROL.search(content_type):
-        raise ValueError(f"content_type holds a control character: {content_type!r}.")
-    header = content_type.strip(" ")  # Not part of a header's value.
-    if not header:
-        raise ValueError(
-            "content_type is empty; leave it out for JSON, or write what data is, as in"
-            " 'text/html; charset=utf-8'."
-        )
-    try:
-        header.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"content_type cannot stand in a header, which is Latin-1: {header!r}."
-        ) from None
-    return header
-
-
 def _check_event(event: str | None) -> str | None:
     """Return the name of an event; raise an error if it is not allowed."""
     if event is None:
@@ -266,14 +222,3 @@ def _check_event(event: str | None) -> str | None:
     if fault is not None:
         raise ValueError(fault)
     return name
-
-
-def _as_bytes(data: Any) -> bytes:
-    if isinstance(data, str):
-        return data.encode()
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    raise TypeError(
-        "Data that is already serialized must be str or bytes, not"
-        f" {type(data).__name__}."
-    )
