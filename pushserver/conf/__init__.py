@@ -71,6 +71,7 @@ __all__ = [
     "TRANSPORTS",
     "get_settings",
     "read_settings",
+    "suggest",
 ]
 
 Kind = TypeVar("Kind")

@@ -7,15 +7,16 @@ from functools import lru_cache
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pushserver.conf import get_settings
+from pushserver.conf import PublisherLocation, get_settings
 
 from .base import LookupFailed, Publisher, PublishError, Receipt
 from .http import HTTPPublisher
-from .update import Update
+from .update import Publication, Update
 
 __all__ = [
     "HTTPPublisher",
     "LookupFailed",
+    "Publication",
     "PublishError",
     "Publisher",
     "Receipt",
@@ -32,11 +33,11 @@ def _http_publisher() -> HTTPPublisher:
     return HTTPPublisher()
 
 
-def get_publisher() -> Publisher:
+def get_publisher(location: PublisherLocation) -> Publisher:
     """Return the publisher that is selected by ``PUSH_SERVER['publisher']``.
 
-    With ``auto`` it publishes directly if processes share the store or if the push
-    server runs in this process, and otherwise over HTTP. Raises
+    With ``auto`` it publishes directly if processes share the store of the location or
+    if the push server runs in this process, and otherwise over HTTP. Raises
     ``ImproperlyConfigured`` for ``direct`` if the server is not installed.
     """
     choice = get_settings().publisher
@@ -50,7 +51,7 @@ def get_publisher() -> Publisher:
                     f" installed here ({error}). Use 'auto' or 'http'."
                 ) from error
         else:
-            if choice == "direct" or direct.is_available():
+            if choice == "direct" or direct.is_available(location):
                 publisher: Publisher = direct
                 return publisher
     return _http_publisher()

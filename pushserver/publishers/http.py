@@ -16,14 +16,14 @@ from http.client import (
 from typing import Any
 from urllib.request import Request
 
-from pushserver.channel_urls import publisher_url
+from pushserver.channel_urls import build_publisher_url, publisher_url
 from pushserver.conf import get_settings
 
 from .base import LookupFailed, PublishError, Receipt, why_not_started
 from .connections import Connections, NoConnectionFree
 from .deadline import Deadline
 from .sockets import TimedSocket, open_socket
-from .update import Update
+from .update import Publication
 from .workers import NotStarted, workers
 
 #: Seconds after which an idle connection is not used again. A POST cannot be repeated
@@ -41,12 +41,14 @@ NO_MESSAGE = "0:0"
 MAX_ANSWER = 65_536
 
 
-def build_request(update: Update) -> Request:
+def build_request(publication: Publication) -> Request:
     """Return a POST of a message.
 
     Raises ``ValueError`` if the channel has no URL.
     """
-    request = Request(publisher_url(update.channel_id), data=update.body, method="POST")
+    update = publication.update
+    url = build_publisher_url(publication.location, update.channel_id)
+    request = Request(url, data=update.body, method="POST")
     for name, value in (
         ("Content-Type", update.content_type),
         ("Content-Encoding", update.content_encoding),
@@ -68,21 +70,22 @@ class HTTPPublisher:
     def __init__(self) -> None:
         self._connections: Connections[_Connection] = Connections()
 
-    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
-        """Send a message, or the given request, as a POST.
+    def publish_sync(self, publication: Publication) -> Receipt:
+        """Send a message, or the request that is given for it, as a POST.
 
         Raises :class:`PublishError`.
         """
         deadline = Deadline(get_settings().publisher_timeout)
-        return self._post(request or build_request(update), deadline)
+        request = publication.request or build_request(publication)
+        return self._post(request, deadline)
 
-    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+    async def publish(self, publication: Publication) -> Receipt:
         """Send a POST in a thread: :meth:`publish_sync` for async code."""
         deadline = Deadline(get_settings().publisher_timeout)
-        request = request or build_request(update)
+        request = publication.request or build_request(publication)
         post = partial(self._post, request, deadline)
         try:
-            return await workers.run(update.channel_id, post, deadline)
+            return await workers.run(publication.update.channel_id, post, deadline)
         except NotStarted as error:
             raise PublishError(request.full_url, why_not_started()) from error
 

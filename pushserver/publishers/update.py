@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.request import Request
+
+from pushserver.conf import PublisherLocation
 
 
 class Update(NamedTuple):
@@ -23,3 +26,18 @@ class Update(NamedTuple):
     content_encoding: bytes | None = None
     event: str | None = None
     expires: float | None = None
+
+
+class Publication(NamedTuple):
+    """An update, and where and how it is published.
+
+    Attributes:
+        update: The message and its channel.
+        location: The publisher location, whose store keeps the message.
+        request: The POST request for publishing over HTTP. Receivers of
+            ``pre_send_update`` may have added headers. None if there are no receivers.
+    """
+
+    update: Update
+    location: PublisherLocation
+    request: Request | None = None

@@ -1,0 +1,100 @@
+"""A message on its way through the signals, to a publisher."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.request import Request
+
+from . import signals
+from .channel_urls import build_publisher_url
+from .events import find_event_fault
+from .paths import IrreversiblePattern
+from .publishers import Publication, Update
+from .publishers.http import EVENT_HEADER, build_request
+
+
+class Sending:
+    """A message that is being sent.
+
+    Args:
+        publication: The message, and where and how it is published.
+        sender: The sender of the signals.
+        channel_id: The channel, as the caller named it.
+        data: The data, as the caller gave them.
+        already_serialized: Whether they are sent as they are.
+
+    Attributes:
+        signal_arguments: The arguments of the signals. Their request is None if they
+            have no receivers or the channel has no URL.
+
+    Raises ``ValueError`` if the location cannot match the channel id.
+    """
+
+    def __init__(
+        self,
+        publication: Publication,
+        sender: object,
+        channel_id: object,
+        data: Any,
+        already_serialized: bool,
+    ) -> None:
+        request = _build_request(publication, sender)
+        self._publication = publication._replace(request=request)
+        self.signal_arguments = {
+            "sender": sender,
+            "channel_id": channel_id,
+            "data": data,
+            "already_serialized": already_serialized,
+            "request": request,
+        }
+
+    @property
+    def publication(self) -> Publication:
+        """The message, with the changes that signal receivers have made."""
+        request = self._publication.request
+        if request is None:
+            return self._publication
+        update = _take_changes(self._publication.update, request)
+        return self._publication._replace(update=update)
+
+
+def check_event(event: str | None) -> str | None:
+    """Return the name of an event; raise an error if it is not allowed."""
+    if event is None:
+        return None
+    if not isinstance(event, str):
+        raise TypeError(f"event must be a str, not {type(event).__name__}.")
+    name = event.strip(" \t")  # Not part of a header's value.
+    fault = find_event_fault(name)
+    if fault is not None:
+        raise ValueError(fault)
+    return name
+
+
+def _build_request(publication: Publication, sender: object) -> Request | None:
+    """Return the request for the signals, None if they have no receivers or no URL."""
+    try:
+        build_publisher_url(publication.location, publication.update.channel_id)
+    except IrreversiblePattern:
+        return None  # Direct publishing needs no URL.
+    used = (signals.pre_send_update, signals.post_send_update)
+    if not any(each.has_listeners(sender) for each in used):
+        return None
+    return build_request(publication)
+
+
+def _take_changes(update: Update, request: Request) -> Update:
+    """Return a message with the changes that signal receivers made to its request."""
+    body = request.data
+    assert isinstance(body, bytes), "It is the body of the message."
+
+    def read(header: str) -> bytes | None:
+        value = request.get_header(header)
+        return value.encode("latin-1") if value else None
+
+    return update._replace(
+        body=body,
+        content_type=read("Content-type"),
+        content_encoding=read("Content-encoding"),
+        event=check_event((read(EVENT_HEADER.capitalize()) or b"").decode() or None),
+    )
