@@ -9,8 +9,9 @@ from . import signals
 from .channel_urls import build_publisher_url
 from .events import find_event_fault
 from .paths import IrreversiblePattern
-from .publishers import Publication, Update
-from .publishers.http import EVENT_HEADER, build_request
+from .publishers import Publication
+from .publishers.headers import EVENT_HEADER, TTL_HEADER, parse_ttl
+from .publishers.http import build_request
 
 
 class Sending:
@@ -51,11 +52,9 @@ class Sending:
     @property
     def publication(self) -> Publication:
         """The message, with the changes that signal receivers have made."""
-        request = self._publication.request
-        if request is None:
+        if self._publication.request is None:
             return self._publication
-        update = _take_changes(self._publication.update, request)
-        return self._publication._replace(update=update)
+        return _take_changes(self._publication, self._publication.request)
 
 
 def check_event(event: str | None) -> str | None:
@@ -83,18 +82,21 @@ def _build_request(publication: Publication, sender: object) -> Request | None:
     return build_request(publication)
 
 
-def _take_changes(update: Update, request: Request) -> Update:
+def _take_changes(publication: Publication, request: Request) -> Publication:
     """Return a message with the changes that signal receivers made to its request."""
     body = request.data
     assert isinstance(body, bytes), "It is the body of the message."
 
     def read(header: str) -> bytes | None:
-        value = request.get_header(header)
+        value = request.get_header(header.capitalize())
         return value.encode("latin-1") if value else None
 
-    return update._replace(
+    keep, expires = parse_ttl(request.get_header(TTL_HEADER.capitalize()))
+    update = publication.update._replace(
         body=body,
-        content_type=read("Content-type"),
-        content_encoding=read("Content-encoding"),
-        event=check_event((read(EVENT_HEADER.capitalize()) or b"").decode() or None),
+        content_type=read("Content-Type"),
+        content_encoding=read("Content-Encoding"),
+        event=check_event((read(EVENT_HEADER) or b"").decode() or None),
+        expires=expires,
     )
+    return publication._replace(update=update, keep=keep)

@@ -19,6 +19,7 @@ from .channel_urls import (
 from .event_loops import runs_in_event_loop
 from .positions import aposition, position
 from .publishers import Publication, PublishError, Receipt, Update, get_publisher
+from .publishers.headers import check_expires
 from .sending import Sending, check_event
 from .serializing import serialize
 
@@ -44,6 +45,8 @@ def send_update(
     content_type: str | None = None,
     event: str | None = None,
     location: str | None = None,
+    keep: bool = True,
+    expires: float | None = None,
 ) -> Receipt | None:
     """Publish data to all subscribers of a channel.
 
@@ -58,17 +61,21 @@ def send_update(
         event: The name of the event that ``EventSource`` dispatches, None for none.
         location: The name of a publisher location, whose store keeps the message; None
             for the first one.
+        keep: Whether the message is kept for subscribers that come later. False
+            delivers it only to those that wait now.
+        expires: Seconds after which the message expires, None for the store's limit.
+            A fraction is rounded up.
 
     Returns a receipt, or None if publishing failed and errors are ignored.
 
     Raises:
         PublishError: The push server was not reached or refused the message.
         ValueError: There is no such location, the channel id has no URL there, data
-            contains a NaN, content_type is not valid in a header, or event is not
-            allowed as a name.
+            contains a NaN, content_type is not valid in a header, event is not allowed
+            as a name, or expires is not more than 0.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
-            content_type or event is no str. Both say which part of data it is, as
-            ``data['items'][3]['price']``.
+            content_type or event is no str, or expires is no number. Both say which
+            part of data it is, as ``data['items'][3]['price']``.
         SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_update`
             there.
     """
@@ -78,7 +85,14 @@ def send_update(
             " event loop. Write 'await asend_update(...)' instead."
         )
     sending = _prepare(
-        channel_id, data, already_serialized, content_type, event, location
+        channel_id,
+        data,
+        already_serialized,
+        content_type,
+        event,
+        location,
+        keep,
+        expires,
     )
     signals.pre_send_update.send(**sending.signal_arguments)
     try:
@@ -102,13 +116,22 @@ async def asend_update(
     content_type: str | None = None,
     event: str | None = None,
     location: str | None = None,
+    keep: bool = True,
+    expires: float | None = None,
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code.
 
     Concurrent calls for one channel publish in the order of the calls.
     """
     sending = _prepare(
-        channel_id, data, already_serialized, content_type, event, location
+        channel_id,
+        data,
+        already_serialized,
+        content_type,
+        event,
+        location,
+        keep,
+        expires,
     )
     await signals.pre_send_update.asend(**sending.signal_arguments)
     try:
@@ -143,6 +166,8 @@ def _prepare(
     content_type: str | None,
     event: str | None,
     location: str | None,
+    keep: bool,
+    expires: float | None,
 ) -> Sending:
     """Return a message that can be sent. Raises as :func:`send_update` does."""
     place = find_publisher(location)
@@ -150,8 +175,9 @@ def _prepare(
         check_channel_id(place, channel_id),
         *serialize(data, already_serialized, content_type),
         event=check_event(event),
+        expires=check_expires(expires),
     )
-    publication = Publication(update, place)
+    publication = Publication(update, place, keep)
     return Sending(publication, send_update, channel_id, data, already_serialized)
 
 

@@ -164,13 +164,14 @@ class _Publishing(StoreWork[Receipt]):
     def __init__(self, publication: Publication) -> None:
         _check(publication)
         self._update, self._location = publication.update, publication.location
+        self._keep = publication.keep and self._location.store_messages
         store = get_settings().store[self._location.store]
         super().__init__(store, self._update.channel_id)
 
     async def do_here(self) -> Receipt:
         location = self._location
         delivered, info = await hubs.get(location.store).publish(
-            self._update, keep=location.store_messages, create=location.create_on_post
+            self._update, keep=self._keep, create=location.create_on_post
         )
         return _make_receipt(delivered, info)
 
@@ -179,7 +180,7 @@ class _Publishing(StoreWork[Receipt]):
         delivered, info = redis.append(
             self._update,
             deadline,
-            keep=location.store_messages,
+            keep=self._keep,
             create=location.create_on_post,
         )
         return _make_receipt(delivered, info)
@@ -187,7 +188,7 @@ class _Publishing(StoreWork[Receipt]):
     async def do_with(self, store: Store) -> Receipt:
         location = self._location
         appended = await store.append(
-            self._update, keep=location.store_messages, create=location.create_on_post
+            self._update, keep=self._keep, create=location.create_on_post
         )
         return _make_receipt(appended.delivered, appended.info)
 

@@ -28,6 +28,7 @@ from .locations import (
     read_locations,
 )
 from .readers import (
+    MAX_SECONDS,
     InvalidSetting,
     address,
     dotted_path,
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidSetting",
     "LOCATION_TYPES",
     "Location",
+    "MAX_SECONDS",
     "MemoryStoreSettings",
     "POLLS",
     "PublisherLocation",

@@ -22,6 +22,7 @@ from pushserver.conf import get_settings
 from .base import LookupFailed, PublishError, Receipt, why_not_started
 from .connections import Connections, NoConnectionFree
 from .deadline import Deadline
+from .headers import EVENT_HEADER, TTL_HEADER, build_ttl
 from .sockets import TimedSocket, open_socket
 from .update import Publication
 from .workers import NotStarted, workers
@@ -30,9 +31,6 @@ from .workers import NotStarted, workers
 #: safely, so it must not be sent while the server closes the connection, as uvicorn
 #: does after 5 seconds.
 MAX_IDLE = 4.0
-
-#: Names the event of a message, as Nchan has it.
-EVENT_HEADER = "X-EventSource-Event"
 
 #: The id of the last message of a channel that has had none.
 NO_MESSAGE = "0:0"
@@ -56,6 +54,9 @@ def build_request(publication: Publication) -> Request:
     ):
         if value is not None:
             request.add_header(name, value.decode("latin-1"))
+    ttl = build_ttl(publication.keep, update.expires)
+    if ttl is not None:
+        request.add_header(TTL_HEADER, ttl)
     request.add_header("Accept", "application/json")
     return request
 

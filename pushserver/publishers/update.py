@@ -34,10 +34,13 @@ class Publication(NamedTuple):
     Attributes:
         update: The message and its channel.
         location: The publisher location, whose store keeps the message.
+        keep: Whether subscribers can get the message later, if the location stores
+            messages. If not, it goes to those only who wait now.
         request: The POST request for publishing over HTTP. Receivers of
             ``pre_send_update`` may have added headers. None if there are no receivers.
     """
 
     update: Update
     location: PublisherLocation
+    keep: bool = True
     request: Request | None = None

@@ -19,6 +19,7 @@ from pushserver_channels.protocol import (
     check_header,
     choose_info_type,
     parse_event,
+    parse_lifetime,
 )
 
 from .base import (
@@ -101,13 +102,16 @@ class PublisherConsumer(PushConsumer):
             check_header("Content-Type", content_type)
             check_header("Content-Encoding", content_encoding)
             event = parse_event(self.headers.get(b"x-eventsource-event"))
+            keep, expires = parse_lifetime(self.headers.get(b"ttl"))
         except BadRequest as error:
             return await self.refuse(error)
         body = await self.read_body(self.location.max_message_size)
-        update = Update(self.channel_id, body, content_type, content_encoding, event)
+        update = Update(
+            self.channel_id, body, content_type, content_encoding, event, expires
+        )
         delivered, info = await self.find_hub().publish(
             update,
-            keep=self.location.store_messages,
+            keep=keep and self.location.store_messages,
             create=self.location.create_on_post,
         )
         return self.build_info(201 if delivered else 202, info)
