@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 from urllib.request import Request
 
@@ -23,6 +25,7 @@ class Sending:
         channel_id: The channel, as the caller named it.
         data: The data, as the caller gave them.
         already_serialized: Whether they are sent as they are.
+        later: Whether it is sent later, when the caller may have changed the data.
 
     Attributes:
         signal_arguments: The arguments of the signals. Their request is None if they
@@ -38,8 +41,16 @@ class Sending:
         channel_id: object,
         data: Any,
         already_serialized: bool,
+        *,
+        later: bool,
     ) -> None:
-        request = _build_request(publication, sender)
+        request = None
+        if _has_receivers(sender):
+            request = _build_request(publication)
+            if later and not isinstance(data, memoryview):
+                data = deepcopy(data)
+        else:
+            _check_url(publication)
         self._publication = publication._replace(request=request)
         self.signal_arguments = {
             "sender": sender,
@@ -70,16 +81,24 @@ def check_event(event: str | None) -> str | None:
     return name
 
 
-def _build_request(publication: Publication, sender: object) -> Request | None:
-    """Return the request for the signals, None if they have no receivers or no URL."""
+def _has_receivers(sender: object) -> bool:
+    """Return whether a signal of a sender has receivers."""
+    used = (signals.pre_send_update, signals.post_send_update)
+    return any(each.has_listeners(sender) for each in used)
+
+
+def _build_request(publication: Publication) -> Request | None:
+    """Return the request for the signals, None if the channel has no URL."""
     try:
-        build_publisher_url(publication.location, publication.update.channel_id)
+        return build_request(publication)
     except IrreversiblePattern:
         return None  # Direct publishing needs no URL.
-    used = (signals.pre_send_update, signals.post_send_update)
-    if not any(each.has_listeners(sender) for each in used):
-        return None
-    return build_request(publication)
+
+
+def _check_url(publication: Publication) -> None:
+    """Raise ``ValueError`` if the location cannot match the channel id."""
+    with suppress(IrreversiblePattern):
+        build_publisher_url(publication.location, publication.update.channel_id)
 
 
 def _take_changes(publication: Publication, request: Request) -> Publication:

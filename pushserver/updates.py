@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from .publishers import Publication, PublishError, Receipt, Update, get_publishe
 from .publishers.headers import check_expires
 from .sending import Sending, check_event
 from .serializing import serialize
+from .transactions import call_after_commit, check_alias, waits_for_commit
 
 __all__ = [
     "aposition",
@@ -47,6 +49,8 @@ def send_update(
     location: str | None = None,
     keep: bool = True,
     expires: float | None = None,
+    on_commit: bool | None = None,
+    using: str | None = None,
 ) -> Receipt | None:
     """Publish data to all subscribers of a channel.
 
@@ -65,14 +69,20 @@ def send_update(
             delivers it only to those that wait now.
         expires: Seconds after which the message expires, None for the store's limit.
             A fraction is rounded up.
+        on_commit: Whether the update waits for the commit, if it is sent in an atomic
+            block, and is not sent after a rollback. None is the setting ``on_commit``,
+            which defaults to False.
+        using: The alias of the database that has to commit, None for the default one.
 
-    Returns a receipt, or None if publishing failed and errors are ignored.
+    Returns a receipt. Returns None if publishing failed and errors are ignored, and if
+    the update waits for a commit. Then an error of publishing is raised after it, at
+    the end of the atomic block.
 
     Raises:
         PublishError: The push server was not reached or refused the message.
         ValueError: There is no such location, the channel id has no URL there, data
             contains a NaN, content_type is not valid in a header, event is not allowed
-            as a name, or expires is not more than 0.
+            as a name, expires is not more than 0, or no database has the alias.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
             content_type or event is no str, or expires is no number. Both say which
             part of data it is, as ``data['items'][3]['price']``.
@@ -84,6 +94,7 @@ def send_update(
             "send_update() was called in an async function, where it would block the"
             " event loop. Write 'await asend_update(...)' instead."
         )
+    later = waits_for_commit(on_commit, using)
     sending = _prepare(
         channel_id,
         data,
@@ -93,18 +104,12 @@ def send_update(
         location,
         keep,
         expires,
+        later,
     )
-    signals.pre_send_update.send(**sending.signal_arguments)
-    try:
-        publication = sending.publication
-        receipt = get_publisher(publication.location).publish_sync(publication)
-    except Exception as error:
-        signals.post_send_update.send(**sending.signal_arguments, response=error)
-        if _is_ignored(error, ignore_errors):
-            return None
-        raise
-    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
-    return receipt
+    if later:
+        call_after_commit(partial(_send, sending, ignore_errors), using)
+        return None
+    return _send(sending, ignore_errors)
 
 
 async def asend_update(
@@ -118,11 +123,16 @@ async def asend_update(
     location: str | None = None,
     keep: bool = True,
     expires: float | None = None,
+    on_commit: bool | None = None,
+    using: str | None = None,
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code.
 
-    Concurrent calls for one channel publish in the order of the calls.
+    Concurrent calls for one channel publish in the order of the calls. Django has no
+    transactions in async code, so the update never waits for a commit: ``on_commit`` is
+    only there for the same arguments. Within ``sync_to_async`` use ``send_update``.
     """
+    check_alias(using)
     sending = _prepare(
         channel_id,
         data,
@@ -132,6 +142,7 @@ async def asend_update(
         location,
         keep,
         expires,
+        later=False,
     )
     await signals.pre_send_update.asend(**sending.signal_arguments)
     try:
@@ -168,6 +179,7 @@ def _prepare(
     location: str | None,
     keep: bool,
     expires: float | None,
+    later: bool,
 ) -> Sending:
     """Return a message that can be sent. Raises as :func:`send_update` does."""
     place = find_publisher(location)
@@ -178,7 +190,24 @@ def _prepare(
         expires=check_expires(expires),
     )
     publication = Publication(update, place, keep)
-    return Sending(publication, send_update, channel_id, data, already_serialized)
+    return Sending(
+        publication, send_update, channel_id, data, already_serialized, later=later
+    )
+
+
+def _send(sending: Sending, ignore_errors: bool) -> Receipt | None:
+    """Publish a message, between its signals."""
+    signals.pre_send_update.send(**sending.signal_arguments)
+    try:
+        publication = sending.publication
+        receipt = get_publisher(publication.location).publish_sync(publication)
+    except Exception as error:
+        signals.post_send_update.send(**sending.signal_arguments, response=error)
+        if _is_ignored(error, ignore_errors):
+            return None
+        raise
+    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
+    return receipt
 
 
 def _is_ignored(error: Exception, ignore_errors: bool) -> bool:

@@ -78,6 +78,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"servername": 1}, "['servername']", "must be a text"),
     ({"publisher": "Direct"}, "['publisher']", "Did you mean 'direct'?"),
     ({"publisher": "celery"}, "['publisher']", "'auto', 'direct', 'http'"),
+    ({"on_commit": 1}, "['on_commit']", "True or False"),
     ({"publisher_timeout": -1}, "['publisher_timeout']", "is -1"),
     ({"publisher_timeout": "5"}, "['publisher_timeout']", "number of seconds"),
     ({"publisher_timeout": math.nan}, "['publisher_timeout']", "nan"),

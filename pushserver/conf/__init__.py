@@ -115,6 +115,8 @@ class PushServerSettings:
         servername: The value of the ``Server`` header, None for the server's own.
         publisher: How ``send_update`` publishes: ``auto``, ``direct`` or ``http``.
         publisher_timeout: Seconds after which a publish fails, 0 for no limit.
+        on_commit: Whether ``send_update`` waits for the commit of the transaction in
+            which it is called, if it is not told.
         store: The stores by name.
         locations: The locations, in the order in which they are tried.
         authorize: The default of ``authorize`` for subscriber locations.
@@ -135,6 +137,7 @@ class PushServerSettings:
     servername: str | None = setting(header, default=None)
     publisher: str = setting(one_of("auto", "direct", "http"), default="auto")
     publisher_timeout: float = setting(seconds, default=5)
+    on_commit: bool = setting(flag, default=False)
     store: Mapping[str, StoreSettings] = setting(
         read_stores,
         default_factory=lambda: read_stores("", {"type": "memory"}),
