@@ -14,6 +14,7 @@ from .paths import IrreversiblePattern
 from .publishers import Publication
 from .publishers.headers import EVENT_HEADER, TTL_HEADER, parse_ttl
 from .publishers.http import build_request
+from .publishers.idempotency import KEY_HEADER, check_key
 
 
 class Sending:
@@ -118,4 +119,5 @@ def _take_changes(publication: Publication, request: Request) -> Publication:
         event=check_event((read(EVENT_HEADER) or b"").decode() or None),
         expires=expires,
     )
-    return publication._replace(update=update, keep=keep)
+    key = check_key(request.get_header(KEY_HEADER.capitalize()))
+    return publication._replace(update=update, keep=keep, key=key)

@@ -21,6 +21,7 @@ from .event_loops import runs_in_event_loop
 from .positions import aposition, position
 from .publishers import Publication, PublishError, Receipt, Update, get_publisher
 from .publishers.headers import check_expires
+from .publishers.idempotency import check_key
 from .sending import Sending, check_event
 from .serializing import serialize
 from .transactions import call_after_commit, check_alias, waits_for_commit
@@ -49,6 +50,7 @@ def send_update(
     location: str | None = None,
     keep: bool = True,
     expires: float | None = None,
+    idempotency_key: str | None = None,
     on_commit: bool | None = None,
     using: str | None = None,
 ) -> Receipt | None:
@@ -69,6 +71,9 @@ def send_update(
             delivers it only to those that wait now.
         expires: Seconds after which the message expires, None for the store's limit.
             A fraction is rounded up.
+        idempotency_key: From 1 to 255 visible ASCII characters. If an update of the
+            channel had the same key within the last five minutes, nothing is published,
+            and its receipt is returned. The data are not compared.
         on_commit: Whether the update waits for the commit, if it is sent in an atomic
             block, and is not sent after a rollback. None is the setting ``on_commit``,
             which defaults to False.
@@ -82,10 +87,11 @@ def send_update(
         PublishError: The push server was not reached or refused the message.
         ValueError: There is no such location, the channel id has no URL there, data
             contains a NaN, content_type is not valid in a header, event is not allowed
-            as a name, expires is not more than 0, or no database has the alias.
+            as a name, expires is not more than 0, idempotency_key is no key, or no
+            database has the alias.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
-            content_type or event is no str, or expires is no number. Both say which
-            part of data it is, as ``data['items'][3]['price']``.
+            content_type, event or idempotency_key is no str, or expires is no number.
+            Both say which part of data it is, as ``data['items'][3]['price']``.
         SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_update`
             there.
     """
@@ -104,6 +110,7 @@ def send_update(
         location,
         keep,
         expires,
+        idempotency_key,
         later,
     )
     if later:
@@ -123,6 +130,7 @@ async def asend_update(
     location: str | None = None,
     keep: bool = True,
     expires: float | None = None,
+    idempotency_key: str | None = None,
     on_commit: bool | None = None,
     using: str | None = None,
 ) -> Receipt | None:
@@ -142,6 +150,7 @@ async def asend_update(
         location,
         keep,
         expires,
+        idempotency_key,
         later=False,
     )
     await signals.pre_send_update.asend(**sending.signal_arguments)
@@ -179,6 +188,7 @@ def _prepare(
     location: str | None,
     keep: bool,
     expires: float | None,
+    key: str | None,
     later: bool,
 ) -> Sending:
     """Return a message that can be sent. Raises as :func:`send_update` does."""
@@ -189,7 +199,7 @@ def _prepare(
         event=check_event(event),
         expires=check_expires(expires),
     )
-    publication = Publication(update, place, keep)
+    publication = Publication(update, place, keep, check_key(key))
     return Sending(
         publication, send_update, channel_id, data, already_serialized, later=later
     )

@@ -113,7 +113,7 @@ class CrossOriginPublishing:
             (
                 b"access-control-allow-headers",
                 b"Content-Type, Content-Encoding, X-EventSource-Event, TTL,"
-                b" Authorization, X-Requested-With",
+                b" Idempotency-Key, Authorization, X-Requested-With",
             ),
             (b"access-control-expose-headers", b"Retry-After, Allow"),
             (b"access-control-max-age", b"864000"),

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from pushserver.events import find_event_fault
 from pushserver.publishers.headers import parse_ttl
+from pushserver.publishers.idempotency import find_key_fault
 
 from .exceptions import BadRequest, HeadersTooLarge, InvalidEvent, InvalidMessageId
 from .memoize import MAX_ARGUMENT_LENGTH, memoize
@@ -188,6 +189,20 @@ def parse_lifetime(value: bytes | None) -> tuple[bool, int | None]:
         return parse_ttl(value.decode("latin-1"))
     except ValueError as error:
         raise BadRequest(str(error)) from error
+
+
+def parse_key(value: bytes | None) -> str | None:
+    """Return the idempotency key of a POST, None if it has none.
+
+    Raises :class:`BadRequest`.
+    """
+    if value is None:
+        return None
+    key = value.decode("latin-1").strip(" \t")
+    fault = find_key_fault(key)
+    if fault is not None:
+        raise BadRequest(fault)
+    return key
 
 
 def check_event(name: str) -> None:

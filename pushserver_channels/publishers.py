@@ -24,6 +24,7 @@ from .hub import hubs
 from .messages import ChannelInfo
 from .positions import BEGINNING
 from .protocol import check_event, check_header
+from .receipts import Receipts, StoredReceipt
 from .store_descriptions import describe_store
 from .store_work import StoreWork
 from .stores import Store
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+
+#: The receipts of keys that this process published without a push server, into a store
+#: that keeps none, by the name of the store and the channel.
+_receipts = Receipts()
 
 
 class DirectPublisher:
@@ -165,13 +170,17 @@ class _Publishing(StoreWork[Receipt]):
         _check(publication)
         self._update, self._location = publication.update, publication.location
         self._keep = publication.keep and self._location.store_messages
+        self._key = publication.key
         store = get_settings().store[self._location.store]
         super().__init__(store, self._update.channel_id)
 
     async def do_here(self) -> Receipt:
         location = self._location
         delivered, info = await hubs.get(location.store).publish(
-            self._update, keep=self._keep, create=location.create_on_post
+            self._update,
+            keep=self._keep,
+            create=location.create_on_post,
+            key=self._key,
         )
         return _make_receipt(delivered, info)
 
@@ -182,15 +191,21 @@ class _Publishing(StoreWork[Receipt]):
             deadline,
             keep=self._keep,
             create=location.create_on_post,
+            key=self._key,
         )
         return _make_receipt(delivered, info)
 
     async def do_with(self, store: Store) -> Receipt:
-        location = self._location
-        appended = await store.append(
-            self._update, keep=self._keep, create=location.create_on_post
-        )
-        return _make_receipt(appended.delivered, appended.info)
+        name, key = f"{self._location.store} {self._update.channel_id}", self._key
+        known = None if key is None else _receipts.find(name, key)
+        if known is None:
+            appended = await store.append(
+                self._update, keep=self._keep, create=self._location.create_on_post
+            )
+            known = StoredReceipt(appended.delivered, appended.info)
+            if key is not None:
+                _receipts.keep(name, key, known)
+        return _make_receipt(*known)
 
 
 class _Lookup(StoreWork[list[str]]):

@@ -36,6 +36,8 @@ class Publication(NamedTuple):
         location: The publisher location, whose store keeps the message.
         keep: Whether subscribers can get the message later, if the location stores
             messages. If not, it goes to those only who wait now.
+        key: The idempotency key: if a message of the channel had it within the last
+            five minutes, nothing is published, and its receipt is returned.
         request: The POST request for publishing over HTTP. Receivers of
             ``pre_send_update`` may have added headers. None if there are no receivers.
     """
@@ -43,4 +45,5 @@ class Publication(NamedTuple):
     update: Update
     location: PublisherLocation
     keep: bool = True
+    key: str | None = None
     request: Request | None = None

@@ -26,6 +26,9 @@ back, and a client from before is told of a gap. Of a channel without a hash it 
 known that its messages, if it had any, are older than GRACE. So the previous id of its
 first message is an id of that age.
 
+A message with an idempotency key leaves a receipt, in a key of its own beside the hash.
+As long as it is there, the same again is answered with it.
+
 A store that is new, was emptied or may have lost its newest messages writes a mark, an
 id that no message has. All ids that it gave before are older, and all that it gives
 from then on are newer, so a client that comes back is told of a gap. The key has the
@@ -247,8 +250,8 @@ end
 """
 
 _APPEND = """
-local deadline, create, keep, token, since =
-  string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+)')
+local deadline, create, keep, token, since, once =
+  string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(.*)$')
 local kind, body = ARGV[3], ARGV[4]
 -- The message's own time limit, in seconds.
 local lifetime
@@ -258,6 +261,17 @@ end
 if now > tonumber(deadline) then
   return 'late ' .. clock
 end
+-- The seconds for which a key counts, the subscribers that Redis does not count, the
+-- key, and where its receipt is.
+local period, uncounted_here, key, receipt
+if once ~= '' then
+  period, uncounted_here, key = string.match(once, '^(%S+) (%S+) (%S+)')
+  receipt = key_of('receipt:' .. #key .. ':' .. key)
+  local known = redis.call('GET', receipt)
+  if known then
+    return 'again ' .. clock .. ' ' .. known
+  end
+end
 if state.expiry_set ~= second then
   expire()
 end
@@ -266,7 +280,7 @@ if not find(create == '1') then
 end
 local mark_time, mark_tag = read_mark()
 local mark_id = mark_time .. '-' .. mark_tag
-if since ~= '0' then
+if since ~= '0' and (keep == '1' or not receipt) then
   -- It was sent before. Perhaps it is there; perhaps it was, and was dropped since.
   local newest, is_lost = tonumber(state.time or state.past_time), false
   local expected = newest and newest .. '-' .. (state.tag or state.past_tag)
@@ -368,7 +382,13 @@ if count and MESSAGE_TIMEOUT > 0 and MIN_MESSAGES > 0 then
 end
 local head = 'message ' .. token .. ' ' .. id .. ' ' .. previous .. ' ' .. #kind
 local listener_count = redis.call(PUBLISH, topic, head .. '\\n' .. kind .. body)
-return describe(listener_count, previous, count)
+local answer = describe(listener_count, previous, count)
+if receipt then
+  local subscribers = math.max(listener_count + tonumber(uncounted_here), 0)
+  local known = string.match(describe(subscribers, previous, count), '^ok %S+ (.*)$')
+  redis.call('SET', receipt, known, 'EX', period)
+end
+return answer
 """
 
 _NEXT = """
