@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
@@ -11,7 +11,13 @@ from django.urls import get_script_prefix
 from django.utils.http import escape_leading_slashes
 
 from .access.tokens import Expiry, make_token
-from .conf import Location, PublisherLocation, SubscriberLocation, get_settings
+from .conf import (
+    Location,
+    PublisherLocation,
+    SubscriberLocation,
+    get_settings,
+    suggest,
+)
 from .paths import (
     MAX_CHANNELS,
     build_path,
@@ -26,22 +32,31 @@ DEFAULT_PORT = 8001
 #: The characters of a site's root path that reverse() does not percent-encode.
 _SAFE = "/~:@!$&'()*+,;="
 
-Kind = TypeVar("Kind", bound=Location)
 
-
-def publisher_url(channel_id: object) -> str:
+def publisher_url(channel_id: object, *, location: str | None = None) -> str:
     """Return the URL at which messages for a channel are published.
 
     Without a ``publisher_host`` it is a URL of ``runpushserver`` on this machine, below
     ``FORCE_SCRIPT_NAME``. With one, the locations are at the root of that host.
 
-    Raises ``ValueError`` if there is no publisher location or it cannot match the id.
+    Args:
+        channel_id: The channel.
+        location: The name of a publisher location, None for the first one.
+
+    Raises ``ValueError`` if there is no such location or it cannot match the id.
+    """
+    return build_publisher_url(find_publisher(location), channel_id)
+
+
+def build_publisher_url(location: PublisherLocation, channel_id: object) -> str:
+    """Return the URL at which messages for a channel are published at a location.
+
+    Raises ``ValueError`` if the location cannot match the id.
     """
     host = get_settings().publisher_host
     base = (
         host.url if host else _own_url() + quote_root(settings.FORCE_SCRIPT_NAME or "")
     )
-    location = find_location(PublisherLocation, "publisher")
     return base + _build_path(location, (check_channel_id(location, channel_id),))
 
 
@@ -168,12 +183,33 @@ def check_channel_id(location: Location, channel_id: object) -> str:
     return channel
 
 
-def find_location(kind: type[Kind], name: str) -> Kind:
-    """Return the first location of a kind, or raise ``ValueError``."""
-    location = get_settings().first_location(kind)
-    if location is None:
-        raise ValueError(f"PUSH_SERVER['locations'] has no {name} location.")
-    return location
+def find_publisher(name: str | None = None) -> PublisherLocation:
+    """Return a publisher location, or raise ``ValueError``.
+
+    Args:
+        name: Its name, None for the first one.
+    """
+    conf = get_settings()
+    if name is None:
+        location = conf.first_location(PublisherLocation)
+        if location is None:
+            raise ValueError("PUSH_SERVER['locations'] has no publisher location.")
+        return location
+    named = {each.name: each for each in conf.locations if each.name is not None}
+    found = named.get(name)
+    if isinstance(found, PublisherLocation):
+        return found
+    if found is not None:
+        raise ValueError(f"The location {name!r} is a {found.type} location.")
+    known = [
+        each
+        for each, location in named.items()
+        if isinstance(location, PublisherLocation)
+    ]
+    names = f"Named are {', '.join(map(repr, known))}." if known else "None has a name."
+    raise ValueError(
+        f"No publisher location has the name {name!r}. {suggest(name, known) or names}"
+    )
 
 
 def describe_location(location: SubscriberLocation, root: str) -> str | None:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from .channel_urls import check_channel_id, find_location
-from .conf import PublisherLocation
+from .channel_urls import check_channel_id, find_publisher
 from .event_loops import runs_in_event_loop
 from .publishers import LookupFailed, get_publisher
 
@@ -44,7 +43,7 @@ def position(channel_ids: Iterable[object]) -> Position:
         )
     channels = _check(channel_ids)
     try:
-        ids = get_publisher().find_last_ids_sync(channels)
+        ids = get_publisher(find_publisher()).find_last_ids_sync(channels)
     except LookupFailed as error:
         return _report_unknown(channels, error)
     return dict(zip(channels, ids, strict=True))
@@ -54,7 +53,7 @@ async def aposition(channel_ids: Iterable[object]) -> Position:
     """Return the ids of the last messages: :func:`position` for async code."""
     channels = _check(channel_ids)
     try:
-        ids = await get_publisher().find_last_ids(channels)
+        ids = await get_publisher(find_publisher()).find_last_ids(channels)
     except LookupFailed as error:
         return _report_unknown(channels, error)
     return dict(zip(channels, ids, strict=True))
@@ -63,7 +62,7 @@ async def aposition(channel_ids: Iterable[object]) -> Position:
 def _check(channel_ids: Iterable[object]) -> list[str]:
     if isinstance(channel_ids, str | bytes):
         raise TypeError("Give a list of channel ids, as in position(['news']).")
-    location = find_location(PublisherLocation, "publisher")
+    location = find_publisher()
     ids = [check_channel_id(location, each) for each in channel_ids]
     return list(dict.fromkeys(ids))
 

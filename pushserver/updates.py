@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
+from functools import partial
 from typing import Any
-from urllib.request import Request
 
 from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
-from django.core.serializers.json import DjangoJSONEncoder
 
 from . import signals
 from .access.grants import build_user_channel
 from .channel_urls import (
     check_channel_id,
-    find_location,
+    find_publisher,
     publisher_url,
     subscriber_url,
 )
-from .conf import PublisherLocation
 from .event_loops import runs_in_event_loop
-from .events import find_event_fault
-from .paths import IrreversiblePattern
 from .positions import aposition, position
-from .publishers import PublishError, Receipt, Update, get_publisher
-from .publishers.http import EVENT_HEADER, build_request
+from .publishers import Publication, PublishError, Receipt, Update, get_publisher
+from .publishers.headers import check_expires
+from .publishers.idempotency import check_key
+from .sending import Sending, check_event
+from .serializing import serialize
+from .transactions import call_after_commit, check_alias, waits_for_commit
 
 __all__ = [
     "aposition",
@@ -40,11 +38,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-CONTENT_TYPE = "application/json; charset=utf-8"
-
-#: Characters that would end a header, or that proxies refuse in one.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
 
 def send_update(
     channel_id: object,
@@ -54,6 +47,12 @@ def send_update(
     *,
     content_type: str | None = None,
     event: str | None = None,
+    location: str | None = None,
+    keep: bool = True,
+    expires: float | None = None,
+    idempotency_key: str | None = None,
+    on_commit: bool | None = None,
+    using: str | None = None,
 ) -> Receipt | None:
     """Publish data to all subscribers of a channel.
 
@@ -66,15 +65,33 @@ def send_update(
         content_type: The ``Content-Type`` of the message, None for that of JSON. If it
             is set, data that is a str or bytes is published as it is, a str in UTF-8.
         event: The name of the event that ``EventSource`` dispatches, None for none.
+        location: The name of a publisher location, whose store keeps the message; None
+            for the first one.
+        keep: Whether the message is kept for subscribers that come later. False
+            delivers it only to those that wait now.
+        expires: Seconds after which the message expires, None for the store's limit.
+            A fraction is rounded up.
+        idempotency_key: From 1 to 255 visible ASCII characters. If an update of the
+            channel had the same key within the last five minutes, nothing is published,
+            and its receipt is returned. The data are not compared.
+        on_commit: Whether the update waits for the commit, if it is sent in an atomic
+            block, and is not sent after a rollback. None is the setting ``on_commit``,
+            which defaults to False.
+        using: The alias of the database that has to commit, None for the default one.
 
-    Returns a receipt, or None if publishing failed and errors are ignored.
+    Returns a receipt. Returns None if publishing failed and errors are ignored, and if
+    the update waits for a commit. Then an error of publishing is raised after it, at
+    the end of the atomic block.
 
     Raises:
         PublishError: The push server was not reached or refused the message.
-        ValueError: The channel id has no URL, data contains a NaN, content_type is not
-            valid in a header, or event is not allowed as a name.
+        ValueError: There is no such location, the channel id has no URL there, data
+            contains a NaN, content_type is not valid in a header, event is not allowed
+            as a name, expires is not more than 0, idempotency_key is no key, or no
+            database has the alias.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
-            content_type or event is no str.
+            content_type, event or idempotency_key is no str, or expires is no number.
+            Both say which part of data it is, as ``data['items'][3]['price']``.
         SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_update`
             there.
     """
@@ -83,17 +100,23 @@ def send_update(
             "send_update() was called in an async function, where it would block the"
             " event loop. Write 'await asend_update(...)' instead."
         )
-    sending = _Sending(channel_id, data, already_serialized, content_type, event)
-    signals.pre_send_update.send(**sending.signal_arguments)
-    try:
-        receipt = get_publisher().publish_sync(sending.read_update(), sending.request)
-    except Exception as error:
-        signals.post_send_update.send(**sending.signal_arguments, response=error)
-        if _is_ignored(error, ignore_errors):
-            return None
-        raise
-    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
-    return receipt
+    later = waits_for_commit(on_commit, using)
+    sending = _prepare(
+        channel_id,
+        data,
+        already_serialized,
+        content_type,
+        event,
+        location,
+        keep,
+        expires,
+        idempotency_key,
+        later,
+    )
+    if later:
+        call_after_commit(partial(_send, sending, ignore_errors), using)
+        return None
+    return _send(sending, ignore_errors)
 
 
 async def asend_update(
@@ -104,16 +127,36 @@ async def asend_update(
     *,
     content_type: str | None = None,
     event: str | None = None,
+    location: str | None = None,
+    keep: bool = True,
+    expires: float | None = None,
+    idempotency_key: str | None = None,
+    on_commit: bool | None = None,
+    using: str | None = None,
 ) -> Receipt | None:
     """Publish data on a channel: :func:`send_update` for async code.
 
-    Concurrent calls for one channel publish in the order of the calls.
+    Concurrent calls for one channel publish in the order of the calls. Django has no
+    transactions in async code, so the update never waits for a commit: ``on_commit`` is
+    only there for the same arguments. Within ``sync_to_async`` use ``send_update``.
     """
-    sending = _Sending(channel_id, data, already_serialized, content_type, event)
+    check_alias(using)
+    sending = _prepare(
+        channel_id,
+        data,
+        already_serialized,
+        content_type,
+        event,
+        location,
+        keep,
+        expires,
+        idempotency_key,
+        later=False,
+    )
     await signals.pre_send_update.asend(**sending.signal_arguments)
     try:
-        publisher = get_publisher()
-        receipt = await publisher.publish(sending.read_update(), sending.request)
+        publication = sending.publication
+        receipt = await get_publisher(publication.location).publish(publication)
     except Exception as error:
         await signals.post_send_update.asend(**sending.signal_arguments, response=error)
         if _is_ignored(error, ignore_errors):
@@ -136,43 +179,45 @@ def user_channel(user: object) -> str:
     return build_user_channel(user)
 
 
-class _Sending:
-    """A message that is being sent.
+def _prepare(
+    channel_id: object,
+    data: Any,
+    already_serialized: bool,
+    content_type: str | None,
+    event: str | None,
+    location: str | None,
+    keep: bool,
+    expires: float | None,
+    key: str | None,
+    later: bool,
+) -> Sending:
+    """Return a message that can be sent. Raises as :func:`send_update` does."""
+    place = find_publisher(location)
+    update = Update(
+        check_channel_id(place, channel_id),
+        *serialize(data, already_serialized, content_type),
+        event=check_event(event),
+        expires=check_expires(expires),
+    )
+    publication = Publication(update, place, keep, check_key(key))
+    return Sending(
+        publication, send_update, channel_id, data, already_serialized, later=later
+    )
 
-    Attributes:
-        request: The request in the signals, None if they have no receivers or the
-            channel has no URL.
-        signal_arguments: The arguments of the signals.
-    """
 
-    def __init__(
-        self,
-        channel_id: object,
-        data: Any,
-        already_serialized: bool,
-        content_type: str | None,
-        event: str | None,
-    ) -> None:
-        location = find_location(PublisherLocation, "publisher")
-        self._update = Update(
-            check_channel_id(location, channel_id),
-            *_serialize(data, already_serialized, content_type),
-            event=_check_event(event),
-        )
-        self.request = _build_request(self._update)
-        self.signal_arguments = {
-            "sender": send_update,
-            "channel_id": channel_id,
-            "data": data,
-            "already_serialized": already_serialized,
-            "request": self.request,
-        }
-
-    def read_update(self) -> Update:
-        """Return the message, with the changes that signal receivers made."""
-        if self.request is None:
-            return self._update
-        return _take_changes(self._update, self.request)
+def _send(sending: Sending, ignore_errors: bool) -> Receipt | None:
+    """Publish a message, between its signals."""
+    signals.pre_send_update.send(**sending.signal_arguments)
+    try:
+        publication = sending.publication
+        receipt = get_publisher(publication.location).publish_sync(publication)
+    except Exception as error:
+        signals.post_send_update.send(**sending.signal_arguments, response=error)
+        if _is_ignored(error, ignore_errors):
+            return None
+        raise
+    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
+    return receipt
 
 
 def _is_ignored(error: Exception, ignore_errors: bool) -> bool:
@@ -183,97 +228,3 @@ def _is_ignored(error: Exception, ignore_errors: bool) -> bool:
         return False
     logger.warning("%s", error)
     return True
-
-
-def _build_request(update: Update) -> Request | None:
-    """Return the request for the signals, None if they have no receivers or no URL.
-
-    Raises ``ValueError`` if the location cannot match the channel id.
-    """
-    try:
-        publisher_url(update.channel_id)
-    except IrreversiblePattern:
-        return None  # Direct publishing needs no URL.
-    used = (signals.pre_send_update, signals.post_send_update)
-    if not any(each.has_listeners(send_update) for each in used):
-        return None
-    return build_request(update)
-
-
-def _take_changes(update: Update, request: Request) -> Update:
-    """Return a message with the changes that signal receivers made to its request."""
-    body = request.data
-    assert isinstance(body, bytes), "It is the body of the message."
-
-    def read(header: str) -> bytes | None:
-        value = request.get_header(header)
-        return value.encode("latin-1") if value else None
-
-    return update._replace(
-        body=body,
-        content_type=read("Content-type"),
-        content_encoding=read("Content-encoding"),
-        event=_check_event((read(EVENT_HEADER.capitalize()) or b"").decode() or None),
-    )
-
-
-def _serialize(
-    data: Any, already_serialized: bool, content_type: str | None
-) -> tuple[bytes, bytes]:
-    """Return data as a body and its Content-Type."""
-    header = CONTENT_TYPE if content_type is None else _check_header(content_type)
-    is_text = isinstance(data, str | bytes | bytearray | memoryview)
-    if already_serialized or (content_type is not None and is_text):
-        body = _as_bytes(data)
-    else:
-        # JSON has no NaN: browsers could not parse the update.
-        body = json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False).encode()
-    return body, header.encode("latin-1")
-
-
-def _check_header(content_type: str) -> str:
-    """Return a ``Content-Type`` as it is sent; raise an error if it is invalid."""
-    if not isinstance(content_type, str):
-        raise TypeError(
-            "content_type must be a str, as in 'text/html; charset=utf-8', not"
-            f" {type(content_type).__name__}."
-        )
-    if _CONTROL.search(content_type):
-        raise ValueError(f"content_type holds a control character: {content_type!r}.")
-    header = content_type.strip(" ")  # Not part of a header's value.
-    if not header:
-        raise ValueError(
-            "content_type is empty; leave it out for JSON, or write what data is, as in"
-            " 'text/html; charset=utf-8'."
-        )
-    try:
-        header.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"content_type cannot stand in a header, which is Latin-1: {header!r}."
-        ) from None
-    return header
-
-
-def _check_event(event: str | None) -> str | None:
-    """Return the name of an event; raise an error if it is not allowed."""
-    if event is None:
-        return None
-    if not isinstance(event, str):
-        raise TypeError(f"event must be a str, not {type(event).__name__}.")
-    name = event.strip(" \t")  # Not part of a header's value.
-    fault = find_event_fault(name)
-    if fault is not None:
-        raise ValueError(fault)
-    return name
-
-
-def _as_bytes(data: Any) -> bytes:
-    if isinstance(data, str):
-        return data.encode()
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    raise TypeError(
-        "Data that is already serialized must be str or bytes, not"
-        f" {type(data).__name__}."
-    )

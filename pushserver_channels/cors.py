@@ -112,8 +112,8 @@ class CrossOriginPublishing:
             (b"access-control-allow-methods", ", ".join(methods).encode()),
             (
                 b"access-control-allow-headers",
-                b"Content-Type, Content-Encoding, X-EventSource-Event, Authorization,"
-                b" X-Requested-With",
+                b"Content-Type, Content-Encoding, X-EventSource-Event, TTL,"
+                b" Idempotency-Key, Authorization, X-Requested-With",
             ),
             (b"access-control-expose-headers", b"Retry-After, Allow"),
             (b"access-control-max-age", b"864000"),

@@ -13,6 +13,8 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
 from pushserver.events import find_event_fault
+from pushserver.publishers.headers import parse_ttl
+from pushserver.publishers.idempotency import find_key_fault
 
 from .exceptions import BadRequest, HeadersTooLarge, InvalidEvent, InvalidMessageId
 from .memoize import MAX_ARGUMENT_LENGTH, memoize
@@ -171,6 +173,36 @@ def parse_event(value: bytes | None) -> str | None:
     if name:
         check_event(name)
     return name or None
+
+
+def parse_lifetime(value: bytes | None) -> tuple[bool, int | None]:
+    """Return whether a message is kept, and the seconds after which it expires.
+
+    Args:
+        value: The value of ``TTL``, None if there is none.
+
+    Raises :class:`BadRequest`.
+    """
+    if value is None:
+        return True, None
+    try:
+        return parse_ttl(value.decode("latin-1"))
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+
+
+def parse_key(value: bytes | None) -> str | None:
+    """Return the idempotency key of a POST, None if it has none.
+
+    Raises :class:`BadRequest`.
+    """
+    if value is None:
+        return None
+    key = value.decode("latin-1").strip(" \t")
+    fault = find_key_fault(key)
+    if fault is not None:
+        raise BadRequest(fault)
+    return key
 
 
 def check_event(name: str) -> None:

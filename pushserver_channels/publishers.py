@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
-from urllib.request import Request
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from pushserver.channel_urls import find_location, publisher_url
+from pushserver.channel_urls import build_publisher_url, find_publisher
 from pushserver.conf import PublisherLocation, get_settings
 from pushserver.event_loops import find_running_loop
-from pushserver.publishers import LookupFailed, PublishError, Receipt, Update
+from pushserver.publishers import LookupFailed, Publication, PublishError, Receipt
 from pushserver.publishers.base import why_not_started
 from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
@@ -25,6 +24,7 @@ from .hub import hubs
 from .messages import ChannelInfo
 from .positions import BEGINNING
 from .protocol import check_event, check_header
+from .receipts import Receipts, StoredReceipt
 from .store_descriptions import describe_store
 from .store_work import StoreWork
 from .stores import Store
@@ -35,11 +35,15 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: The receipts of keys that this process published without a push server, into a store
+#: that keeps none, by the name of the store and the channel.
+_receipts = Receipts()
+
 
 class DirectPublisher:
-    """Publishes with the settings of the first publisher location, without HTTP."""
+    """Publishes with the settings of a publisher location, without HTTP."""
 
-    def is_available(self) -> bool:
+    def is_available(self, location: PublisherLocation) -> bool:
         """Return whether a message that is published here reaches the subscribers.
 
         It does if processes share the store, or if the push server runs in this
@@ -47,37 +51,36 @@ class DirectPublisher:
         that has push locations may use nginx as its push server.
         """
         settings = get_settings()
-        location = settings.first_location(PublisherLocation)
-        if location is not None and settings.store[location.store].shared:
+        if settings.store[location.store].shared:
             return True
         if settings.publisher_host is not None:
             return hubs.serves_at(settings.publisher_host)
         return hubs.loop is not None
 
-    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
+    def publish_sync(self, publication: Publication) -> Receipt:
         """Publish a message from sync code.
 
         Raises :class:`pushserver.publishers.PublishError`, and
         ``SynchronousOnlyOperation`` on the event loop of the push server.
         """
         deadline = Deadline(get_settings().publisher_timeout)
-        loop = self._find_loop(update)
+        loop = self._find_loop(publication)
         if loop is not None and loop is find_running_loop():
             raise SynchronousOnlyOperation(
                 "The event loop of the push server would wait for itself: publish with"
                 " 'await asend_update(...)' there."
             )
-        with _converting_errors(update):
-            return _Publishing(update).run_sync(loop, deadline)
+        with _converting_errors(publication):
+            return _Publishing(publication).run_sync(loop, deadline)
 
-    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+    async def publish(self, publication: Publication) -> Receipt:
         """Publish a message, from any event loop.
 
         Raises :class:`pushserver.publishers.PublishError`.
         """
-        loop = self._find_loop(update)
-        with _converting_errors(update):
-            publishing = _Publishing(update)
+        loop = self._find_loop(publication)
+        with _converting_errors(publication):
+            publishing = _Publishing(publication)
             is_here = loop is not None and loop is asyncio.get_running_loop()
             if is_here and not publishing.settings.shared:
                 # A store in this process answers at once, so there is no time limit.
@@ -103,15 +106,15 @@ class DirectPublisher:
         with _converting_lookup_errors() as location:
             return await _Lookup(channel_ids, location).run(hubs.loop, deadline)
 
-    def _find_loop(self, update: Update) -> asyncio.AbstractEventLoop | None:
+    def _find_loop(self, publication: Publication) -> asyncio.AbstractEventLoop | None:
         """Return the push server's event loop, None to publish into a shared store.
 
         Raises ``PublishError`` if neither is possible.
         """
         loop = hubs.loop
-        if loop is None and not self.is_available():
+        if loop is None and not self.is_available(publication.location):
             raise PublishError(
-                _find_url(update.channel_id),
+                _find_url(publication),
                 "PUSH_SERVER['publisher'] is 'direct', but no push server runs in this"
                 " process. Use 'auto', which then publishes over HTTP.",
                 place="the push server of this process",
@@ -120,7 +123,7 @@ class DirectPublisher:
 
 
 @contextmanager
-def _converting_errors(update: Update) -> Iterator[None]:
+def _converting_errors(publication: Publication) -> Iterator[None]:
     """Convert the exceptions of a ``with`` block to ``PublishError``."""
     status = None
     try:
@@ -142,25 +145,19 @@ def _converting_errors(update: Update) -> Iterator[None]:
         )
     except futures.CancelledError as error:
         failure, reason = error, "the push server of this process has stopped."
-    url = _find_url(update.channel_id)
-    store = find_location(PublisherLocation, "publisher").store
-    place = describe_store(get_settings().store[store])
-    raise PublishError(url, reason, status, place) from failure
+    place = describe_store(get_settings().store[publication.location.store])
+    raise PublishError(_find_url(publication), reason, status, place) from failure
 
 
-def _check(update: Update) -> PublisherLocation:
-    """Return the location at which a message is published.
-
-    Raises ``PushError`` if the location would refuse it.
-    """
-    location = find_location(PublisherLocation, "publisher")
+def _check(publication: Publication) -> None:
+    """Raise ``PushError`` if the location would refuse a message."""
+    update, location = publication.update, publication.location
     if 0 < location.max_message_size < len(update.body):
         raise MessageTooLarge(location.max_message_size)
     check_header("Content-Type", update.content_type)
     check_header("Content-Encoding", update.content_encoding)
     if update.event is not None:
         check_event(update.event)
-    return location
 
 
 class _Publishing(StoreWork[Receipt]):
@@ -169,15 +166,21 @@ class _Publishing(StoreWork[Receipt]):
     Raises ``PushError`` if the publisher location would refuse the message.
     """
 
-    def __init__(self, update: Update) -> None:
-        self._update = update
-        self._location = location = _check(update)
-        super().__init__(get_settings().store[location.store], update.channel_id)
+    def __init__(self, publication: Publication) -> None:
+        _check(publication)
+        self._update, self._location = publication.update, publication.location
+        self._keep = publication.keep and self._location.store_messages
+        self._key = publication.key
+        store = get_settings().store[self._location.store]
+        super().__init__(store, self._update.channel_id)
 
     async def do_here(self) -> Receipt:
         location = self._location
         delivered, info = await hubs.get(location.store).publish(
-            self._update, keep=location.store_messages, create=location.create_on_post
+            self._update,
+            keep=self._keep,
+            create=location.create_on_post,
+            key=self._key,
         )
         return _make_receipt(delivered, info)
 
@@ -186,17 +189,23 @@ class _Publishing(StoreWork[Receipt]):
         delivered, info = redis.append(
             self._update,
             deadline,
-            keep=location.store_messages,
+            keep=self._keep,
             create=location.create_on_post,
+            key=self._key,
         )
         return _make_receipt(delivered, info)
 
     async def do_with(self, store: Store) -> Receipt:
-        location = self._location
-        appended = await store.append(
-            self._update, keep=location.store_messages, create=location.create_on_post
-        )
-        return _make_receipt(appended.delivered, appended.info)
+        name, key = f"{self._location.store} {self._update.channel_id}", self._key
+        known = None if key is None else _receipts.find(name, key)
+        if known is None:
+            appended = await store.append(
+                self._update, keep=self._keep, create=self._location.create_on_post
+            )
+            known = StoredReceipt(appended.delivered, appended.info)
+            if key is not None:
+                _receipts.keep(name, key, known)
+        return _make_receipt(*known)
 
 
 class _Lookup(StoreWork[list[str]]):
@@ -233,7 +242,7 @@ async def _find_last_ids(
 @contextmanager
 def _converting_lookup_errors() -> Iterator[PublisherLocation]:
     """Give the publisher location; convert exceptions to ``LookupFailed``."""
-    location = find_location(PublisherLocation, "publisher")
+    location = find_publisher()
     try:
         yield location
         return
@@ -254,10 +263,10 @@ def _converting_lookup_errors() -> Iterator[PublisherLocation]:
     raise LookupFailed(place, reason) from failure
 
 
-def _find_url(channel_id: str) -> str | None:
-    """Return the publisher URL of a channel, None if it has none."""
+def _find_url(publication: Publication) -> str | None:
+    """Return the URL at which a message is published, None if there is none."""
     try:
-        return publisher_url(channel_id)
+        return build_publisher_url(publication.location, publication.update.channel_id)
     except ValueError:
         return None
 

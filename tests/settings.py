@@ -15,6 +15,10 @@ SECRET_KEY = "tests"
 ALLOWED_HOSTS = ["*", "127.0.0.1"]
 INTERNAL_IPS = ["127.0.0.1"]
 INSTALLED_APPS = ["django.contrib.staticfiles", "pushserver"]
+DATABASES = {
+    alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    for alias in ("default", "archive")
+}
 STATIC_URL = "/static/"
 #: Static files as after collectstatic, for nginx and for a view.
 STATIC_ROOT = Path(__file__).resolve().parent.parent / "pushserver/static"

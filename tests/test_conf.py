@@ -98,6 +98,7 @@ def test_defaults_without_push_server(settings: LazySettings) -> None:
         "max_empty_channels": 100_000,
     }
     assert (conf.publisher, conf.publisher_timeout) == ("auto", 5)
+    assert conf.on_commit is False
     assert (conf.address, conf.port, conf.servername) == (None, None, None)
     assert (conf.publisher_host, conf.subscriber_host) == (None, None)
 

@@ -85,6 +85,7 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"trusted_proxies": 7}, "['trusted_proxies']", "is 7"),
     ({"publisher": "Direct"}, "['publisher']", "Did you mean 'direct'?"),
     ({"publisher": "celery"}, "['publisher']", "'auto', 'direct', 'http', 'locmem'"),
+    ({"on_commit": 1}, "['on_commit']", "True or False"),
     ({"publisher_timeout": -1}, "['publisher_timeout']", "is -1"),
     ({"publisher_timeout": "5"}, "['publisher_timeout']", "number of seconds"),
     ({"publisher_timeout": math.nan}, "['publisher_timeout']", "nan"),

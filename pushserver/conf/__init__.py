@@ -30,6 +30,7 @@ from .locations import (
     read_locations,
 )
 from .readers import (
+    MAX_SECONDS,
     InvalidSetting,
     address,
     count,
@@ -62,6 +63,7 @@ __all__ = [
     "InvalidSetting",
     "LOCATION_TYPES",
     "Location",
+    "MAX_SECONDS",
     "MemoryStoreSettings",
     "POLLS",
     "PublisherLocation",
@@ -74,6 +76,7 @@ __all__ = [
     "TRANSPORTS",
     "get_settings",
     "read_settings",
+    "suggest",
 ]
 
 Kind = TypeVar("Kind")
@@ -116,6 +119,8 @@ class PushServerSettings:
         publisher: How ``send_update`` publishes: ``auto``, ``direct``, ``http`` or
             ``locmem``.
         publisher_timeout: Seconds after which a publish fails, 0 for no limit.
+        on_commit: Whether ``send_update`` waits for the commit of the transaction in
+            which it is called, if it is not told.
         store: The stores by name.
         locations: The locations, in the order in which they are tried.
         authorize: The default of ``authorize`` for subscriber locations.
@@ -141,6 +146,7 @@ class PushServerSettings:
     servername: str | None = setting(header, default=None)
     publisher: str = setting(one_of("auto", "direct", "http", "locmem"), default="auto")
     publisher_timeout: float = setting(seconds, default=5)
+    on_commit: bool = setting(flag, default=False)
     store: Mapping[str, StoreSettings] = setting(
         read_stores,
         default_factory=lambda: read_stores("", {"type": "memory"}),

@@ -7,17 +7,18 @@ from functools import lru_cache
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pushserver.conf import get_settings
+from pushserver.conf import PublisherLocation, get_settings
 
 from .base import LookupFailed, Publisher, PublishError, Receipt
 from .http import HTTPPublisher
 from .locmem import LocmemPublisher, in_test_environment, outbox
-from .update import Update
+from .update import Publication, Update
 
 __all__ = [
     "HTTPPublisher",
     "LocmemPublisher",
     "LookupFailed",
+    "Publication",
     "PublishError",
     "Publisher",
     "Receipt",
@@ -47,13 +48,13 @@ def reaches_server() -> bool:
     return find_choice() != "locmem" or outbox.server is not None
 
 
-def get_publisher() -> Publisher:
+def get_publisher(location: PublisherLocation) -> Publisher:
     """Return the publisher that is selected by ``PUSH_SERVER['publisher']``.
 
-    With ``auto`` it publishes directly if processes share the store or if the push
-    server runs in this process, and otherwise over HTTP; in Django's test environment
-    it only records messages. Raises ``ImproperlyConfigured`` for ``direct`` if the
-    server is not installed.
+    With ``auto`` it publishes directly if processes share the store of the location or
+    if the push server runs in this process, and otherwise over HTTP; in Django's test
+    environment it only records messages. Raises ``ImproperlyConfigured`` for ``direct``
+    if the server is not installed.
     """
     choice = find_choice()
     if choice == "locmem":
@@ -68,7 +69,7 @@ def get_publisher() -> Publisher:
                     f" installed here ({error}). Use 'auto' or 'http'."
                 ) from error
         else:
-            if choice == "direct" or direct.is_available():
+            if choice == "direct" or direct.is_available(location):
                 publisher: Publisher = direct
                 return publisher
     return _http_publisher()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.request import Request
 
 from pushserver.conf import get_settings
 
-from .update import Update
+from .update import Publication
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,12 @@ class Publisher(Protocol):
 
     All methods take at most ``publisher_timeout`` seconds. Those that publish one
     message raise :class:`PublishError`, and the others :class:`LookupFailed`.
-
-    Args:
-        update: The message and its channel.
-        request: The POST request for publishing over HTTP. Receivers of
-            ``pre_send_update`` may have added headers. None if there are no receivers.
     """
 
-    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
+    def publish_sync(self, publication: Publication) -> Receipt:
         """Publish a message from sync code, without threads or event loops."""
 
-    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+    async def publish(self, publication: Publication) -> Receipt:
         """Publish a message from async code."""
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 import json
-import ssl
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from http.client import (
-    HTTPConnection,
-    HTTPException,
-    HTTPResponse,
-    HTTPSConnection,
-    IncompleteRead,
-)
+from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.request import Request
 
-from pushserver.channel_urls import publisher_url
+from pushserver.channel_urls import build_publisher_url, publisher_url
 from pushserver.conf import get_settings
 
 from .base import LookupFailed, PublishError, Receipt, why_not_started
 from .connections import Connections, NoConnectionFree
 from .deadline import Deadline
-from .sockets import TimedSocket, open_socket
-from .update import Update
+from .headers import EVENT_HEADER, TTL_HEADER, build_ttl
+from .http_connection import ServerConnection
+from .http_failures import ExchangeFailed, why_refused
+from .idempotency import KEY_HEADER, make_retry_key
+from .update import Publication
 from .workers import NotStarted, workers
 
-#: Seconds after which an idle connection is not used again. A POST cannot be repeated
-#: safely, so it must not be sent while the server closes the connection, as uvicorn
-#: does after 5 seconds.
+#: Seconds after which an idle connection is not used again. Not every server recognizes
+#: a repeated POST, so it must not be sent while the server closes the connection, as
+#: uvicorn does after 5 seconds.
 MAX_IDLE = 4.0
 
-#: Names the event of a message, as Nchan has it.
-EVENT_HEADER = "X-EventSource-Event"
+#: Seconds before a POST whose connection has ended is sent again, by attempt. A server
+#: that is restarted refuses connections for a moment.
+REPEAT_DELAYS = (0.0, 0.1, 0.4, 1.0, 1.0)
 
 #: The id of the last message of a channel that has had none.
 NO_MESSAGE = "0:0"
 
-#: The most bytes that are read of an answer. Channel info is shorter.
-MAX_ANSWER = 65_536
+#: The name of the header as ``urllib`` keeps it.
+_KEY = KEY_HEADER.capitalize()
 
 
-def build_request(update: Update) -> Request:
+def build_request(publication: Publication) -> Request:
     """Return a POST of a message.
 
     Raises ``ValueError`` if the channel has no URL.
     """
-    request = Request(publisher_url(update.channel_id), data=update.body, method="POST")
+    update = publication.update
+    url = build_publisher_url(publication.location, update.channel_id)
+    request = Request(url, data=update.body, method="POST")
     for name, value in (
         ("Content-Type", update.content_type),
         ("Content-Encoding", update.content_encoding),
@@ -54,6 +55,12 @@ def build_request(update: Update) -> Request:
     ):
         if value is not None:
             request.add_header(name, value.decode("latin-1"))
+    for name, text in (
+        (TTL_HEADER, build_ttl(publication.keep, update.expires)),
+        (KEY_HEADER, publication.key),
+    ):
+        if text is not None:
+            request.add_header(name, text)
     request.add_header("Accept", "application/json")
     return request
 
@@ -62,27 +69,32 @@ class HTTPPublisher:
     """Publishes with a POST over a connection that is kept alive.
 
     ``publisher_timeout`` limits the name lookup, the connection and the whole answer
-    together.
+    together. Each POST has an idempotency key. A server that recognizes a repeated POST
+    sends the key back, so after that a POST is repeated if its connection ends before
+    the answer. Other servers (nginx with Nchan) would publish the message twice.
     """
 
     def __init__(self) -> None:
-        self._connections: Connections[_Connection] = Connections()
+        self._connections: Connections[ServerConnection] = Connections()
+        # The servers that recognize a repeated POST, by scheme and host.
+        self._recognizing: set[tuple[str, str]] = set()
 
-    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
-        """Send a message, or the given request, as a POST.
+    def publish_sync(self, publication: Publication) -> Receipt:
+        """Send a message, or the request that is given for it, as a POST.
 
         Raises :class:`PublishError`.
         """
         deadline = Deadline(get_settings().publisher_timeout)
-        return self._post(request or build_request(update), deadline)
+        request = publication.request or build_request(publication)
+        return self._post(request, deadline)
 
-    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
+    async def publish(self, publication: Publication) -> Receipt:
         """Send a POST in a thread: :meth:`publish_sync` for async code."""
         deadline = Deadline(get_settings().publisher_timeout)
-        request = request or build_request(update)
+        request = publication.request or build_request(publication)
         post = partial(self._post, request, deadline)
         try:
-            return await workers.run(update.channel_id, post, deadline)
+            return await workers.run(publication.update.channel_id, post, deadline)
         except NotStarted as error:
             raise PublishError(request.full_url, why_not_started()) from error
 
@@ -121,41 +133,78 @@ class HTTPPublisher:
             return NO_MESSAGE
         last_id = (_parse_info(body) or {}).get("last_message_id")
         if response.status != 200 or not isinstance(last_id, str):
-            raise LookupFailed(url, _why_refused(response, body))
+            raise LookupFailed(url, why_refused(response, body))
         return last_id
 
     def _post(self, request: Request, deadline: Deadline) -> Receipt:
         url = request.full_url
+        if not request.has_header(_KEY):
+            request.add_header(KEY_HEADER, make_retry_key())
         try:
             with self._connections.use(deadline):
                 response, body = self._exchange(request, deadline)
         except NoConnectionFree as error:
             raise PublishError(url, why_not_started()) from error
+        return self._read_receipt(request, response, body)
+
+    def _read_receipt(
+        self, request: Request, response: HTTPResponse, body: bytes
+    ) -> Receipt:
+        """Return the receipt in the answer to a POST."""
         if response.status not in (200, 201, 202):
-            raise PublishError(url, _why_refused(response, body), response.status)
+            reason = why_refused(response, body)
+            raise PublishError(request.full_url, reason, response.status)
+        if response.getheader(KEY_HEADER) == request.get_header(_KEY):
+            self._recognizing.add(_find_place(request))
+        else:
+            self._recognizing.discard(_find_place(request))
         return Receipt(response.status, _parse_info(body))
 
     def _exchange(
         self, request: Request, deadline: Deadline
     ) -> tuple[HTTPResponse, bytes]:
-        """Send a request; return the response and (the beginning of) its body."""
-        place = (request.type, request.host)
+        """Send a request; return the response and (the beginning of) its body.
+
+        If the connection ends before the answer, the request is sent again, on another
+        connection, if the server would recognize it. Raises :class:`PublishError`.
+        """
+        try:
+            return self._exchange_once(request, deadline)
+        except ExchangeFailed as failure:
+            recognized = _find_place(request) in self._recognizing
+            if not (recognized or request.data is None) or not failure.has_sent:
+                raise failure.convert(request) from failure.error
+            last = failure
+        # The other idle connections have probably ended as well.
+        self._connections.close()
+        for delay in REPEAT_DELAYS:
+            if deadline.is_over:
+                break
+            with suppress(TimeoutError):  # The deadline may pass just now.
+                time.sleep(min(delay, deadline.left() or delay))
+            try:
+                return self._exchange_once(request, deadline)
+            except ExchangeFailed as failure:
+                last = failure
+        raise last.convert(request, was_sent=True) from last.error
+
+    def _exchange_once(
+        self, request: Request, deadline: Deadline
+    ) -> tuple[HTTPResponse, bytes]:
+        """Send a request once. Raises :class:`ExchangeFailed`."""
+        place = _find_place(request)
         connection = None
         try:
             connection = self._connections.take(place, MAX_IDLE)
-            connection = connection or _Connection(*place)
+            connection = connection or ServerConnection(*place)
             connection.connect(deadline)
-            response, body = connection.send(request)
+            connection.send(request)
+            response, body = connection.receive()
         except (OSError, HTTPException) as error:
             if connection is not None:
                 connection.close()
-            late = deadline.is_over or isinstance(error, TimeoutError)
-            if late and deadline.seconds:
-                has_sent = connection is not None and connection.has_sent
-                reason = _why_late(has_sent, publishes=request.data is not None)
-            else:
-                reason = _why_unreachable(error)
-            raise PublishError(request.full_url, reason) from error
+            has_sent = connection is not None and connection.has_sent
+            raise ExchangeFailed(error, deadline, has_sent) from None
         except BaseException:
             # For example a greenlet was killed. The next request on this connection
             # would get the answer to this one.
@@ -167,120 +216,9 @@ class HTTPPublisher:
         return response, body
 
 
-class _Connection:
-    """A connection to a push server.
-
-    Args:
-        scheme: ``http`` or ``https``.
-        host: The host, with or without a port.
-
-    Raises ``HTTPException`` if the host is invalid.
-    """
-
-    def __init__(self, scheme: str, host: str) -> None:
-        kind = HTTPSConnection if scheme == "https" else HTTPConnection
-        self._http = kind(host)
-        self._socket: TimedSocket | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another request may be sent on it."""
-        return self._http.sock is not None
-
-    @property
-    def has_sent(self) -> bool:
-        """Whether a part of the request may have been sent."""
-        return self._socket is not None and self._socket.has_sent
-
-    def connect(self, deadline: Deadline) -> None:
-        """Connect if it is not connected, and set the deadline of all operations."""
-        if self._socket is not None:
-            self._socket.start(deadline)
-            return
-        host, port = self._http.host, self._http.port
-        connection = open_socket(host, port, deadline)
-        if isinstance(self._http, HTTPSConnection):
-            try:
-                context = ssl.create_default_context()
-                connection.settimeout(deadline.left())
-                connection = context.wrap_socket(connection, server_hostname=host)
-            except BaseException:
-                connection.close()
-                raise
-        # It has the methods of a socket that http.client uses.
-        self._socket = self._http.sock = TimedSocket(connection, deadline)
-
-    def send(self, request: Request) -> tuple[HTTPResponse, bytes]:
-        """Send a request; return the response and (the beginning of) its body."""
-        self._http.request(
-            request.get_method(),
-            request.selector,
-            body=request.data,
-            headers={**request.unredirected_hdrs, **request.headers},
-        )
-        with self._http.getresponse() as response:
-            body = response.read(MAX_ANSWER)
-        is_whole = len(body) < MAX_ANSWER
-        if is_whole and response.length:
-            raise IncompleteRead(body, response.length)
-        if response.will_close or not is_whole:
-            self.close()
-        return response, body
-
-    def is_quiet(self) -> bool:
-        """Return whether it is open: a closed one has an end to read."""
-        return self._socket is not None and self._socket.is_quiet()
-
-    def close(self) -> None:
-        """Close it."""
-        self._http.close()
-        if self._socket is not None:
-            # http.client drops the socket if the server announces to close it.
-            self._socket.close()
-
-
-def _why_late(sent: bool, *, publishes: bool) -> str:
-    """Return the reason of a request whose time limit passed.
-
-    Args:
-        sent: Whether a part of the request may have been sent.
-        publishes: Whether the request publishes a message.
-    """
-    limit = (
-        f"within {get_settings().publisher_timeout:g} seconds"
-        " (PUSH_SERVER['publisher_timeout'])"
-    )
-    if sent:
-        outcome = "; it may have been published or not" if publishes else ""
-        return f"no answer {limit}{outcome}."
-    outcome = "; it was not published" if publishes else ""
-    return (
-        f"no connection {limit}{outcome}. Is the push server running there? Start it,"
-        " or correct PUSH_SERVER['publisher_host']."
-    )
-
-
-def _why_unreachable(error: Exception) -> str:
-    reason = str(error) or type(error).__name__
-    if isinstance(error, ssl.SSLError):
-        return (
-            f"{reason}. PUSH_SERVER['publisher_host'] says 'secure': True; does a"
-            " server with a valid certificate speak TLS there?"
-        )
-    is_named = get_settings().publisher_host
-    remedy = "correct" if is_named else "name its address and port in"
-    return (
-        f"{reason}. Is the push server running there? Start it, or {remedy}"
-        " PUSH_SERVER['publisher_host']."
-    )
-
-
-def _why_refused(response: HTTPResponse, body: bytes) -> str:
-    reason = f"it answered {response.status} {response.reason}."
-    if response.getheader("Content-Type", "").startswith("text/plain"):
-        text = body[:500].decode(errors="replace")
-        reason += " " + " ".join("".join(filter(str.isprintable, text)).split())
-    return reason
+def _find_place(request: Request) -> tuple[str, str]:
+    """Return the scheme and the host of a request."""
+    return request.type, request.host
 
 
 def _parse_info(body: bytes) -> dict[str, Any] | None:

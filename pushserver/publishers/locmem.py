@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
-from urllib.request import Request
 
 from django.core import mail
 
 from pushserver.media_types import read_data
 
 from .base import Publisher, Receipt
-from .update import Update
+from .update import Publication
 
 #: The id of the last message of a channel that has had none.
 _NO_MESSAGE = "0:0"
@@ -33,12 +32,18 @@ class SentUpdate:
         body: The message's bytes.
         content_type: Its Content-Type, empty if it has none.
         event: The name of its event, None for none.
+        location: The name of the publisher location, None if it has none.
+        keep: Whether it is kept for subscribers that come later.
+        expires: Seconds after which it expires, None for the store's limit.
     """
 
     channel_id: str
     body: bytes
     content_type: str = ""
     event: str | None = None
+    location: str | None = None
+    keep: bool = True
+    expires: float | None = None
 
     @property
     def data(self) -> Any:
@@ -66,6 +71,8 @@ class Outbox:
         self._sent: list[SentUpdate] = []
         self._captures: list[list[SentUpdate]] = []
         self._last_ids: dict[str, str] = {}
+        # By channel and idempotency key.
+        self._receipts: dict[tuple[str, str | None], Receipt] = {}
         self._tag = 0
         #: The publisher to which messages are also sent, None for none.
         self.server: Publisher | None = None
@@ -82,20 +89,32 @@ class Outbox:
         """Forget the messages, as at the start of a test."""
         self._sent = []
         self._last_ids = {}
+        self._receipts = {}
 
-    def record(self, update: Update) -> Receipt:
-        """Record a message; return the receipt of a channel without subscribers."""
-        content_type = (update.content_type or b"").decode("latin-1")
-        sent = SentUpdate(update.channel_id, update.body, content_type, update.event)
+    def record(self, publication: Publication) -> Receipt:
+        """Record a message; return the receipt of a channel without subscribers.
+
+        One whose idempotency key was used in the test is not recorded again.
+        """
+        sent = _describe(publication)
+        once = (sent.channel_id, publication.key)
         with self._lock:
-            for each in (self.read(), *self._captures):
+            messages = self.read()
+            if once in self._receipts:
+                return self._receipts[once]
+            for each in (messages, *self._captures):
                 each.append(sent)
-            self._tag += 1
-            last_id = f"{int(time.time())}:{self._tag}"
-            self._last_ids[update.channel_id] = last_id
-            kept = sum(each.channel_id == update.channel_id for each in self._sent)
+            receipt = self._make_receipt(sent.channel_id)
+            if publication.key is not None:
+                self._receipts[once] = receipt
+        return receipt
+
+    def _make_receipt(self, channel_id: str) -> Receipt:
+        self._tag += 1
+        last_id = f"{int(time.time())}:{self._tag}"
+        self._last_ids[channel_id] = last_id
         info = {
-            "messages": kept,
+            "messages": sum(each.channel_id == channel_id for each in self._sent),
             "requested": -1,
             "subscribers": 0,
             "last_message_id": last_id,
@@ -119,23 +138,37 @@ class Outbox:
             self._captures = [each for each in self._captures if each is not captured]
 
 
+def _describe(publication: Publication) -> SentUpdate:
+    """Return a message as tests see it."""
+    update = publication.update
+    return SentUpdate(
+        channel_id=update.channel_id,
+        body=update.body,
+        content_type=(update.content_type or b"").decode("latin-1"),
+        event=update.event,
+        location=publication.location.name,
+        keep=publication.keep,
+        expires=update.expires,
+    )
+
+
 outbox = Outbox()
 
 
 class LocmemPublisher:
     """Records messages, and sends them to the live server of a test if there is one."""
 
-    def publish_sync(self, update: Update, request: Request | None = None) -> Receipt:
-        receipt = outbox.record(update)
+    def publish_sync(self, publication: Publication) -> Receipt:
+        receipt = outbox.record(publication)
         if outbox.server is None:
             return receipt
-        return outbox.server.publish_sync(update, request)
+        return outbox.server.publish_sync(publication)
 
-    async def publish(self, update: Update, request: Request | None = None) -> Receipt:
-        receipt = outbox.record(update)
+    async def publish(self, publication: Publication) -> Receipt:
+        receipt = outbox.record(publication)
         if outbox.server is None:
             return receipt
-        return await outbox.server.publish(update, request)
+        return await outbox.server.publish(publication)
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
         if outbox.server is None:

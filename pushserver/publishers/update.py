@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.request import Request
+
+from pushserver.conf import PublisherLocation
 
 
 class Update(NamedTuple):
@@ -23,3 +26,24 @@ class Update(NamedTuple):
     content_encoding: bytes | None = None
     event: str | None = None
     expires: float | None = None
+
+
+class Publication(NamedTuple):
+    """An update, and where and how it is published.
+
+    Attributes:
+        update: The message and its channel.
+        location: The publisher location, whose store keeps the message.
+        keep: Whether subscribers can get the message later, if the location stores
+            messages. If not, it goes to those only who wait now.
+        key: The idempotency key: if a message of the channel had it within the last
+            five minutes, nothing is published, and its receipt is returned.
+        request: The POST request for publishing over HTTP. Receivers of
+            ``pre_send_update`` may have added headers. None if there are no receivers.
+    """
+
+    update: Update
+    location: PublisherLocation
+    keep: bool = True
+    key: str | None = None
+    request: Request | None = None

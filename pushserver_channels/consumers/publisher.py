@@ -19,6 +19,8 @@ from pushserver_channels.protocol import (
     check_header,
     choose_info_type,
     parse_event,
+    parse_key,
+    parse_lifetime,
 )
 
 from .base import (
@@ -101,16 +103,26 @@ class PublisherConsumer(PushConsumer):
             check_header("Content-Type", content_type)
             check_header("Content-Encoding", content_encoding)
             event = parse_event(self.headers.get(b"x-eventsource-event"))
+            keep, expires = parse_lifetime(self.headers.get(b"ttl"))
+            key = parse_key(self.headers.get(b"idempotency-key"))
         except BadRequest as error:
             return await self.refuse(error)
         body = await self.read_body(self.location.max_message_size)
-        update = Update(self.channel_id, body, content_type, content_encoding, event)
-        delivered, info = await self.find_hub().publish(
-            update,
-            keep=self.location.store_messages,
-            create=self.location.create_on_post,
+        update = Update(
+            self.channel_id, body, content_type, content_encoding, event, expires
         )
-        return self.build_info(201 if delivered else 202, info)
+        hub = self.find_hub()
+        delivered, info = await hub.publish(
+            update,
+            keep=keep and self.location.store_messages,
+            create=self.location.create_on_post,
+            key=key,
+        )
+        answer = self.build_info(201 if delivered else 202, info)
+        if key is not None and hub.recognizes_repeats:
+            # So the client knows that it may repeat a POST that is not answered.
+            answer[0]["headers"].append((b"idempotency-key", key.encode()))
+        return answer
 
     async def delete(self) -> Answer:
         """Delete the channel, end its held requests, and answer with its last info."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pushserver.publishers.update import Update
 from pushserver_channels.deadlines import Deadlines
 from pushserver_channels.exceptions import ChannelGone, Conflict, ServerStopping
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
+from pushserver_channels.receipts import Receipts, StoredReceipt
 from pushserver_channels.shutdown import wait_for_end
 from pushserver_channels.stores import Store
 
@@ -52,6 +54,7 @@ class Hub:
         self.waiting: dict[str, dict[Cursor, None]] = {}
         # The functions that notify the observers of a cursor that it has left.
         self._observed: dict[Cursor, list[Callable[[], None]]] = {}
+        self._receipts = Receipts()
         self._deadlines: dict[
             tuple[float, Callable[[Any], object]], Deadlines[Any]
         ] = {}
@@ -59,17 +62,50 @@ class Hub:
 
     # Channels
 
+    @property
+    def recognizes_repeats(self) -> bool:
+        """Whether a repeated key is recognized whichever process gets it."""
+        return self.store.keeps_receipts or not self.store.is_shared
+
     async def publish(
-        self, update: Update, *, keep: bool = True, create: bool = True
+        self,
+        update: Update,
+        *,
+        keep: bool = True,
+        create: bool = True,
+        key: str | None = None,
     ) -> tuple[bool, ChannelInfo]:
         """Publish a message; return whether a subscriber took it, and channel info.
 
         The info counts the subscribers that were waiting before the message. Raises as
         :meth:`Store.append` does.
+
+        Args:
+            update: The message and its channel.
+            keep: Whether subscribers can get it later.
+            create: Whether to create the channel if there is none.
+            key: Its idempotency key, None for none. If a message of the channel had it
+                already, nothing is published, and what that one gave is returned.
         """
+        if key is not None and not self.store.keeps_receipts:
+            publish = partial(self._publish, update, keep, create)
+            return await self._receipts.publish_once(update.channel_id, key, publish)
+        return await self._publish(update, keep, create, key)
+
+    async def _publish(
+        self, update: Update, keep: bool, create: bool, key: str | None = None
+    ) -> StoredReceipt:
         waiting = self._count(update.channel_id)
-        appended = await self.store.append(update, keep=keep, create=create)
-        return appended.delivered, _with_subscribers(appended.info, waiting)
+        if key is None:
+            appended = await self.store.append(update, keep=keep, create=create)
+        else:
+            appended = await self.store.append_once(
+                update, key, waiting, keep=keep, create=create
+            )
+        if appended.is_repeated:
+            return StoredReceipt(appended.delivered, appended.info)
+        info = _with_subscribers(appended.info, waiting)
+        return StoredReceipt(appended.delivered, info)
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound
@@ -35,11 +35,15 @@ class Appended(NamedTuple):
         message: The message with its id.
         info: The channel info after it.
         delivered: Whether it was delivered to a waiting subscriber in any process.
+        is_repeated: Whether nothing was appended, because a message had the same
+            idempotency key. The rest is then that of the first one; its info also
+            counts the subscribers that the appending process had.
     """
 
     message: Message
     info: ChannelInfo
     delivered: bool
+    is_repeated: bool = False
 
 
 class Store(ABC):
@@ -57,7 +61,15 @@ class Store(ABC):
     The argument of a store is its settings, an instance of the dataclass in the table
     of store types. The ``subscribers`` in its channel info are those of other processes
     only.
+
+    Attributes:
+        is_shared: Whether processes share its messages.
+        keeps_receipts: Whether :meth:`append_once` recognizes idempotency keys, in
+            whichever process. If not, each process keeps the receipts of its own.
     """
+
+    is_shared: ClassVar[bool] = False
+    keeps_receipts: ClassVar[bool] = False
 
     @classmethod  # noqa: B027 (most stores need nothing)
     def check(cls, settings: Any) -> None:
@@ -79,6 +91,28 @@ class Store(ABC):
             create: Whether to create the channel if there is none; if not,
                 :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
         """
+
+    async def append_once(
+        self,
+        update: Update,
+        key: str,
+        waiting: int,
+        *,
+        keep: bool = True,
+        create: bool = True,
+    ) -> Appended:
+        """Append a message as :meth:`append` does, unless its key is known.
+
+        Only stores that keep receipts have this method.
+
+        Args:
+            update: The message and its channel.
+            key: Its idempotency key.
+            waiting: The number of subscribers that wait in this process.
+            keep: As of :meth:`append`.
+            create: As of :meth:`append`.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def next(

@@ -91,6 +91,8 @@ class ChannelLayerStore(MemoryStore):
             False in tests only.
     """
 
+    is_shared = True
+
     def __init__(
         self,
         settings: ChannelLayerStoreSettings,

@@ -18,6 +18,7 @@ from pushserver_channels.messages import ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience, Store
 from .empty import EmptyChannels
+from .expiring import drop_ended, find_end
 
 #: Seconds between two sweeps. A message expires at the end of a whole second, so more
 #: frequent sweeps would free nothing earlier.
@@ -50,6 +51,8 @@ class _Channel:
         used_at: When it was last used.
         requested_at: When a subscriber last asked for it, None if none did.
         expiry_due: Whether the expiry of its oldest message is scheduled.
+        next_end: The last second of the message that ends next of those with a time
+            limit of their own, None if there is none.
     """
 
     __slots__ = (
@@ -58,6 +61,7 @@ class _Channel:
         "id",
         "last_id",
         "messages",
+        "next_end",
         "requested_at",
         "used_at",
     )
@@ -70,6 +74,7 @@ class _Channel:
         self.used_at = now
         self.requested_at: float | None = None
         self.expiry_due = False
+        self.next_end: float | None = None
 
     def next_id(self, second: int) -> MessageId:
         """Return the id of its next message, published in a second of Unix time."""
@@ -83,8 +88,9 @@ class MemoryStore(Store):
     """Keeps messages in a deque per channel.
 
     A heap has the times at which messages expire and channels may be removed. Each
-    channel has at most two entries in it, so the cost does not grow with the number of
-    channels, and memory is freed without a request for the channel.
+    channel has at most two entries in it, and a few for messages with a time limit of
+    their own, so the cost does not grow with the number of channels, and memory is
+    freed without a request for the channel.
 
     For all channels that were removed or deleted, the store keeps one id: the newest
     that any of them had, at first the start of this process. A channel that is created
@@ -323,9 +329,16 @@ class MemoryStore(Store):
         if 0 < limit < len(channel.messages):
             channel.messages.popleft()
         self._schedule_expiry(channel)
+        if message.expires is not None:
+            self._schedule_end(channel, find_end(message))
 
     def _expire(self, channel: _Channel, now: float) -> None:
-        """Drop expired messages, except for the newest min_messages."""
+        """Drop expired messages.
+
+        ``message_timeout`` does not apply to the newest min_messages.
+        """
+        if channel.next_end is not None and int(now) > channel.next_end:
+            self._drop_ended(channel, now)
         messages, timeout = channel.messages, self._settings.message_timeout
         if messages is None or not timeout:
             return
@@ -349,6 +362,24 @@ class MemoryStore(Store):
             # It can be delivered until the end of the second in which it expires.
             due = int(messages[0].id.time + timeout) + 1
             self._schedule(due, self._check_expired, channel)
+
+    def _schedule_end(self, channel: _Channel, end: float | None) -> None:
+        """Schedule the end of a message, unless another one ends before it."""
+        if end is not None and (channel.next_end is None or end < channel.next_end):
+            channel.next_end = end
+            self._schedule(int(end) + 1, self._check_ended, channel)
+
+    def _drop_ended(self, channel: _Channel, now: float) -> None:
+        """Drop the messages whose own time limit has passed."""
+        channel.next_end = None
+        if channel.messages is not None:
+            self._schedule_end(channel, drop_ended(channel.messages, now))
+            channel.messages = channel.messages or None
+
+    def _check_ended(self, channel: _Channel, now: float) -> None:
+        self._expire(channel, now)
+        if self._is_idle(channel, now):
+            self._remove(channel)
 
     def _check_expired(self, channel: _Channel, now: float) -> None:
         channel.expiry_due = False

@@ -34,10 +34,16 @@ class Answerer(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.server.requests.append((self.path, lower(self.headers), body))
         self.server.may_answer.wait(PATIENCE)
+        if self.server.drops:
+            self.server.drops -= 1
+            self.close_connection = True
+            return
         answer = self.server.answer
         self.send_response(self.server.status)
         if "Content-Length" not in self.server.headers:
             self.send_header("Content-Length", str(len(answer)))
+        if self.server.echoes:
+            self.send_header("Idempotency-Key", self.headers["Idempotency-Key"])
         for name, value in self.server.headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -51,7 +57,13 @@ class Answerer(BaseHTTPRequestHandler):
 
 
 class SmallServer(ThreadingHTTPServer):
-    """A push server whose responses a test configures."""
+    """A push server whose responses a test configures.
+
+    Attributes:
+        leaves: Whether it closes each connection after the response.
+        echoes: Whether it sends the idempotency key back, because it recognizes it.
+        drops: The number of requests after which it closes the connection, unanswered.
+    """
 
     daemon_threads = True
     request_queue_size = 100
@@ -62,6 +74,8 @@ class SmallServer(ThreadingHTTPServer):
         self.answer = b""
         self.headers: dict[str, str] = {}
         self.leaves = False
+        self.echoes = False
+        self.drops = 0
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.requests: list[tuple[str, dict[str, str], bytes]] = []

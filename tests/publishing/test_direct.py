@@ -8,6 +8,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ImproperlyConfigured
 
+from pushserver.channel_urls import find_publisher
 from pushserver.publishers import (
     HTTPPublisher,
     PublishError,
@@ -26,8 +27,8 @@ def test_auto_uses_http_without_a_server_in_this_process(
 ) -> None:
     """Without a push server in this process, updates are published over HTTP."""
     settings.PUSH_SERVER = {"publisher": choice}
-    assert isinstance(get_publisher(), HTTPPublisher)
-    assert get_publisher() is get_publisher()
+    assert isinstance(get_publisher(find_publisher()), HTTPPublisher)
+    assert get_publisher(find_publisher()) is get_publisher(find_publisher())
 
 
 def test_direct_without_a_server_in_this_process_is_an_error(
@@ -35,7 +36,7 @@ def test_direct_without_a_server_in_this_process_is_an_error(
 ) -> None:
     """Publishing directly without a server raises an error with the remedy."""
     settings.PUSH_SERVER = {"publisher": "direct"}
-    assert isinstance(get_publisher(), DirectPublisher)
+    assert isinstance(get_publisher(find_publisher()), DirectPublisher)
     with pytest.raises(PublishError, match="Use 'auto'"):
         send_update("news", {})
 
@@ -47,9 +48,9 @@ def test_direct_without_the_server_package_is_an_error(
     monkeypatch.setitem(sys.modules, "pushserver_channels.publishers", None)
     settings.PUSH_SERVER = {"publisher": "direct"}
     with pytest.raises(ImproperlyConfigured, match="Use 'auto' or 'http'"):
-        get_publisher()
+        get_publisher(find_publisher())
     settings.PUSH_SERVER = {"publisher": "auto"}
-    assert isinstance(get_publisher(), HTTPPublisher)
+    assert isinstance(get_publisher(find_publisher()), HTTPPublisher)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ async def test_auto_is_direct_in_the_serving_process(
     """In the serving process, updates are published directly unless HTTP is set."""
     settings.PUSH_SERVER = {"publisher": choice}
     hubs.get("default")  # The hub that the first push client creates.
-    assert type(get_publisher()) is kind
+    assert type(get_publisher(find_publisher())) is kind
 
 
 async def test_direct_publishing_stores_the_message(settings: LazySettings) -> None:

@@ -12,8 +12,10 @@ import pytest
 from django.conf import LazySettings
 
 from pushserver import channel_urls
+from pushserver.channel_urls import find_publisher
 from pushserver.publishers import (
     HTTPPublisher,
+    Publication,
     PublishError,
     Receipt,
     Update,
@@ -234,7 +236,8 @@ async def test_custom_request_can_be_published(
     url = f"http://{small.host}/send-update/x?y=z"
     request = Request(url, data=b"<b>", headers={"Content-Type": "text/html"})
     update = Update("x", b"<b>", b"text/html")
-    assert (await publisher.publish(update, request)).status == 202
+    publication = Publication(update, find_publisher(), request=request)
+    assert (await publisher.publish(publication)).status == 202
     [(path, headers, body)] = small.requests
     assert (path, body) == ("/send-update/x?y=z", b"<b>")
     assert headers["content-type"] == "text/html"

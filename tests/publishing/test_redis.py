@@ -110,8 +110,9 @@ def test_closed_connection_is_replaced(
     assert bodies(valkey) == (["0", "1", "2"] if keep else [])
 
 
+@pytest.mark.parametrize("expires", [None, 60])
 def test_message_with_a_lost_response_is_published_once(
-    valkey: Valkey, settings: LazySettings
+    expires: float | None, valkey: Valkey, settings: LazySettings
 ) -> None:
     """A message whose answer is lost is not published twice."""
     with Proxy(valkey.port) as proxy:
@@ -125,7 +126,7 @@ def test_message_with_a_lost_response_is_published_once(
 
         with ThreadPoolExecutor(1) as threads:
             cutting = threads.submit(cut_when_it_is_there)
-            receipt = send_update("news", 1)
+            receipt = send_update("news", 1, expires=expires)
             cutting.result()
     assert receipt is not None
     assert receipt.info is not None

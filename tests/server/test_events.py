@@ -8,7 +8,8 @@ from urllib.request import Request
 import pytest
 from django.test import override_settings
 
-from pushserver.publishers import PublishError, Update
+from pushserver.channel_urls import find_publisher
+from pushserver.publishers import Publication, PublishError, Update
 from pushserver.publishers.http import build_request
 from pushserver.signals import pre_send_update
 from pushserver.updates import asend_update
@@ -81,8 +82,9 @@ async def test_send_update_refuses_an_invalid_event_name(site: Site, name: str) 
 
 
 async def test_direct_publishing_refuses_an_invalid_event_name(site: Site) -> None:
+    publication = Publication(Update("a", b"1", event="error"), find_publisher())
     with pytest.raises(PublishError, match="event"):
-        await DirectPublisher().publish(Update("a", b"1", event="error"))
+        await DirectPublisher().publish(publication)
 
 
 async def test_signal_receiver_may_name_the_event(site: Site) -> None:
@@ -105,7 +107,9 @@ async def test_signal_receiver_may_name_the_event(site: Site) -> None:
 
 
 async def test_event_name_is_utf_8_over_http(site: Site) -> None:
-    request = build_request(Update("a", b"1", event="Grüße"))
+    request = build_request(
+        Publication(Update("a", b"1", event="Grüße"), find_publisher())
+    )
     value = request.get_header("X-eventsource-event")
     assert value is not None
     assert value.encode("latin-1").decode() == "Grüße"

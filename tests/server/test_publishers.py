@@ -13,8 +13,9 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
+from pushserver.channel_urls import find_publisher
 from pushserver.paths import build_path
-from pushserver.publishers import PublishError, Receipt, Update
+from pushserver.publishers import Publication, PublishError, Receipt, Update
 from pushserver.signals import pre_send_update
 from pushserver.updates import asend_update
 from pushserver_channels.hub import hubs
@@ -59,7 +60,8 @@ def serve() -> Iterator[Serve]:
 async def publish(
     body: bytes = b"news", channel_id: str = "a", content_type: bytes | None = b"x/y"
 ) -> Receipt:
-    return await DirectPublisher().publish(Update(channel_id, body, content_type))
+    update = Update(channel_id, body, content_type)
+    return await DirectPublisher().publish(Publication(update, find_publisher()))
 
 
 async def test_publishing_to_a_waiting_subscriber(serve: Serve) -> None:
@@ -180,16 +182,16 @@ async def test_publisher_host_decides_whether_direct_publishing_is_available() -
     """With a publisher_host, direct publishing needs a server at that address."""
     with override_settings(PUSH_SERVER={"publisher_host": "127.0.0.1:8001"}):
         site = Site(get_application(django))
-        assert not DirectPublisher().is_available()
+        assert not DirectPublisher().is_available(find_publisher())
         await site.ask("GET", "/publisher/a", server=["127.0.0.1", 8000])
-        assert not DirectPublisher().is_available()
+        assert not DirectPublisher().is_available(find_publisher())
         await site.ask("GET", "/elsewhere", server=["127.0.0.1", 8001])
-        assert DirectPublisher().is_available()
+        assert DirectPublisher().is_available(find_publisher())
 
 
 def test_error_without_a_server_in_this_process() -> None:
     """Without a server in this process, the error explains what to do."""
-    assert not DirectPublisher().is_available()
+    assert not DirectPublisher().is_available(find_publisher())
     with pytest.raises(PublishError, match="Use 'auto'") as error:
         async_to_sync(publish)()
     assert error.value.status is None
@@ -200,10 +202,10 @@ def test_publishing_to_a_stopped_server_is_an_error() -> None:
 
     async def serve() -> None:
         hubs.get("default")
-        assert DirectPublisher().is_available()
+        assert DirectPublisher().is_available(find_publisher())
 
     asyncio.run(serve())
-    assert not DirectPublisher().is_available()
+    assert not DirectPublisher().is_available(find_publisher())
     with pytest.raises(PublishError):
         async_to_sync(publish)()
 

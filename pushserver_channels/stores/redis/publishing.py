@@ -27,7 +27,7 @@ from .channels import Shard
 from .connection import ANSWER_TIMEOUT
 from .errors import Unanswered, load
 from .network import RECONNECT_DELAYS
-from .replies import Reply, add_fields, read_reply
+from .replies import Reply, add_fields, add_key, read_reply
 from .scripts import make_scripts
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,13 @@ class RedisPublishing:
         self._logged_fault = ""
 
     def append(
-        self, update: Update, deadline: Deadline, *, keep: bool, create: bool
+        self,
+        update: Update,
+        deadline: Deadline,
+        *,
+        keep: bool,
+        create: bool,
+        key: str | None = None,
     ) -> tuple[bool, ChannelInfo]:
         """Append a message; return whether it was delivered, and the channel info.
 
@@ -109,6 +115,7 @@ class RedisPublishing:
             deadline: The deadline, at most :data:`ANSWER_TIMEOUT` seconds from now.
             keep: Whether subscribers can get it later.
             create: Whether to create the channel if there is none.
+            key: Its idempotency key, None for none.
 
         Raises :class:`~pushserver_channels.exceptions.ChannelNotFound`,
         :class:`~pushserver_channels.exceptions.StoreUnavailable`, and
@@ -116,7 +123,7 @@ class RedisPublishing:
         """
         deadline = _cut(deadline)
         with self._connections.use(deadline):
-            reply = self._append(update, deadline, keep=keep, create=create)
+            reply = self._append(update, deadline, keep=keep, create=create, key=key)
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info.subscribers > 0, reply.info
@@ -152,9 +159,15 @@ class RedisPublishing:
         self._connections.close()
 
     def _append(
-        self, update: Update, deadline: Deadline, *, keep: bool, create: bool
+        self,
+        update: Update,
+        deadline: Deadline,
+        *,
+        keep: bool,
+        create: bool,
+        key: str | None,
     ) -> Reply:
-        """Append a message and return the reply, whose status is ``ok`` or ``none``."""
+        """Append a message; return the reply ``ok``, ``again`` or ``none``."""
         channel = self._find(update.channel_id)
         written = add_fields(secrets.token_hex(8), update)
         kind = b"" if update.content_type is None else b"=" + update.content_type
@@ -169,11 +182,13 @@ class RedisPublishing:
                 words = (
                     f"now 0 {connection.run_id}"
                     f" {give_up:.6f} {create:d} {keep:d} {written} {since}"
+                    f"{add_key(key)}"
                 )
                 reply = self._run(connection, channel, words, kind, update.body)
             except _Lost as error:
                 # Redis cannot know whether it had a message that is not kept.
-                if not keep or deadline.is_over:
+                is_known = keep or key is not None
+                if not is_known or deadline.is_over:
                     raise Unanswered from error
                 since = since or int(error.clock) - ANSWER_TIMEOUT - 1
             except (_NotSent, _Refused, _Moved) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pushserver.publishers.idempotency import find_lifetime
 from pushserver.publishers.update import Update
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.stores.fields import pack_fields, unpack_fields
@@ -21,7 +22,8 @@ class Reply(NamedTuple):
     Attributes:
         status: ``ok``; ``none`` if there is no such channel; ``late`` if the script ran
             after the deadline of its message, or so late that it is unknown whether the
-            message was appended before.
+            message was appended before; ``again`` if a message had the same idempotency
+            key, whose info this is.
         info: The channel info.
         previous: The id before that of an appended message. If a lookup found nothing,
             the id of the shard's mark.
@@ -92,6 +94,8 @@ def read_reply(
     if not known:
         return Reply(status, NO_INFO)
     listeners, messages, requested, second, tag, *previous = known
+    if status == b"again":
+        listens = False  # It was subtracted when the message was appended.
     info = ChannelInfo(
         int(messages),
         int(requested),
@@ -99,6 +103,18 @@ def read_reply(
         max(int(listeners) - listens, 0),
     )
     return Reply(status, info, previous[0] if previous else b"", entries)
+
+
+def add_key(key: str | None, waiting: int = 0, *, listens: bool = False) -> str:
+    """Return the end of the words of a message: its idempotency key, if it has one.
+
+    Args:
+        key: The key, None for none.
+        waiting: The number of subscribers that wait in this process.
+        listens: Whether this process is subscribed to the channel, so that Redis counts
+            it as a subscriber.
+    """
+    return "" if key is None else f" {find_lifetime(key)} {waiting - listens} {key}"
 
 
 def range_after(message_id: MessageId) -> str:

@@ -14,6 +14,11 @@ a hash with these fields:
 ``expiry_set``
     The second in which a kept message last set when Redis removes the messages and
     this hash. Others of the same second need not set it again.
+``next_end``, ``mixed``
+    If messages have a time limit of their own: the last second of the one that ends
+    next; and 1 if others may have none. If all have one, Redis removes the stream after
+    the last end. A sorted set beside the hash has the ids of these messages by their
+    last second. It exists only for such channels, so its key is built where it is used.
 
 A channel on which nobody has published, and that no publisher has created, has no keys:
 requests of subscribers write nothing there, or anybody could fill Redis. To publishers
@@ -26,6 +31,9 @@ back, and a client from before is told of a gap. A request of a subscriber is en
 create it then. Of a channel without a hash it is only
 known that its messages, if it had any, are older than GRACE. So the previous id of its
 first message is an id of that age.
+
+A message with an idempotency key leaves a receipt, in a key of its own beside the hash.
+As long as it is there, the same again is answered with it.
 
 A store that is new, was emptied or may have lost its newest messages writes a mark, an
 id that no message has. All ids that it gave before are older, and all that it gives
@@ -67,12 +75,14 @@ now, uncounted = tonumber(clock), tonumber(uncounted)
 local second = math.floor(now)
 
 local fields = redis.call(
-  'HMGET', channel, 'made', 'used', 'asked', 'time', 'tag', 'expiry_set'
+  'HMGET', channel, 'made', 'used', 'asked', 'time', 'tag', 'expiry_set',
+  'next_end', 'mixed'
 )
 local state = {
   made = fields[1], used = tonumber(fields[2]), asked = tonumber(fields[3]),
   time = tonumber(fields[4]), tag = tonumber(fields[5]),
-  expiry_set = tonumber(fields[6])
+  expiry_set = tonumber(fields[6]), next_end = tonumber(fields[7]),
+  mixed = fields[8]
 }
 if not state.time then
   fields = redis.call('HMGET', channel, 'past_time', 'past_tag')
@@ -83,8 +93,45 @@ local function listeners()
   return redis.call('PUBSUB', NUMSUB, topic)[2]
 end
 
--- Drops the messages that are too old, but for the newest MIN_MESSAGES.
+-- Returns the key of a channel: of the kind "channel" in place of "messages".
+local function key_of(kind)
+  local prefix = string.sub(mark, 1, -6)  -- Without ":mark".
+  return prefix .. ':' .. kind .. string.sub(messages, #prefix + 10)
+end
+
+-- Records when the next message ends that has a time limit of its own, if any has.
+local function set_next_end(ends)
+  local first = redis.call('ZRANGE', ends, 0, 0, 'WITHSCORES')
+  state.next_end = tonumber(first[2])
+  if first[2] then
+    redis.call('HSET', channel, 'next_end', first[2])
+  else
+    redis.call('HDEL', channel, 'next_end', 'mixed')
+    state.mixed = nil
+  end
+end
+
+-- Drops the messages whose own time limit has passed.
+local function drop_ended()
+  local ends = key_of('ends')
+  local ended = redis.call('ZRANGEBYSCORE', ends, '-inf', '(' .. second)
+  for first = 1, #ended, 1000 do
+    local last = math.min(first + 999, #ended)
+    redis.call('XDEL', messages, unpack(ended, first, last))
+  end
+  redis.call('ZREMRANGEBYSCORE', ends, '-inf', '(' .. second)
+  if redis.call('XLEN', messages) == 0 then
+    redis.call('DEL', messages)
+  end
+  set_next_end(ends)
+end
+
+-- Drops the messages that are too old. MESSAGE_TIMEOUT does not apply to the newest
+-- MIN_MESSAGES.
 local function expire()
+  if state.next_end and second > state.next_end then
+    drop_ended()
+  end
   if MESSAGE_TIMEOUT == 0 then
     return
   end
@@ -111,6 +158,9 @@ end
 -- Drops the channel, and keeps its last id.
 local function forget()
   redis.call('DEL', messages, channel)
+  if state.next_end then
+    redis.call('DEL', key_of('ends'))
+  end
   local time, tag = state.time or state.past_time, state.tag or state.past_tag
   state = {past_time = time, past_tag = tag}
   if time then
@@ -124,9 +174,21 @@ local function begin()
   local newest = redis.call('XREVRANGE', messages, '+', '-', 'COUNT', 1)[1]
   if newest then
     -- Only the hash is missing: Redis may be configured to evict keys.
-    local time, tag = string.match(newest[1], '(%d+)-(%d+)')
+    local facts = redis.call('XINFO', 'STREAM', messages)
+    local last_id = newest[1]
+    for index = 1, #facts, 2 do
+      if facts[index] == 'last-generated-id' then
+        last_id = facts[index + 1]
+      end
+    end
+    local time, tag = string.match(last_id, '(%d+)-(%d+)')
     state.time, state.tag = tonumber(time), tonumber(tag)
     redis.call('HSET', channel, 'time', time, 'tag', tag)
+    set_next_end(key_of('ends'))
+    if state.next_end then
+      state.mixed = '1'
+      redis.call('HSET', channel, 'mixed', 1)
+    end
   end
 end
 
@@ -230,13 +292,29 @@ end
 """
 
 _APPEND = """
-local deadline, create, keep, token, since =
-  string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+)')
+local deadline, create, keep, token, since, once =
+  string.match(words, '^(%S+) (%S+) (%S+) (%S+) (%S+) ?(.*)$')
 local kind, body = ARGV[3], ARGV[4]
 local age
 create, age = string.match(create, '^(%d):?(%S*)')
+-- The message's own time limit, in seconds.
+local lifetime
+if string.find(token, 'expires=', 1, true) and keep == '1' then
+  lifetime = tonumber(string.match(token, '[;&]expires=([%d.]+)'))
+end
 if now > tonumber(deadline) then
   return 'late ' .. clock
+end
+-- The seconds for which a key counts, the subscribers that Redis does not count, the
+-- key, and where its receipt is.
+local period, uncounted_here, key, receipt
+if once ~= '' then
+  period, uncounted_here, key = string.match(once, '^(%S+) (%S+) (%S+)')
+  receipt = key_of('receipt:' .. #key .. ':' .. key)
+  local known = redis.call('GET', receipt)
+  if known then
+    return 'again ' .. clock .. ' ' .. known
+  end
 end
 if state.expiry_set ~= second then
   expire()
@@ -246,18 +324,22 @@ if not (create == '1' and find(true) or is_there(age)) then
 end
 local mark_time, mark_tag = read_mark()
 local mark_id = mark_time .. '-' .. mark_tag
-if since ~= '0' then
+if since ~= '0' and (keep == '1' or not receipt) then
   -- It was sent before. Perhaps it is there; perhaps it was, and was dropped since.
-  local newest = tonumber(state.time or state.past_time)
+  local newest, is_lost = tonumber(state.time or state.past_time), false
+  local expected = newest and newest .. '-' .. (state.tag or state.past_tag)
   for _, entry in ipairs(redis.call('XREVRANGE', messages, '+', since)) do
     if entry[2][2] == token then
       state.time, state.tag = string.match(entry[1], '(%d+)-(%d+)')
       return describe(listeners(), entry[2][4])
     end
     local previous = entry[2][4]
+    -- The message that was between them may have been this one, which has expired.
+    is_lost = is_lost or (lifetime and entry[1] ~= expected)
+    expected = previous
     newest = previous ~= mark_id and tonumber(string.match(previous, '^%d+'))
   end
-  if newest and newest >= tonumber(since) then
+  if is_lost or (newest and newest >= tonumber(since)) then
     return 'late ' .. clock
   end
 end
@@ -285,7 +367,31 @@ if keep == '1' then
   end
   count = redis.call('XLEN', messages)
 end
-if count and count > 1 and state.expiry_set == second and state.time == second then
+local ends = lifetime and key_of('ends')
+if lifetime then
+  lifetime = math.ceil(lifetime)
+  if MESSAGE_TIMEOUT > 0 and MIN_MESSAGES == 0 then
+    lifetime = math.min(lifetime, math.floor(MESSAGE_TIMEOUT))
+  end
+  if count > 1 and not state.next_end then
+    state.mixed = '1'
+    redis.call('HSET', channel, 'mixed', 1)
+  elseif count == 1 and state.mixed then
+    state.mixed = nil
+    redis.call('HDEL', channel, 'mixed')
+  end
+  redis.call('ZADD', ends, state.time + lifetime, id)
+  if not state.next_end or state.time + lifetime < state.next_end then
+    state.next_end = state.time + lifetime
+    redis.call('HSET', channel, 'next_end', state.next_end)
+  end
+elseif count and state.next_end and not state.mixed then
+  state.mixed = '1'
+  redis.call('HSET', channel, 'mixed', 1)
+end
+if count and count > 1 and not state.next_end
+  and state.expiry_set == second and state.time == second
+then
   -- A message of this second has set the expiry. (One alone may be in a new stream.)
   use('time', state.time, 'tag', state.tag)
 elseif not count then
@@ -294,10 +400,23 @@ elseif not count then
 elseif MESSAGE_TIMEOUT > 0 and MIN_MESSAGES == 0 then
   local left = state.time + math.floor(MESSAGE_TIMEOUT) + 1 - second
   redis.call('EXPIRE', messages, left)
+  if lifetime then
+    redis.call('EXPIRE', ends, left)
+  end
+  use('time', state.time, 'tag', state.tag, 'expiry_set', second)
+  set_expiry(left * 1000)
+elseif lifetime and not state.mixed then
+  local last_end = redis.call('ZRANGE', ends, -1, -1, 'WITHSCORES')[2]
+  local left = tonumber(last_end) + 1 - second
+  redis.call('EXPIRE', messages, left)
+  redis.call('EXPIRE', ends, left)
   use('time', state.time, 'tag', state.tag, 'expiry_set', second)
   set_expiry(left * 1000)
 else
   redis.call('PERSIST', messages)
+  if state.next_end then
+    redis.call('PERSIST', key_of('ends'))
+  end
   use('time', state.time, 'tag', state.tag, 'expiry_set', second)
   set_expiry(-1)
 end
@@ -311,7 +430,13 @@ local asked = find_asked(age, listener_count)
 if asked then
   redis.call('HSET', channel, 'asked', asked)
 end
-return describe(listener_count, previous, count)
+local answer = describe(listener_count, previous, count)
+if receipt then
+  local subscribers = math.max(listener_count + tonumber(uncounted_here), 0)
+  local known = string.match(describe(subscribers, previous, count), '^ok %S+ (.*)$')
+  redis.call('SET', receipt, known, 'EX', period)
+end
+return answer
 """
 
 _NEXT = """

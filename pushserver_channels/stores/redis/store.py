@@ -21,7 +21,7 @@ from .connection import ANSWER_TIMEOUT, Connection
 from .errors import AnswerTimeout, ConnectionLost, Moved, Unanswered
 from .listening import RECORD_INTERVAL, Listening
 from .network import RECONNECT_DELAYS
-from .replies import Reply, add_fields, range_after, read_entry, read_id
+from .replies import Reply, add_fields, add_key, range_after, read_entry, read_id
 from .servers import find_servers
 
 
@@ -58,6 +58,9 @@ class RedisStore(Store):
         asked: The channels without keys that subscribers asked for.
     """
 
+    is_shared = True
+    keeps_receipts = True
+
     def __init__(
         self,
         settings: RedisStoreSettings,
@@ -82,6 +85,28 @@ class RedisStore(Store):
     async def append(
         self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
+        return await self._append(update, keep, create)
+
+    async def append_once(
+        self,
+        update: Update,
+        key: str,
+        waiting: int,
+        *,
+        keep: bool = True,
+        create: bool = True,
+    ) -> Appended:
+        return await self._append(update, keep, create, key, waiting)
+
+    async def _append(
+        self,
+        update: Update,
+        keep: bool,
+        create: bool,
+        key: str | None = None,
+        waiting: int = 0,
+    ) -> Appended:
+        """Append a message; repeat it if it is not known whether Redis has it."""
         channel = self._find(update.channel_id)
         token = self._make_token()
         give_up = time.monotonic() + ANSWER_TIMEOUT
@@ -91,14 +116,19 @@ class RedisStore(Store):
             attempts += 1
             try:
                 connection = await self._network.connect(channel.shard)
-                appended = await self._append(
-                    connection, channel, update, token, keep, create, since
+                once = add_key(key, waiting, listens=channel.topic in self._listeners)
+                appended = await self._try_to_append(
+                    connection, channel, update, token, keep, create, since, once
                 )
                 if appended is not None:
+                    if key is not None and waiting:
+                        # As its receipt says, which was written before they took it.
+                        appended = appended._replace(delivered=True)
                     return appended
             except ConnectionLost as error:
                 # Redis cannot know whether it had a message that is not kept.
-                if not keep or isinstance(error, AnswerTimeout):
+                is_known = keep or key is not None
+                if not is_known or isinstance(error, AnswerTimeout):
                     raise Unanswered from error
                 now = int(self.commands.server_time(connection))
                 since = since or now - ANSWER_TIMEOUT - 1
@@ -230,7 +260,7 @@ class RedisStore(Store):
         """Return a token that no other message has."""
         return f"{self._token}{next(self._count):x}"
 
-    async def _append(
+    async def _try_to_append(
         self,
         connection: Connection,
         channel: ChannelKeys,
@@ -239,6 +269,7 @@ class RedisStore(Store):
         keep: bool,
         create: bool,
         since: int,
+        once: str,
     ) -> Appended | None:
         """Append a message once. Return None if the script ran too late.
 
@@ -251,6 +282,7 @@ class RedisStore(Store):
             create: As of :meth:`append`.
             since: The second from which on Redis may have the message already, 0 if it
                 cannot have it.
+            once: The end of the script's words, as of :func:`add_key`.
         """
         kind = b"" if update.content_type is None else b"=" + update.content_type
         deadline = self.commands.server_time(connection) + ANSWER_TIMEOUT
@@ -258,7 +290,7 @@ class RedisStore(Store):
         creates = f"{create:d}"
         if self.asked:
             creates += f":{self.asked.age(channel.id)}"
-        words = f"{deadline:.6f} {creates} {keep:d} {fields} {since}"
+        words = f"{deadline:.6f} {creates} {keep:d} {fields} {since}{once}"
         here = False
         arguments = (connection, "append", channel, words, kind, update.body)
         if since or channel.topic not in self._listeners:
@@ -271,12 +303,13 @@ class RedisStore(Store):
                     here = await echo
         if reply.status == b"none":
             raise ChannelNotFound
-        if reply.status != b"ok":
+        if reply.status not in (b"ok", b"again"):
             return None
         self.asked.pop(channel.id)
         info = reply.info
         message = Message.of(update, info.last_message_id, read_id(reply.previous))
-        return Appended(message, info, here or info.subscribers > 0)
+        delivered = here or info.subscribers > 0
+        return Appended(message, info, delivered, reply.status == b"again")
 
     # Lookups
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from django.test import override_settings
 
+from pushserver.channel_urls import find_publisher
 from pushserver.publishers import PublishError, Update
 from pushserver.updates import asend_update, send_update
 from pushserver_channels.exceptions import ChannelNotFound
@@ -30,7 +31,7 @@ async def test_publishing_without_a_server(make: MakeStore, valkey: Valkey) -> N
     await wait(store)
     await other.create("a")
     before = connections(valkey)
-    assert DirectPublisher().is_available()
+    assert DirectPublisher().is_available(find_publisher())
     receipt = await asend_update("a", {"n": 1})
     assert receipt is not None
     assert receipt.status == 201
