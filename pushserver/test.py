@@ -17,8 +17,8 @@ from django.test import TestCase
 from django.utils.functional import classproperty
 from django.utils.module_loading import import_string
 
-from .publishers import find_choice
 from .publishers.locmem import SentUpdate, outbox
+from .test_environment import find_choice
 
 __all__ = [
     "PushLiveServerMixin",

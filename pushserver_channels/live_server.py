@@ -29,7 +29,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 
 from pushserver.conf import MemoryStoreSettings, StoreSettings, get_settings
-from pushserver.publishers.locmem import outbox
+from pushserver.test_environment import live_server
 from pushserver_channels.client_connection import TwistedConnection
 from pushserver_channels.hub import hubs
 from pushserver_channels.publishers import DirectPublisher
@@ -221,11 +221,11 @@ def _sharing_connections(overrides: Mapping[str, Any]) -> Iterator[None]:
 @contextmanager
 def _sending_messages() -> Iterator[None]:
     """Send messages to the server, besides recording them."""
-    outbox.server = DirectPublisher()
+    live_server.publisher = DirectPublisher()
     try:
         yield
     finally:
-        outbox.server = None
+        live_server.publisher = None
 
 
 def _build_application() -> Application:

@@ -52,6 +52,7 @@ async def test_jobs_that_are_given_up_are_not_kept() -> None:
     assert workers._given_up == 0
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork().")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [publishing, authorizing])

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from pushserver.conf import SubscriberLocation, get_settings
-from pushserver.publishers import reaches_server
+from pushserver.test_environment import reaches_server
 
 from .grants import build_session_digest, find_user_key
 

@@ -7,11 +7,12 @@ from functools import lru_cache
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pushserver.conf import PublisherLocation, get_settings
+from pushserver.conf import PublisherLocation
+from pushserver.test_environment import find_choice
 
 from .base import LookupFailed, Publisher, PublishError, Receipt
 from .http import HTTPPublisher
-from .locmem import LocmemPublisher, in_test_environment, outbox
+from .locmem import LocmemPublisher
 from .update import Publication, Update
 
 __all__ = [
@@ -23,9 +24,7 @@ __all__ = [
     "Publisher",
     "Receipt",
     "Update",
-    "find_choice",
     "get_publisher",
-    "reaches_server",
 ]
 
 #: Not imported: a site with nginx as its push server installs only this app.
@@ -35,17 +34,6 @@ DIRECT_PUBLISHER = "pushserver_channels.publishers.DirectPublisher"
 @lru_cache(maxsize=1)
 def _http_publisher() -> HTTPPublisher:
     return HTTPPublisher()
-
-
-def find_choice() -> str:
-    """Return ``PUSH_SERVER['publisher']``, where tests have ``locmem`` for ``auto``."""
-    choice = get_settings().publisher
-    return "locmem" if choice == "auto" and in_test_environment() else choice
-
-
-def reaches_server() -> bool:
-    """Return whether what is published reaches a push server, False in most tests."""
-    return find_choice() != "locmem" or outbox.server is not None
 
 
 def get_publisher(location: PublisherLocation) -> Publisher:

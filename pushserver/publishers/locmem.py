@@ -1,7 +1,4 @@
-"""A publisher for the tests of a site: it records messages in place of sending them.
-
-As with e-mail, Django's test environment selects it: see :func:`in_test_environment`.
-"""
+"""A publisher for the tests of a site: it records messages in place of sending them."""
 
 from __future__ import annotations
 
@@ -15,8 +12,9 @@ from typing import Any
 from django.core import mail
 
 from pushserver.media_types import read_data
+from pushserver.test_environment import live_server
 
-from .base import Publisher, Receipt
+from .base import Receipt
 from .update import Publication
 
 #: The id of the last message of a channel that has had none.
@@ -51,14 +49,6 @@ class SentUpdate:
         return read_data(self.body, self.content_type)
 
 
-def in_test_environment() -> bool:
-    """Return whether Django's ``setup_test_environment()`` is in effect.
-
-    It is while ``django.core.mail.outbox`` exists, which that function sets.
-    """
-    return hasattr(mail, "outbox")
-
-
 class Outbox:
     """The messages that were published in the current test.
 
@@ -74,8 +64,6 @@ class Outbox:
         # By channel and idempotency key.
         self._receipts: dict[tuple[str, str | None], Receipt] = {}
         self._tag = 0
-        #: The publisher to which messages are also sent, None for none.
-        self.server: Publisher | None = None
 
     def read(self) -> list[SentUpdate]:
         """Return the list of the messages, oldest first."""
@@ -160,22 +148,22 @@ class LocmemPublisher:
 
     def publish_sync(self, publication: Publication) -> Receipt:
         receipt = outbox.record(publication)
-        if outbox.server is None:
+        if live_server.publisher is None:
             return receipt
-        return outbox.server.publish_sync(publication)
+        return live_server.publisher.publish_sync(publication)
 
     async def publish(self, publication: Publication) -> Receipt:
         receipt = outbox.record(publication)
-        if outbox.server is None:
+        if live_server.publisher is None:
             return receipt
-        return await outbox.server.publish(publication)
+        return await live_server.publisher.publish(publication)
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
-        if outbox.server is None:
+        if live_server.publisher is None:
             return outbox.find_last_ids(channel_ids)
-        return outbox.server.find_last_ids_sync(channel_ids)
+        return live_server.publisher.find_last_ids_sync(channel_ids)
 
     async def find_last_ids(self, channel_ids: Sequence[str]) -> list[str]:
-        if outbox.server is None:
+        if live_server.publisher is None:
             return outbox.find_last_ids(channel_ids)
-        return await outbox.server.find_last_ids(channel_ids)
+        return await live_server.publisher.find_last_ids(channel_ids)
