@@ -96,6 +96,7 @@ def test_defaults_without_push_server(settings: LazySettings) -> None:
         "channel_timeout": 3600,
         "max_channels": 0,
         "max_empty_channels": 100_000,
+        "max_bytes": 268_435_456,
     }
     assert (conf.publisher, conf.publisher_timeout) == ("auto", 5)
     assert conf.on_commit is False

@@ -113,6 +113,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (store(channel_timeout=False), "['store']['channel_timeout']", "is False"),
     (store(max_channels="many"), "['store']['max_channels']", "is 'many'"),
     (store(max_empty_channels=-1), "['store']['max_empty_channels']", "0 or more"),
+    (store(max_bytes="256M"), "['store']['max_bytes']", "is '256M'"),
     # Locations
     ({"locations": {"type": "publisher"}}, "['locations']", "a list of locations"),
     ({"locations": "/updates/(.+)"}, "['locations']", "a list of locations"),

@@ -192,6 +192,7 @@ def test_address_with_an_interface_is_left_out(kind: type[Configuration]) -> Non
             {"store": {"type": "memory", "max_empty_channels": 5}},
             "['max_empty_channels']",
         ),
+        ({"store": {"type": "memory", "max_bytes": 5}}, "['max_bytes']"),
         ({"store": {"type": "redis"}}, "['type']"),
         ({"servername": "mine"}, "['servername']"),
         ({"publisher": "direct"}, "['publisher']"),

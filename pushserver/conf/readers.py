@@ -392,6 +392,16 @@ def no_channel_limit(place: str, value: object) -> int:
     return 0
 
 
+def no_size_limit(place: str, value: object) -> int:
+    if count(place, value):
+        raise InvalidSetting(
+            place,
+            f"is {value!r}, but a store in Redis does not count its bytes",
+            "Leave it out; 'max_messages' and Redis's own maxmemory limit them.",
+        )
+    return 0
+
+
 def setting(read: Reader, **default: Any) -> Any:
     """Return a dataclass field with a reader and, if given, a default."""
     return field(metadata={"read": read}, **default)

@@ -18,6 +18,7 @@ from .readers import (
     key_prefix,
     layer,
     no_channel_limit,
+    no_size_limit,
     one_of,
     port,
     read_section,
@@ -44,6 +45,7 @@ class StoreSettings:
         max_channels: The most channels, 0 for no limit. Channels that only requests of
             subscribers created do not count.
         max_empty_channels: The most channels of the latter kind, 0 for no limit.
+        max_bytes: The most bytes that all kept messages may take, 0 for no limit.
     """
 
     #: Whether other processes have the same messages.
@@ -58,6 +60,7 @@ class StoreSettings:
     channel_timeout: float = setting(seconds, default=3600)
     max_channels: int = setting(count, default=0)
     max_empty_channels: int = setting(count, default=100_000)
+    max_bytes: int = setting(count, default=268_435_456)
 
     @property
     def address(self) -> str:
@@ -102,6 +105,7 @@ class RedisStoreSettings(StoreSettings):
     namespace_setting: ClassVar[str] = "key_prefix"
 
     max_channels: int = setting(no_channel_limit, default=0)
+    max_bytes: int = setting(no_size_limit, default=0)
     # repr=False, because it may hold a password, which error reports must not show.
     url: str | None = setting(redis_url, default=None, repr=False)
     host: str = setting(text, default="127.0.0.1")

@@ -176,6 +176,11 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
             out.warn(f"{place}['max_channels']", "has no counterpart in Nchan.")
         if store.max_empty_channels != StoreSettings.max_empty_channels:
             out.warn(f"{place}['max_empty_channels']", "has no counterpart in Nchan.")
+        if store.max_bytes != type(store).max_bytes:
+            out.warn(
+                f"{place}['max_bytes']",
+                "is ignored; nchan_shared_memory_size limits the memory of messages.",
+            )
 
     # Publishers
 

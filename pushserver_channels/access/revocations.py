@@ -56,6 +56,7 @@ def find_store(name: str) -> StoreSettings:
         channel_timeout=0,
         max_channels=0,
         max_empty_channels=0,
+        max_bytes=0,
     )
 
 

@@ -12,20 +12,27 @@ def find_end(message: Message) -> float | None:
     return None if message.expires is None else message.id.time + message.expires
 
 
-def drop_ended(messages: deque[Message], now: float) -> float | None:
-    """Remove the messages that have ended; return when the next one ends.
+def drop_ended(
+    messages: deque[Message], now: float
+) -> tuple[list[Message], float | None]:
+    """Remove and return the messages that have ended, and when the next one ends.
 
     Args:
         messages: The messages of a channel.
         now: Seconds of Unix time.
     """
     second = int(now)
-    kept = [
-        each for each in messages if (end := find_end(each)) is None or second <= end
+    ended = [
+        each
+        for each in messages
+        if (end := find_end(each)) is not None and second > end
     ]
-    if len(kept) < len(messages):
+    if ended:
+        gone = {each.id for each in ended}
+        kept = [each for each in messages if each.id not in gone]
         messages.clear()
         messages.extend(kept)
-    return min(
-        (end for each in kept if (end := find_end(each)) is not None), default=None
+    next_end = min(
+        (end for each in messages if (end := find_end(each)) is not None), default=None
     )
+    return ended, next_end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import time
 from bisect import bisect_right
 from collections import deque
@@ -19,6 +21,10 @@ from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from .base import Appended, Audience, Store
 from .empty import EmptyChannels
 from .expiring import drop_ended, find_end
+from .rare_log import RareLog
+from .sizes import ChannelsBySize
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between two sweeps. A message expires at the end of a whole second, so more
 #: frequent sweeps would free nothing earlier.
@@ -26,6 +32,13 @@ SWEEP_INTERVAL = 1.0
 
 #: The most channels that are checked before the event loop runs other tasks.
 SWEEP_BATCH = 1000
+
+#: The bytes that a kept message takes besides its body, as measured: the message and
+#: its id, their numbers, and a Content-Type.
+MESSAGE_OVERHEAD = 300
+
+#: The bytes that a channel with messages takes besides them, as measured.
+CHANNEL_OVERHEAD = 1500
 
 #: The start of this process as an id, with the microseconds as its tag. An earlier
 #: process that was killed in the same second has given lower ids.
@@ -50,6 +63,8 @@ class _Channel:
         last_id: The id of its last message, kept or not, None before the first one.
         used_at: When it was last used.
         requested_at: When a subscriber last asked for it, None if none did.
+        size: The bytes that it takes if it has messages, by the two constants above.
+        size_class: For :class:`ChannelsBySize`.
         expiry_due: Whether the expiry of its oldest message is scheduled.
         next_end: The last second of the message that ends next of those with a time
             limit of their own, None if there is none.
@@ -63,6 +78,8 @@ class _Channel:
         "messages",
         "next_end",
         "requested_at",
+        "size",
+        "size_class",
         "used_at",
     )
 
@@ -75,6 +92,7 @@ class _Channel:
         self.requested_at: float | None = None
         self.expiry_due = False
         self.next_end: float | None = None
+        self.size = self.size_class = 0
 
     def next_id(self, second: int) -> MessageId:
         """Return the id of its next message, published in a second of Unix time."""
@@ -99,6 +117,13 @@ class MemoryStore(Store):
 
     The channels that only requests of subscribers created are in a structure of their
     own, with its own limit. They join the others when somebody publishes there.
+
+    If all kept messages take more than ``max_bytes``, the oldest messages of the
+    largest channels are dropped, also those that ``min_messages`` would keep. Sizes
+    that differ by less than a factor of two count as equal. Each message counts with
+    its body and :data:`MESSAGE_OVERHEAD`, and each channel that has messages with
+    :data:`CHANNEL_OVERHEAD`. A message that is larger than ``max_bytes`` by itself is
+    delivered and not kept.
 
     Args:
         settings: Its limits.
@@ -125,6 +150,12 @@ class MemoryStore(Store):
             settings.channel_timeout,
             self._listened.__contains__,
         )
+        self._size = 0  # The bytes that all messages take.
+        self._max_messages = settings.max_messages or sys.maxsize
+        self._max_size = settings.max_bytes or sys.maxsize
+        self._max_body = self._max_size - CHANNEL_OVERHEAD - MESSAGE_OVERHEAD
+        self._by_size: ChannelsBySize[_Channel] = ChannelsBySize()
+        self._evictions = RareLog(logger)
         self._second = 0  # The newest second in an id; the clock may be behind it.
         self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
         self._due = []
@@ -139,7 +170,9 @@ class MemoryStore(Store):
     ) -> Appended:
         channel_id = update.channel_id
         now = self._clock()
-        channel = self._find(channel_id, now, create=create)
+        channel = self.channels.get(channel_id)
+        if channel is None:
+            channel = self._find(channel_id, now, create=create)
         channel.used_at = now
         message_id = channel.next_id(self._tick(now))
         message = Message.of(update, message_id, channel.last_id or channel.floor)
@@ -295,6 +328,8 @@ class MemoryStore(Store):
 
     def _forget(self, channel: _Channel) -> None:
         """Free what is kept for a channel that was removed, but for its last id."""
+        self._size -= channel.size
+        self._by_size.remove(channel)
         channel.messages = None
         if channel.last_id is not None:
             self._floor = max(self._floor or channel.last_id, channel.last_id)
@@ -322,15 +357,68 @@ class MemoryStore(Store):
     # Messages
 
     def _keep(self, channel: _Channel, message: Message) -> None:
-        if channel.messages is None:
-            channel.messages = deque()
-        channel.messages.append(message)
-        limit = self._settings.max_messages
-        if 0 < limit < len(channel.messages):
-            channel.messages.popleft()
-        self._schedule_expiry(channel)
+        size = len(message.body)
+        if size > self._max_body:
+            return
+        messages = channel.messages
+        if messages is None:
+            messages = channel.messages = deque()
+            size += CHANNEL_OVERHEAD
+        messages.append(message)
+        if len(messages) > self._max_messages:
+            size -= len(messages.popleft().body)
+        else:
+            size += MESSAGE_OVERHEAD
+        self._size = total = self._size + size
+        channel.size = size = channel.size + size
+        if size >> channel.size_class:
+            self._by_size.add(channel)
+        if total > self._max_size:
+            self._drop_excess(channel)
+        if not channel.expiry_due:
+            self._schedule_expiry(channel)
         if message.expires is not None:
             self._schedule_end(channel, find_end(message))
+
+    def _drop_excess(self, newest: _Channel) -> None:
+        """Drop the oldest messages of the largest channels until the rest may be kept.
+
+        Args:
+            newest: The channel whose last message was just kept, which is not dropped.
+        """
+        dropped = 0
+        while self._size > self._max_size:
+            channel = self._by_size.find_largest()
+            assert channel is not None, "A single message is not larger than the limit."
+            assert channel.messages is not None, "Its size is not 0."
+            if channel is newest and len(channel.messages) == 1:
+                self._by_size.remove(channel)
+                continue
+            self._drop_oldest(channel)
+            dropped += 1
+        if newest.size >> newest.size_class:
+            self._by_size.add(newest)
+        self._evictions.warn(
+            "The kept messages take more than %d bytes, which is the limit (max_bytes)."
+            " The oldest messages of the largest channels are dropped (%d so far)",
+            self._max_size,
+            count=dropped,
+        )
+
+    def _drop_oldest(self, channel: _Channel) -> None:
+        """Drop the oldest message of a channel that has one."""
+        assert channel.messages is not None, "It has a message."
+        self._count_removed(
+            channel, len(channel.messages.popleft().body) + MESSAGE_OVERHEAD
+        )
+
+    def _count_removed(self, channel: _Channel, size: int) -> None:
+        """Subtract the bytes that messages took which were removed from a channel."""
+        if not channel.messages:
+            channel.messages = None
+            size += CHANNEL_OVERHEAD
+        self._size -= size
+        channel.size -= size
 
     def _expire(self, channel: _Channel, now: float) -> None:
         """Drop expired messages.
@@ -339,23 +427,21 @@ class MemoryStore(Store):
         """
         if channel.next_end is not None and int(now) > channel.next_end:
             self._drop_ended(channel, now)
-        messages, timeout = channel.messages, self._settings.message_timeout
-        if messages is None or not timeout:
+        timeout = self._settings.message_timeout
+        if not timeout:
             return
         while (
-            len(messages) > self._settings.min_messages
+            (messages := channel.messages) is not None
+            and len(messages) > self._settings.min_messages
             and int(now) > messages[0].id.time + timeout
         ):
-            messages.popleft()
-            if not messages:
-                channel.messages = None
-                break
+            self._drop_oldest(channel)
 
     # Expiry
 
     def _schedule_expiry(self, channel: _Channel) -> None:
         messages, timeout = channel.messages, self._settings.message_timeout
-        if channel.expiry_due or not timeout or messages is None:
+        if not timeout or messages is None:
             return
         if len(messages) > self._settings.min_messages:
             channel.expiry_due = True
@@ -373,8 +459,11 @@ class MemoryStore(Store):
         """Drop the messages whose own time limit has passed."""
         channel.next_end = None
         if channel.messages is not None:
-            self._schedule_end(channel, drop_ended(channel.messages, now))
-            channel.messages = channel.messages or None
+            dropped, next_end = drop_ended(channel.messages, now)
+            self._schedule_end(channel, next_end)
+            if dropped:
+                size = sum(len(each.body) + MESSAGE_OVERHEAD for each in dropped)
+                self._count_removed(channel, size)
 
     def _check_ended(self, channel: _Channel, now: float) -> None:
         self._expire(channel, now)

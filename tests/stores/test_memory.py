@@ -326,3 +326,12 @@ async def test_sweep_frees_only_a_part_of_requested_channels(
     store.sweep()
     store.sweep()
     assert leftovers(store) == 0
+
+
+async def test_messages_beyond_max_bytes_are_freed(make: MakeSubject) -> None:
+    """A message is freed at once when max_bytes removes it."""
+    size = 1000 + memory.MESSAGE_OVERHEAD
+    subject, _ = memory_store(make, max_bytes=memory.CHANNEL_OVERHEAD + 2 * size)
+    for freed in (0, 0, 1, 2):
+        await publish_watched(subject)
+        assert Body.freed == freed

@@ -116,6 +116,7 @@ async def test_sentinel(make: MakeStore) -> None:
             sentinel.wait_until_replicas(1)
             here, there = make(sentinel.url), make(sentinel.url)
             await wait(here)
+            await wait(here, "empty")
             before = await append(there, b"1")
             await until(lambda: heard(here) == [b"1"])
             master.stop(signal.SIGKILL)
@@ -124,6 +125,8 @@ async def test_sentinel(make: MakeStore) -> None:
             assert await kept_at_last(here) == [b"1", b"2"]
             # It is unknown which messages the replica had not received.
             assert after.gap_after(before.id) is not None
+            await publish_at_last(there, b"3", "empty")
+            await until(lambda: heard(here) == [b"1", b"2", b"3"])
 
 
 async def test_missing_master_is_logged_without_the_password(
@@ -144,7 +147,9 @@ async def test_cluster(make: MakeStore) -> None:
         channels = [f"channel {number}" for number in range(20)]
         for channel_id in channels:
             await wait(here, channel_id)
-            appended = await there.append(Update(channel_id, b"1"))
+            # Nobody has published there, but a subscriber of another process waits.
+            assert (await there.info(channel_id)).subscribers == 1
+            appended = await there.append(Update(channel_id, b"1"), create=False)
             assert appended.delivered
             assert appended.info.subscribers == 1
         assert len(there.commands.network.connections) == 3

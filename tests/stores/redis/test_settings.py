@@ -52,6 +52,7 @@ def test_old_settings() -> None:
         ("key_prefix", "a{b"),
         ("key_prefix", 1),
         ("max_channels", 1),
+        ("max_bytes", 1),
     ],
 )
 def test_unsupported_settings_are_refused(setting: str, value: object) -> None:
