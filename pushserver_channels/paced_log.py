@@ -24,9 +24,14 @@ class PacedLog:
         self._details: tuple[object, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def add(self, *details: object) -> None:
-        """Log an event, now or after a while. Called on an event loop."""
-        self._count += 1
+    def add(self, *details: object, count: int = 1) -> None:
+        """Log an event, now or after a while. Called on an event loop.
+
+        Args:
+            details: The details.
+            count: How many events these are.
+        """
+        self._count += count
         self._details = details
         loop = asyncio.get_running_loop()
         if self._loop is not loop:  # Nothing was logged lately.

@@ -9,8 +9,7 @@ from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 from pushserver_channels.exceptions import TooManyEmptyChannels
-
-from .rare_log import RareLog
+from pushserver_channels.paced_log import PacedLog
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +54,16 @@ class EmptyChannels(Generic[Channel]):
         self._idle: OrderedDict[str, Channel] = OrderedDict()
         # Those found to be awaited, so that they are not looked at again.
         self._awaited: dict[str, Channel] = {}
-        self._removals = RareLog(logger)
-        self._refusals = RareLog(logger)
+        self._removals = PacedLog(
+            logger,
+            "%d channels on which nobody has published were removed for others, the"
+            f" longest idle first: there are at most {limit} (max_empty_channels).",
+        )
+        self._refusals = PacedLog(
+            logger,
+            "%d requests were refused, because subscribers wait on all of the"
+            f" {limit} channels on which nobody has published (max_empty_channels).",
+        )
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._awaited)
@@ -82,20 +89,10 @@ class EmptyChannels(Generic[Channel]):
         if 0 < self._limit <= len(self):
             longest_idle = self._find_longest_idle()
             if longest_idle is None:
-                self._refusals.warn(
-                    "Subscribers wait on %d channels on which nobody has published,"
-                    " which is the limit (max_empty_channels). Requests for others are"
-                    " refused (%d so far)",
-                    self._limit,
-                )
+                self._refusals.add()
                 raise TooManyEmptyChannels(self._limit)
             removed = self._idle.pop(longest_idle)
-            self._removals.warn(
-                "%d channels were requested on which nobody has published, which is"
-                " the limit (max_empty_channels). The longest idle are removed for"
-                " others (%d so far)",
-                self._limit,
-            )
+            self._removals.add()
         self._idle[channel_id] = channel
         return removed
 

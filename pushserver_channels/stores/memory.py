@@ -17,11 +17,11 @@ from pushserver.conf import StoreSettings
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
+from pushserver_channels.paced_log import PacedLog
 
 from .base import Appended, Audience, Store
 from .empty import EmptyChannels
 from .expiring import drop_ended, find_end
-from .rare_log import RareLog
 from .sizes import ChannelsBySize
 
 logger = logging.getLogger(__name__)
@@ -155,7 +155,11 @@ class MemoryStore(Store):
         self._max_size = settings.max_bytes or sys.maxsize
         self._max_body = self._max_size - CHANNEL_OVERHEAD - MESSAGE_OVERHEAD
         self._by_size: ChannelsBySize[_Channel] = ChannelsBySize()
-        self._evictions = RareLog(logger)
+        self._evictions = PacedLog(
+            logger,
+            "%d messages were dropped, the oldest of the largest channels, because the"
+            f" kept ones take more than {settings.max_bytes} bytes (max_bytes).",
+        )
         self._second = 0  # The newest second in an id; the clock may be behind it.
         self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
         self._due = []
@@ -398,12 +402,7 @@ class MemoryStore(Store):
             dropped += 1
         if newest.size >> newest.size_class:
             self._by_size.add(newest)
-        self._evictions.warn(
-            "The kept messages take more than %d bytes, which is the limit (max_bytes)."
-            " The oldest messages of the largest channels are dropped (%d so far)",
-            self._max_size,
-            count=dropped,
-        )
+        self._evictions.add(count=dropped)
 
     def _drop_oldest(self, channel: _Channel) -> None:
         """Drop the oldest message of a channel that has one."""
