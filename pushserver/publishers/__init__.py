@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from pushserver.conf import PublisherLocation, get_settings
 
-from .base import LookupFailed, Publisher, PublishError, Receipt
+from .base import LookupFailed, Publisher, PublishError, Receipt, UpdatesFailed
 from .http import HTTPPublisher
 from .update import Publication, Update
 
@@ -21,6 +21,7 @@ __all__ = [
     "Publisher",
     "Receipt",
     "Update",
+    "UpdatesFailed",
     "get_publisher",
 ]
 
