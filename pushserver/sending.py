@@ -1,20 +1,62 @@
-"""A message on its way through the signals, to a publisher."""
+"""Messages on their way through the signals, to a publisher."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import Request
 
+from django.conf import settings
+
 from . import signals
-from .channel_urls import build_publisher_url
+from .channel_urls import build_publisher_url, check_channel_id, find_publisher
 from .events import find_event_fault
 from .paths import IrreversiblePattern
-from .publishers import Publication
-from .publishers.headers import EVENT_HEADER, TTL_HEADER, parse_ttl
+from .publishers import Publication, PublishError, Receipt, Update, get_publisher
+from .publishers.headers import EVENT_HEADER, TTL_HEADER, check_expires, parse_ttl
 from .publishers.http import build_request
 from .publishers.idempotency import KEY_HEADER, check_key
+from .serializing import serialize
+
+logger = logging.getLogger("pushserver.updates")
+
+
+class Options(NamedTuple):
+    """How a message is sent, as :func:`pushserver.updates.send_update` has it.
+
+    Attributes:
+        sender: The sender of the signals.
+        later: Whether it is sent later, when the caller may have changed the data.
+    """
+
+    sender: object
+    already_serialized: bool
+    content_type: str | None
+    event: str | None
+    location: str | None
+    keep: bool
+    expires: float | None
+    idempotency_key: str | None
+    later: bool = False
+
+
+def prepare(channel_id: object, data: Any, options: Options) -> Sending:
+    """Return a message that can be sent.
+
+    Raises ``TypeError`` and ``ValueError`` as :func:`pushserver.updates.send_update`.
+    """
+    location = find_publisher(options.location)
+    update = Update(
+        check_channel_id(location, channel_id),
+        *serialize(data, options.already_serialized, options.content_type),
+        event=check_event(options.event),
+        expires=check_expires(options.expires),
+    )
+    key = check_key(options.idempotency_key)
+    publication = Publication(update, location, options.keep, key)
+    return Sending(publication, channel_id, data, options)
 
 
 class Sending:
@@ -22,11 +64,9 @@ class Sending:
 
     Args:
         publication: The message, and where and how it is published.
-        sender: The sender of the signals.
         channel_id: The channel, as the caller named it.
         data: The data, as the caller gave them.
-        already_serialized: Whether they are sent as they are.
-        later: Whether it is sent later, when the caller may have changed the data.
+        options: How the caller wants it to be sent.
 
     Attributes:
         signal_arguments: The arguments of the signals. Their request is None if they
@@ -38,26 +78,23 @@ class Sending:
     def __init__(
         self,
         publication: Publication,
-        sender: object,
         channel_id: object,
         data: Any,
-        already_serialized: bool,
-        *,
-        later: bool,
+        options: Options,
     ) -> None:
         request = None
-        if _has_receivers(sender):
+        if _has_receivers(options.sender):
             request = _build_request(publication)
-            if later and not isinstance(data, memoryview):
+            if options.later and not isinstance(data, memoryview):
                 data = deepcopy(data)
         else:
             _check_url(publication)
         self._publication = publication._replace(request=request)
         self.signal_arguments = {
-            "sender": sender,
+            "sender": options.sender,
             "channel_id": channel_id,
             "data": data,
-            "already_serialized": already_serialized,
+            "already_serialized": options.already_serialized,
             "request": request,
         }
 
@@ -67,6 +104,46 @@ class Sending:
         if self._publication.request is None:
             return self._publication
         return _take_changes(self._publication, self._publication.request)
+
+
+def send(sending: Sending, ignore_errors: bool) -> Receipt | None:
+    """Publish a message, between its signals; return None if an error is ignored."""
+    signals.pre_send_update.send(**sending.signal_arguments)
+    try:
+        publication = sending.publication
+        receipt = get_publisher(publication.location).publish_sync(publication)
+    except Exception as error:
+        signals.post_send_update.send(**sending.signal_arguments, response=error)
+        if is_ignored(error, ignore_errors):
+            return None
+        raise
+    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
+    return receipt
+
+
+async def asend(sending: Sending, ignore_errors: bool) -> Receipt | None:
+    """Publish a message from async code, as :func:`send` does."""
+    await signals.pre_send_update.asend(**sending.signal_arguments)
+    try:
+        publication = sending.publication
+        receipt = await get_publisher(publication.location).publish(publication)
+    except Exception as error:
+        await signals.post_send_update.asend(**sending.signal_arguments, response=error)
+        if is_ignored(error, ignore_errors):
+            return None
+        raise
+    await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
+    return receipt
+
+
+def is_ignored(error: Exception, ignore_errors: bool) -> bool:
+    """Return whether an error is ignored, and log it if so."""
+    if not isinstance(error, PublishError) or not (
+        ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
+    ):
+        return False
+    logger.warning("%s", error)
+    return True
 
 
 def check_event(event: str | None) -> str | None:

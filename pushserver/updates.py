@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
 
-from . import signals
 from .access.grants import build_user_channel
-from .channel_urls import (
-    check_channel_id,
-    find_publisher,
-    publisher_url,
-    subscriber_url,
-)
+from .channel_urls import publisher_url, subscriber_url
 from .event_loops import runs_in_event_loop
 from .positions import aposition, position
-from .publishers import Publication, PublishError, Receipt, Update, get_publisher
-from .publishers.headers import check_expires
-from .publishers.idempotency import check_key
-from .sending import Sending, check_event
-from .serializing import serialize
+from .publishers import Receipt
+from .sending import Options, asend, prepare, send
+from .sending_several import asend_several, prepare_several, send_several
 from .transactions import call_after_commit, check_alias, waits_for_commit
 
 __all__ = [
     "aposition",
     "asend_update",
+    "asend_updates",
     "position",
     "publisher_url",
     "send_update",
+    "send_updates",
     "subscriber_url",
     "user_channel",
 ]
-
-logger = logging.getLogger(__name__)
 
 
 def send_update(
@@ -101,9 +92,8 @@ def send_update(
             " event loop. Write 'await asend_update(...)' instead."
         )
     later = waits_for_commit(on_commit, using)
-    sending = _prepare(
-        channel_id,
-        data,
+    options = Options(
+        send_update,
         already_serialized,
         content_type,
         event,
@@ -113,10 +103,11 @@ def send_update(
         idempotency_key,
         later,
     )
+    sending = prepare(channel_id, data, options)
     if later:
-        call_after_commit(partial(_send, sending, ignore_errors), using)
+        call_after_commit(partial(send, sending, ignore_errors), using)
         return None
-    return _send(sending, ignore_errors)
+    return send(sending, ignore_errors)
 
 
 async def asend_update(
@@ -141,9 +132,8 @@ async def asend_update(
     only there for the same arguments. Within ``sync_to_async`` use ``send_update``.
     """
     check_alias(using)
-    sending = _prepare(
-        channel_id,
-        data,
+    options = Options(
+        send_update,
         already_serialized,
         content_type,
         event,
@@ -151,19 +141,110 @@ async def asend_update(
         keep,
         expires,
         idempotency_key,
-        later=False,
     )
-    await signals.pre_send_update.asend(**sending.signal_arguments)
-    try:
-        publication = sending.publication
-        receipt = await get_publisher(publication.location).publish(publication)
-    except Exception as error:
-        await signals.post_send_update.asend(**sending.signal_arguments, response=error)
-        if _is_ignored(error, ignore_errors):
-            return None
-        raise
-    await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
-    return receipt
+    return await asend(prepare(channel_id, data, options), ignore_errors)
+
+
+def send_updates(
+    updates: Iterable[tuple[object, Any]],
+    already_serialized: bool = False,
+    ignore_errors: bool = False,
+    *,
+    content_type: str | None = None,
+    event: str | None = None,
+    location: str | None = None,
+    keep: bool = True,
+    expires: float | None = None,
+    idempotency_key: str | None = None,
+    on_commit: bool | None = None,
+    using: str | None = None,
+) -> list[Receipt | None] | None:
+    """Publish many updates with one call, which is faster than one after the other.
+
+    The updates of a channel are published in their order.
+
+    Args:
+        updates: Pairs of a channel and data, as of :func:`send_update`. All are checked
+            before one is published.
+        already_serialized: As of :func:`send_update`, for all of them; likewise the
+            other arguments.
+        ignore_errors: Whether failures are logged instead of raised.
+        content_type: The ``Content-Type`` of the messages.
+        event: The name of their events.
+        location: The name of a publisher location.
+        keep: Whether the messages are kept for subscribers that come later.
+        expires: Seconds after which they expire.
+        idempotency_key: The same call with the same key publishes nothing. Each update
+            has this key, a dot, and its number.
+        on_commit: Whether all of them wait for the commit.
+        using: The alias of the database that has to commit.
+
+    Returns the receipts in the order of the updates, with None for each that failed if
+    errors are ignored. Returns None if the updates wait for a commit.
+
+    Raises:
+        UpdatesFailed: Some were not published. It is a ``PublishError`` with the
+            receipts of the others, and says which ones failed.
+        ValueError: As of :func:`send_update`; it says which update is wrong.
+        TypeError: As of :func:`send_update`, or an update is no pair.
+        SynchronousOnlyOperation: Called in an event loop. Await :func:`asend_updates`
+            there.
+    """
+    if runs_in_event_loop():
+        raise SynchronousOnlyOperation(
+            "send_updates() was called in an async function, where it would block the"
+            " event loop. Write 'await asend_updates(...)' instead."
+        )
+    later = waits_for_commit(on_commit, using)
+    options = Options(
+        send_update,
+        already_serialized,
+        content_type,
+        event,
+        location,
+        keep,
+        expires,
+        idempotency_key,
+        later,
+    )
+    sendings = prepare_several(updates, options)
+    if later:
+        call_after_commit(partial(send_several, sendings, ignore_errors), using)
+        return None
+    return send_several(sendings, ignore_errors)
+
+
+async def asend_updates(
+    updates: Iterable[tuple[object, Any]],
+    already_serialized: bool = False,
+    ignore_errors: bool = False,
+    *,
+    content_type: str | None = None,
+    event: str | None = None,
+    location: str | None = None,
+    keep: bool = True,
+    expires: float | None = None,
+    idempotency_key: str | None = None,
+    on_commit: bool | None = None,
+    using: str | None = None,
+) -> list[Receipt | None]:
+    """Publish many updates: :func:`send_updates` for async code.
+
+    They never wait for a commit, as with :func:`asend_update`. Other calls that run at
+    the same time may publish between them.
+    """
+    check_alias(using)
+    options = Options(
+        send_update,
+        already_serialized,
+        content_type,
+        event,
+        location,
+        keep,
+        expires,
+        idempotency_key,
+    )
+    return await asend_several(prepare_several(updates, options), ignore_errors)
 
 
 def user_channel(user: object) -> str:
@@ -177,54 +258,3 @@ def user_channel(user: object) -> str:
     Raises ``ValueError`` for an anonymous user.
     """
     return build_user_channel(user)
-
-
-def _prepare(
-    channel_id: object,
-    data: Any,
-    already_serialized: bool,
-    content_type: str | None,
-    event: str | None,
-    location: str | None,
-    keep: bool,
-    expires: float | None,
-    key: str | None,
-    later: bool,
-) -> Sending:
-    """Return a message that can be sent. Raises as :func:`send_update` does."""
-    place = find_publisher(location)
-    update = Update(
-        check_channel_id(place, channel_id),
-        *serialize(data, already_serialized, content_type),
-        event=check_event(event),
-        expires=check_expires(expires),
-    )
-    publication = Publication(update, place, keep, check_key(key))
-    return Sending(
-        publication, send_update, channel_id, data, already_serialized, later=later
-    )
-
-
-def _send(sending: Sending, ignore_errors: bool) -> Receipt | None:
-    """Publish a message, between its signals."""
-    signals.pre_send_update.send(**sending.signal_arguments)
-    try:
-        publication = sending.publication
-        receipt = get_publisher(publication.location).publish_sync(publication)
-    except Exception as error:
-        signals.post_send_update.send(**sending.signal_arguments, response=error)
-        if _is_ignored(error, ignore_errors):
-            return None
-        raise
-    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
-    return receipt
-
-
-def _is_ignored(error: Exception, ignore_errors: bool) -> bool:
-    """Return whether an error is ignored, and log it if so."""
-    if not isinstance(error, PublishError) or not (
-        ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
-    ):
-        return False
-    logger.warning("%s", error)
-    return True

@@ -6,38 +6,38 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from pushserver.channel_urls import build_publisher_url, find_publisher
+from pushserver.channel_urls import find_publisher
 from pushserver.conf import PublisherLocation, get_settings
 from pushserver.event_loops import find_running_loop
 from pushserver.publishers import LookupFailed, Publication, PublishError, Receipt
-from pushserver.publishers.base import why_not_started
 from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
+from pushserver.publishers.parts import WHY_SKIPPED, are_unavailable, divide
 from pushserver.publishers.workers import NotStarted
 
-from .exceptions import ChannelNotFound, MessageTooLarge, PushError, StoreUnavailable
+from .exceptions import ChannelNotFound, PushError
 from .hub import hubs
 from .messages import ChannelInfo
 from .positions import BEGINNING
-from .protocol import check_event, check_header
-from .receipts import Receipts, StoredReceipt
+from .publications import (
+    FAILURES,
+    Publishing,
+    PublishingSeveral,
+    convert,
+    converting_errors,
+    fail,
+    find_url,
+)
 from .store_descriptions import describe_store
 from .store_work import StoreWork
 from .stores import Store
 
 if TYPE_CHECKING:
     from .stores.redis.publishing import RedisPublishing
-
-
-Result = TypeVar("Result")
-
-#: The receipts of keys that this process published without a push server, into a store
-#: that keeps none, by the name of the store and the channel.
-_receipts = Receipts()
 
 
 class DirectPublisher:
@@ -64,14 +64,9 @@ class DirectPublisher:
         ``SynchronousOnlyOperation`` on the event loop of the push server.
         """
         deadline = Deadline(get_settings().publisher_timeout)
-        loop = self._find_loop(publication)
-        if loop is not None and loop is find_running_loop():
-            raise SynchronousOnlyOperation(
-                "The event loop of the push server would wait for itself: publish with"
-                " 'await asend_update(...)' there."
-            )
-        with _converting_errors(publication):
-            return _Publishing(publication).run_sync(loop, deadline)
+        loop = self._find_other_loop(publication)
+        with converting_errors(publication):
+            return Publishing(publication).run_sync(loop, deadline)
 
     async def publish(self, publication: Publication) -> Receipt:
         """Publish a message, from any event loop.
@@ -79,14 +74,54 @@ class DirectPublisher:
         Raises :class:`pushserver.publishers.PublishError`.
         """
         loop = self._find_loop(publication)
-        with _converting_errors(publication):
-            publishing = _Publishing(publication)
-            is_here = loop is not None and loop is asyncio.get_running_loop()
-            if is_here and not publishing.settings.shared:
-                # A store in this process answers at once, so there is no time limit.
+        with converting_errors(publication):
+            publishing = Publishing(publication)
+            if _is_immediate(publishing, loop):
                 return await publishing.do_here()
             deadline = Deadline(get_settings().publisher_timeout)
             return await publishing.run(loop, deadline)
+
+    def publish_several_sync(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        """Publish messages at one location from sync code.
+
+        ``publisher_timeout`` limits each :data:`~.parts.MAX_UPDATES` of them. Raises
+        ``SynchronousOnlyOperation`` on the event loop of the push server.
+        """
+        outcomes: list[Receipt | PublishError] = []
+        for part in divide(publications):
+            deadline = Deadline(get_settings().publisher_timeout)
+            try:
+                loop = self._find_other_loop(part[0])
+                some = PublishingSeveral(part).run_sync(loop, deadline)
+            except (PublishError, *FAILURES) as error:
+                some = _fail_all(part, error)
+            outcomes += some
+            if are_unavailable(some):
+                break
+        return outcomes + _skip(publications[len(outcomes) :])
+
+    async def publish_several(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        """Publish messages at one location, from any event loop."""
+        outcomes: list[Receipt | PublishError] = []
+        for part in divide(publications):
+            publishing = PublishingSeveral(part)
+            try:
+                loop = self._find_loop(part[0])
+                if _is_immediate(publishing, loop):
+                    some = await publishing.do_here()
+                else:
+                    deadline = Deadline(get_settings().publisher_timeout)
+                    some = await publishing.run(loop, deadline)
+            except (PublishError, *FAILURES) as error:
+                some = _fail_all(part, error)
+            outcomes += some
+            if are_unavailable(some):
+                break
+        return outcomes + _skip(publications[len(outcomes) :])
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
         """Return the ids of the last messages, from sync code.
@@ -114,98 +149,50 @@ class DirectPublisher:
         loop = hubs.loop
         if loop is None and not self.is_available(publication.location):
             raise PublishError(
-                _find_url(publication),
+                find_url(publication),
                 "PUSH_SERVER['publisher'] is 'direct', but no push server runs in this"
                 " process. Use 'auto', which then publishes over HTTP.",
                 place="the push server of this process",
             )
         return loop
 
+    def _find_other_loop(
+        self, publication: Publication
+    ) -> asyncio.AbstractEventLoop | None:
+        """Return the push server's event loop, on which this code must not run.
 
-@contextmanager
-def _converting_errors(publication: Publication) -> Iterator[None]:
-    """Convert the exceptions of a ``with`` block to ``PublishError``."""
-    status = None
-    try:
-        yield
-        return
-    except PushError as error:
-        failure: Exception = error
-        status = error.status
-        reason = str(error)
-        if type(error) is StoreUnavailable:  # Its subclasses give a reason.
-            reason += " Does it run there? If not, correct PUSH_SERVER['store']."
-    except (NotStarted, NoConnectionFree) as error:
-        failure, reason = error, why_not_started()
-    except (TimeoutError, asyncio.TimeoutError, futures.TimeoutError) as error:
-        failure = error
-        reason = (
-            f"no answer within {get_settings().publisher_timeout:g} seconds"
-            " (PUSH_SERVER['publisher_timeout']); it may have been published or not."
-        )
-    except futures.CancelledError as error:
-        failure, reason = error, "the push server of this process has stopped."
-    place = describe_store(get_settings().store[publication.location.store])
-    raise PublishError(_find_url(publication), reason, status, place) from failure
-
-
-def _check(publication: Publication) -> None:
-    """Raise ``PushError`` if the location would refuse a message."""
-    update, location = publication.update, publication.location
-    if 0 < location.max_message_size < len(update.body):
-        raise MessageTooLarge(location.max_message_size)
-    check_header("Content-Type", update.content_type)
-    check_header("Content-Encoding", update.content_encoding)
-    if update.event is not None:
-        check_event(update.event)
-
-
-class _Publishing(StoreWork[Receipt]):
-    """Publishes a message, and returns its receipt.
-
-    Raises ``PushError`` if the publisher location would refuse the message.
-    """
-
-    def __init__(self, publication: Publication) -> None:
-        _check(publication)
-        self._update, self._location = publication.update, publication.location
-        self._keep = publication.keep and self._location.store_messages
-        self._key = publication.key
-        store = get_settings().store[self._location.store]
-        super().__init__(store, self._update.channel_id)
-
-    async def do_here(self) -> Receipt:
-        location = self._location
-        delivered, info = await hubs.get(location.store).publish(
-            self._update,
-            keep=self._keep,
-            create=location.create_on_post,
-            key=self._key,
-        )
-        return _make_receipt(delivered, info)
-
-    def do_in_redis(self, redis: RedisPublishing, deadline: Deadline) -> Receipt:
-        location = self._location
-        delivered, info = redis.append(
-            self._update,
-            deadline,
-            keep=self._keep,
-            create=location.create_on_post,
-            key=self._key,
-        )
-        return _make_receipt(delivered, info)
-
-    async def do_with(self, store: Store) -> Receipt:
-        name, key = f"{self._location.store} {self._update.channel_id}", self._key
-        known = None if key is None else _receipts.find(name, key)
-        if known is None:
-            appended = await store.append(
-                self._update, keep=self._keep, create=self._location.create_on_post
+        Raises as :meth:`_find_loop` does, and ``SynchronousOnlyOperation``.
+        """
+        loop = self._find_loop(publication)
+        if loop is not None and loop is find_running_loop():
+            raise SynchronousOnlyOperation(
+                "The event loop of the push server would wait for itself: publish with"
+                " 'await asend_update(...)' there."
             )
-            known = StoredReceipt(appended.delivered, appended.info)
-            if key is not None:
-                _receipts.keep(name, key, known)
-        return _make_receipt(*known)
+        return loop
+
+
+def _is_immediate(work: StoreWork[Any], loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Return whether work is done here and at once, so that it needs no time limit."""
+    is_here = loop is not None and loop is asyncio.get_running_loop()
+    return is_here and not work.settings.shared
+
+
+def _fail_all(
+    publications: Sequence[Publication], error: Exception
+) -> list[Receipt | PublishError]:
+    """Return an error for each of some messages, which have failed together."""
+    if isinstance(error, PublishError):
+        return [
+            PublishError(find_url(each), error.reason, error.status, error.place)
+            for each in publications
+        ]
+    return [convert(error, each) for each in publications]
+
+
+def _skip(publications: Sequence[Publication]) -> list[Receipt | PublishError]:
+    """Return an error for each message that is not sent after others have failed."""
+    return [fail(each, WHY_SKIPPED) for each in publications]
 
 
 class _Lookup(StoreWork[list[str]]):
@@ -261,23 +248,3 @@ def _converting_lookup_errors() -> Iterator[PublisherLocation]:
         failure, reason = error, "the push server of this process has stopped."
     place = describe_store(get_settings().store[location.store])
     raise LookupFailed(place, reason) from failure
-
-
-def _find_url(publication: Publication) -> str | None:
-    """Return the URL at which a message is published, None if there is none."""
-    try:
-        return build_publisher_url(publication.location, publication.update.channel_id)
-    except ValueError:
-        return None
-
-
-def _make_receipt(delivered: bool, info: ChannelInfo) -> Receipt:
-    return Receipt(
-        201 if delivered else 202,
-        {
-            "messages": info.messages,
-            "requested": info.requested,
-            "subscribers": info.subscribers,
-            "last_message_id": str(info.last_message_id),
-        },
-    )

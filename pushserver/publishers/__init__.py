@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from pushserver.conf import PublisherLocation
 from pushserver.test_environment import find_choice
 
-from .base import LookupFailed, Publisher, PublishError, Receipt
+from .base import LookupFailed, Publisher, PublishError, Receipt, UpdatesFailed
 from .http import HTTPPublisher
 from .locmem import LocmemPublisher
 from .update import Publication, Update
@@ -24,6 +24,7 @@ __all__ = [
     "Publisher",
     "Receipt",
     "Update",
+    "UpdatesFailed",
     "get_publisher",
 ]
 

@@ -59,6 +59,35 @@ class PublishError(OSError):
         return f"Could not publish to {self.place}: {self.reason}"
 
 
+class UpdatesFailed(PublishError):
+    """Some of the messages of one call could not be published.
+
+    It has the attributes of the first error, and these:
+
+    Attributes:
+        receipts: The receipt of each message, None for those that failed.
+        errors: The error of each message that failed, by its index.
+    """
+
+    def __init__(
+        self, receipts: list[Receipt | None], errors: dict[int, PublishError]
+    ) -> None:
+        first = next(iter(errors.values()))
+        super().__init__(first.url, first.reason, first.status, first.place)
+        self.receipts = receipts
+        self.errors = errors
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.receipts, self.errors)
+
+    def __str__(self) -> str:
+        first = next(iter(self.errors.values()))
+        return (
+            f"{len(self.errors)} of {len(self.receipts)} updates failed. The first"
+            f" error: {first}"
+        )
+
+
 class LookupFailed(Exception):
     """The last messages of channels could not be looked up. The text says why."""
 
@@ -78,8 +107,9 @@ def why_not_started() -> str:
 class Publisher(Protocol):
     """Sends messages to the push server, and looks up the last ones.
 
-    All methods take at most ``publisher_timeout`` seconds. Those that publish one
-    message raise :class:`PublishError`, and the others :class:`LookupFailed`.
+    All methods for one message, and those that look up, take at most
+    ``publisher_timeout`` seconds. The former raise :class:`PublishError`, and the
+    latter :class:`LookupFailed`.
     """
 
     def publish_sync(self, publication: Publication) -> Receipt:
@@ -87,6 +117,19 @@ class Publisher(Protocol):
 
     async def publish(self, publication: Publication) -> Receipt:
         """Publish a message from async code."""
+
+    def publish_several_sync(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        """Publish messages at one location; return the receipt or the error of each.
+
+        The messages of a channel are published in their order.
+        """
+
+    async def publish_several(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        """Publish messages as :meth:`publish_several_sync` does, from async code."""
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
         """Return the id of the last message of each channel, ``0:0`` if it has none."""

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -52,11 +52,19 @@ class Connections(Generic[Kept]):
         # By place: each connection with the time of its last use, the latest last.
         self._idle: dict[Hashable, deque[tuple[Kept, float]]] = {}
 
-    @contextmanager
-    def use(self, deadline: Deadline) -> Iterator[None]:
+    def use(self, deadline: Deadline) -> AbstractContextManager[int]:
         """Allow one connection to be used in a ``with`` block.
 
         Raises :class:`NoConnectionFree` at the deadline.
+        """
+        return self.use_several(deadline, 1)
+
+    @contextmanager
+    def use_several(self, deadline: Deadline, most: int) -> Iterator[int]:
+        """Allow connections to be used in a ``with`` block; provide their number.
+
+        It waits for one, and takes more of those that are free. Raises
+        :class:`NoConnectionFree` at the deadline.
         """
         free = self._free
         try:
@@ -65,10 +73,13 @@ class Connections(Generic[Kept]):
             is_free = False
         if not is_free:
             raise NoConnectionFree
+        number = 1
+        while number < most and free.acquire(blocking=False):
+            number += 1
         try:
-            yield
+            yield number
         finally:
-            free.release()
+            free.release(number)
 
     def take(self, place: Hashable, max_idle: float) -> Kept | None:
         """Return an idle connection that is open, None if there is none.

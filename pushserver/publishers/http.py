@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
-from http.client import HTTPException, HTTPResponse
-from typing import Any
 from urllib.request import Request
 
 from pushserver.channel_urls import build_publisher_url, publisher_url
 from pushserver.conf import get_settings
 
 from .base import LookupFailed, PublishError, Receipt, why_not_started
-from .connections import Connections, NoConnectionFree
+from .connections import NoConnectionFree
 from .deadline import Deadline
 from .headers import EVENT_HEADER, TTL_HEADER, build_ttl
-from .http_connection import ServerConnection
-from .http_failures import ExchangeFailed, why_refused
-from .idempotency import KEY_HEADER, make_retry_key
+from .http_exchanges import Exchanges
+from .http_failures import why_refused
+from .http_posts import add_key, parse_info, post_several, read_receipt
+from .idempotency import KEY_HEADER
 from .update import Publication
 from .workers import NotStarted, workers
 
-#: Seconds after which an idle connection is not used again. Not every server recognizes
-#: a repeated POST, so it must not be sent while the server closes the connection, as
-#: uvicorn does after 5 seconds.
-MAX_IDLE = 4.0
-
-#: Seconds before a POST whose connection has ended is sent again, by attempt. A server
-#: that is restarted refuses connections for a moment.
-REPEAT_DELAYS = (0.0, 0.1, 0.4, 1.0, 1.0)
-
 #: The id of the last message of a channel that has had none.
 NO_MESSAGE = "0:0"
-
-#: The name of the header as ``urllib`` keeps it.
-_KEY = KEY_HEADER.capitalize()
 
 
 def build_request(publication: Publication) -> Request:
@@ -75,9 +59,7 @@ class HTTPPublisher:
     """
 
     def __init__(self) -> None:
-        self._connections: Connections[ServerConnection] = Connections()
-        # The servers that recognize a repeated POST, by scheme and host.
-        self._recognizing: set[tuple[str, str]] = set()
+        self._exchanges = Exchanges()
 
     def publish_sync(self, publication: Publication) -> Receipt:
         """Send a message, or the request that is given for it, as a POST.
@@ -97,6 +79,32 @@ class HTTPPublisher:
             return await workers.run(publication.update.channel_id, post, deadline)
         except NotStarted as error:
             raise PublishError(request.full_url, why_not_started()) from error
+
+    def publish_several_sync(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        """Send messages as POSTs, those of a channel one after the other.
+
+        ``publisher_timeout`` limits each POST, not all of them.
+        """
+        requests = [each.request or build_request(each) for each in publications]
+        channels = [each.update.channel_id for each in publications]
+        return post_several(self._exchanges, requests, channels)
+
+    async def publish_several(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        """Send POSTs in a thread: :meth:`publish_several_sync` for async code."""
+        deadline = Deadline(get_settings().publisher_timeout)
+        post = partial(self.publish_several_sync, publications)
+        try:
+            return await workers.run(object(), post, deadline)
+        except NotStarted as error:
+            urls = (build_request(each).full_url for each in publications)
+            failures = [PublishError(each, why_not_started()) for each in urls]
+            for failure in failures:
+                failure.__cause__ = error
+            return [*failures]
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
         """Ask for the channel info of each channel.
@@ -123,107 +131,24 @@ class HTTPPublisher:
         url = publisher_url(channel_id)
         request = Request(url, headers={"Accept": "application/json"}, method="GET")
         try:
-            with self._connections.use(deadline):
-                response, body = self._exchange(request, deadline)
+            with self._exchanges.connections.use(deadline):
+                response, body = self._exchanges.exchange(request, deadline)
         except NoConnectionFree as error:
             raise LookupFailed(url, "other requests took all the time.") from error
         except PublishError as error:
             raise LookupFailed(url, error.reason) from error
         if response.status == 404:
             return NO_MESSAGE
-        last_id = (_parse_info(body) or {}).get("last_message_id")
+        last_id = (parse_info(body) or {}).get("last_message_id")
         if response.status != 200 or not isinstance(last_id, str):
             raise LookupFailed(url, why_refused(response, body))
         return last_id
 
     def _post(self, request: Request, deadline: Deadline) -> Receipt:
-        url = request.full_url
-        if not request.has_header(_KEY):
-            request.add_header(KEY_HEADER, make_retry_key())
+        add_key(request)
         try:
-            with self._connections.use(deadline):
-                response, body = self._exchange(request, deadline)
+            with self._exchanges.connections.use(deadline):
+                response, body = self._exchanges.exchange(request, deadline)
         except NoConnectionFree as error:
-            raise PublishError(url, why_not_started()) from error
-        return self._read_receipt(request, response, body)
-
-    def _read_receipt(
-        self, request: Request, response: HTTPResponse, body: bytes
-    ) -> Receipt:
-        """Return the receipt in the answer to a POST."""
-        if response.status not in (200, 201, 202):
-            reason = why_refused(response, body)
-            raise PublishError(request.full_url, reason, response.status)
-        if response.getheader(KEY_HEADER) == request.get_header(_KEY):
-            self._recognizing.add(_find_place(request))
-        else:
-            self._recognizing.discard(_find_place(request))
-        return Receipt(response.status, _parse_info(body))
-
-    def _exchange(
-        self, request: Request, deadline: Deadline
-    ) -> tuple[HTTPResponse, bytes]:
-        """Send a request; return the response and (the beginning of) its body.
-
-        If the connection ends before the answer, the request is sent again, on another
-        connection, if the server would recognize it. Raises :class:`PublishError`.
-        """
-        try:
-            return self._exchange_once(request, deadline)
-        except ExchangeFailed as failure:
-            recognized = _find_place(request) in self._recognizing
-            if not (recognized or request.data is None) or not failure.has_sent:
-                raise failure.convert(request) from failure.error
-            last = failure
-        # The other idle connections have probably ended as well.
-        self._connections.close()
-        for delay in REPEAT_DELAYS:
-            if deadline.is_over:
-                break
-            with suppress(TimeoutError):  # The deadline may pass just now.
-                time.sleep(min(delay, deadline.left() or delay))
-            try:
-                return self._exchange_once(request, deadline)
-            except ExchangeFailed as failure:
-                last = failure
-        raise last.convert(request, was_sent=True) from last.error
-
-    def _exchange_once(
-        self, request: Request, deadline: Deadline
-    ) -> tuple[HTTPResponse, bytes]:
-        """Send a request once. Raises :class:`ExchangeFailed`."""
-        place = _find_place(request)
-        connection = None
-        try:
-            connection = self._connections.take(place, MAX_IDLE)
-            connection = connection or ServerConnection(*place)
-            connection.connect(deadline)
-            connection.send(request)
-            response, body = connection.receive()
-        except (OSError, HTTPException) as error:
-            if connection is not None:
-                connection.close()
-            has_sent = connection is not None and connection.has_sent
-            raise ExchangeFailed(error, deadline, has_sent) from None
-        except BaseException:
-            # For example a greenlet was killed. The next request on this connection
-            # would get the answer to this one.
-            if connection is not None:
-                connection.close()
-            raise
-        if connection.is_open:
-            self._connections.keep(place, connection, MAX_IDLE)
-        return response, body
-
-
-def _find_place(request: Request) -> tuple[str, str]:
-    """Return the scheme and the host of a request."""
-    return request.type, request.host
-
-
-def _parse_info(body: bytes) -> dict[str, Any] | None:
-    try:
-        info = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return info if isinstance(info, dict) else None
+            raise PublishError(request.full_url, why_not_started()) from error
+        return read_receipt(request, response, body)

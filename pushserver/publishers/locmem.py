@@ -14,7 +14,7 @@ from django.core import mail
 from pushserver.media_types import read_data
 from pushserver.test_environment import live_server
 
-from .base import Receipt
+from .base import PublishError, Receipt
 from .update import Publication
 
 #: The id of the last message of a channel that has had none.
@@ -157,6 +157,22 @@ class LocmemPublisher:
         if live_server.publisher is None:
             return receipt
         return await live_server.publisher.publish(publication)
+
+    def publish_several_sync(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        receipts: list[Receipt | PublishError] = [*map(outbox.record, publications)]
+        if live_server.publisher is None:
+            return receipts
+        return live_server.publisher.publish_several_sync(publications)
+
+    async def publish_several(
+        self, publications: Sequence[Publication]
+    ) -> list[Receipt | PublishError]:
+        receipts: list[Receipt | PublishError] = [*map(outbox.record, publications)]
+        if live_server.publisher is None:
+            return receipts
+        return await live_server.publisher.publish_several(publications)
 
     def find_last_ids_sync(self, channel_ids: Sequence[str]) -> list[str]:
         if live_server.publisher is None:

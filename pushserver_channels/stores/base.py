@@ -28,6 +28,22 @@ class Audience(Protocol):
         """End the wait of all subscribers of a channel, because it was deleted."""
 
 
+class Entry(NamedTuple):
+    """A message to be appended.
+
+    Attributes:
+        update: The message and its channel.
+        keep: Whether subscribers can get it later.
+        create: Whether to create the channel if there is none.
+        key: Its idempotency key, None for none.
+    """
+
+    update: Update
+    keep: bool
+    create: bool
+    key: str | None = None
+
+
 class Appended(NamedTuple):
     """The result of appending a message.
 

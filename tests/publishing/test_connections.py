@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 
-from pushserver.publishers import (
-    PublishError,
-    http,
-)
+from pushserver.publishers import PublishError, http_exchanges
 from pushserver.publishers.connections import Connections
 from pushserver.updates import send_update
 from tests.servers import wait_until
@@ -103,7 +100,7 @@ def test_long_idle_connection_is_replaced(
     """A connection that was idle for too long is closed and replaced."""
     publish_to(small.host, settings)
     send_update("news", 1)
-    monkeypatch.setattr(http, "MAX_IDLE", 0.0)
+    monkeypatch.setattr(http_exchanges, "MAX_IDLE", 0.0)
     send_update("news", 2)
     wait_until(lambda: small.closed == 1)
     assert len(small.connections) == 2

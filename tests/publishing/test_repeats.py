@@ -67,7 +67,9 @@ def test_post_is_not_repeated_for_ever(
     small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a few attempts it is an error, which says that it may be published."""
-    monkeypatch.setattr("pushserver.publishers.http.REPEAT_DELAYS", (0.0, 0.0))
+    monkeypatch.setattr(
+        "pushserver.publishers.http_exchanges.REPEAT_DELAYS", (0.0, 0.0)
+    )
     publish_to(small.host, settings)
     small.echoes = True
     send_update("news", 1)
@@ -81,7 +83,9 @@ def test_post_is_repeated_within_the_time_limit(
     small: SmallServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A POST is not repeated after publisher_timeout."""
-    monkeypatch.setattr("pushserver.publishers.http.REPEAT_DELAYS", (0.0, 60.0))
+    monkeypatch.setattr(
+        "pushserver.publishers.http_exchanges.REPEAT_DELAYS", (0.0, 60.0)
+    )
     publish_to(small.host, settings, publisher_timeout=0.3)
     small.echoes = True
     send_update("news", 1)

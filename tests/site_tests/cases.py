@@ -20,7 +20,7 @@ from pushserver.test import (
     captureUpdates,
     sent_updates,
 )
-from pushserver.updates import position, send_update
+from pushserver.updates import position, send_update, send_updates
 
 
 class SentUpdatesTest(SimpleTestCase):
@@ -48,6 +48,21 @@ class SentUpdatesTest(SimpleTestCase):
         assertNothingPushed("other")
         assert position(["news"]) == {"news": receipt.info["last_message_id"]}
 
+    def test_options_are_recorded(self) -> None:
+        """An update has its options, and a repeated one is recorded once."""
+        first = send_update("a", 1, expires=5, keep=False, idempotency_key="once")
+        assert send_update("a", 2, idempotency_key="once") == first
+        receipts = send_updates([("a", 3), ("b", 4)], event="story")
+        assert receipts is not None and len(receipts) == 2
+        sent = [
+            (each.data, each.expires, each.keep, each.event) for each in sent_updates
+        ]
+        assert sent == [
+            (1, 5, False, None),
+            (3, None, True, "story"),
+            (4, None, True, "story"),
+        ]
+
     def test_failures_say_what_was_published(self) -> None:
         send_update("news", b"\xff", already_serialized=True, content_type="image/gif")
         with self.assertRaisesRegex(AssertionError, r"(?s)'sport'.*'news': b'\\xff'"):
@@ -74,6 +89,12 @@ class TransactionsTest(TestCase):
         assertPushed("groups", {"name": "one"}, count=1)
         self.client.get("/groups/two")
         assert len(updates) == len(sent_updates) == 1
+
+    def test_updates_that_wait_for_the_commit(self) -> None:
+        with captureUpdates() as updates:
+            assert send_update("a", 1, on_commit=True) is None
+            assertNothingPushed()
+        assert len(updates) == 1
 
 
 class Live(PushLiveServerMixin, StaticLiveServerTestCase):

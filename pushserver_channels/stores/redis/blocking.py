@@ -7,6 +7,7 @@ operation as a whole, from the name lookup to the end of the answer.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -79,6 +80,21 @@ class BlockingConnection:
         """Send a command and return the answer."""
         self._connection.send_command(*command, check_health=False)
         return self._connection.read_response(disable_decoding=True)
+
+    def ask_several(
+        self, commands: Sequence[Sequence[str | bytes | int]]
+    ) -> Iterator[Any]:
+        """Send commands at once, and yield the answer of each.
+
+        An answer that is an error is yielded, not raised.
+        """
+        packed = self._connection.pack_commands(commands)
+        self._connection.send_packed_command(packed, check_health=False)
+        for _ in commands:
+            try:
+                yield self._connection.read_response(disable_decoding=True)
+            except load("redis.exceptions").ResponseError as error:
+                yield error
 
     def set_deadline(self, deadline: Deadline) -> None:
         """Set the deadline of the following operations."""

@@ -6,73 +6,26 @@ script as the store, by its digest, in one round trip on a connection that is ke
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
-from zlib import crc32
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from pushserver.conf import RedisStoreSettings
-from pushserver.passwords import SecretText, mask
-from pushserver.publishers.connections import Connections, NoConnectionFree
+from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, MessageId
+from pushserver_channels.stores.base import Entry
 
-from .blocking import BlockingConnection, find_blocking_servers
-from .channels import Shard
+from .asking import BlockingStore, Lost, MovedAway, NotSent, Refused
+from .blocking import BlockingConnection
+from .calls import AppendCall
 from .connection import ANSWER_TIMEOUT
 from .errors import Unanswered, load
 from .network import RECONNECT_DELAYS
-from .replies import Reply, add_fields, add_key, read_reply
+from .replies import Reply, read_reply
 from .scripts import make_scripts
-
-logger = logging.getLogger(__name__)
-
-#: Seconds after which an idle connection is not used again, because a firewall or NAT
-#: on the way may have dropped it.
-MAX_IDLE = 60.0
-
-
-class _NotSent(Exception):
-    """Redis could not be reached; the text says why."""
-
-
-class _Lost(Exception):
-    """The connection ended before the answer: Redis may have the message.
-
-    Attributes:
-        clock: The time when it ended, by the clock of Redis.
-    """
-
-    def __init__(self, reason: str, clock: float) -> None:
-        super().__init__(reason)
-        self.clock = clock
-
-
-class _Refused(Exception):
-    """Redis answered with an error, and did nothing."""
-
-
-class _Moved(Exception):
-    """The server does not have the key, or not yet, and did nothing."""
-
-
-class _Channel(NamedTuple):
-    """The names of a channel in Redis.
-
-    Attributes:
-        shard: Its shard.
-        keys: The keys of its messages, of its hash, and of its shard's mark.
-        topic: The name under which its messages are published.
-    """
-
-    shard: Shard
-    keys: tuple[str, str, str]
-    topic: str
 
 
 class RedisPublishing:
@@ -90,14 +43,9 @@ class RedisPublishing:
     """
 
     def __init__(self, settings: RedisStoreSettings) -> None:
-        self._servers = find_blocking_servers(SecretText(settings.address))
-        scripts = make_scripts(settings, sharded=self._servers.sharded)
-        self._script = scripts["append"]
-        self._shards = [
-            Shard(settings.key_prefix, number) for number in range(self._servers.shards)
-        ]
-        self._connections: Connections[BlockingConnection] = Connections()
-        self._logged_fault = ""
+        self._store = BlockingStore(settings)
+        sharded = self._store.servers.sharded
+        self._script = make_scripts(settings, sharded=sharded)["append"]
 
     def append(
         self,
@@ -122,8 +70,11 @@ class RedisPublishing:
         :class:`~pushserver.publishers.connections.NoConnectionFree` at the deadline.
         """
         deadline = _cut(deadline)
-        with self._connections.use(deadline):
-            reply = self._append(update, deadline, keep=keep, create=create, key=key)
+        call = AppendCall(
+            self._store.find(update.channel_id), Entry(update, keep, create, key)
+        )
+        with self._store.connections.use(deadline):
+            reply = self._append(call, deadline)
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info.subscribers > 0, reply.info
@@ -137,18 +88,18 @@ class RedisPublishing:
 
         Raises as :meth:`append` does, but for ``ChannelNotFound``.
         """
-        channel = self._find(channel_id)
+        channel = self._store.find(channel_id)
         deadline = _cut(deadline)
-        with self._connections.use(deadline):
+        with self._store.connections.use(deadline):
             for is_last in (False, True):
                 try:
-                    connection = self._connect(channel.shard, deadline)
-                    with self._asking(connection):
+                    connection = self._store.connect(channel.shard, deadline)
+                    with self._store.asking(connection):
                         second, tag = connection.ask(
                             "HMGET", channel.keys[1], "time", "tag"
                         )
-                except (_NotSent, _Moved, _Lost, _Refused) as error:
-                    if is_last or deadline.is_over or isinstance(error, _Refused):
+                except (NotSent, MovedAway, Lost, Refused) as error:
+                    if is_last or deadline.is_over or isinstance(error, Refused):
                         raise StoreUnavailable from error
                 else:
                     return None if second is None else MessageId(int(second), int(tag))
@@ -156,44 +107,120 @@ class RedisPublishing:
 
     def close(self) -> None:
         """Close the connections."""
-        self._connections.close()
+        self._store.connections.close()
 
-    def _append(
+    def append_several(
+        self, entries: Sequence[Entry], deadline: Deadline
+    ) -> list[tuple[bool, ChannelInfo] | Exception]:
+        """Append messages, in one round trip for each server.
+
+        The messages of a channel are appended in their order. The deadline is that of
+        :meth:`append`. Returns, for each message, what :meth:`append` returns or
+        raises. Raises ``NoConnectionFree`` at the deadline.
+        """
+        deadline = _cut(deadline)
+        calls = [
+            AppendCall(self._store.find(each.update.channel_id), each)
+            for each in entries
+        ]
+        with self._store.connections.use(deadline):
+            for some in self._group(calls, deadline):
+                self._append_together(some, deadline)
+                for call in some:
+                    if call.outcome is None:
+                        self._append_alone(call, deadline)
+        return [call.read_outcome() for call in calls]
+
+    def _group(
+        self, calls: Iterable[AppendCall], deadline: Deadline
+    ) -> Iterable[list[AppendCall]]:
+        """Return the messages of each server."""
+        groups: dict[object, list[AppendCall]] = {}
+        for call in calls:
+            mark = call.channel.shard.mark
+            try:
+                server = self._store.servers.locate(mark, deadline)
+            except Exception:  # connect() will log and report it.
+                server = (mark, 0)
+            groups.setdefault(server, []).append(call)
+        return groups.values()
+
+    def _append_together(self, calls: list[AppendCall], deadline: Deadline) -> None:
+        """Append messages in one round trip; set the outcomes of those that are sure.
+
+        The others have to be appended alone.
+        """
+        try:
+            connection = self._store.connect(calls[0].channel.shard, deadline)
+            give_up = self._store.limit(connection, deadline)
+        except NotSent as error:
+            for call in calls:
+                call.fail(StoreUnavailable(), error)
+            return
+        left = calls
+        try:
+            with self._store.asking(connection):
+                # Redis may not know the script yet, or not any more.
+                for start in ((), (("SCRIPT", "LOAD", self._script.text),)):
+                    left = self._run_several(connection, left, give_up, start)
+                    if not left:
+                        break
+        except Lost as error:
+            for call in calls:
+                if call.outcome is None:
+                    call.lose(error, deadline)
+        except (MovedAway, Refused):
+            pass  # What is left is appended alone.
+
+    def _run_several(
         self,
-        update: Update,
-        deadline: Deadline,
-        *,
-        keep: bool,
-        create: bool,
-        key: str | None,
-    ) -> Reply:
+        connection: BlockingConnection,
+        calls: list[AppendCall],
+        give_up: float,
+        start: tuple[tuple[str, ...], ...],
+    ) -> list[AppendCall]:
+        """Run the script for each message; return those for which Redis lacked it."""
+        errors = load("redis.exceptions")
+        digest = self._script.digest
+        commands = [
+            ("EVALSHA", digest, *each.build(connection, give_up)) for each in calls
+        ]
+        answers = connection.ask_several([*start, *commands])
+        for _ in start:
+            next(answers)
+        lacking, clock = [], cast(Any, connection)
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, errors.NoScriptError):
+                lacking.append(call)
+            elif not isinstance(answer, Exception):
+                reply = read_reply(clock, answer, listens=False)
+                if reply.status != b"late":
+                    call.outcome = reply
+        return lacking
+
+    def _append_alone(self, call: AppendCall, deadline: Deadline) -> None:
+        """Append a message, and set its outcome."""
+        try:
+            call.outcome = self._append(call, deadline)
+        except StoreUnavailable as error:
+            call.outcome = error
+
+    def _append(self, call: AppendCall, deadline: Deadline) -> Reply:
         """Append a message; return the reply ``ok``, ``again`` or ``none``."""
-        channel = self._find(update.channel_id)
-        written = add_fields(secrets.token_hex(8), update)
-        kind = b"" if update.content_type is None else b"=" + update.content_type
         attempts = 0
-        # The Unix time from which on Redis may have the message, 0 if it has not.
-        since = 0
         while True:
             attempts += 1
             try:
-                connection = self._connect(channel.shard, deadline)
-                give_up = self._limit(connection, deadline)
-                words = (
-                    f"now 0 {connection.run_id}"
-                    f" {give_up:.6f} {create:d} {keep:d} {written} {since}"
-                    f"{add_key(key)}"
-                )
-                reply = self._run(connection, channel, words, kind, update.body)
-            except _Lost as error:
-                # Redis cannot know whether it had a message that is not kept.
-                is_known = keep or key is not None
-                if not is_known or deadline.is_over:
-                    raise Unanswered from error
-                since = since or int(error.clock) - ANSWER_TIMEOUT - 1
-            except (_NotSent, _Refused, _Moved) as error:
-                may_try_again = attempts == 1 and isinstance(error, _Moved)
-                if not (since or may_try_again):
+                connection = self._store.connect(call.channel.shard, deadline)
+                give_up = self._store.limit(connection, deadline)
+                reply = self._run(connection, call, give_up)
+            except Lost as error:
+                call.lose(error, deadline)
+                if isinstance(call.outcome, Exception):
+                    raise call.outcome from error
+            except (NotSent, Refused, MovedAway) as error:
+                may_try_again = attempts == 1 and isinstance(error, MovedAway)
+                if not (call.since or may_try_again):
                     raise StoreUnavailable from error
             else:
                 if reply.status != b"late":
@@ -201,116 +228,28 @@ class RedisPublishing:
                 # The script ran after its deadline. Perhaps the clock of Redis was set;
                 # if so, this reply has corrected the connection's estimate of it.
                 if attempts > 1:
-                    raise Unanswered if since else StoreUnavailable
+                    raise Unanswered if call.since else StoreUnavailable
             if deadline.is_over:
-                raise Unanswered if since else StoreUnavailable
+                raise Unanswered if call.since else StoreUnavailable
             if attempts > 1:
                 # Redis knows whether it has the message, as soon as it answers.
                 time.sleep(RECONNECT_DELAYS[0])
 
-    def _find(self, channel_id: str) -> _Channel:
-        shard = self._shards[crc32(channel_id.encode()) % len(self._shards)]
-        messages = f"{shard.prefix}:messages:{channel_id}"
-        state = f"{shard.prefix}:channel:{channel_id}"
-        # Releases that share a Redis use this name, so it cannot change.
-        topic = f"{shard.prefix}:bell:{self._servers.database}:{channel_id}"
-        return _Channel(shard, (messages, state, shard.mark), topic)
-
-    def _connect(self, shard: Shard, deadline: Deadline) -> BlockingConnection:
-        """Return a connection to a shard. Raises :class:`_NotSent`."""
-        try:
-            address = self._servers.locate(shard.mark, deadline)
-            connection = self._connections.take(address, MAX_IDLE)
-            if connection is None:
-                connection = self._servers.connect(address, deadline)
-                connection.address = address
-        except Exception as error:
-            self._servers.forget()
-            reason = mask(str(error) or repr(error))
-            self._log_fault("Redis cannot be reached: %s", reason)
-            # Not from the error itself: its traceback has frames of redis-py, which
-            # contain the password.
-            raise _NotSent(reason) from None
-        connection.set_deadline(deadline)
-        return connection
-
-    def _limit(self, connection: BlockingConnection, deadline: Deadline) -> float:
-        """Return the deadline by the clock of Redis, in seconds of Unix time.
-
-        Raises :class:`_NotSent` if it has passed.
-        """
-        try:
-            return connection.clock + (deadline.left() or 0)
-        except TimeoutError as error:
-            self._connections.keep(connection.address, connection, MAX_IDLE)
-            raise _NotSent(str(error)) from None
-
     def _run(
-        self,
-        connection: BlockingConnection,
-        channel: _Channel,
-        words: str,
-        *arguments: bytes,
+        self, connection: BlockingConnection, call: AppendCall, give_up: float
     ) -> Reply:
         """Run the script, and keep the connection.
 
-        Raises :class:`_Lost`, :class:`_Moved` or :class:`_Refused`.
+        Raises :class:`Lost`, :class:`MovedAway` or :class:`Refused`.
         """
-        keys = (len(channel.keys), *channel.keys)
-        call: tuple[str | bytes | int, ...]
-        call = (*keys, channel.topic, words, *arguments)
-        with self._asking(connection):
+        arguments = call.build(connection, give_up)
+        with self._store.asking(connection):
             try:
-                answer = connection.ask("EVALSHA", self._script.digest, *call)
+                answer = connection.ask("EVALSHA", self._script.digest, *arguments)
             except load("redis.exceptions").NoScriptError:
-                answer = connection.ask("EVAL", self._script.text, *call)
+                answer = connection.ask("EVAL", self._script.text, *arguments)
             clock: Any = connection  # read_reply() only sets its clock.
             return read_reply(clock, answer, listens=False)
-
-    @contextmanager
-    def _asking(self, connection: BlockingConnection) -> Iterator[None]:
-        """Keep a connection on which Redis was asked, and close it after an error.
-
-        Raises :class:`_Lost`, :class:`_Moved` or :class:`_Refused`.
-        """
-        errors = load("redis.exceptions")
-        try:
-            yield
-        except (
-            errors.AskError,
-            errors.BusyLoadingError,
-            errors.ClusterDownError,
-            errors.ReadOnlyError,  # MovedError is an AskError.
-            errors.TryAgainError,
-        ) as error:
-            self._give_up(connection)
-            raise _Moved(str(error)) from None
-        except errors.ResponseError as error:
-            self._connections.keep(connection.address, connection, MAX_IDLE)
-            self._log_fault("Redis refuses what it is asked: %s", str(error))
-            raise _Refused(str(error)) from None
-        except (errors.RedisError, OSError) as error:
-            self._give_up(connection)
-            raise _Lost(str(error), connection.clock) from None
-        except BaseException:
-            # For example a greenlet was killed. The next command on this connection
-            # would get the answer to this one.
-            connection.close()
-            raise
-        self._connections.keep(connection.address, connection, MAX_IDLE)
-        self._logged_fault = ""
-
-    def _give_up(self, connection: BlockingConnection) -> None:
-        """Close a connection, and all idle ones."""
-        connection.close()
-        self._connections.close()
-        self._servers.forget()
-
-    def _log_fault(self, sentence: str, reason: str) -> None:
-        """Log a fault of Redis, once until it changes."""
-        if reason != self._logged_fault:
-            self._logged_fault = reason
-            logger.error(sentence, reason)
 
 
 def _cut(deadline: Deadline) -> Deadline:
