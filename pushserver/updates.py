@@ -11,6 +11,7 @@ from urllib.request import Request
 from django.conf import settings
 from django.core.exceptions import SynchronousOnlyOperation
 from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest
 
 from . import signals
 from .access.grants import build_user_channel
@@ -27,12 +28,15 @@ from .paths import IrreversiblePattern
 from .positions import aposition, position
 from .publishers import PublishError, Receipt, Update, get_publisher
 from .publishers.http import EVENT_HEADER, build_request
+from .rendering import HTML, TemplateName, arender_html, render_html
 
 __all__ = [
     "aposition",
+    "arender_update",
     "asend_update",
     "position",
     "publisher_url",
+    "render_update",
     "send_update",
     "subscriber_url",
     "user_channel",
@@ -121,6 +125,53 @@ async def asend_update(
         raise
     await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
     return receipt
+
+
+def render_update(
+    channel_id: object,
+    template: TemplateName,
+    context: dict[str, Any] | None = None,
+    *,
+    request: HttpRequest | None = None,
+    content_type: str = HTML,
+    **options: Any,
+) -> Receipt | None:
+    """Render a template at once, and publish the text.
+
+    All subscribers get the same text. So it must have nothing that only the user of the
+    request may see, and no ``{% csrf_token %}``.
+
+    Args:
+        channel_id: The channel.
+        template: The name of a template, or names of which the first that exists is
+            used.
+        context: The context of the template.
+        request: A request for the context processors, None to render without them.
+        content_type: The ``Content-Type`` of the message.
+        options: Other arguments of :func:`send_update`, such as ``event``.
+
+    Returns and raises as :func:`send_update` does. Also raises what loading and
+    rendering the template raises, such as ``TemplateDoesNotExist``.
+    """
+    text = render_html(template, context, request)
+    return send_update(channel_id, text, content_type=content_type, **options)
+
+
+async def arender_update(
+    channel_id: object,
+    template: TemplateName,
+    context: dict[str, Any] | None = None,
+    *,
+    request: HttpRequest | None = None,
+    content_type: str = HTML,
+    **options: Any,
+) -> Receipt | None:
+    """Render a template, and publish the text: :func:`render_update` for async code.
+
+    The template is rendered in a thread, so it may query the database.
+    """
+    text = await arender_html(template, context, request)
+    return await asend_update(channel_id, text, content_type=content_type, **options)
 
 
 def user_channel(user: object) -> str:
