@@ -18,7 +18,7 @@ from tests.tiers import in_tier
 
 from . import libraries
 from .stage import Visit, Visitor
-from .test_board import example_site
+from .test_board import example_server, example_site
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Route
@@ -286,6 +286,26 @@ async def test_recipes_fit_narrow_and_wide_windows(
         )
         assert await window.run("document.documentElement.scrollWidth") == width
         assert window.errors == []
+
+
+async def test_recipes_with_a_push_server_on_another_port(visit: Visitor) -> None:
+    """A page without a library hears it, and that of Datastar says why it cannot."""
+    site = example_site()
+    push = example_server(
+        *("manage.py", "runpushserver", "127.0.0.1:{port}"), PORT=str(site.port)
+    )
+    for server in (site, push):
+        server.env["PUSH_HOST"] = f"127.0.0.1:{push.port}"
+    with site, push:
+        window = await visit(f"{site.url}/recipes/fetch")
+        for text in ("first", "second"):
+            await send(window, text)
+        await until_shown(window, "second", "first")
+        assert window.errors == []
+        async with http.AsyncClient(base_url=site.url) as client:
+            for slug in RECIPES:
+                page = (await client.get(f"/recipes/{slug}")).text
+                assert ("has another origin" in page) == (slug == "datastar"), slug
 
 
 async def test_menu_of_recipes(example: ServerProcess, visit: Visitor) -> None:
