@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import room_views, views
+from . import recipe_views, room_views, views
 
 urlpatterns = [
     path("", views.index),
@@ -14,5 +14,8 @@ urlpatterns = [
     path("rooms/say", room_views.say, name="say"),
     path("login", room_views.log_in, name="login"),
     path("logout", room_views.log_out, name="logout"),
+    path("recipes", recipe_views.menu, name="recipes"),
+    path("recipes/<slug:slug>", recipe_views.recipe, name="recipe"),
+    path("recipes/<slug:slug>/notes", recipe_views.add_note, name="add-note"),
     path("passthrough", include("pushserver.urls")),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 from urllib.parse import quote
@@ -68,6 +70,7 @@ def subscriber_url(
     session: str | None = None,
     info: Any = None,
     location: str | None = None,
+    since: Mapping[str, str | None] | None = None,
 ) -> str:
     """Return the URL at which a page subscribes to a channel, or to several.
 
@@ -90,13 +93,18 @@ def subscriber_url(
         info: What the presence of the channels tells about the user, as JSON.
         location: The name of a subscriber location, None for the first one that can
             match the id.
+        since: The result of :func:`~pushserver.updates.position`, after which the page
+            begins, as ``?last_event_id=``. Without it, a client that sends no id begins
+            as the location says.
 
     Raises ``ValueError`` if there is no such location, if it cannot match the id, if it
-    reads no tokens although ``expires`` is given, or if the token has expired already.
+    reads no tokens although ``expires`` is given, if the token has expired already, or
+    if a channel is missing in ``since``.
     """
     found, channel_ids, path = find_subscriber(channel_id, location)
     host = get_settings().subscriber_host
     url = (host.url if host else quote_root(get_script_prefix())) + path
+    query = []
     if found.signed:
         token = make_token(
             found.store,
@@ -106,13 +114,37 @@ def subscriber_url(
             session_key=session,
             info=info,
         )
-        url += f"?token={token}"
+        query.append(f"token={token}")
     elif expires is not None:
         raise ValueError(
             "The subscriber location of this channel reads no tokens: give it 'signed':"
             " True, or name another one by location=."
         )
-    return url
+    if since is not None:
+        ids = [
+            find_last_id(since, each) or build_id_before_now() for each in channel_ids
+        ]
+        query.append(f"last_event_id={','.join(ids)}")
+    return f"{url}?{'&'.join(query)}" if query else url
+
+
+def find_last_id(since: Mapping[str, str | None], channel_id: object) -> str | None:
+    """Return the id of a channel in a position, None if it is unknown.
+
+    Raises ``ValueError`` if the position does not have the channel.
+    """
+    try:
+        return since[str(channel_id)]
+    except KeyError:
+        raise ValueError(
+            f"The position has no channel {channel_id!r}: name it in position([...])."
+        ) from None
+
+
+def build_id_before_now() -> str:
+    """Return the id after which a page begins whose position is unknown."""
+    # The second before, because the rest of this one may have messages.
+    return f"{int(time.time()) - 1}:0"
 
 
 def find_subscriber(

@@ -17,8 +17,11 @@ from django.template.utils import get_app_template_dirs
 from .conf import SubscriberLocation, get_settings
 from .conf.readers import InvalidSetting
 
-#: The tag, as a quick search finds it.
-_TAG = b"channel_url"
+#: The tags that take several channels.
+_TAGS = ("channel_url", "turbo_stream_from")
+
+#: Finds them quickly.
+_ANY_TAG = re.compile("|".join(_TAGS).encode())
 
 #: An argument that is not a channel: ``expires=3600``.
 _KEYWORD = re.compile(r"\w+=")
@@ -45,7 +48,7 @@ def check_templates(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             f"{path}, line {line}, asks for the URL of several channels, but no"
             " subscriber location has a 'separator', so rendering it fails.",
             "Add 'separator': ',' to a subscriber location, or give each channel a"
-            " {% channel_url %} of its own.",
+            " tag of its own.",
             id="pushserver.W014",
         )
         for path in islice(_find_templates(), MAX_TEMPLATES)
@@ -86,7 +89,7 @@ def find_several(path: Path) -> int | None:
         content = path.read_bytes()
     except OSError:
         return None
-    if _TAG not in content:
+    if _ANY_TAG.search(content) is None:
         return None
     is_comment = False
     for token in Lexer(content.decode(errors="replace")).tokenize():
@@ -94,7 +97,7 @@ def find_several(path: Path) -> int | None:
             continue
         name, *arguments = token.split_contents() or [""]
         is_comment = name == "comment" or (is_comment and name != "endcomment")
-        if not is_comment and name.encode() == _TAG and _count(arguments) > 1:
+        if not is_comment and name in _TAGS and _count(arguments) > 1:
             return token.lineno
     return None
 

@@ -7,22 +7,26 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
 
 from .access.grants import build_user_channel
 from .channel_urls import publisher_url, subscriber_url
 from .event_loops import runs_in_event_loop
 from .positions import aposition, position
 from .publishers import Receipt
+from .rendering import HTML, TemplateName, arender_html, render_html
 from .sending import Options, asend, prepare, send
 from .sending_several import asend_several, prepare_several, send_several
 from .transactions import call_after_commit, check_alias, waits_for_commit
 
 __all__ = [
     "aposition",
+    "arender_update",
     "asend_update",
     "asend_updates",
     "position",
     "publisher_url",
+    "render_update",
     "send_update",
     "send_updates",
     "subscriber_url",
@@ -245,6 +249,53 @@ async def asend_updates(
         idempotency_key,
     )
     return await asend_several(prepare_several(updates, options), ignore_errors)
+
+
+def render_update(
+    channel_id: object,
+    template: TemplateName,
+    context: dict[str, Any] | None = None,
+    *,
+    request: HttpRequest | None = None,
+    content_type: str = HTML,
+    **options: Any,
+) -> Receipt | None:
+    """Render a template at once, and publish the text.
+
+    All subscribers get the same text. So it must have nothing that only the user of the
+    request may see, and no ``{% csrf_token %}``.
+
+    Args:
+        channel_id: The channel.
+        template: The name of a template, or names of which the first that exists is
+            used.
+        context: The context of the template.
+        request: A request for the context processors, None to render without them.
+        content_type: The ``Content-Type`` of the message.
+        options: Other arguments of :func:`send_update`, such as ``event``.
+
+    Returns and raises as :func:`send_update` does. Also raises what loading and
+    rendering the template raises, such as ``TemplateDoesNotExist``.
+    """
+    text = render_html(template, context, request)
+    return send_update(channel_id, text, content_type=content_type, **options)
+
+
+async def arender_update(
+    channel_id: object,
+    template: TemplateName,
+    context: dict[str, Any] | None = None,
+    *,
+    request: HttpRequest | None = None,
+    content_type: str = HTML,
+    **options: Any,
+) -> Receipt | None:
+    """Render a template, and publish the text: :func:`render_update` for async code.
+
+    The template is rendered in a thread, so it may query the database.
+    """
+    text = await arender_html(template, context, request)
+    return await asend_update(channel_id, text, content_type=content_type, **options)
 
 
 def user_channel(user: object) -> str:

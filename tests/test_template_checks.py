@@ -41,6 +41,8 @@ def told() -> list[str]:
             "{% comment %}{% channel_url a b %}{% endcomment %}\n{% channel_url a b %}",
             3,
         ),
+        ("{% turbo_stream_from a b since=since %}", 2),
+        ("{% turbo_stream_from a since=since %}", None),
         ("{% channel_url 'a b' %}", None),
         ("{% channel_url a as url %}", None),
         ("{% channel_url a expires=3600 %}", None),

@@ -1,9 +1,10 @@
-"""The template tags ``{% channel_url %}`` and ``{% push_channels %}``."""
+"""The template tags of pages that subscribe, and of the updates that they hear."""
 
 from __future__ import annotations
 
 import json
-import time
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from django import template
@@ -15,7 +16,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from pushserver.access.tokens import Expiry
 from pushserver.channel_urls import (
+    build_id_before_now,
     describe_location,
+    find_last_id,
     find_subscriber,
 )
 from pushserver.event_loops import runs_in_event_loop
@@ -25,6 +28,9 @@ from pushserver.updates import subscriber_url
 from pushserver.view_paths import find_view_path
 
 register = template.Library()
+
+#: The ends of lines in server-sent events.
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 #: What HTML would end a script at, or read in it.
 _ESCAPES = {ord(">"): "\\u003E", ord("<"): "\\u003C", ord("&"): "\\u0026"}
@@ -37,6 +43,7 @@ def channel_url(
     *others: object,
     expires: Expiry | None = None,
     location: str | None = None,
+    since: Position | None = None,
 ) -> str:
     """Return the URL at which a page subscribes to a channel, or to several.
 
@@ -49,9 +56,59 @@ def channel_url(
         others: More channels.
         expires: When the token expires, as in ``subscriber_url()``.
         location: The name of the location, None for the first one that can match.
+        since: The result of :func:`~pushserver.updates.position`, after which the page
+            begins.
     """
     channels = [channel_id, *others] if others else channel_id
-    return _sign_for_page(context, channels, expires, location)
+    return _sign_for_page(context, channels, expires, location, since)
+
+
+@register.simple_tag(takes_context=True)
+def turbo_stream_from(
+    context: Context,
+    channel_id: object,
+    *others: object,
+    expires: Expiry | None = None,
+    location: str | None = None,
+    since: Position | None = None,
+) -> SafeString:
+    """Return the element with which a page of Turbo subscribes to channels.
+
+    The arguments are those of ``{% channel_url %}``. Without ``since`` the page begins
+    when the tag is rendered, because each page that Turbo visits subscribes anew.
+    """
+    channels = [channel_id, *others]
+    if since is None:
+        since = _find_position(channels)
+    url = _sign_for_page(
+        context, channels if others else channel_id, expires, location, since
+    )
+    return format_html('<turbo-stream-source src="{}"></turbo-stream-source>', url)
+
+
+@register.simple_block_tag(end_name="enddatastar_elements")
+def datastar_elements(
+    content: str, selector: str | None = None, mode: str | None = None
+) -> SafeString:
+    """Return HTML as the data of Datastar's event ``datastar-patch-elements``.
+
+    Args:
+        content: The HTML between this tag and ``{% enddatastar_elements %}``.
+        selector: The CSS selector of the element that is patched, None to find it by
+            the ``id`` of the HTML.
+        mode: What is done with it: ``outer``, ``inner``, ``replace``, ``prepend``,
+            ``append``, ``before``, ``after`` or ``remove``; None for Datastar's
+            default, which is ``outer``.
+    """
+    named = {"selector": selector, "mode": mode}
+    lines = [
+        # One line each, or the rest of it would be read as data of its own.
+        f"{name} {_LINE_END.sub(' ', str(value))}"
+        for name, value in named.items()
+        if value is not None
+    ]
+    lines += (f"elements {line}" for line in _LINE_END.split(content.strip()))
+    return mark_safe("\n".join(lines))  # noqa: S308 (content is a rendered template)
 
 
 @register.simple_tag(takes_context=True)
@@ -69,18 +126,12 @@ def push_channels(
     Raises ``ValueError`` if a channel id is invalid or is missing in ``since``.
     """
     if since is None:
-        since = _find_position(channels)
+        since = _find_position(channels.values())
     request = _find_request(context)
     share = None if request is None else find_share(request)
     subscriptions = {}
     for name, channel_id in channels.items():
-        try:
-            last_id = since[str(channel_id)]
-        except KeyError:
-            raise ValueError(
-                f"The position has no channel {channel_id!r}: name it in"
-                " position([...])."
-            ) from None
+        last_id = find_last_id(since, channel_id)
         url = _sign_for_page(context, channel_id, None, None)
         subscription = _describe(url, last_id)
         subscription.update(_describe_tokens(channel_id))
@@ -121,6 +172,7 @@ def _sign_for_page(
     channels: object,
     expires: Expiry | None,
     location: str | None,
+    since: Position | None = None,
 ) -> str:
     """Return the URL of channels, with a token for the page's user if it needs one."""
     bearer: dict[str, Any] = {}
@@ -132,20 +184,21 @@ def _sign_for_page(
             session.accessed = True  # So that the page varies by cookie.
         bearer["user"] = getattr(request, "user", None)
         bearer["session"] = None if session is None else session.session_key
-    return subscriber_url(channels, expires=expires, location=location, **bearer)
+    return subscriber_url(
+        channels, expires=expires, location=location, since=since, **bearer
+    )
 
 
-def _find_position(channels: dict[str, object]) -> Position:
+def _find_position(channels: Iterable[object]) -> Position:
     """Return the position now, unknown where it cannot be looked up without waiting."""
     if runs_in_event_loop():
-        return {str(each): None for each in channels.values()}
-    return position(channels.values())
+        return {str(each): None for each in channels}
+    return position(channels)
 
 
 def _describe(url: str, last_id: str | None) -> dict[str, object]:
     """Return the subscription of a channel, as ``updates.subscribe()`` takes it."""
     if last_id is not None:
         return {"url": url, "after": last_id}
-    # From now on; what was published before may be missed, which the page is told. The
-    # second before, because the rest of this one may have messages.
-    return {"url": url, "after": f"{int(time.time()) - 1}:0", "missed": True}
+    # From now on; what was published before may be missed, which the page is told.
+    return {"url": url, "after": build_id_before_now(), "missed": True}

@@ -123,10 +123,41 @@ DATASTAR = Package(
     {"starhtml/static/js/datastar-core.js": "datastar.js"},
 )
 
+#: What that package has changed in Datastar 1.0.1, and what it was.
+DATASTAR_PATCHES = (
+    (" (StarHTML patched: shadow-dom-scan, outside-race-fix)", ""),
+    (
+        't=!0,n=!0)=>{Z(e)&&De([e],n),De(e.querySelectorAll("*"),n)',
+        't=!0)=>{Z(e)&&De([e],!0),De(e.querySelectorAll("*"),!0)',
+    ),
+    (
+        'once:n.has("once")},d;',
+        'once:n.has("once")};',
+    ),
+    (
+        "let l=i,u=!1,f=new MutationObserver(()=>{u=!0;requestAnimationFrame(()=>"
+        '{u=!1})});f.observe(e,{attributeFilter:["style"]});let g=!1,h=()=>{g='
+        'e.style.display==="none"};document.addEventListener(o,h,!0);i=p=>{u||g||'
+        "e.contains(p?.target)||l(p)};d=()=>{f.disconnect();"
+        "document.removeEventListener(o,h,!0)}",
+        "let l=i;i=u=>{e.contains(u?.target)||l(u)}",
+    ),
+    ("{s.removeEventListener(o,c,a);d?.()}", "{s.removeEventListener(o,c,a)}"),
+    (
+        'document.addEventListener("datastar:scan",e=>{let t=e.detail?.root;'
+        "t&&En(t.shadowRoot||t,!0,!1)});",
+        "",
+    ),
+)
+
+#: The digest of Datastar 1.0.1 as its project publishes it.
+DATASTAR_INTEGRITY = (
+    "sha384-dWn5jta+MrFAhwrzi4llarDQkaQE0zW2lreXrV0yK15W0A7TrtfGyIyji04PLUY7"
+)
 
 #: Names the packages whose files are in :data:`FOLDER`.
 STAMP = FOLDER / "fetched"
-FETCHED = "".join(f"{each.digest}\n" for each in (*NPM, DATASTAR))
+FETCHED = "".join(f"{each.digest}\n" for each in (*NPM, DATASTAR)) + DATASTAR_INTEGRITY
 
 
 def are_there() -> bool:
@@ -185,6 +216,23 @@ def fetch_wheel(package: Package) -> None:
                 (FOLDER / name).write_bytes(archive.read(member))
 
 
+def build_integrity(file: Path) -> str:
+    """Return the SHA-384 digest of a file as the attribute ``integrity`` has it."""
+    digest = hashlib.sha384(file.read_bytes()).digest()
+    return f"sha384-{base64.b64encode(digest).decode()}"
+
+
+def restore_datastar(file: Path) -> None:
+    """Undo what the package for Python has changed in Datastar."""
+    text = file.read_text(encoding="utf-8")
+    for changed, original in DATASTAR_PATCHES:
+        text = text.replace(changed, original)
+    file.write_bytes(text.encode())
+    found = build_integrity(file)
+    if found != DATASTAR_INTEGRITY:
+        raise SystemExit(f"{file} is not Datastar 1.0.1: its digest is {found}.")
+
+
 def main() -> None:
     if are_there():
         STAMP.touch()
@@ -194,6 +242,7 @@ def main() -> None:
     for package in NPM:
         fetch_npm(package, registry)
     fetch_wheel(DATASTAR)
+    restore_datastar(FOLDER / "datastar.js")
     STAMP.write_text(FETCHED)
 
 
