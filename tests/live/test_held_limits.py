@@ -15,7 +15,7 @@ from tests.servers import ServerProcess, daphne, runpushserver
 from tests.waiting import until
 
 from .conftest import COMPLAINTS, CONF, SERVERS
-from .wire import Wire, publish, request, until_held
+from .wire import Wire, publish, request, subscribers, until_held
 
 #: The files that a process may open, as in many a container.
 FILES = 256
@@ -26,6 +26,9 @@ MAX_HELD = FILES - 100
 CLIENTS = 400
 
 EVENTS = "Accept: text/event-stream"
+
+#: The headers of a poll for a message that is yet to come.
+LATER = ("If-Modified-Since: Fri, 31 Dec 2055 23:59:59 GMT", "If-None-Match: 0")
 
 
 @pytest.fixture
@@ -123,3 +126,41 @@ async def test_sockets_over_the_limit(name: str, channel_id: str) -> None:
                     return False
 
         await until(is_free)
+
+
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+)
+
+
+@pytest.mark.parametrize("name", SOCKET_SERVERS)
+async def test_clients_that_vanish_are_not_counted(name: str, channel_id: str) -> None:
+    """After many clients have reset their connections, all places are free again."""
+    most, path = 20, f"/updates/{channel_id}"
+    heads = [
+        request("GET", path),
+        request("GET", path, EVENTS),
+        request("GET", f"{path}?batch=1", EVENTS),
+        request("GET", path, *UPGRADE),
+    ]
+    with SOCKET_SERVERS[name]({**CONF, "max_held": most}) as server:
+        for number in range(200):
+            async with await Wire.open(server.port) as wire:
+                await wire.send(heads[number % 4])
+                if number % 3 == 0:  # Some have been held or answered before.
+                    await publish(server.port, channel_id)
+                wire.reset()
+
+        async def are_held() -> bool:
+            if await subscribers(server.port, channel_id) == most:
+                return True
+            wire = await Wire.open(server.port)
+            await wire.send(request("GET", path, *LATER))
+            return False
+
+        await until(are_held)
+        async with await Wire.open(server.port) as wire:
+            assert (await wire.ask("GET", path, *LATER)).status == 503
