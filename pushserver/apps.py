@@ -15,6 +15,7 @@ class PushServerConfig(AppConfig):
         from .access_checks import check_access, check_open_locations
         from .checks import check_passwords, check_publisher, check_settings
         from .doctor.echo import answer_doctor
+        from .limit_checks import check_proxies
         from .passwords import hide_passwords
         from .signals import channel_subscribe
         from .site_checks import check_site
@@ -27,5 +28,6 @@ class PushServerConfig(AppConfig):
         checks.register(check_templates, "pushserver")
         checks.register(check_passwords, "pushserver", deploy=True)
         checks.register(check_open_locations, "pushserver", deploy=True)
+        checks.register(check_proxies, "pushserver", deploy=True)
         checks.register(check_publisher, "pushserver", deploy=True)
         channel_subscribe.connect(answer_doctor, dispatch_uid="pushserver.doctor")

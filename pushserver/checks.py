@@ -252,6 +252,6 @@ def check_publisher(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             "PUSH_SERVER['publisher'] is 'locmem': messages are recorded in the memory"
             " of the process that publishes, and sent to nobody.",
             "Leave it out. In Django's test environment 'auto' does the same.",
-            id="pushserver.W020",
+            id="pushserver.W018",
         )
     ]

@@ -7,7 +7,11 @@ import sys
 from collections.abc import Mapping
 
 from pushserver.conf import PushServerSettings
-from pushserver.conf.limits import find_max_held, find_max_held_per_client
+from pushserver.conf.limits import (
+    find_max_held,
+    find_max_held_per_client,
+    find_open_files,
+)
 
 from .clients import Clients, is_public
 from .exceptions import TooManyHeld, TooManyHeldByClient
@@ -32,6 +36,15 @@ class HeldLimits:
         limit = settings.max_held
         if limit is None:
             limit = find_max_held()
+        files = find_open_files()
+        if files is not None and limit >= files:
+            logger.warning(
+                "PUSH_SERVER['max_held'] is %d, but this process may open %d files"
+                " (LimitNOFILE, ulimit -n): when subscribers have opened them, nobody"
+                " can publish.",
+                limit,
+                files,
+            )
         self._limit = limit or sys.maxsize
         per_client = settings.max_held_per_client
         #: Whether the limit of a client applies to private addresses as well, one of

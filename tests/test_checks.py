@@ -13,6 +13,7 @@ from django.core.management.base import SystemCheckError
 
 from pushserver import checks as setting_checks
 from pushserver import site_checks
+from pushserver.limit_checks import check_proxies
 
 from .blocks import OLD_BLOCK
 from .servers import ROOT
@@ -213,10 +214,10 @@ def test_direct_publishing_without_a_shared_store_is_a_warning(
 
 
 def test_recording_messages_in_production_is_a_warning(settings: LazySettings) -> None:
-    """W020: with ``--deploy``, messages that are only recorded reach nobody."""
+    """W018: with ``--deploy``, messages that are only recorded reach nobody."""
     settings.PUSH_SERVER = {"publisher": "locmem"}
     assert [each.id for each in setting_checks.check_publisher(None)] == [
-        "pushserver.W020"
+        "pushserver.W018"
     ]
     for other in ("auto", "http", "nonsense"):
         settings.PUSH_SERVER = {"publisher": other}
@@ -283,3 +284,25 @@ def test_each_check_is_documented() -> None:
     }
     _, _, table = (ROOT / "docs/usage.rst").read_text().partition("\nChecks\n---")
     assert set(re.findall(r"^``([EW]\d{3})`` ", table, re.MULTILINE)) == used
+
+
+@pytest.mark.parametrize(
+    ("block", "warned"),
+    [
+        ({}, True),
+        ({"max_held_per_client": 50}, True),
+        ({"max_held_per_client": 0}, False),
+        ({"trusted_proxies": ["127.0.0.1"]}, False),
+        ({"trusted_proxies": ["unix"]}, False),
+        ({"locations": [{"type": "publisher", "prefix": "/a/"}]}, False),
+        ({"max_held": -1}, False),  # Another check reports it.
+    ],
+)
+def test_proxy_that_is_not_named_is_a_warning(
+    block: dict[str, Any], warned: bool, settings: LazySettings
+) -> None:
+    """W017: the settings say that there is a proxy, and not which one."""
+    settings.PUSH_SERVER = block
+    assert check_proxies(None) == []
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    assert [each.id for each in check_proxies(None)] == ["pushserver.W017"] * warned

@@ -39,17 +39,21 @@ def trusted_proxies(place: str, value: object) -> AllowedClients:
         ) from error
 
 
+def find_open_files() -> int | None:
+    """Return how many files this process may open, None if there is no limit."""
+    if resource is None:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def find_max_held() -> int:
     """Return the default of ``max_held`` in this process.
 
     It is three quarters of the files that the process may open, and leaves 100 of them
     to the site and its publishers, or half of them if there are fewer than 200.
     """
-    files = USUAL_FILES
-    if resource is not None:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY:
-            files = soft
+    files = find_open_files() or USUAL_FILES
     return files - min(max(files // 4, MIN_RESERVE), files // 2)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from pushserver.conf import read_settings
 from pushserver_channels.consumers.base import PushConsumer
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import hubs
@@ -254,6 +256,22 @@ async def test_refusals_are_logged_once_with_numbers(
     for each in held:
         end(each)
         await each.end()
+
+
+@pytest.mark.parametrize(("max_held", "warns"), [(None, 0), (0, 0), (99, 0), (100, 1)])
+def test_limit_above_the_open_files_is_a_warning(
+    max_held: int | None,
+    warns: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log warns at the start if the process cannot open so many files."""
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (100, 100))
+    HeldLimits(read_settings({"max_held": max_held}))
+    assert [each for each in caplog.messages if "may open 100 files" in each] == (
+        caplog.messages[:warns]
+    )
+    assert len(caplog.messages) == warns
 
 
 # The count after every kind of end
