@@ -4,7 +4,8 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from django.core import mail
+
+from pushserver import test_environment
 
 from .servers import ServerProcess, daphne
 
@@ -29,9 +30,8 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def outside_test_environment(django_test_environment: None) -> Iterator[None]:
-    """Let ``send_update()`` send messages, which tests of a site do not want."""
-    outbox = mail.outbox
-    del mail.outbox
-    yield
-    mail.outbox = outbox
+def outside_test_environment() -> Iterator[None]:
+    """Let ``send_update()`` send messages, which the tests of a site do not want."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_environment, "in_test_environment", lambda: False)
+        yield
