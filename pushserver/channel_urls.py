@@ -47,10 +47,11 @@ def publisher_url(channel_id: object, *, location: str | None = None) -> str:
 
     Raises ``ValueError`` if there is no such location or it cannot match the id.
     """
-    return build_publisher_url(find_publisher(location), channel_id)
+    found = find_publisher(location)
+    return build_publisher_url(found, check_channel_id(found, channel_id))
 
 
-def build_publisher_url(location: PublisherLocation, channel_id: object) -> str:
+def build_publisher_url(location: PublisherLocation, channel_id: str) -> str:
     """Return the URL at which messages for a channel are published at a location.
 
     Raises ``ValueError`` if the location cannot match the id.
@@ -59,7 +60,7 @@ def build_publisher_url(location: PublisherLocation, channel_id: object) -> str:
     base = (
         host.url if host else _own_url() + quote_root(settings.FORCE_SCRIPT_NAME or "")
     )
-    return base + _build_path(location, (check_channel_id(location, channel_id),))
+    return base + build_path(location.url, channel_id)
 
 
 def subscriber_url(

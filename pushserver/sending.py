@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from copy import deepcopy
 from typing import Any, NamedTuple
 from urllib.request import Request
@@ -82,14 +81,13 @@ class Sending:
         data: Any,
         options: Options,
     ) -> None:
-        request = None
-        if _has_receivers(options.sender):
-            request = _build_request(publication)
-            if options.later and not isinstance(data, memoryview):
-                data = deepcopy(data)
-        else:
-            _check_url(publication)
-        self._publication = publication._replace(request=request)
+        has_receivers = _has_receivers(options.sender)
+        if has_receivers and options.later and not isinstance(data, memoryview):
+            data = deepcopy(data)
+        request = _build_request(publication, has_receivers)
+        self._publication = publication
+        if request is not None:
+            self._publication = publication._replace(request=request)
         self.signal_arguments = {
             "sender": options.sender,
             "channel_id": channel_id,
@@ -165,18 +163,18 @@ def _has_receivers(sender: object) -> bool:
     return any(each.has_listeners(sender) for each in used)
 
 
-def _build_request(publication: Publication) -> Request | None:
-    """Return the request for the signals, None if the channel has no URL."""
+def _build_request(publication: Publication, has_receivers: bool) -> Request | None:
+    """Return the request for the signals, None without receivers or a URL.
+
+    Raises ``ValueError`` if the location cannot match the channel id.
+    """
     try:
-        return build_request(publication)
+        if has_receivers:
+            return build_request(publication)
+        build_publisher_url(publication.location, publication.update.channel_id)
     except IrreversiblePattern:
         return None  # Direct publishing needs no URL.
-
-
-def _check_url(publication: Publication) -> None:
-    """Raise ``ValueError`` if the location cannot match the channel id."""
-    with suppress(IrreversiblePattern):
-        build_publisher_url(publication.location, publication.update.channel_id)
+    return None
 
 
 def _take_changes(publication: Publication, request: Request) -> Publication:

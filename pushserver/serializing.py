@@ -14,7 +14,8 @@ from django.utils.functional import Promise
 
 __all__ = ["serialize"]
 
-CONTENT_TYPE = "application/json; charset=utf-8"
+#: The Content-Type of JSON.
+JSON = b"application/json; charset=utf-8"
 
 #: Characters that would end a header, or that proxies refuse in one.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -40,15 +41,13 @@ def serialize(
     Raises ``TypeError`` and ``ValueError``. If data has no JSON, the error says which
     part of it, as ``data['items'][3]['price']``.
     """
-    header = CONTENT_TYPE if content_type is None else _check_header(content_type)
-    if content_type is not None and isinstance(data, Promise):
+    if content_type is None:
+        return _as_bytes(data) if already_serialized else _dump(data), JSON
+    header = _check_header(content_type).encode("latin-1")
+    if isinstance(data, Promise):
         data = str(data)
     is_text = isinstance(data, str | bytes | bytearray | memoryview)
-    if already_serialized or (content_type is not None and is_text):
-        body = _as_bytes(data)
-    else:
-        body = _dump(data)
-    return body, header.encode("latin-1")
+    return _as_bytes(data) if already_serialized or is_text else _dump(data), header
 
 
 def _dump(data: Any) -> bytes:

@@ -20,7 +20,7 @@ from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
 from .protocol import check_event, check_header
-from .receipts import Receipts, StoredReceipt
+from .receipts import Receipts
 from .store_descriptions import describe_store
 from .store_work import StoreWork
 from .stores import Entry, Store
@@ -157,7 +157,7 @@ class Publishing(StoreWork[Receipt]):
             appended = await store.append(
                 self._update, keep=self._keep, create=self._location.create_on_post
             )
-            known = StoredReceipt(appended.delivered, appended.info)
+            known = (appended.delivered, appended.info)
             if key is not None:
                 _receipts.keep(name, key, known)
         return _make_receipt(*known)

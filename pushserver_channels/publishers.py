@@ -86,8 +86,9 @@ class DirectPublisher:
     ) -> list[Receipt | PublishError]:
         """Publish messages at one location from sync code.
 
-        ``publisher_timeout`` limits each :data:`~.parts.MAX_UPDATES` of them. Raises
-        ``SynchronousOnlyOperation`` on the event loop of the push server.
+        ``publisher_timeout`` limits each part of them: see
+        :mod:`pushserver.publishers.parts`. Raises ``SynchronousOnlyOperation`` on the
+        event loop of the push server.
         """
         outcomes: list[Receipt | PublishError] = []
         for part in divide(publications):

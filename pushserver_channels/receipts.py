@@ -7,7 +7,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 from pushserver.publishers.idempotency import find_lifetime
 
@@ -17,17 +16,9 @@ from .messages import ChannelInfo
 MAX_RECEIPTS = 10_000
 
 
-class StoredReceipt(NamedTuple):
-    """What a publisher was told.
-
-    Attributes:
-        delivered: Whether the message was sent to a waiting subscriber.
-        info: The channel info after it.
-    """
-
-    delivered: bool
-    info: ChannelInfo
-
+#: What a publisher was told: whether the message was sent to a waiting subscriber, and
+#: the channel info after it.
+StoredReceipt = tuple[bool, ChannelInfo]
 
 #: A channel and a key.
 Name = tuple[str, str]

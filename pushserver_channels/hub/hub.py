@@ -11,7 +11,7 @@ from pushserver.publishers.update import Update
 from pushserver_channels.deadlines import Deadlines
 from pushserver_channels.exceptions import ChannelGone, Conflict, ServerStopping
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
-from pushserver_channels.receipts import Receipts, StoredReceipt
+from pushserver_channels.receipts import Receipts
 from pushserver_channels.shutdown import wait_for_end
 from pushserver_channels.stores import Store
 
@@ -87,25 +87,26 @@ class Hub:
             key: Its idempotency key, None for none. If a message of the channel had it
                 already, nothing is published, and what that one gave is returned.
         """
-        if key is not None and not self.store.keeps_receipts:
-            publish = partial(self._publish, update, keep, create)
-            return await self._receipts.publish_once(update.channel_id, key, publish)
-        return await self._publish(update, keep, create, key)
-
-    async def _publish(
-        self, update: Update, keep: bool, create: bool, key: str | None = None
-    ) -> StoredReceipt:
+        if key is not None:
+            return await self._publish_once(update, keep, create, key)
         waiting = self._count(update.channel_id)
-        if key is None:
-            appended = await self.store.append(update, keep=keep, create=create)
-        else:
-            appended = await self.store.append_once(
-                update, key, waiting, keep=keep, create=create
-            )
+        appended = await self.store.append(update, keep=keep, create=create)
+        return appended.delivered, _with_subscribers(appended.info, waiting)
+
+    async def _publish_once(
+        self, update: Update, keep: bool, create: bool, key: str
+    ) -> tuple[bool, ChannelInfo]:
+        """Publish a message unless its key is known; return as :meth:`publish` does."""
+        if not self.store.keeps_receipts:
+            publish = partial(self.publish, update, keep=keep, create=create)
+            return await self._receipts.publish_once(update.channel_id, key, publish)
+        waiting = self._count(update.channel_id)
+        appended = await self.store.append_once(
+            update, key, waiting, keep=keep, create=create
+        )
         if appended.is_repeated:
-            return StoredReceipt(appended.delivered, appended.info)
-        info = _with_subscribers(appended.info, waiting)
-        return StoredReceipt(appended.delivered, info)
+            return appended.delivered, appended.info
+        return appended.delivered, _with_subscribers(appended.info, waiting)
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True

@@ -11,13 +11,15 @@ import pytest
 from django.conf import LazySettings
 from redis.exceptions import BusyLoadingError
 
-from pushserver.publishers import PublishError
+from pushserver.conf import get_settings
+from pushserver.publishers import PublishError, Update
 from pushserver.publishers.deadline import Deadline
 from pushserver.updates import asend_update, position, send_update
 from pushserver_channels.stores.redis.blocking import (
     BlockingConnection,
     BlockingOneServer,
 )
+from pushserver_channels.stores.redis.publishing import RedisPublishing
 from tests.proxies import Proxy
 from tests.servers import free_port, wait_until
 from tests.valkey import Cluster, Sentinel, Valkey
@@ -132,6 +134,35 @@ def test_message_with_a_lost_response_is_published_once(
     assert receipt.info is not None
     assert receipt.info["messages"] == 2
     assert bodies(valkey) == ["0", "1"]
+
+
+def test_expired_message_with_a_lost_response_is_not_published_again(
+    valkey: Valkey, settings: LazySettings
+) -> None:
+    """If a message has expired meanwhile, it is unknown whether it was published."""
+    publish_into(valkey.url, settings)
+    directly = RedisPublishing(get_settings().store["default"])
+    with Proxy(valkey.port) as proxy:
+        publish_into(f"redis://127.0.0.1:{proxy.port}", settings, publisher_timeout=20)
+        assert send_update("news", 0)
+        proxy.lose_answers()
+
+        def cut_when_it_has_expired() -> None:
+            wait_until(lambda: len(bodies(valkey)) == 2)
+            # Its id may be a second ahead of the clock, since this Redis was empty.
+            last_id = directly.find_last_id("news", Deadline(5))
+            assert last_id is not None
+            wait_until(lambda: int(valkey.run("TIME")[0]) > last_id.time + 1)
+            directly.append(Update("news", b"2"), Deadline(5), keep=True, create=True)
+            proxy.mend()
+
+        with ThreadPoolExecutor(1) as threads:
+            cutting = threads.submit(cut_when_it_has_expired)
+            with pytest.raises(PublishError, match="may have done what it was asked"):
+                send_update("news", 1, expires=1)
+            cutting.result()
+    directly.close()
+    assert bodies(valkey) == ["0", "2"]
 
 
 def test_message_is_not_published_after_its_time_limit(

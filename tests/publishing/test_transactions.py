@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import LazySettings
 from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, TestCase, override_settings
 from django.urls import path
@@ -281,6 +282,8 @@ async def test_async_code_sends_at_once(small: SmallServer) -> None:
             assert send_update("news", 1) is None
             waiting = len(sent(small))
             assert async_to_sync(asend_update)("news", 2, on_commit=True)
+        # Django leaves the connection of a database in memory open.
+        BaseDatabaseWrapper.close(connection)
         return waiting
 
     assert await change() == 0

@@ -132,7 +132,7 @@ def test_receipts_end() -> None:
     receipts, now = make_receipts()
     for key, seconds in (("order-7", 300), ("retry-7", 60)):
         start = now[0]
-        receipts.keep("a", key, StoredReceipt(True, INFO))
+        receipts.keep("a", key, (True, INFO))
         now[0] = start + seconds - 0.1
         assert receipts.find("a", key) == (True, INFO)
         now[0] = start + seconds
@@ -143,9 +143,9 @@ def test_receipts_are_limited() -> None:
     """Above the limit the oldest receipts are dropped; retries drop no others."""
     receipts, _ = make_receipts()
     for number in range(MAX_RECEIPTS + 5):
-        receipts.keep("a", f"{number}", StoredReceipt(False, INFO))
+        receipts.keep("a", f"{number}", (False, INFO))
     for number in range(MAX_RECEIPTS + 5):
-        receipts.keep("a", f"retry-{number}", StoredReceipt(False, INFO))
+        receipts.keep("a", f"retry-{number}", (False, INFO))
     known = [
         receipts.find("a", f"{number}") is not None
         for number in range(MAX_RECEIPTS + 5)
@@ -163,7 +163,7 @@ async def test_waiting_publishers_try_after_a_failure() -> None:
         await asyncio.sleep(0)
         if number == 0:
             raise OSError("unavailable")
-        return StoredReceipt(True, INFO._replace(messages=number))
+        return (True, INFO._replace(messages=number))
 
     results = await asyncio.gather(
         *(receipts.publish_once("a", "k", publish) for _ in range(3)),
