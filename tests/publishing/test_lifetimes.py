@@ -41,6 +41,7 @@ def test_lifetime_is_a_header(
     assert headers.get("ttl") == value
 
 
+@pytest.mark.process
 def test_lifetime_in_redis(settings: LazySettings) -> None:
     """A process without a push server publishes with a lifetime into Redis."""
     with Valkey() as valkey:

@@ -80,6 +80,7 @@ def test_http_publishing_uses_the_url_of_the_location(
     assert publisher_url("news", location="chat") == seen[0]
 
 
+@pytest.mark.process
 def test_publishing_into_the_redis_of_the_location(
     small: SmallServer, settings: LazySettings
 ) -> None:

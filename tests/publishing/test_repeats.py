@@ -298,6 +298,7 @@ def test_refused_update_has_no_receipt(
     assert redis.run("XLEN", MESSAGES) == 1
 
 
+@pytest.mark.process
 def test_keys_in_a_cluster(settings: LazySettings) -> None:
     """In a cluster, a receipt is on the server of its channel."""
     with Cluster() as cluster:

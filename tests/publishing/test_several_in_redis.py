@@ -173,6 +173,7 @@ def test_repeated_call(valkey: Valkey) -> None:
     assert bodies(valkey, "a") == [1, 3]
 
 
+@pytest.mark.process
 def test_cluster(settings: LazySettings, asked: list[int]) -> None:
     """In a cluster, the updates of each server take one round trip."""
     with Cluster() as cluster:

@@ -142,7 +142,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.loop.run_until_complete(appending)
             return multiple()
         self.subject.audience.delivered.clear()
-        message, info, delivered = self.loop.run_until_complete(appending)
+        message, info, delivered, _ = self.loop.run_until_complete(appending)
         previous = channel.last_id or self.first_previous(channel_id, message.id)
         assert message == Message(message.id, body, body or None, previous)
         # Ids grow, even over deletions, and their time is one that the clock has shown.
