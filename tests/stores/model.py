@@ -109,6 +109,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.floor = max(self.floor or last_id, last_id)
 
     def expire(self, channel: Model) -> None:
+        channel.messages = [
+            each
+            for each in channel.messages
+            if each.expires is None
+            or int(self.clock.now) <= each.id.time + each.expires
+        ]
         timeout = self.limits["message_timeout"]
         while (
             timeout
@@ -205,11 +211,18 @@ class StoreMachine(RuleBasedStateMachine):
         body=st.binary(max_size=3),
         keep=st.booleans(),
         create=st.booleans(),
+        expires=st.sampled_from([None, None, 1, 4, 9]),
     )
-    def append(self, channel_id: str, body: bytes, keep: bool, create: bool) -> object:
-        appending = self.subject.store.append(
-            Update(channel_id, body, body or None), keep=keep, create=create
-        )
+    def append(
+        self,
+        channel_id: str,
+        body: bytes,
+        keep: bool,
+        create: bool,
+        expires: float | None,
+    ) -> object:
+        update = Update(channel_id, body, body or None, expires=expires)
+        appending = self.subject.store.append(update, keep=keep, create=create)
         channel = self.find_for_publisher(channel_id, create)
         if not isinstance(channel, Model):
             with pytest.raises(channel):
@@ -218,7 +231,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.subject.audience.delivered.clear()
         message, info, delivered, _ = self.loop.run_until_complete(appending)
         previous = channel.last_id or self.first_previous(channel_id, message.id)
-        assert message == Message(message.id, body, body or None, previous)
+        assert message == Message(
+            message.id, body, body or None, previous, expires=expires
+        )
         # Ids grow, even over deletions, and their time is one that the clock has shown.
         assert message.id > self.last_ids.get(channel_id, START)
         assert int(self.clock.now) <= message.id.time <= int(self.latest)
@@ -255,7 +270,6 @@ class StoreMachine(RuleBasedStateMachine):
             channel = self.channels[channel_id]
             self.use(channel_id)
             channel.requested_at = self.clock.now
-            self.expire(channel)
             assert all(each.id <= after for each in channel.messages)
             return
         asking = self.subject.store.next(channel_id, after, create=create)
