@@ -12,6 +12,7 @@ from django.conf import settings
 from . import signals
 from .channel_urls import build_publisher_url, check_channel_id, find_publisher
 from .events import find_event_fault
+from .exclusion import EXCLUDE_HEADER, find_excluded
 from .paths import IrreversiblePattern
 from .publishers import Publication, PublishError, Receipt, Update, get_publisher
 from .publishers.headers import EVENT_HEADER, TTL_HEADER, check_expires, parse_ttl
@@ -38,6 +39,7 @@ class Options(NamedTuple):
     keep: bool
     expires: float | None
     idempotency_key: str | None
+    exclude: object
     later: bool = False
 
 
@@ -52,6 +54,7 @@ def prepare(channel_id: object, data: Any, options: Options) -> Sending:
         *serialize(data, options.already_serialized, options.content_type),
         event=check_event(options.event),
         expires=check_expires(options.expires),
+        exclude=find_excluded(options.exclude),
     )
     key = check_key(options.idempotency_key)
     publication = Publication(update, location, options.keep, key)
@@ -193,6 +196,7 @@ def _take_changes(publication: Publication, request: Request) -> Publication:
         content_encoding=read("Content-Encoding"),
         event=check_event((read(EVENT_HEADER) or b"").decode() or None),
         expires=expires,
+        exclude=find_excluded(request.get_header(EXCLUDE_HEADER.capitalize())),
     )
     key = check_key(request.get_header(KEY_HEADER.capitalize()))
     return publication._replace(update=update, keep=keep, key=key)

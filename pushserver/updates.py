@@ -46,6 +46,7 @@ def send_update(
     keep: bool = True,
     expires: float | None = None,
     idempotency_key: str | None = None,
+    exclude: str | HttpRequest | None = None,
     on_commit: bool | None = None,
     using: str | None = None,
 ) -> Receipt | None:
@@ -69,6 +70,9 @@ def send_update(
         idempotency_key: From 1 to 255 visible ASCII characters. If an update of the
             channel had the same key within the last five minutes, nothing is published,
             and its receipt is returned. The data are not compared.
+        exclude: The page that is not to hear of the update, because its own action
+            caused it: ``updates.clientId`` of the page, or its request, whose header
+            ``Push-Client`` names it.
         on_commit: Whether the update waits for the commit, if it is sent in an atomic
             block, and is not sent after a rollback. None is the setting ``on_commit``,
             which defaults to False.
@@ -82,8 +86,8 @@ def send_update(
         PublishError: The push server was not reached or refused the message.
         ValueError: There is no such location, the channel id has no URL there, data
             contains a NaN, content_type is not valid in a header, event is not allowed
-            as a name, expires is not more than 0, idempotency_key is no key, or no
-            database has the alias.
+            as a name, expires is not more than 0, idempotency_key is no key, exclude is
+            no id, or no database has the alias.
         TypeError: Data cannot be serialized, the channel id is None or bytes, or
             content_type, event or idempotency_key is no str, or expires is no number.
             Both say which part of data it is, as ``data['items'][3]['price']``.
@@ -105,6 +109,7 @@ def send_update(
         keep,
         expires,
         idempotency_key,
+        exclude,
         later,
     )
     sending = prepare(channel_id, data, options)
@@ -126,6 +131,7 @@ async def asend_update(
     keep: bool = True,
     expires: float | None = None,
     idempotency_key: str | None = None,
+    exclude: str | HttpRequest | None = None,
     on_commit: bool | None = None,
     using: str | None = None,
 ) -> Receipt | None:
@@ -145,6 +151,7 @@ async def asend_update(
         keep,
         expires,
         idempotency_key,
+        exclude,
     )
     return await asend(prepare(channel_id, data, options), ignore_errors)
 
@@ -160,6 +167,7 @@ def send_updates(
     keep: bool = True,
     expires: float | None = None,
     idempotency_key: str | None = None,
+    exclude: str | HttpRequest | None = None,
     on_commit: bool | None = None,
     using: str | None = None,
 ) -> list[Receipt | None] | None:
@@ -180,6 +188,7 @@ def send_updates(
         expires: Seconds after which they expire.
         idempotency_key: The same call with the same key publishes nothing. Each update
             has this key, a dot, and its number.
+        exclude: The page that is not to hear of them.
         on_commit: Whether all of them wait for the commit.
         using: The alias of the database that has to commit.
 
@@ -209,6 +218,7 @@ def send_updates(
         keep,
         expires,
         idempotency_key,
+        exclude,
         later,
     )
     sendings = prepare_several(updates, options)
@@ -229,6 +239,7 @@ async def asend_updates(
     keep: bool = True,
     expires: float | None = None,
     idempotency_key: str | None = None,
+    exclude: str | HttpRequest | None = None,
     on_commit: bool | None = None,
     using: str | None = None,
 ) -> list[Receipt | None]:
@@ -247,6 +258,7 @@ async def asend_updates(
         keep,
         expires,
         idempotency_key,
+        exclude,
     )
     return await asend_several(prepare_several(updates, options), ignore_errors)
 

@@ -98,6 +98,8 @@ def build_frame(
     lines = []
     if names_channel:
         lines.append(f"channel: {quote_field(channel_id)}\n")
+    if message.exclude is not None:
+        lines.append(f"exclude: {message.exclude}\n")
     if content_type is not None:
         lines.append(f"content-type: {quote_field(content_type)}\n")
     if text is None:

@@ -37,6 +37,7 @@ class Message(NamedTuple):
         content_encoding: The publisher's Content-Encoding, byte for byte, or None.
         event: The name of the event, or None.
         expires: Seconds after which the message expires, None for the store's limit.
+        exclude: The id of the page that is not to hear of it, None for none.
     """
 
     id: MessageId
@@ -46,16 +47,14 @@ class Message(NamedTuple):
     content_encoding: bytes | None = None
     event: str | None = None
     expires: float | None = None
+    exclude: str | None = None
 
     @classmethod
     def of(
         cls, update: Update, message_id: MessageId, previous: MessageId | None
     ) -> Message:
         """Return the message for an update, with the id that the store gave it."""
-        _, body, content_type, content_encoding, event, expires = update
-        return cls(
-            message_id, body, content_type, previous, content_encoding, event, expires
-        )
+        return cls(message_id, update.body, update.content_type, previous, *update[3:])
 
     def gap_after(self, last_seen: MessageId) -> MessageId | None:
         """Return the id of the newest message that a client missed, None if none.

@@ -13,6 +13,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
 from pushserver.events import find_event_fault
+from pushserver.exclusion import CLIENT_ID, EXCLUDE_HEADER
 from pushserver.publishers.headers import parse_ttl
 from pushserver.publishers.idempotency import find_key_fault
 
@@ -205,6 +206,22 @@ def parse_key(value: bytes | None) -> str | None:
     return key
 
 
+def parse_exclude(value: bytes | None) -> str | None:
+    """Return the id of the page in ``Push-Exclude``, None if there is none.
+
+    Raises :class:`BadRequest`.
+    """
+    client_id = (value or b"").decode("latin-1").strip(" \t")
+    if not client_id:
+        return None
+    if not CLIENT_ID.fullmatch(client_id):
+        raise BadRequest(
+            f"The header {EXCLUDE_HEADER} is no id of a page: up to 64 letters, digits,"
+            " hyphens and underscores."
+        )
+    return client_id
+
+
 def check_event(name: str) -> None:
     """Raise :class:`InvalidEvent` unless an event can have a name."""
     fault = find_event_fault(name)
@@ -235,6 +252,7 @@ def build_message_headers(
     content_encoding: bytes | None,
     length: int,
     inline: bool = False,
+    exclude: str | None = None,
 ) -> Headers:
     """Return the headers of an answer with a message.
 
@@ -246,8 +264,11 @@ def build_message_headers(
         content_encoding: The publisher's Content-Encoding, None if it sent none.
         length: The length of the body in bytes.
         inline: Whether a browser may run the message as a page of the site.
+        exclude: The id of the page that is not to hear of it, None for none.
     """
     headers = [NOSNIFF]
+    if exclude is not None:
+        headers.append((b"push-exclude", exclude.encode()))
     if content_type is not None:
         headers.append((b"content-type", content_type))
     if content_encoding is not None:

@@ -61,6 +61,7 @@ def build_pushserver(
             "" if channel_id is None else f"channel: {quote(channel_id, safe='')}\n",
             f"id: {message.id}\n",
             f"event: {quote_field(message.event)}\n" if message.event else "",
+            f"exclude: {message.exclude}\n" if message.exclude else "",
             _build_type(content_type),
             "" if gap is None else f"push-gap: {gap}\n",
             "\n",

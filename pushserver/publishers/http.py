@@ -8,6 +8,7 @@ from urllib.request import Request
 
 from pushserver.channel_urls import build_publisher_url, publisher_url
 from pushserver.conf import get_settings
+from pushserver.exclusion import EXCLUDE_HEADER
 
 from .base import LookupFailed, PublishError, Receipt, why_not_started
 from .connections import NoConnectionFree
@@ -42,6 +43,7 @@ def build_request(publication: Publication) -> Request:
     for name, text in (
         (TTL_HEADER, build_ttl(publication.keep, update.expires)),
         (KEY_HEADER, publication.key),
+        (EXCLUDE_HEADER, update.exclude),
     ):
         if text is not None:
             request.add_header(name, text)

@@ -18,6 +18,7 @@ class Update(NamedTuple):
         content_encoding: Its Content-Encoding, byte for byte; None for none.
         event: The name of its event, None for none.
         expires: Seconds after which it expires, None for the store's limit.
+        exclude: The id of the page that is not to hear of it, None for none.
     """
 
     channel_id: str
@@ -26,6 +27,7 @@ class Update(NamedTuple):
     content_encoding: bytes | None = None
     event: str | None = None
     expires: float | None = None
+    exclude: str | None = None
 
 
 class Publication(NamedTuple):

@@ -19,6 +19,7 @@ from pushserver_channels.protocol import (
     check_header,
     choose_info_type,
     parse_event,
+    parse_exclude,
     parse_key,
     parse_lifetime,
 )
@@ -105,12 +106,12 @@ class PublisherConsumer(PushConsumer):
             event = parse_event(self.headers.get(b"x-eventsource-event"))
             keep, expires = parse_lifetime(self.headers.get(b"ttl"))
             key = parse_key(self.headers.get(b"idempotency-key"))
+            exclude = parse_exclude(self.headers.get(b"push-exclude"))
         except BadRequest as error:
             return await self.refuse(error)
         body = await self.read_body(self.location.max_message_size)
-        update = Update(
-            self.channel_id, body, content_type, content_encoding, event, expires
-        )
+        fields = content_type, content_encoding, event, expires, exclude
+        update = Update(self.channel_id, body, *fields)
         hub = self.find_hub()
         delivered, info = await hub.publish(
             update,

@@ -130,6 +130,7 @@ class SeveralPollConsumer(SubscriberConsumer):
             message.content_encoding,
             len(message.body),
             location.inline,
+            message.exclude,
         )
         headers += [each for each in known if each[0] not in _REPLACED]
         headers.append((b"etag", position))

@@ -161,13 +161,14 @@ class SubscriberConsumer(PushConsumer):
         """
         if message is None:
             return self.build_answer(otherwise, [NO_CACHE, *build_message_id(seen)])
-        message_id, body, content_type, previous, content_encoding, _, _ = message
+        message_id, body, content_type, previous, content_encoding, *_ = message
         headers = build_message_headers(
             message_id,
             content_type,
             content_encoding,
             len(body),
             self.location.inline,
+            message.exclude,
         )
         if previous != seen and previous is not None:
             gap = message.gap_after(seen)

@@ -18,7 +18,7 @@ VERSION = 1
 
 def pack_fields(update: Update) -> str:
     """Return the optional fields as ASCII without spaces, empty if none is set."""
-    if update[3:] == (None, None, None):
+    if update[3:] == (None, None, None, None):
         return ""
     fields: dict[str, object] = {"version": VERSION}
     if update.content_encoding is not None:
@@ -27,6 +27,8 @@ def pack_fields(update: Update) -> str:
         fields["event"] = update.event
     if update.expires is not None:
         fields["expires"] = update.expires
+    if update.exclude is not None:
+        fields["exclude"] = update.exclude
     return urlencode(fields)
 
 
@@ -42,4 +44,6 @@ def unpack_fields(text: str) -> dict[str, Any]:
         known["event"] = fields["event"].encode("latin-1").decode(errors="replace")
     if "expires" in fields:
         known["expires"] = float(fields["expires"])
+    if "exclude" in fields:
+        known["exclude"] = fields["exclude"]
     return known

@@ -69,6 +69,7 @@ test("a listener is given everything that is known of a message", async (t) => {
         id: `${TIME}:0`,
         contentType: "text/plain",
         event: null,
+        exclude: null,
         data: "Grüße",
         text: "Grüße",
     });

@@ -193,3 +193,20 @@ async def test_kept_messages_never_take_more(
         await subject.append("last", body)
     assert await kept(subject, "last") == [body] * 5
     store.close()
+
+
+@limited
+async def test_messages_with_an_end_of_their_own_count_until_it(
+    make: MakeSubject,
+) -> None:
+    """What has expired, also amid other messages, leaves room for as much again."""
+    subject = make(max_bytes=size_of(1, 1000, 1000, 1000))
+    await subject.append("a", b"1" * 1000)
+    await subject.store.append(Update("a", b"2" * 1000, expires=3))
+    await subject.append("a", b"3" * 1000)
+    subject.clock.now += 5
+    assert [each[:1] for each in await kept(subject, "a")] == [b"1", b"3"]
+    await subject.append("a", b"4" * 1000)
+    assert [each[:1] for each in await kept(subject, "a")] == [b"1", b"3", b"4"]
+    await subject.append("a", b"5" * 1000)
+    assert [each[:1] for each in await kept(subject, "a")] == [b"3", b"4", b"5"]

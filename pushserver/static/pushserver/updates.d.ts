@@ -78,6 +78,8 @@ export interface Message {
     contentType: string | null;
     /** The name of the event that the publisher gave, null if none. Polls do not have it. */
     event: string | null;
+    /** The page that is not to hear of it: its `clientId`, null if none. */
+    exclude: string | null;
     /** Decoded JSON, or the text of a message that is not JSON. */
     data: unknown;
     /** The body, read in the charset of its content type or, without one, as UTF-8. */
@@ -150,6 +152,12 @@ export interface UpdatesEventSource extends EventTarget {
 }
 
 export interface Updates {
+    /**
+     * The id of this page. Sent to the site in the header `Push-Client`, it lets a view
+     * publish an update of which this page does not hear.
+     */
+    readonly clientId: string;
+
     /**
      * Subscribes to channels, by name. A channel whose URL is falsy is skipped, and so is
      * a name that is subscribed already. The first request is sent when the document has

@@ -3,24 +3,24 @@
  *     updates.subscribe({news: "/updates/news"});
  *     updates.registerProcessor("news", "story", (story) => show(story));
  *
- * Receives the messages of channels by long polling: in order, each message once, and
- * reports missed ones. updates.d.ts in this folder documents each call.
+ * Receives messages by long polling: in order, each once, and reports missed ones.
+ * updates.d.ts documents each call.
  *
- * A classic script that also runs as a module. It sets window.updates and, if there is
- * jQuery, $.updates; exports are in updates.module.js. For browsers since 2020.
+ * A classic script that also runs as a module. Sets window.updates and, with jQuery,
+ * $.updates; exports are in updates.module.js. For browsers since 2020.
  */
 (function () {
     "use strict";
 
-    /** The most milliseconds to wait after a first error; doubled for each further one. */
+    /** The most milliseconds to wait after an error; doubled each time. */
     const FIRST_DELAY = 1000;
     /** The most milliseconds to wait, unless the server asks for more. */
     const MAX_DELAY = 30 * 1000;
-    /** The most milliseconds of a Retry-After that are accepted. */
+    /** The longest Retry-After, in milliseconds. */
     const MAX_RETRY_AFTER = 60 * 60 * 1000;
-    /** Milliseconds after which a request without an answer is regarded as held. */
+    /** Milliseconds after which a request counts as held. */
     const HELD_AFTER = 1000;
-    /** Milliseconds after which a held request is repeated: its connection may be dead. */
+    /** Milliseconds after which a held request is repeated. */
     const MAX_HELD = 120 * 1000;
     /** If a 304 arrives within these milliseconds, the location holds no requests. */
     const QUICK = 500;
@@ -314,8 +314,8 @@
             }
             const plain = (headers.get("Content-Type") ?? "").startsWith("text/plain");
             const detail = { status, reason: plain ? text.trim().slice(0, 200) : "" };
-            // With a sentence it means that the channel was deleted. nginx with Nchan
-            // answers all requests an empty 410 when it is reloaded or stopped.
+            // A deleted channel's has a sentence; that of an nginx with Nchan that is
+            // reloaded or stopped is empty.
             if (status === 410 && detail.reason) {
                 this.tell.gone(); // First: the page may subscribe again at once.
                 this.setState("gone", detail);
@@ -365,6 +365,7 @@
                     id: id.text,
                     contentType,
                     event: headers.get("Event"),
+                    exclude: headers.get("Push-Exclude"),
                     data: decode(text, contentType),
                     text,
                     bytes,
@@ -374,8 +375,8 @@
         }
 
         receiveNothing(status, headers) {
-            // Varnish replaces a message with the tag that was sent by a 304, even if it
-            // passes requests on. It does not if the tag was sent in quotes.
+            // Varnish replaces a message with the tag that was sent by a 304, unless the
+            // tag was in quotes.
             const time = Date.parse(headers.get("Last-Modified")) / 1000;
             const other = `${time}:${this.position.tag}`;
             if (status === 304 && time >= 0 && other !== this.position.text) {
@@ -407,7 +408,7 @@
             return this.wait(fullJitter(this.failures++), detail);
         }
 
-        /** Wait long, because the server will probably refuse again. */
+        /** Wait long: the server will probably refuse again. */
         retrySlowly(detail) {
             this.warn(detail);
             return this.wait(MAX_DELAY / 2 + (Math.random() * MAX_DELAY) / 2, detail);
@@ -441,6 +442,7 @@
         const listeners = new Map(); // By name, in the order of calls.
         const stateListeners = [];
         const exchangeListeners = [];
+        const clientId = Math.random().toString(36).slice(2);
         let carry = () => null; // From updates.streams.js.
         let away = false; // Whether the page is in the back-forward cache.
         let lastTick = 0;
@@ -468,7 +470,9 @@
                     if (gap !== null) {
                         call(name, "gap", gap, name);
                     }
-                    call(name, "message", message);
+                    if (message.exclude !== clientId) {
+                        call(name, "message", message);
+                    }
                 },
                 state(...args) {
                     [...stateListeners].forEach((fn) => callSafely(fn, ...args));
@@ -572,6 +576,7 @@
         watchPage();
 
         return {
+            clientId,
             subscribe(channels) {
                 const added = [];
                 for (const [name, channel] of Object.entries(channels ?? {})) {

@@ -636,8 +636,9 @@
             const index = Math.max(bracketed, 0);
             const { "content-type": type = null, event: name = null } = event;
             const bytes = readBytes(data, type);
-            const message = { id: ids[index].replace(/^\[|\]$/g, ""), type, bytes, event: name };
-            deliver(connection, index, message);
+            const messageId = ids[index].replace(/^\[|\]$/g, "");
+            const { exclude } = event;
+            deliver(connection, index, { id: messageId, type, bytes, event: name, exclude });
         }
 
         function succeed({ channels, missing }) {
@@ -680,11 +681,12 @@
             });
         }
 
-        function deliver(connection, index, { id: idText, type, event, bytes }) {
+        function deliver(connection, index, { id: idText, type, event, exclude, bytes }) {
             const id = parseId(idText);
             const headers = new Map([
                 ["Content-Type", type],
                 ["Event", event],
+                ["Push-Exclude", exclude ?? null],
                 ["Push-Gap", connection.gaps.get(index) ?? null],
             ]);
             connection.gaps.delete(index);

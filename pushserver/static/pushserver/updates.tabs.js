@@ -183,15 +183,15 @@
             let gap = null;
             const undo = [
                 this.hub.onGap(key, (missed) => (gap = missed)),
-                this.hub.on(key, ({ id, contentType, event, bytes }) => {
+                this.hub.on(key, ({ id, contentType, event, exclude, bytes }) => {
                     const isRepeated = channel.until !== null;
                     if (isRepeated && compare(id, channel.until) >= 0) {
                         channel.until = null;
                     }
                     channel.position = id;
-                    const message = { key, id, contentType, event, bytes, gap, isRepeated };
+                    const message = { key, id, contentType, event, exclude, bytes };
+                    this.send({ type: "message", ...message, gap, isRepeated });
                     gap = null;
-                    this.send({ type: "message", ...message });
                 }),
                 this.hub.subscribe({ [key]: { ...options, after: position } }),
             ];
@@ -314,7 +314,7 @@
         }
 
         receive(message, { parseId, readText }) {
-            const { id, contentType, event, bytes, gap, isRepeated } = message;
+            const { id, contentType, event, exclude, bytes, gap, isRepeated } = message;
             const { subscription } = this;
             const before = subscription.position.text;
             if (subscription.seen.has(id) || (isRepeated && compare(id, before) <= 0)) {
@@ -325,6 +325,7 @@
             const headers = new Map([
                 ["Content-Type", contentType],
                 ["Event", event],
+                ["Push-Exclude", exclude ?? null],
                 ["Push-Gap", isMissing ? gap : null],
             ]);
             subscription.deliver(parseId(id), headers, bytes, readText(bytes, contentType));

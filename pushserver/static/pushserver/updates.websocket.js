@@ -147,7 +147,7 @@
         }
 
         function receive(fields, bytes) {
-            const { channel, id, event = null, "content-type": type = null } = fields;
+            const { channel, id, event = null, exclude, "content-type": type = null } = fields;
             const index =
                 channel === undefined
                     ? 0
@@ -164,7 +164,7 @@
             if (fields["push-gap"] !== undefined) {
                 connection.gaps.set(index, fields["push-gap"]);
             }
-            tools.deliver(connection, index, { id, type, event, bytes });
+            tools.deliver(connection, index, { id, type, event, exclude, bytes });
         }
 
         function finish(code, text) {
