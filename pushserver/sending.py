@@ -70,10 +70,6 @@ class Sending:
         data: The data, as the caller gave them.
         options: How the caller wants it to be sent.
 
-    Attributes:
-        signal_arguments: The arguments of the signals. Their request is None if they
-            have no receivers or the channel has no URL.
-
     Raises ``ValueError`` if the location cannot match the channel id.
     """
 
@@ -91,7 +87,8 @@ class Sending:
         self._publication = publication
         if request is not None:
             self._publication = publication._replace(request=request)
-        self.signal_arguments = {
+        # The request is None if there are no receivers or the channel has no URL.
+        self._signal_arguments = {
             "sender": options.sender,
             "channel_id": channel_id,
             "data": data,
@@ -106,34 +103,57 @@ class Sending:
             return self._publication
         return _take_changes(self._publication, self._publication.request)
 
+    def announce(self) -> None:
+        """Send the first signal. What a receiver raises stops the update."""
+        signals.pre_send_update.send(**self._signal_arguments)
+
+    async def aannounce(self) -> None:
+        """Send the first signal from async code."""
+        await signals.pre_send_update.asend(**self._signal_arguments)
+
+    def report(self, response: Receipt | Exception) -> None:
+        """Send the second signal. What a receiver raises is logged.
+
+        The update has been published, or its own error is raised.
+        """
+        signals.post_send_update.send_robust(
+            **self._signal_arguments, response=response
+        )
+
+    async def areport(self, response: Receipt | Exception) -> None:
+        """Send the second signal from async code."""
+        await signals.post_send_update.asend_robust(
+            **self._signal_arguments, response=response
+        )
+
 
 def send(sending: Sending, ignore_errors: bool) -> Receipt | None:
     """Publish a message, between its signals; return None if an error is ignored."""
-    signals.pre_send_update.send(**sending.signal_arguments)
+    sending.announce()
     try:
         publication = sending.publication
         receipt = get_publisher(publication.location).publish_sync(publication)
     except Exception as error:
-        signals.post_send_update.send(**sending.signal_arguments, response=error)
+        sending.report(error)
         if is_ignored(error, ignore_errors):
             return None
         raise
-    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
+    sending.report(receipt)
     return receipt
 
 
 async def asend(sending: Sending, ignore_errors: bool) -> Receipt | None:
     """Publish a message from async code, as :func:`send` does."""
-    await signals.pre_send_update.asend(**sending.signal_arguments)
+    await sending.aannounce()
     try:
         publication = sending.publication
         receipt = await get_publisher(publication.location).publish(publication)
     except Exception as error:
-        await signals.post_send_update.asend(**sending.signal_arguments, response=error)
+        await sending.areport(error)
         if is_ignored(error, ignore_errors):
             return None
         raise
-    await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
+    await sending.areport(receipt)
     return receipt
 
 

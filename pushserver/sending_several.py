@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import signals
 from .publishers import PublishError, Receipt, UpdatesFailed, get_publisher
 from .sending import Options, Sending, is_ignored, prepare
 
@@ -48,15 +47,15 @@ def send_several(
     that. Raises :class:`UpdatesFailed`.
     """
     for each in sendings:
-        signals.pre_send_update.send(**each.signal_arguments)
+        each.announce()
     try:
         outcomes = _publish(sendings)
     except Exception as error:
         for each in sendings:
-            signals.post_send_update.send(**each.signal_arguments, response=error)
+            each.report(error)
         raise
     for each, outcome in zip(sendings, outcomes, strict=True):
-        signals.post_send_update.send(**each.signal_arguments, response=outcome)
+        each.report(outcome)
     return _read_receipts(outcomes, ignore_errors)
 
 
@@ -65,17 +64,15 @@ async def asend_several(
 ) -> list[Receipt | None]:
     """Publish messages from async code, as :func:`send_several` does."""
     for each in sendings:
-        await signals.pre_send_update.asend(**each.signal_arguments)
+        await each.aannounce()
     try:
         outcomes = await _apublish(sendings)
     except Exception as error:
         for each in sendings:
-            await signals.post_send_update.asend(
-                **each.signal_arguments, response=error
-            )
+            await each.areport(error)
         raise
     for each, outcome in zip(sendings, outcomes, strict=True):
-        await signals.post_send_update.asend(**each.signal_arguments, response=outcome)
+        await each.areport(outcome)
     return _read_receipts(outcomes, ignore_errors)
 
 

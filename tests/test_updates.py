@@ -19,7 +19,13 @@ from django.utils.translation import gettext_lazy
 
 from pushserver.publishers import PublishError, Receipt
 from pushserver.signals import ReceiverExited, post_send_update, pre_send_update
-from pushserver.updates import asend_update, publisher_url, send_update, subscriber_url
+from pushserver.updates import (
+    asend_update,
+    publisher_url,
+    send_update,
+    send_updates,
+    subscriber_url,
+)
 
 from . import http
 from .servers import LOCATIONS, ServerProcess, free_port
@@ -291,6 +297,33 @@ def test_exception_of_a_first_receiver_stops_the_update(channel_id: str) -> None
     finally:
         pre_send_update.disconnect(forbid)
     assert received(channel_id).status_code == 304
+
+
+def test_exception_of_a_second_receiver_is_logged(
+    channel_id: str,
+    signals: list[tuple[str, dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The update has been published, so it does not look as if it had failed."""
+
+    def fail(signal: Any, **kwargs: Any) -> None:
+        raise RuntimeError("too late")
+
+    async def fail_async(signal: Any, **kwargs: Any) -> None:
+        raise RuntimeError("too late as well")
+
+    for receiver in (fail, fail_async):
+        post_send_update.connect(receiver)
+    try:
+        receipt = send_update(channel_id, {})
+        assert asyncio.run(asend_update(channel_id, {})) is not None
+        assert len(send_updates([(channel_id, {})]) or []) == 1
+    finally:
+        for receiver in (fail, fail_async):
+            post_send_update.disconnect(receiver)
+    assert receipt is not None
+    assert signals[1] == ("post", {**signals[0][1], "response": receipt})
+    assert "too late" in caplog.text
 
 
 def test_system_exit_of_a_receiver_ends_no_event_loop(channel_id: str) -> None:
