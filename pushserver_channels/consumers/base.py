@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Protocol
 
 from pushserver.conf import Location, PushServerSettings, SubscriberLocation
 from pushserver_channels.access import Guard
-from pushserver_channels.client_connection import find_connection
 from pushserver_channels.exceptions import (
     ClientDisconnected,
     InvalidChannelId,
@@ -336,7 +335,7 @@ class PushConsumer(BodyConsumer):
         if isinstance(error, Unauthorized):
             headers.append(_CHALLENGES[error.is_invalid])
         if error.closes:
-            headers += await self.begin_close()
+            headers += await self.begin_close(error)
         answer = self.build_answer(error.status, headers, body)
         try:
             if error.closes and self.more_body:
@@ -347,11 +346,8 @@ class PushConsumer(BodyConsumer):
             if not is_disconnect(failure):
                 raise
 
-    async def begin_close(self) -> Headers:
-        """Let the answer close the connection; return the header that says so."""
-        if self.scope["http_version"].startswith("1"):
-            # Daphne closes it by a header of the request only.
-            find_connection(self.base_send).close_after_answer()
+    async def begin_close(self, error: PushError) -> Headers:
+        """Let an error close the connection; return the header that says so."""
         if self.more_body:
             await self.read_until_pause()
         return [CLOSE] if self.can_send_connection_close() else []

@@ -143,7 +143,7 @@ class EventSourceConsumer(SubscriberConsumer):
         if self.scope["method"] != "GET" or not is_temporary:
             await super().send_error(error)
             return
-        closing = await self.begin_close() if error.closes else []
+        closing = await self.begin_close(error) if error.closes else []
         self.responding = True
         try:
             head = self.build_head()

@@ -11,11 +11,14 @@ from pushserver.access.permissions import Permission
 from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels.access import Guard
 from pushserver_channels.access.guard import Decision
+from pushserver_channels.client_connection import find_connection
 from pushserver_channels.cors import CrossOrigin
 from pushserver_channels.exceptions import (
     AuthorizationUnavailable,
+    BodyTooLarge,
     PushError,
     ServerStopping,
+    TooManyHeld,
 )
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
@@ -36,6 +39,9 @@ from .base import (
     Site,
 )
 from .bodies import MAX_SUBSCRIBER_BODY
+
+#: After these the connection is closed on every server.
+OVER_LIMIT = (BodyTooLarge, TooManyHeld)
 
 
 class SubscriberConsumer(PushConsumer):
@@ -133,6 +139,13 @@ class SubscriberConsumer(PushConsumer):
 
     def max_ignored_body(self) -> int:
         return MAX_SUBSCRIBER_BODY
+
+    async def begin_close(self, error: PushError) -> Headers:
+        if isinstance(error, OVER_LIMIT) and self.scope["http_version"][0] == "1":
+            # Daphne closes it by a header of the request only. An idle connection keeps
+            # a file open, and a client over a limit may have no more of them.
+            find_connection(self.base_send).close_after_answer()
+        return await super().begin_close(error)
 
     def find_permission(self, index: int) -> Permission | None:
         """Return the right to listen to a channel, None if none is needed."""

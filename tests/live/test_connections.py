@@ -46,12 +46,14 @@ async def test_body_of_a_refused_request_is_not_read_as_a_request(
 ) -> None:
     """The body of a refused request is not taken for the connection's next request."""
     trap = request("PUT", f"/send-update/{channel_id}")
+    # A subscriber location answers 413 to more than 1 KiB, and closes the connection.
+    trap *= 200 if "send-update" in path else 5
     path = path.format(channel_id)
     if encoding == "length":
-        sent = request(method, path, *headers, body=trap * 200)
+        sent = request(method, path, *headers, body=trap)
     else:
         headers = [*headers, "Transfer-Encoding: chunked"]
-        sent = request(method, path, *headers) + chunked(trap, trap * 200)
+        sent = request(method, path, *headers) + chunked(trap)
     async with await Wire.open(port) as wire:
         for _ in range(2):
             await wire.send(sent)
