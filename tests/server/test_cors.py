@@ -17,7 +17,7 @@ ALLOWED = {
     ),
     b"access-control-expose-headers": (
         b"Last-Modified, Etag, Cache-Control, Push-Gap, Push-Denied, Push-Location,"
-        b" Retry-After, WWW-Authenticate, Push-Exclude"
+        b" Retry-After, WWW-Authenticate"
     ),
     b"access-control-max-age": b"864000",
 }

@@ -88,7 +88,11 @@ async def test_page_is_in_order_and_limited(make: MakeSubject) -> None:
     assert await page("nobody was here", START, 3) == []
 
 
-FULL = Update("a", b"\x1f\x8b", b"text/html", b"gzip;x=\xff", "story: 1\u20ac", 2.5)
+FULL = Update(
+    *("a", b"\x1f\x8b", b"text/html", b"gzip;x=\xff", "story: 1\u20ac"),
+    expires=2.5,
+    exclude="k3v-_Z",
+)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +102,7 @@ FULL = Update("a", b"\x1f\x8b", b"text/html", b"gzip;x=\xff", "story: 1\u20ac", 
         FULL._replace(content_encoding=None),
         FULL._replace(event=None),
         FULL._replace(expires=None),
+        FULL._replace(exclude=None),
         Update("a", b"", None, b"br"),
     ],
 )
@@ -110,7 +115,8 @@ async def test_optional_fields(make: MakeSubject, update: Update, waits: bool) -
         assert await subject.store.next("a", START) is None
     message = (await subject.store.append(update)).message
     fields = (message.content_type, message.content_encoding, message.event)
-    assert (message.body, *fields, message.expires) == update[1:]
+    limits = (message.expires, message.exclude)
+    assert (message.body, *fields, *limits) == update[1:]
     assert await subject.store.next("a", START) == message
     if waits:
         assert subject.audience.delivered == [("a", message)]
