@@ -111,11 +111,11 @@ def send(sending: Sending, ignore_errors: bool) -> Receipt | None:
         publication = sending.publication
         receipt = get_publisher(publication.location).publish_sync(publication)
     except Exception as error:
-        signals.post_send_update.send(**sending.signal_arguments, response=error)
+        signals.post_send_update.send_robust(**sending.signal_arguments, response=error)
         if is_ignored(error, ignore_errors):
             return None
         raise
-    signals.post_send_update.send(**sending.signal_arguments, response=receipt)
+    signals.post_send_update.send_robust(**sending.signal_arguments, response=receipt)
     return receipt
 
 
@@ -126,11 +126,15 @@ async def asend(sending: Sending, ignore_errors: bool) -> Receipt | None:
         publication = sending.publication
         receipt = await get_publisher(publication.location).publish(publication)
     except Exception as error:
-        await signals.post_send_update.asend(**sending.signal_arguments, response=error)
+        await signals.post_send_update.asend_robust(
+            **sending.signal_arguments, response=error
+        )
         if is_ignored(error, ignore_errors):
             return None
         raise
-    await signals.post_send_update.asend(**sending.signal_arguments, response=receipt)
+    await signals.post_send_update.asend_robust(
+        **sending.signal_arguments, response=receipt
+    )
     return receipt
 
 

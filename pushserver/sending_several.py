@@ -53,10 +53,12 @@ def send_several(
         outcomes = _publish(sendings)
     except Exception as error:
         for each in sendings:
-            signals.post_send_update.send(**each.signal_arguments, response=error)
+            signals.post_send_update.send_robust(
+                **each.signal_arguments, response=error
+            )
         raise
     for each, outcome in zip(sendings, outcomes, strict=True):
-        signals.post_send_update.send(**each.signal_arguments, response=outcome)
+        signals.post_send_update.send_robust(**each.signal_arguments, response=outcome)
     return _read_receipts(outcomes, ignore_errors)
 
 
@@ -70,12 +72,14 @@ async def asend_several(
         outcomes = await _apublish(sendings)
     except Exception as error:
         for each in sendings:
-            await signals.post_send_update.asend(
+            await signals.post_send_update.asend_robust(
                 **each.signal_arguments, response=error
             )
         raise
     for each, outcome in zip(sendings, outcomes, strict=True):
-        await signals.post_send_update.asend(**each.signal_arguments, response=outcome)
+        await signals.post_send_update.asend_robust(
+            **each.signal_arguments, response=outcome
+        )
     return _read_receipts(outcomes, ignore_errors)
 
 
