@@ -14,7 +14,10 @@
 
 ``post_send_update``
     Sent after that, with the same arguments and ``response``: a
-    :class:`pushserver.publishers.Receipt`, or the exception if publishing failed.
+    :class:`pushserver.publishers.Receipt`, or the exception if publishing failed. What
+    its receivers raise is logged, because the message may have been published.
+
+The receivers of all signals may be coroutine functions.
 
 Receivers run in the process of a server, which ``sys.exit()`` would end. So if a
 receiver raises ``SystemExit``, ``KeyboardInterrupt`` or another exception that is not

@@ -108,7 +108,7 @@ def _split(forwarded: bytes) -> list[str]:
 def is_address(text: str) -> bool:
     """Return whether a text is an address."""
     try:
-        ip_address(text.partition("%")[0])
+        ip_address(text)
     except ValueError:
         return False
     return True

@@ -177,6 +177,7 @@ async def _listen(server: _Server, host: str, port: int) -> Any:
 
 
 async def _close(server: _Server, listening: Any) -> None:
+    hubs.forget_listeners()
     await server.close(listening)
     hubs.leave()
     # Otherwise a test database cannot be destroyed.

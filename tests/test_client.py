@@ -96,6 +96,19 @@ def test_events_in_pieces(size: int) -> None:
     assert parser.retry == 2.5
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_long_event_in_many_pieces(end: str) -> None:
+    """A long line is read once, and many lines are joined once."""
+    line = f"data: x{end}"
+    length = 2_000_000 // len(line)
+    parser = EventParser()
+    pieces = [(line * (length // 200)).encode()] * 200
+    assert feed(parser, *pieces) == []
+    (event,) = feed(parser, b"\n\n")
+    assert event.data is not None
+    assert event.data.count("x") == length // 200 * 200
+
+
 def test_messages_of_a_stream() -> None:
     """A stream's messages have their channel, type, name and what was missed."""
     server = Server(
@@ -223,6 +236,57 @@ def test_refusals(answer: httpx.Response, status: int, reason: str) -> None:
     with pytest.raises(ListenError, match=reason) as caught:
         next(Server(answer).listen())
     assert (caught.value.status, caught.value.url) == (status, URL)
+
+
+@pytest.mark.parametrize(
+    ("date", "tag"),
+    [("yesterday", "5"), (DATE, '"5f3c-1a2b"'), ("Mon, 01 Jan 0001 00:00:00 GMT", "")],
+)
+def test_pages_that_are_no_messages(date: str, tag: str) -> None:
+    """The validators of a file, or unreadable ones, are not those of a message."""
+    answer = message(b"<html>", 5, **{"Last-Modified": date, "Etag": tag})
+    with pytest.raises(ListenError, match="no subscriber location"):
+        next(Server(answer).listen())
+
+
+@pytest.mark.parametrize("transport", [None, "poll"])
+def test_strange_positions(transport: str | None) -> None:
+    """What a header cannot contain is not sent back, and other text in UTF-8."""
+    for after, sent in (("1" * 30 + ":1", None), ("é", None), ("", "")):
+        server = Server(message(b"a", 5))
+        next(server.listen(after=after, transport=transport))
+        header = server.requests[0].headers.get("last-event-id", "")
+        assert header == (after if sent is None else sent)
+    server = Server(stream("id: 1:1\ndata: a", "id: 1\0:2\ndata: b"), message(b"c", 5))
+    assert [each.data for each in islice(server.listen(), 3)] == ["a", "b", "c"]
+    assert server.asked("last-event-id") == [(None,), ("1:1",)]
+
+
+def test_streams_that_end_after_each_message(waits: list[float]) -> None:
+    """A server that ends each stream at once is not asked again at once."""
+    server = Server(*[stream(f"id: 1:{number}\ndata: a") for number in range(3)])
+    list(islice(server.listen(), 3))
+    assert waits == [1.0, 1.0]
+
+
+def test_answer_that_cannot_be_decoded(waits: list[float]) -> None:
+    """It counts as no answer."""
+
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"no gzip"
+
+    headers = {**STREAM, "Content-Encoding": "gzip"}
+    broken = httpx.Response(200, headers=headers, stream=Broken())
+    server = Server(broken, message(b"a", 5))
+    assert next(server.listen()).data == "a"
+    assert waits == [1.0]
+
+
+def test_url_without_a_host() -> None:
+    """It is an error, not a server that is down."""
+    with pytest.raises(ValueError, match="'subscriber_host'"):
+        next(iter(listen("/updates/news")))
 
 
 def test_stream_of_several_goes_on_without_a_deleted_channel() -> None:

@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: A line and its end. A CR at the end of what was read may be the first half of CRLF.
-_LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r(?!\Z))")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass
@@ -44,27 +43,45 @@ class EventParser:
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-        self._text = ""
+        # The pieces of a line that has not ended, and the lines of the event's data.
+        # They are joined once, or a long message would take time for each piece.
+        self._begun: list[str] = []
+        self._data: list[str] = []
         self._event = Event()
+        self._skips_lf = False  # A CR was the end of a line: LF may be its second half.
         self.retry: float | None = None
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Yield the events that end in the next piece of the body."""
-        self._text += self._decoder.decode(chunk)
-        end = 0
-        for match in _LINE.finditer(self._text):
-            end = match.end()
-            if match[1]:
-                self._read_field(*_split(match[1]))
-            elif self._event != Event():
-                yield self._event
-                self._event = Event()
-        self._text = self._text[end:]
+        text = self._decoder.decode(chunk)
+        if not text:
+            return
+        first, *others = _LINE_END.split(
+            text.removeprefix("\n") if self._skips_lf else text
+        )
+        self._skips_lf = text.endswith("\r")
+        self._begun.append(first)
+        for each in others:
+            line = "".join(self._begun)
+            self._begun = [each]
+            if line:
+                self._read_field(*_split(line))
+            else:
+                yield from self._end_event()
+
+    def _end_event(self) -> Iterator[Event]:
+        """Yield the event that has ended, unless it has no fields."""
+        event, data = self._event, self._data
+        self._event, self._data = Event(), []
+        if data:
+            event.data = "\n".join(data)
+        if event != Event():
+            yield event
 
     def _read_field(self, name: str, value: str) -> None:
         event = self._event
         if name == "data":
-            event.data = value if event.data is None else f"{event.data}\n{value}"
+            self._data.append(value)
         elif name == "event":
             event.name = value
         elif name == "id":

@@ -28,6 +28,9 @@ SILENCE = 90.0
 #: Seconds in which a connection must be made.
 CONNECT_TIMEOUT = 10.0
 
+#: What is raised if a request gets no answer, or one that cannot be decoded.
+FAILURES = (httpx.TransportError, httpx.DecodingError)
+
 
 class Listener:
     """The messages of a URL: iterate over it with ``for`` or with ``async for``.
@@ -87,8 +90,8 @@ class Listener:
                             yield from session.feed(chunk)
                     else:
                         yield from session.read_answer(response.read())
-            except httpx.TransportError as error:
-                failure = error
+            except FAILURES as error:
+                failure = _check_failure(error)
             time.sleep(_find_delay(session, failure))
 
     async def _alisten(
@@ -107,8 +110,8 @@ class Listener:
                     else:
                         for received in session.read_answer(await response.aread()):
                             yield received
-            except httpx.TransportError as error:
-                failure = error
+            except FAILURES as error:
+                failure = _check_failure(error)
             await asyncio.sleep(_find_delay(session, failure))
 
     def _build_options(self, session: Session) -> dict[str, Any]:
@@ -119,6 +122,20 @@ class Listener:
             "headers": {**self._headers, **headers},
             "timeout": self._timeout,
         }
+
+
+def _check_failure(failure: httpx.HTTPError) -> httpx.HTTPError:
+    """Return a failure after which a request is sent again.
+
+    Raises ``ValueError`` if the URL cannot be requested.
+    """
+    if isinstance(failure, httpx.UnsupportedProtocol):
+        raise ValueError(
+            "listen() needs a URL with a host, as in 'https://www.example.com/updates/"
+            "news'; subscriber_url() returns one if 'subscriber_host' is set. (httpx:"
+            f" {failure})"
+        ) from failure
+    return failure
 
 
 def _find_delay(session: Session, failure: httpx.HTTPError | None) -> float:
@@ -158,9 +175,9 @@ def listen(
             for``, with cookies and certificates of its own. It is not closed.
         silence: Seconds without a byte after which the request is sent again.
 
-    Raises ``ValueError`` for an unknown transport. The iteration raises
-    :class:`ListenError` if the server refuses for good: there is no such channel, or it
-    may not be read.
+    Raises ``ValueError`` for an unknown transport. The iteration raises it for a URL
+    without a host, and :class:`ListenError` if the server refuses for good: there is no
+    such channel, or it may not be read.
     """
     return Listener(
         url,

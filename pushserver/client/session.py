@@ -29,7 +29,14 @@ MAX_RETRY_AFTER = 3600.0
 #: An answer without a message that comes within these seconds was not held.
 QUICK = 0.5
 
-_ID = re.compile(r"(\d+):(\d+)")
+#: An id whose time has a date: until the year 9999.
+_ID = re.compile(r"(\d{1,11}):(\d+)", re.ASCII)
+
+#: The tag of a message, or the position of several channels. Other tags are of pages.
+_TAG = re.compile(r"[\d:,[\]-]+", re.ASCII)
+
+#: What no header can contain.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 #: What is sent in place of further messages of a channel, by the name of the event.
 _REFUSALS = {
@@ -92,12 +99,13 @@ class Session:
         self._retry_after: float | None = None
         self._status = 0
         self._headers: Mapping[str, str] = {}
+        self._is_stream = False
         self._asked_at = 0.0
         self._has_received = False
 
     # Requests
 
-    def build_request(self) -> tuple[str, dict[str, str]]:
+    def build_request(self) -> tuple[str, dict[str, str | bytes]]:
         """Return the URL and the headers of the next request."""
         if self._url is None:
             assert self._find_url is not None
@@ -108,7 +116,8 @@ class Session:
         self._retry_after = None
         self._has_received = False
         self._asked_at = time.monotonic()
-        url, headers = self._url, {"Accept": "text/event-stream"}
+        url = self._url
+        headers: dict[str, str | bytes] = {"Accept": "text/event-stream"}
         if self._transport == "poll":
             headers["Accept"] = "*/*"
         elif self._transport == "batch":
@@ -116,16 +125,16 @@ class Session:
         headers.update(self._build_position())
         return url, headers
 
-    def _build_position(self) -> dict[str, str]:
-        if self._transport != "poll":
-            return {} if self._position is None else {"Last-Event-ID": self._position}
-        if self._validators is not None:
+    def _build_position(self) -> Mapping[str, str | bytes]:
+        is_poll = self._transport == "poll"
+        if is_poll and self._validators is not None:
             return self._validators
-        if self._position is None:
+        if not self._position:
             return {}
         match = _ID.fullmatch(self._position)
-        if match is None:
-            return {"Last-Event-ID": self._position}
+        if not is_poll or match is None:
+            # In UTF-8, as browsers send it.
+            return {"Last-Event-ID": self._position.encode(errors="replace")}
         # As old servers and Nchan understand it, too.
         date = formatdate(int(match[1]), usegmt=True)
         return {"If-Modified-Since": date, "If-None-Match": match[2]}
@@ -142,8 +151,9 @@ class Session:
         self._status = status
         self._headers = headers
         self._retry_after = _read_seconds(headers.get("Retry-After"))
-        is_stream = headers.get("Content-Type", "").startswith("text/event-stream")
-        return status == 200 and is_stream
+        has_events = headers.get("Content-Type", "").startswith("text/event-stream")
+        self._is_stream = has_events and self._transport != "batch"
+        return status == 200 and has_events
 
     def feed(self, chunk: bytes) -> Iterator[Received]:
         """Yield the messages that end in the next piece of a stream."""
@@ -158,7 +168,7 @@ class Session:
         if event.name.startswith("push-"):
             self._read_notice(event.name, _read_json(event.data))
             return None
-        if event.id is not None:
+        if event.id is not None and not _CONTROL.search(event.id):
             self._position = event.id
             self._validators = None
             self._failures = 0
@@ -214,7 +224,8 @@ class Session:
             raise ListenError(
                 self._url or "",
                 self._status,
-                "This is no subscriber location: there is no Last-Modified and Etag.",
+                "This is no subscriber location: there is no Last-Modified and Etag of"
+                " a message.",
             )
         self._is_renewed = False
         # Without streams, asking for one would only delay old servers.
@@ -227,16 +238,24 @@ class Session:
         )
 
     def _read_validators(self) -> bool:
-        """Store the position in the headers of an answer; return False if none."""
+        """Store the position in the headers of an answer; return False if none.
+
+        Pages that are no messages may have such headers, too.
+        """
         date, tag = self._headers.get("Last-Modified"), self._headers.get("Etag")
         if date is None or tag is None:
             return False
-        self._validators = {"If-Modified-Since": date, "If-None-Match": tag}
-        tag = tag.removeprefix("W/").strip('"')
-        if tag.isdecimal():
+        position = tag.removeprefix("W/").strip('"')
+        if not _TAG.fullmatch(position):
+            return False
+        try:
             seconds = int(parsedate_to_datetime(date).timestamp())
-            tag = f"{seconds}:{tag}"
-        self._position = tag
+        except (ValueError, OverflowError):
+            return False
+        if position.isdecimal():
+            position = f"{seconds}:{position}"
+        self._validators = {"If-Modified-Since": date, "If-None-Match": tag}
+        self._position = position
         return True
 
     def _renew(self) -> bool:
@@ -278,7 +297,9 @@ class Session:
         if self._parser.retry is not None and not self._has_received_batch:
             return min(self._parser.retry, MAX_DELAY)
         is_quick = time.monotonic() - self._asked_at < QUICK
-        return FIRST_DELAY if is_quick and not self._has_received else 0
+        # Polls and batches end after each message, streams do not.
+        is_usual = self._has_received and not self._is_stream
+        return FIRST_DELAY if is_quick and not is_usual else 0
 
     @property
     def _has_received_batch(self) -> bool:

@@ -20,6 +20,9 @@ RETRY_LIFETIME = 60
 #: The beginning of a key that a publisher made for its own retries.
 RETRY_PREFIX = "retry-"
 
+#: Such a key. A key that a site has chosen may begin with the same word.
+_RETRY_KEY = re.compile(RETRY_PREFIX + "[0-9a-f]{32}")
+
 _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 
 
@@ -57,4 +60,4 @@ def make_retry_key() -> str:
 
 def find_lifetime(key: str) -> int:
     """Return the seconds for which a key counts."""
-    return RETRY_LIFETIME if key.startswith(RETRY_PREFIX) else LIFETIME
+    return RETRY_LIFETIME if _RETRY_KEY.fullmatch(key) else LIFETIME

@@ -139,10 +139,19 @@ class HubRegistry:
                 hub.store.close()
         self._hubs = {}
 
+    def forget_listeners(self) -> None:
+        """Let the server close its sockets without being taken for one that stops."""
+        self._listeners.forget()
+
     def leave(self) -> None:
-        """Forget the hubs and the event loop that serves, so that another one may."""
+        """Forget all about the server that has ended, so that another one may serve.
+
+        It may do so on the same event loop.
+        """
         self.reset()
-        self._loop = None
+        self.forget_listeners()
+        self._claims.release()
+        self._loop = self._stopping = None
 
     def reset_in_child(self) -> None:
         """Set the parent's hubs aside in a forked child, which runs another event loop.

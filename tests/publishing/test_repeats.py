@@ -13,6 +13,7 @@ from django.conf import LazySettings
 
 from pushserver.conf import get_settings
 from pushserver.publishers import PublishError, Update
+from pushserver.publishers.idempotency import make_retry_key
 from pushserver.signals import pre_send_update
 from pushserver.updates import asend_update, send_update
 from pushserver_channels.stores import make_store
@@ -200,19 +201,25 @@ def test_repeated_update_has_the_same_receipt(redis: Valkey) -> None:
 
 
 def test_receipt_ends_after_five_minutes(redis: Valkey) -> None:
-    """Redis keeps a receipt for five minutes, and one of a retry for one."""
-    send_update("news", 1, idempotency_key="order-7")
-    send_update("news", 1, idempotency_key="retry-7")
+    """Redis keeps a receipt for five minutes, and one of a publisher's retry for one.
+
+    A key of a site may begin with the same word.
+    """
+    made_up = make_retry_key()
+    for key in ("order-7", "retry-7", made_up):
+        send_update("news", 1, idempotency_key=key)
     send_update("news", 1)
     lives = {}
     for name in redis.run("KEYS", "*:receipt:*"):
         lives[name] = redis.run("TTL", name)
     assert list(map(str, sorted(lives))) == [
+        f"pushserver:{{00}}:receipt:38:{made_up}:news",
         "pushserver:{00}:receipt:7:order-7:news",
         "pushserver:{00}:receipt:7:retry-7:news",
     ]
     assert 290 <= lives["pushserver:{00}:receipt:7:order-7:news"] <= 300
-    assert 50 <= lives["pushserver:{00}:receipt:7:retry-7:news"] <= 60
+    assert 290 <= lives["pushserver:{00}:receipt:7:retry-7:news"] <= 300
+    assert 50 <= lives[f"pushserver:{{00}}:receipt:38:{made_up}:news"] <= 60
 
 
 def test_keys_of_two_channels_are_not_confused(redis: Valkey) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from pushserver.publishers.idempotency import make_retry_key
 from pushserver.updates import asend_update
 from pushserver_channels.hub import hubs
 from pushserver_channels.messages import ChannelInfo, MessageId
@@ -130,7 +131,7 @@ def make_receipts() -> tuple[Receipts, list[float]]:
 def test_receipts_end() -> None:
     """A receipt is kept for five minutes, and that of a publisher's retry for one."""
     receipts, now = make_receipts()
-    for key, seconds in (("order-7", 300), ("retry-7", 60)):
+    for key, seconds in (("order-7", 300), ("retry-7", 300), (make_retry_key(), 60)):
         start = now[0]
         receipts.keep("a", key, (True, INFO))
         now[0] = start + seconds - 0.1
@@ -144,8 +145,8 @@ def test_receipts_are_limited() -> None:
     receipts, _ = make_receipts()
     for number in range(MAX_RECEIPTS + 5):
         receipts.keep("a", f"{number}", (False, INFO))
-    for number in range(MAX_RECEIPTS + 5):
-        receipts.keep("a", f"retry-{number}", (False, INFO))
+    for _ in range(MAX_RECEIPTS + 5):
+        receipts.keep("a", make_retry_key(), (False, INFO))
     known = [
         receipts.find("a", f"{number}") is not None
         for number in range(MAX_RECEIPTS + 5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pushserver_channels import listeners
+from pushserver_channels.hub import HubRegistry
 from pushserver_channels.listeners import ListenerWatch, find_listeners, read_address
 
 from .exchanges import until
@@ -143,3 +144,30 @@ async def test_forgotten_watch_stops_no_server(listener: socket.socket) -> None:
     await asyncio.sleep(0)
     assert watched.watch._timer is None
     assert watched.stops == 0
+
+
+async def test_servers_one_after_the_other(listener: socket.socket) -> None:
+    """A server that ends does not stop the next one on the same event loop."""
+    registry = HubRegistry()
+    registry.get("default", listener.getsockname())
+    registry.forget_listeners()
+    watched = Watched(listener.getsockname())
+    listener.close()
+    await until(lambda: watched.stops)  # The registry would have noticed it, too.
+    assert not registry.get("default").stopping
+    await registry.stop()
+    registry.leave()
+    assert not registry.get("default").stopping
+    registry.leave()
+
+
+async def test_server_that_is_left_is_not_watched(listener: socket.socket) -> None:
+    """A server that ends is not noticed after it was left."""
+    registry = HubRegistry()
+    registry.get("default", listener.getsockname())
+    registry.leave()
+    watched = Watched(listener.getsockname())
+    listener.close()
+    await until(lambda: watched.stops)
+    assert not registry.get("default").stopping
+    registry.leave()
