@@ -43,7 +43,7 @@ reactor: Any = _reactor
 make_endpoint: Any = serverFromString
 
 #: Seconds that the start and the end of a live server may take.
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 class _Server(daphne.server.Server):
