@@ -256,6 +256,12 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
             with self.location(location):
                 out.line("return 403;")
             return
+        if location.event is not None:
+            out.warn(
+                f"{place}['event']",
+                "has no counterpart in Nchan: events have the names that the publisher"
+                " gave.",
+            )
         if location.polling == "long":
             if location.concurrency != "broadcast":
                 out.warn(
@@ -289,6 +295,13 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
             if each in location.allowed
         ]
         out.line(f"nchan_subscriber {' '.join(kinds)};")
+        if "eventsource" in kinds and location.keep_alive:
+            out.comment("'keep_alive', by comments as of Daphne")
+            out.line(
+                f"nchan_eventsource_ping_interval {ceil(location.keep_alive)};",
+                'nchan_eventsource_ping_event "";',
+                'nchan_eventsource_ping_comment "";',
+            )
         if "websocket" in kinds:
             out.line('nchan_websocket_client_heartbeat "ping" "pong";')
         self.write_channel(location)
