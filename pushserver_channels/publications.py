@@ -20,7 +20,7 @@ from .exceptions import MessageTooLarge, PushError, StoreUnavailable
 from .hub import hubs
 from .messages import ChannelInfo
 from .protocol import check_event, check_header
-from .receipts import Receipts
+from .receipts import Receipts, StoredReceipt
 from .store_descriptions import describe_store
 from .store_work import StoreWork
 from .stores import Entry, Store
@@ -151,16 +151,16 @@ class Publishing(StoreWork[Receipt]):
         return _make_receipt(delivered, info)
 
     async def do_with(self, store: Store) -> Receipt:
-        name, key = f"{self._location.store} {self._update.channel_id}", self._key
-        known = None if key is None else _receipts.find(name, key)
-        if known is None:
+        async def append() -> StoredReceipt:
             appended = await store.append(
                 self._update, keep=self._keep, create=self._location.create_on_post
             )
-            known = (appended.delivered, appended.info)
-            if key is not None:
-                _receipts.keep(name, key, known)
-        return _make_receipt(*known)
+            return appended.delivered, appended.info
+
+        if self._key is None:
+            return _make_receipt(*await append())
+        name = f"{self._location.store} {self._update.channel_id}"
+        return _make_receipt(*await _receipts.publish_once(name, self._key, append))
 
 
 class PublishingSeveral(StoreWork[list[Receipt | PublishError]]):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from concurrent import futures
 
 from pushserver.publishers.idempotency import find_lifetime
 
@@ -36,8 +37,8 @@ class Receipts:
         self._lock = threading.Lock()
         # By lifetime: each receipt with the time at which it ends, the next one first.
         self._kept: dict[int, OrderedDict[Name, tuple[float, StoredReceipt]]] = {}
-        # The names that are being published, with a future that ends then.
-        self._running: dict[Name, asyncio.Future[None]] = {}
+        # The names that are being published, each with the futures of those who wait.
+        self._running: dict[Name, list[futures.Future[None]]] = {}
 
     def find(self, channel_id: str, key: str) -> StoredReceipt | None:
         """Return the receipt of a key on a channel, None if there is none any more."""
@@ -61,8 +62,8 @@ class Receipts:
     ) -> StoredReceipt:
         """Publish a message unless its key has a receipt, and return the receipt.
 
-        If a message with the same key is being published, this waits for it. It is for
-        one event loop.
+        If a message with the same key is being published, in any thread, this waits for
+        it.
 
         Args:
             channel_id: The channel.
@@ -70,16 +71,36 @@ class Receipts:
             publish: Publishes the message. If it fails, nothing is kept.
         """
         name = (channel_id, key)
-        while (running := self._running.get(name)) is not None:
-            await asyncio.wait([running])
-        known = self.find(channel_id, key)
-        if known is not None:
-            return known
-        running = self._running[name] = asyncio.get_running_loop().create_future()
+        while (running := self._begin(name)) is not None:
+            await asyncio.wrap_future(running)
         try:
+            known = self.find(channel_id, key)
+            if known is not None:
+                return known
             receipt = await publish()
             self.keep(channel_id, key, receipt)
             return receipt
         finally:
-            del self._running[name]
-            running.set_result(None)
+            self._end(name)
+
+    def _begin(self, name: Name) -> futures.Future[None] | None:
+        """Note that a name is being published, and return None.
+
+        If it is already, return a future that is done when that has ended.
+        """
+        with self._lock:
+            waiting = self._running.get(name)
+            if waiting is None:
+                self._running[name] = []
+                return None
+            future: futures.Future[None] = futures.Future()
+            waiting.append(future)
+            return future
+
+    def _end(self, name: Name) -> None:
+        """Let those who wait for a name go on."""
+        with self._lock:
+            waiting = self._running.pop(name)
+        for each in waiting:
+            if each.set_running_or_notify_cancel():
+                each.set_result(None)

@@ -133,6 +133,45 @@ async def test_one_client_holds_a_limited_number(kind: str, path: str) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("kind", ["nchan", "proxy"])
+async def test_pages_of_other_origins_can_read_a_refusal(kind: str) -> None:
+    """A refusal has the CORS headers of its location, or an EventSource would end."""
+    page = "http://page.test"
+    credentials = {"allow_origin": [page, "http://two.test"], "allow_credentials": True}
+    locations = [
+        LOCATIONS[0],
+        {**SUBSCRIBER, "timeout": 30},
+        {**SUBSCRIBER, "url": "/shared/([^/]+)", "allow_origin": "*"},
+        {**SUBSCRIBER, "url": "/named/([^/]+)", **credentials},
+        {**LOCATIONS[3], **credentials},
+    ]
+    options = {"max_held_per_client": 1, "trusted_proxies": ["127.0.0.1"]}
+    with serving(
+        kind,
+        lambda text: text.replace("r/s;", "0000r/s;"),
+        **options,
+        locations=locations,
+    ) as nginx:
+        held = await hold(nginx, "/updates/a")
+        await until_refused(nginx, "/updates/a")
+        for path, origin, allowed in (
+            ("/updates/a", page, (None, None)),
+            ("/shared/a", page, ("*", None)),
+            ("/named/a", page, (page, "true")),
+            ("/told/a", page, (page, "true")),
+            ("/named/a", "http://other.test", (None, "true")),
+        ):
+            for accept in ("Accept: */*", EVENTS):
+                answer = await ask(nginx, path, accept, f"Origin: {origin}")
+                assert answer.status == (200 if accept is EVENTS else 429)
+                named = "access-control-allow-"
+                got = answer[f"{named}origin"], answer[f"{named}credentials"]
+                assert got == allowed, path
+                assert answer["vary"] == "Origin"
+        held.abort()
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("limit", [1, None])
 async def test_clients_are_addresses_and_ipv6_networks(
     limit: int | None, monkeypatch: pytest.MonkeyPatch

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pushserver.conf import PushServerSettings
+from pushserver.conf import PushServerSettings, SubscriberLocation
 from pushserver.conf.limits import MAX_HELD_PER_CLIENT
 
-from .writer import Writer
+from .writer import Untranslatable, Writer, literal
 
 #: Within how many seconds the head of a request must arrive.
 HEADER_TIMEOUT = 10
@@ -47,6 +47,8 @@ class ClientLimits:
 
     def __init__(self, out: Writer, conf: PushServerSettings) -> None:
         self._out = out
+        self._conf = conf
+        self._has_refusals = False
         self._is_default = conf.max_held_per_client is None
         self._limit = conf.max_held_per_client
         if self._limit is None:
@@ -88,6 +90,9 @@ class ClientLimits:
                 f'"~*text/event-stream" {_UNAVAILABLE};',
                 f"default {_REFUSED};",
             )
+        for location in self._conf.locations:
+            if isinstance(location, SubscriberLocation) and location.allow_origin:
+                self._write_origins(location)
         rate = self._limit
         out.line(
             "limit_conn_zone $push_client zone=push_held:10m;",
@@ -101,13 +106,29 @@ class ClientLimits:
         with out.block("geo $push_is_private"):
             out.line("default 0;", *(f"{each} 1;" for each in PRIVATE_NETWORKS))
 
-    def write_subscriber(self) -> None:
+    def _write_origins(self, location: SubscriberLocation) -> None:
+        """Write a map of the origins whose pages may read a refusal."""
+        out = self._out
+        with out.block(f"map $http_origin ${self._origin_variable(location)}"):
+            for each in location.allow_origin:
+                try:
+                    # With * any site may read it; it must then be named so.
+                    key = "default" if each == "*" else literal(each)
+                    out.line(f"{key} {literal(each)};")
+                except Untranslatable as error:
+                    out.warn("'allow_origin'", f"is left out: {error}.")
+
+    def _origin_variable(self, location: SubscriberLocation) -> str:
+        return f"push_origin_{self._conf.locations.index(location)}"
+
+    def write_subscriber(self, location: SubscriberLocation) -> None:
         """Write the directives of a subscriber location."""
         out = self._out
         out.comment("A request that subscribes has no use for a body.")
         out.line(f"client_max_body_size {MAX_SUBSCRIBER_BODY};")
         if not self._limit:
             return
+        self._has_refusals = True
         out.comment("'max_held_per_client', and as many requests a second")
         out.line(
             f"limit_conn push_held {self._limit};",
@@ -116,15 +137,25 @@ class ClientLimits:
             "limit_req_status 429;",
             "error_page 429 = $push_over_limit;",
         )
+        origin = credentials = '""'
+        if location.allow_origin:
+            origin = f"${self._origin_variable(location)}"
+            credentials = "true" if location.allow_credentials else credentials
+        out.line(f"set $push_origin {origin};", f"set $push_credentials {credentials};")
 
     def write_refusal(self) -> None:
-        """Write the locations that answer a client over its limit."""
-        if not self._limit:
+        """Write the locations that answer a client over its limit, if any can be."""
+        if not self._has_refusals:
             return
         out = self._out
         headers = (
             "add_header X-Content-Type-Options nosniff always;",
             "add_header Cache-Control no-cache always;",
+            # Pages of other origins could not read it, and an EventSource would end.
+            "add_header Access-Control-Allow-Origin $push_origin always;",
+            "add_header Access-Control-Allow-Credentials $push_credentials always;",
+            "add_header Access-Control-Expose-Headers Retry-After always;",
+            "add_header Vary Origin always;",
         )
         out.line("")
         out.comment("A client over its limit.")

@@ -278,7 +278,7 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
         with self.location(location):
             out.line("set $push_channel $1;")
             self.write_methods("GET, OPTIONS")
-            self.limits.write_subscriber()
+            self.limits.write_subscriber(location)
             if location.is_guarded:
                 self.write_guard(location)
             self.write_nchan(location)

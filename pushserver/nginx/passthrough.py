@@ -85,7 +85,7 @@ class PassthroughConfiguration(Configuration):
         )
         with self.location(location):
             self.write_methods("GET, OPTIONS")
-            self.limits.write_subscriber()
+            self.limits.write_subscriber(location)
             out.line(
                 "proxy_pass http://pushserver_nchan;", *self.upgrade_proxy_headers()
             )

@@ -91,7 +91,7 @@ class ProxyConfiguration(Configuration):
             if location.signed:
                 self.out.comment("Tokens in URLs must not stand in a log.")
                 self.out.line("access_log off;")
-            self.limits.write_subscriber()
+            self.limits.write_subscriber(location)
             self.write_pass(upgrades="websocket" in location.allowed)
             self.out.comment("Longer than 'timeout', after which Daphne ends the poll.")
             self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")

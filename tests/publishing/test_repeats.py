@@ -330,6 +330,14 @@ class CountingLayer(InMemoryChannelLayer):
         await super().group_send(group, message)
 
 
+class SlowLayer(CountingLayer):
+    """A layer that lets others publish before it has sent a message."""
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        await asyncio.sleep(0.05)
+        await super().group_send(group, message)
+
+
 def test_layer_without_a_server(settings: LazySettings) -> None:
     """A process without a server recognizes the keys of its own."""
     settings.CHANNEL_LAYERS = {
@@ -341,3 +349,26 @@ def test_layer_without_a_server(settings: LazySettings) -> None:
     assert send_update("layer", 1, idempotency_key="order-7") == first
     assert send_update("other", 1, idempotency_key="order-7") == first
     assert CountingLayer.sent == ["layer", "other"]
+
+
+def test_layer_without_a_server_at_the_same_time(settings: LazySettings) -> None:
+    """Threads and tasks that publish with one key at the same time publish once."""
+    backend = f"{__name__}.SlowLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    settings.PUSH_SERVER = {"store": {"type": "channel_layer"}}
+    CountingLayer.sent.clear()
+
+    async def publish_in_tasks() -> None:
+        async def publish() -> None:
+            await asend_update("layer", 1, idempotency_key="order-8")
+
+        await asyncio.gather(*(publish() for _ in range(3)))
+
+    def publish() -> None:
+        asyncio.run(publish_in_tasks())
+        send_update("layer", 1, idempotency_key="order-8")
+
+    with ThreadPoolExecutor(4) as threads:
+        for each in [threads.submit(publish) for _ in range(4)]:
+            each.result()
+    assert CountingLayer.sent == ["layer"]
