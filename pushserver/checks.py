@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ from django.urls import Resolver404, resolve
 from .addresses import LOOPBACK
 from .conf import (
     ChannelLayerStoreSettings,
+    Location,
+    MonitoringLocation,
     PublisherLocation,
     PushServerSettings,
     SubscriberLocation,
@@ -98,7 +99,7 @@ def _hidden_locations(conf: PushServerSettings) -> Iterator[CheckMessage]:
     The pattern of an earlier location matches all of its example paths.
     """
     for index, location in enumerate(conf.locations):
-        paths = list(_example_paths(location.url))
+        paths = list(_example_paths(location))
         for earlier, other in enumerate(conf.locations[:index]):
             if paths and all(match_channel(other.url, path) for path in paths):
                 yield Warning(
@@ -110,11 +111,14 @@ def _hidden_locations(conf: PushServerSettings) -> Iterator[CheckMessage]:
                 break
 
 
-def _example_paths(pattern: re.Pattern[str]) -> Iterator[str]:
-    """Yield a path for each of :data:`EXAMPLE_IDS` that a pattern accepts."""
+def _example_paths(location: Location) -> Iterator[str]:
+    """Yield a path for each of :data:`EXAMPLE_IDS` that a location accepts."""
+    if isinstance(location, MonitoringLocation):
+        yield from location.paths
+        return
     for channel_id in EXAMPLE_IDS:
         try:
-            yield decode_path(build_path(pattern, channel_id).encode())
+            yield decode_path(build_path(location.url, channel_id).encode())
         except ValueError:
             continue
 

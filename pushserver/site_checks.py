@@ -25,6 +25,7 @@ from .asgi_module import AsgiModule, find_asgi_module
 from .conf import (
     ChannelLayerStoreSettings,
     Host,
+    MetricsLocation,
     PublisherLocation,
     PushServerSettings,
     RedisStoreSettings,
@@ -73,10 +74,20 @@ def check_site(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _missing_packages(conf: PushServerSettings) -> Iterator[CheckMessage]:
-    """Yield an error for each store that needs a package that is not installed."""
+    """Yield an error for each store and location that needs a missing package."""
     # A site that publishes over HTTP may have its store elsewhere.
     if conf.publisher in ("http", "locmem"):
         return
+    for index, location in enumerate(conf.locations):
+        if isinstance(location, MetricsLocation) and not _is_installed(
+            "prometheus_client"
+        ):
+            yield Error(
+                f"PUSH_SERVER['locations'][{index}] shows metrics, which needs the"
+                " package 'prometheus-client', which is not installed.",
+                "pip install django-pushserver[metrics], or leave the location out.",
+                id="pushserver.E002",
+            )
     for name, store in conf.store.items():
         if isinstance(store, RedisStoreSettings):
             packages = ["redis", "hiredis"]

@@ -126,7 +126,7 @@ class AddressClaims:
 def _unshared_stores() -> list[str]:
     """Return the names of the used stores that keep messages in this process."""
     settings = get_settings()
-    used = {location.store for location in settings.locations}
+    used = settings.used_stores
     return [
         name
         for name, store in settings.store.items()

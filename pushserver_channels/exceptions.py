@@ -14,6 +14,7 @@ PushError
 │   └── GrantExpired
 ├── Forbidden               403
 │   ├── ForbiddenPage
+│   ├── MetricsForbidden
 │   └── UnixSocketForbidden
 ├── AccessDenied            403
 ├── ChannelNotFound         404
@@ -47,6 +48,7 @@ class PushError(Exception):
 
     Attributes:
         status: The HTTP status.
+        reason: The word for it in metrics and logs.
         retry_after: Whether the answer has a ``Retry-After`` header, because the
             request may succeed later.
         closes: Whether the connection is closed after the answer, because the start of
@@ -54,6 +56,7 @@ class PushError(Exception):
     """
 
     status: ClassVar[int] = 500
+    reason: ClassVar[str] = "failed"
     retry_after: ClassVar[bool] = False
     closes: ClassVar[bool] = False
 
@@ -62,6 +65,7 @@ class BadRequest(PushError):
     """The request is malformed."""
 
     status = 400
+    reason = "invalid"
 
 
 class InvalidChannelId(BadRequest):
@@ -162,6 +166,7 @@ class Unauthorized(PushError):
     """
 
     status = 401
+    reason = "denied"
 
     def __init__(self, *, is_invalid: bool) -> None:
         super().__init__(is_invalid)
@@ -187,6 +192,7 @@ class AccessDenied(PushError):
     """The subscriber may not listen to the channel, whether or not it exists."""
 
     status = 403
+    reason = "denied"
 
     def __str__(self) -> str:
         return "You may not listen to this channel."
@@ -196,6 +202,7 @@ class Forbidden(PushError):
     """The client's address is not allowed to publish."""
 
     status = 403
+    reason = "denied"
 
     def __str__(self) -> str:
         return "Publishing is not allowed from this address."
@@ -222,10 +229,18 @@ class UnixSocketForbidden(Forbidden):
         )
 
 
+class MetricsForbidden(Forbidden):
+    """The client's address is not allowed to read the metrics."""
+
+    def __str__(self) -> str:
+        return "The metrics are not shown to this address."
+
+
 class ChannelNotFound(PushError):
     """The channel does not exist, and the request may not create it."""
 
     status = 404
+    reason = "not_found"
 
     def __str__(self) -> str:
         return "There is no such channel."
@@ -235,6 +250,7 @@ class MethodNotAllowed(PushError):
     """The location does not support the request's method."""
 
     status = 405
+    reason = "invalid"
 
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(method, allowed)
@@ -250,6 +266,7 @@ class NotAcceptable(PushError):
     """The location does not speak as the request asks it to."""
 
     status = 406
+    reason = "invalid"
 
     def __init__(self, asked: str, allowed: str) -> None:
         super().__init__(asked, allowed)
@@ -264,6 +281,7 @@ class RequestTimeout(PushError):
     """The body did not arrive in time."""
 
     status = 408
+    reason = "invalid"
     closes = True
 
     def __init__(self, seconds: float) -> None:
@@ -278,6 +296,7 @@ class SlowRequest(PushError):
     """The body arrives too slowly."""
 
     status = 408
+    reason = "invalid"
     closes = True
 
     def __str__(self) -> str:
@@ -288,6 +307,7 @@ class Conflict(PushError):
     """The location allows one held request a channel, and there is another one."""
 
     status = 409
+    reason = "conflict"
 
     def __str__(self) -> str:
         return "Another subscriber holds this channel."
@@ -297,6 +317,7 @@ class ChannelGone(PushError):
     """The channel was deleted while the request was held."""
 
     status = 410
+    reason = "deleted"
 
     def __str__(self) -> str:
         return "The channel was deleted."
@@ -306,6 +327,7 @@ class MessageTooLarge(PushError):
     """The body of a POST is longer than the location's ``max_message_size``."""
 
     status = 413
+    reason = "too_large"
     closes = True
 
     def __init__(self, max_size: int) -> None:
@@ -330,6 +352,7 @@ class TargetTooLong(PushError):
     """The request line, which holds the URL, is too long."""
 
     status = 414
+    reason = "invalid"
     closes = True
 
     def __init__(self, max_size: int) -> None:
@@ -344,6 +367,7 @@ class HeadersTooLarge(PushError):
     """The request has too many header lines, or too many bytes in them."""
 
     status = 431
+    reason = "invalid"
     closes = True
 
     def __init__(self, max_lines: int, max_size: int) -> None:
@@ -362,6 +386,7 @@ class TooManyHeld(PushError):
     """The process holds ``max_held`` requests, streams and sockets already."""
 
     status = 503
+    reason = "limited"
     retry_after = True
     # An idle connection would keep a file open, which others need.
     closes = True
@@ -390,6 +415,7 @@ class TooManyChannels(PushError):
     """The store has reached its ``max_channels``."""
 
     status = 503
+    reason = "limited"
     retry_after = True
 
     def __init__(self, max_channels: int) -> None:
@@ -414,6 +440,7 @@ class StoreUnavailable(PushError):
     """The store does not answer. A message to be published was not accepted."""
 
     status = 503
+    reason = "unavailable"
     retry_after = True
 
     def __str__(self) -> str:
@@ -424,6 +451,7 @@ class AuthorizationUnavailable(PushError):
     """Whether the subscriber may listen could not be found out."""
 
     status = 503
+    reason = "unavailable"
     retry_after = True
 
     def __str__(self) -> str:
@@ -434,6 +462,7 @@ class ServerStopping(PushError):
     """The server shut down while the request was held."""
 
     status = 503
+    reason = "stopping"
     retry_after = True
 
     def __str__(self) -> str:
@@ -442,3 +471,29 @@ class ServerStopping(PushError):
 
 class ClientDisconnected(Exception):
     """The client disconnected before it was answered."""
+
+    reason = "client"
+
+
+#: The words for errors in metrics and logs.
+REASONS = (
+    "client",
+    "conflict",
+    "deleted",
+    "denied",
+    "duration",
+    "failed",
+    "invalid",
+    "limited",
+    "not_found",
+    "slow",
+    "stopping",
+    "too_large",
+    "unavailable",
+)
+
+
+def find_reason(error: BaseException | None) -> str:
+    """Return the word for an error in metrics and logs, one of :data:`REASONS`."""
+    reason = getattr(error, "reason", None)
+    return reason if reason in REASONS else "failed"

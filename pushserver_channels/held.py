@@ -14,6 +14,7 @@ from pushserver.conf.limits import (
 )
 
 from .clients import Clients, is_public
+from .counters import counters
 from .exceptions import TooManyHeld, TooManyHeldByClient
 from .paced_log import PacedLog
 from .types import Scope
@@ -69,6 +70,11 @@ class HeldLimits:
             " PUSH_SERVER['max_held_per_client']. The last one came from %s.",
         )
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether the process holds as much as it may."""
+        return self.held >= self._limit
+
     def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """Count a request that may be held; return the client, for :meth:`release`.
 
@@ -80,6 +86,7 @@ class HeldLimits:
         many, and is not counted.
         """
         if self.held >= self._limit:
+            counters.limits["max_held"] += 1
             self._refused.add()
             raise TooManyHeld
         client = ""
@@ -90,6 +97,7 @@ class HeldLimits:
                 if count >= self._per_client and (
                     self._limits_private or is_public(client)
                 ):
+                    counters.limits["max_held_per_client"] += 1
                     self._refused_clients.add(client)
                     raise TooManyHeldByClient(self._per_client)
                 self.clients[client] = count + 1

@@ -18,6 +18,7 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlencode
 
+from .counters import counters
 from .hub.cursor import Cursor
 from .shutdown import call_before_shutdown
 from .subrequests import (
@@ -250,6 +251,7 @@ class Dispatcher:
     def _skip(self, path: str) -> None:
         """Count a subscriber that is skipped, and log it from time to time."""
         self._skipped += 1
+        counters.limits["passthrough"] += 1
         if self._log_timer is None:
             logger.error(
                 "%d passthrough requests (%d bytes) are queued. The view at %s"

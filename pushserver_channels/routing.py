@@ -12,6 +12,7 @@ or among other consumers::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -45,9 +46,11 @@ from .consumers.base import (
     Site,
     answer_request,
 )
+from .health import Health
 from .held import HeldLimits
 from .hub import Observer, hubs
 from .memoize import memoize
+from .metrics.of_process import Metrics, check_metrics
 from .passthrough import Dispatcher, Passthrough
 from .shutdown import run_lifespan
 from .static_files import serve_static_files
@@ -188,7 +191,7 @@ class PushLocations:
     def _make_routes(self, settings: PushServerSettings) -> list[Route]:
         name = settings.servername
         headers = [] if name is None else [(b"server", name.encode())]
-        dispatcher = None
+        dispatcher: Dispatcher | None = None
         if any(
             isinstance(each, SubscriberLocation) and each.passthrough
             for each in settings.locations
@@ -202,7 +205,19 @@ class PushLocations:
             return (Passthrough(dispatcher, location.passthrough),)
 
         limits = HeldLimits(settings)
-        site = Site(settings, headers, observe, make_guards(settings), limits)
+        health = Health(settings.used_stores, limits)
+        metrics = Metrics(settings, health, dispatcher)
+        site = Site(
+            settings,
+            headers,
+            observe,
+            make_guards(settings),
+            limits,
+            health,
+            metrics.find_sharing,
+        )
+        with suppress(RuntimeError):  # No event loop runs yet.
+            metrics.start()
         return [
             (
                 location,
@@ -376,6 +391,7 @@ def check_settings() -> None:
     settings = get_settings()
     for store in settings.store.values():
         check_store(store)
+    check_metrics(settings)
     for location in settings.locations:
         if isinstance(location, SubscriberLocation) and location.authorize is not None:
             load_authorize(location.authorize)

@@ -34,6 +34,11 @@ def publisher(**keys: Any) -> dict[str, Any]:
     return {"locations": [{"type": "publisher", "url": "/send-update/(.+)", **keys}]}
 
 
+def monitoring(**keys: Any) -> dict[str, Any]:
+    """Return a block with one metrics location."""
+    return {"locations": [{"type": "metrics", "url": "/metrics", **keys}]}
+
+
 def store(**keys: Any) -> dict[str, Any]:
     """Return a block with one store."""
     return {"store": {"type": "memory", **keys}}

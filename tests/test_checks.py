@@ -100,6 +100,17 @@ def test_unreachable_location_is_a_warning(settings: LazySettings) -> None:
     assert message.hint is not None
 
 
+def test_hidden_metrics_are_a_warning(settings: LazySettings) -> None:
+    """W001 also names a location without channels that is never reached."""
+    metrics = {"type": "metrics", "url": "/metrics"}
+    health = {"type": "health", "url": "/health"}
+    block = locations("/(.+)")["locations"]
+    messages = run({"store": STORE, "locations": [*block, metrics, health]}, settings)
+    assert [each.id for each in messages] == ["pushserver.W001"] * 2
+    assert "'/metrics'" in messages[0].msg
+    assert run({"store": STORE, "locations": [metrics, health, *block]}, settings) == []
+
+
 @pytest.mark.parametrize(
     ("patterns", "hidden"),
     [

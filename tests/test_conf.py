@@ -21,7 +21,7 @@ from pushserver.conf import (
 from pushserver.conf.limits import find_max_held, find_max_held_per_client
 from pushserver.paths import match_channel
 
-from .blocks import OLD_BLOCK, location, publisher, store, subscriber
+from .blocks import OLD_BLOCK, location, monitoring, publisher, store, subscriber
 
 
 def test_old_settings_are_accepted() -> None:
@@ -204,6 +204,23 @@ def test_prefix_accepts_any_id() -> None:
     for each in read_settings({}).locations:
         path = f"/{each.type}/a\nb/c"
         assert match_channel(each.url, path) == "a\nb/c"
+
+
+def test_locations_that_show_how_a_process_is() -> None:
+    """A metrics location answers its path, and a health location two below its own."""
+    metrics = location(monitoring(url="/a.b/metrics"))
+    assert metrics.paths == ("/a.b/metrics",)
+    assert match_channel(metrics.url, "/a.b/metrics") == "/a.b/metrics"
+    assert match_channel(metrics.url, "/a-b/metrics") is None
+    for url in ("/health", "/health/"):
+        health = location(monitoring(type="health", url=url))
+        assert health.paths == ("/health/live", "/health/ready")
+        assert match_channel(health.url, "/health/ready") == "ready"
+        assert match_channel(health.url, "/health/") is None
+    assert health.allow_from == location(publisher()).allow_from
+    stores = {"default": {"type": "memory"}, "news": {"type": "memory"}}
+    conf = read_settings({**monitoring(), "store": stores})
+    assert conf.used_stores == ()
 
 
 def test_empty_list_means_no_locations() -> None:

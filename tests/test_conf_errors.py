@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pushserver.conf import get_settings, read_settings
 from pushserver.conf.readers import InvalidSetting
 
-from .blocks import publisher, store, subscriber
+from .blocks import monitoring, publisher, store, subscriber
 
 FIRST = "['locations'][0]"
 
@@ -125,6 +125,15 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"locations": [{"type": "publish", "url": "/(.+)"}]}, FIRST + "['type']", "er'?"),
     ({"locations": [{"type": ["publisher"], "url": "/(.+)"}]}, FIRST + "['type']", "["),
     ({"locations": [{"type": None, "url": "/(.+)"}]}, FIRST + "['type']", "is None"),
+    ({"locations": [{"type": "metrics"}]}, FIRST, "has no 'url'"),
+    (monitoring(prefix="/m"), FIRST + "['prefix']", "not a known setting"),
+    (monitoring(url=r"/metrics$"), FIRST + "['url']", "not a regular expression"),
+    (monitoring(url="metrics"), FIRST + "['url']", "as in '/metrics'"),
+    (monitoring(url="//metrics"), FIRST + "['url']", "a plain path"),
+    (monitoring(type="health", url="/(.+)"), FIRST + "['url']", "a plain path"),
+    (monitoring(allow_from=7), FIRST + "['allow_from']", "is 7"),
+    (monitoring(store="others"), FIRST + "['store']", "is 'others'"),
+    (monitoring(timeout=5), FIRST + "['timeout']", "not a known setting"),
     (subscriber(url="/updates/"), FIRST + "['url']", "has 0 groups"),
     (subscriber(url="/(a)/(b)"), FIRST + "['url']", "has 2 groups"),
     (subscriber(url="/updates/(.+"), FIRST + "['url']", "does not compile"),

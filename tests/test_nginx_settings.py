@@ -372,3 +372,21 @@ def test_idle_connections_end_before_those_of_upstreams(
     """nginx closes idle connections after 1 s; gunicorn does after 2 s, uvicorn 5 s."""
     text, _ = write(kind, **OLD_SETTINGS)
     assert text.count("keepalive_timeout 1s;") == text.count("upstream ")
+
+
+def test_locations_that_show_how_a_process_is() -> None:
+    """A proxy passes on health and refuses metrics; Nchan has neither."""
+    shown: list[dict[str, Any]] = [
+        {"type": "metrics", "url": "/metrics"},
+        {"type": "health", "url": "/health"},
+    ]
+    locations = [PUBLISHER, SUBSCRIBER, *shown]
+    text, warnings = write(ProxyConfiguration, locations=locations)
+    assert not any("metrics" in each or "health" in each for each in warnings)
+    metrics, _, health = text.partition(" ^(/metrics)$ ")[2].partition(" ^(?:/health")
+    assert "return 404;" in metrics.partition("}")[0]
+    assert "proxy_pass http://django;" in health.partition("}")[0]
+    text, warnings = write(locations=locations)
+    assert "location ~ ^(/metrics)$" not in text
+    left_out = [each for each in warnings if "which Nchan does not have" in each]
+    assert len(left_out) == 2

@@ -362,6 +362,25 @@ def test_missing_package_of_a_store_is_an_error(
     assert run(settings, debug=False, **conf, publisher="http") == []
 
 
+def test_missing_package_of_metrics_is_an_error(
+    settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E002 names the extra that installs what a metrics location needs."""
+    conf = {
+        "store": {"type": "memory", "max_messages": 1},
+        "locations": [{"type": "metrics", "url": "/metrics"}],
+    }
+    assert run(settings, debug=False, **conf) == []
+    missing = "prometheus_client"
+    monkeypatch.setattr(
+        site_checks, "find_spec", lambda name: None if name == missing else name
+    )
+    (message,) = say(settings, debug=False, **conf)
+    assert message.id == "pushserver.E002"
+    assert message.msg.startswith("PUSH_SERVER['locations'][0] shows metrics")
+    assert "pip install django-pushserver[metrics]" in str(message.hint)
+
+
 # publisher_host
 
 

@@ -18,17 +18,18 @@ from pushserver.addresses import AllowedClients
 from pushserver.passwords import hide_passwords
 
 from .access import apply_access_defaults
+from .base_location import Location
 from .limits import trusted_proxies
 from .locations import (
     DEFAULT_LOCATIONS,
     LOCATION_TYPES,
     POLLS,
     TRANSPORTS,
-    Location,
     PublisherLocation,
     SubscriberLocation,
     read_locations,
 )
+from .monitoring import HealthLocation, MetricsLocation, MonitoringLocation
 from .readers import (
     MAX_SECONDS,
     InvalidSetting,
@@ -59,12 +60,15 @@ from .stores import (
 
 __all__ = [
     "ChannelLayerStoreSettings",
+    "HealthLocation",
     "Host",
     "InvalidSetting",
     "LOCATION_TYPES",
     "Location",
     "MAX_SECONDS",
     "MemoryStoreSettings",
+    "MetricsLocation",
+    "MonitoringLocation",
     "POLLS",
     "PublisherLocation",
     "PushServerSettings",
@@ -166,6 +170,16 @@ class PushServerSettings:
     trusted_proxies: AllowedClients = setting(
         trusted_proxies, default_factory=AllowedClients
     )
+
+    @property
+    def used_stores(self) -> tuple[str, ...]:
+        """The names of the stores that have the channels of a location."""
+        locations = (
+            each.store
+            for each in self.locations
+            if not isinstance(each, MonitoringLocation)
+        )
+        return tuple(dict.fromkeys(locations))
 
     def first_location(self, kind: type[Kind]) -> Kind | None:
         """Return the first location of a type, which is used to build URLs, or None."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .locations import Location, SubscriberLocation
+from .base_location import Location
+from .locations import SubscriberLocation
 from .readers import InvalidSetting
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pushserver.addresses import AllowedClients
 
+from .base_location import Location
+from .monitoring import HealthLocation, MetricsLocation, MonitoringLocation
 from .readers import (
     InvalidSetting,
     addresses,
@@ -59,35 +59,6 @@ POLL_OF_SEVERAL = "pushserver_channels.consumers.several_poll.SeveralPollConsume
 
 def _transports() -> tuple[str, ...]:
     return (POLL, *TRANSPORTS)
-
-
-@dataclass(frozen=True)
-class Location(ABC):
-    """A set of URLs, one for each channel.
-
-    Attributes:
-        type: ``publisher`` or ``subscriber``.
-        url: A pattern for the whole path. Its one group is the channel id.
-        name: A unique name, or None.
-        store: The name of the store that keeps the messages.
-        max_channel_id_length: The most characters of a channel id, 0 for no limit.
-    """
-
-    type: str = setting(one_of("publisher", "subscriber"))
-    url: re.Pattern[str] = setting(regex)
-    name: str | None = setting(text, default=None)
-    store: str = setting(text, default="default")
-    max_channel_id_length: int = setting(count, default=512)
-
-    @property
-    @abstractmethod
-    def consumers(self) -> tuple[str, ...]:
-        """The dotted paths of its consumers; the first to accept a request answers."""
-
-    @property
-    def consumers_of_several(self) -> tuple[str, ...]:
-        """The dotted paths of its consumers of requests for several channels."""
-        return ()
 
 
 @dataclass(frozen=True)
@@ -213,6 +184,8 @@ class SubscriberLocation(Location):
 LOCATION_TYPES: dict[str, type[Location]] = {
     "publisher": PublisherLocation,
     "subscriber": SubscriberLocation,
+    "metrics": MetricsLocation,
+    "health": HealthLocation,
 }
 
 DEFAULT_LOCATIONS = (
@@ -229,7 +202,9 @@ def _read_location(place: str, raw: object) -> Location:
         raise InvalidSetting(
             place, "has no 'type'", "Add 'type': 'publisher' or 'type': 'subscriber'."
         )
-    kind = one_of(*LOCATION_TYPES)(f"{place}['type']", raw["type"])
+    kind: str = one_of(*LOCATION_TYPES)(f"{place}['type']", raw["type"])
+    if issubclass(LOCATION_TYPES[kind], MonitoringLocation):
+        return read_section(LOCATION_TYPES[kind], place, raw)
     prefix = raw.pop("prefix", None)
     if raw.get("url") is None:
         if prefix is None:

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from pushserver.conf import (
     Location,
+    MonitoringLocation,
     PublisherLocation,
     PushServerSettings,
     SubscriberLocation,
@@ -213,6 +214,12 @@ class Configuration(ABC):
             self.write_publisher(place, location)
         elif isinstance(location, SubscriberLocation):
             self.write_subscriber(place, location)
+        elif isinstance(location, MonitoringLocation):
+            self.write_monitoring(place, location)
+
+    @abstractmethod
+    def write_monitoring(self, place: str, location: MonitoringLocation) -> None:
+        """Write a location that shows how a process is."""
 
     def is_served(self, location: Location) -> bool:
         """Return whether nginx can match the URLs of a location."""

@@ -7,6 +7,7 @@ from math import ceil
 
 from pushserver.channel_urls import DEFAULT_ADDRESS, DEFAULT_PORT
 from pushserver.conf import (
+    MonitoringLocation,
     PublisherLocation,
     StoreSettings,
     SubscriberLocation,
@@ -133,6 +134,13 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
         if self.passthroughs:
             self.write_passthrough_warnings()
         self.write_origin_maps()
+
+    def write_monitoring(self, place: str, location: MonitoringLocation) -> None:
+        self.out.warn(
+            f"{place}['type']",
+            f"is {location.type!r}, which Nchan does not have: it is left out, and"
+            " Django is asked for its path.",
+        )
 
     def write_origin_maps(self) -> None:
         """Write a map for each publisher location: which pages may not publish."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from pushserver.addresses import contains
-from pushserver.conf import PublisherLocation, SubscriberLocation
+from pushserver.conf import (
+    MetricsLocation,
+    MonitoringLocation,
+    PublisherLocation,
+    SubscriberLocation,
+)
 
 from .configuration import Configuration, host_of, is_loopback, join_host_port
 
@@ -95,6 +100,15 @@ class ProxyConfiguration(Configuration):
             self.write_pass(upgrades="websocket" in location.allowed)
             self.out.comment("Longer than 'timeout', after which Daphne ends the poll.")
             self.out.line(f"proxy_read_timeout {self.read_timeout(location)};")
+
+    def write_monitoring(self, place: str, location: MonitoringLocation) -> None:
+        if isinstance(location, MetricsLocation):
+            self.out.comment("Prometheus reads each process at its own address.")
+            with self.location(location):
+                self.out.line("return 404;")
+            return
+        with self.location(location):
+            self.write_pass()
 
     def write_pass(self, *, upgrades: bool = False) -> None:
         """Write the directives that pass requests on, without buffering or caching.

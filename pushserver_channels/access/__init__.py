@@ -1,6 +1,6 @@
 """Who may publish, and who may listen."""
 
 from .guard import Guard, make_guards
-from .publishers import PublisherAccess
+from .publishers import AddressAccess, PublisherAccess
 
-__all__ = ["Guard", "PublisherAccess", "make_guards"]
+__all__ = ["AddressAccess", "Guard", "PublisherAccess", "make_guards"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -19,6 +20,7 @@ from pushserver.access.permissions import Permission
 from pushserver.conf import PushServerSettings
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, Workers
+from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import AuthorizationUnavailable, ServerStopping
 from pushserver_channels.types import Scope
 
@@ -192,6 +194,7 @@ class Authorizer:
         if self._waiting >= MAX_WAITING:
             raise AuthorizationUnavailable
         self._waiting += 1
+        started = time.monotonic()
         try:
             return await asyncio.wait_for(
                 workers.run(
@@ -211,6 +214,7 @@ class Authorizer:
             pass  # It has logged why.
         finally:
             self._waiting -= 1
+            counters.authorize_seconds.observe(time.monotonic() - started)
         raise AuthorizationUnavailable
 
     def _digest(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bytes | None:

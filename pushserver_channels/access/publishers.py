@@ -1,4 +1,4 @@
-"""Access to publisher locations, by address and by the origin of a page."""
+"""Access by the client's address, and to publisher locations by a page's origin."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pushserver.access.bearer import find_bearer_token
 from pushserver.access.tokens import may_publish
 from pushserver.addresses import (
     HOP_HEADERS,
+    AllowedClients,
     comes_by_unix_socket,
     is_inside,
     read_hops,
@@ -25,7 +26,55 @@ _HOP_HEADERS = {name.lower().encode(): name for name in HOP_HEADERS}
 _HOP_NAMES = frozenset(_HOP_HEADERS)
 
 
-class PublisherAccess:
+class AddressAccess:
+    """Decides by the client's address which requests are allowed.
+
+    Args:
+        allowed: The networks that are allowed, None if every client is.
+    """
+
+    def __init__(self, allowed: AllowedClients | None) -> None:
+        self._allow_from = allowed
+
+        # Parsing addresses takes as long as the rest of a publish, and few hosts
+        # publish.
+        @memoize(max_size=128)
+        def allows(address: str | None, hops: str, unix: bool) -> bool:
+            return allowed is None or is_inside(allowed, address, hops, unix=unix)
+
+        self._allows = allows
+
+    def check_address(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Raise :class:`Forbidden` unless the client's address is allowed.
+
+        Args:
+            scope: The ASGI scope of the request.
+            headers: The headers of the request, by name.
+        """
+        allowed = self._allow_from
+        if allowed is None:
+            return
+        client = scope.get("client")
+        address = client[0] if client else None
+        unix = not address and comes_by_unix_socket(client, scope.get("server"))
+        if unix and not allowed.unix:
+            raise UnixSocketForbidden
+        hops = ""
+        if not _HOP_NAMES.isdisjoint(headers):
+            hops = _read_hops(headers)
+        if not self._allows(address, hops, unix):
+            raise Forbidden
+
+    def allows(self, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
+        """Return whether the client's address is allowed."""
+        try:
+            self.check_address(scope, headers)
+        except Forbidden:
+            return False
+        return True
+
+
+class PublisherAccess(AddressAccess):
     """Decides which requests may publish at a location.
 
     The client's address or its token decides and, for a request of a browser, the
@@ -36,18 +85,9 @@ class PublisherAccess:
     """
 
     def __init__(self, location: PublisherLocation) -> None:
+        super().__init__(location.allow_from)
         self._allow_origin = location.allow_origin
-        self._allow_from = location.allow_from
         self._is_signed = location.signed
-
-        # Parsing addresses takes as long as the rest of a publish, and few hosts
-        # publish.
-        @memoize(max_size=128)
-        def allows(address: str | None, hops: str, unix: bool) -> bool:
-            allowed = location.allow_from
-            return allowed is None or is_inside(allowed, address, hops, unix=unix)
-
-        self._allows = allows
 
     def check(
         self, scope: Scope, headers: Mapping[bytes, bytes], channel_id: str
@@ -59,18 +99,8 @@ class PublisherAccess:
             headers: The headers of the request, by name.
             channel_id: The channel.
         """
-        allowed = self._allow_from
-        if allowed is not None and not self._has_token(headers, channel_id):
-            client = scope.get("client")
-            address = client[0] if client else None
-            unix = not address and comes_by_unix_socket(client, scope.get("server"))
-            if unix and not allowed.unix:
-                raise UnixSocketForbidden
-            hops = ""
-            if not _HOP_NAMES.isdisjoint(headers):
-                hops = _read_hops(headers)
-            if not self._allows(address, hops, unix):
-                raise Forbidden
+        if not self._has_token(headers, channel_id):
+            self.check_address(scope, headers)
         if b"origin" in headers or b"sec-fetch-site" in headers:
             self._check_page(scope, headers)
 

@@ -10,7 +10,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from pushserver.conf import Location, PushServerSettings, SubscriberLocation
+from pushserver.conf import (
+    Location,
+    MetricsLocation,
+    PushServerSettings,
+    SubscriberLocation,
+)
 from pushserver_channels.access import Guard
 from pushserver_channels.exceptions import (
     ClientDisconnected,
@@ -20,8 +25,10 @@ from pushserver_channels.exceptions import (
     ServerStopping,
     Unauthorized,
 )
+from pushserver_channels.health import Health
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Hub, Observer, hubs
+from pushserver_channels.metrics.sharing import SnapshotSharing
 from pushserver_channels.protocol import (
     MAX_HEADER_LINES,
     Headers,
@@ -69,6 +76,8 @@ class Site:
         find_guard: Returns what decides who may listen at a location, None if everybody
             may.
         limits: Counts what the subscribers of all locations hold.
+        health: Finds out whether this process is able to serve.
+        share: Returns what shows and reads metrics, for a metrics location.
     """
 
     settings: PushServerSettings
@@ -76,6 +85,8 @@ class Site:
     observe: Callable[[SubscriberLocation], Sequence[Observer]]
     find_guard: Callable[[SubscriberLocation], Guard | None]
     limits: HeldLimits
+    health: Health
+    share: Callable[[MetricsLocation], SnapshotSharing]
 
     def find_observers(self, location: SubscriberLocation) -> Sequence[Observer]:
         """Return the observers of a location, with the one that ends expired rights."""

@@ -13,7 +13,7 @@ from pushserver_channels.types import ASGIMessage
 
 from .events import EventStream
 from .long_poll import LONGEST_WAIT
-from .stream import Stream
+from .stream import Stream, StreamExpired
 from .stream_channels import Outcome
 from .stream_cursor import StreamCursor
 
@@ -66,7 +66,8 @@ class Batch(Stream):
                 await self._wait_for_first()
             finally:
                 timer.cancel()
-        if self.outcome is not None and not self.events:
+        is_over = self.outcome is None or isinstance(self.outcome, StreamExpired)
+        if self.outcome is not None and not (is_over or self.events):
             raise self.outcome
         return self.events
 
@@ -129,6 +130,8 @@ class Batch(Stream):
         if self.events and self.size + size > MAX_SIZE:
             # Undo this: the message will be the first one of the next batch.
             cursor.seen, cursor.missed, self.ids = before
+            self.counts.deliveries -= 1
+            self.counts.sent_bytes -= len(message.body)
             self.is_full = True
             return
         self.events.append(event)
@@ -154,3 +157,5 @@ class Batch(Stream):
 
 class EventBatch(Batch, EventStream):
     """Collects server-sent events."""
+
+    counts = EventStream.counts

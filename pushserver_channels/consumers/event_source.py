@@ -61,6 +61,8 @@ class EventSourceConsumer(SubscriberConsumer):
         fault: Why it is invalid, None if it is valid.
     """
 
+    counts = EventStream.counts
+
     @classmethod
     def accepts(cls, scope: Scope) -> bool:
         return accepts_events(scope)
@@ -105,6 +107,7 @@ class EventSourceConsumer(SubscriberConsumer):
         try:
             await stream.begin(positions)
             stream.admit()
+            self.accept()
             self.headers = {}
             self.responding = True
             await self.base_send(self.build_head())
@@ -120,6 +123,7 @@ class EventSourceConsumer(SubscriberConsumer):
         batch = self.make_stream(EventBatch)
         try:
             await batch.begin(positions)
+            self.accept()
             events = await batch.wait_for_events(self.location.timeout)
         finally:
             batch.leave()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from pushserver_channels import event_stream
+from pushserver_channels.counters import counters
 from pushserver_channels.event_stream import Frame, build_event
 from pushserver_channels.exceptions import (
     PushError,
@@ -77,6 +78,7 @@ class EventStream(Stream):
     """
 
     frames: Frames
+    counts = counters.transports["eventsource"]
 
     def build(
         self, cursor: StreamCursor, message: Message, gap: MessageId | None

@@ -25,4 +25,5 @@ class IntervalPollConsumer(SubscriberConsumer):
             else start
         )
         message = await hub.next(self.channel_id, seen, create=create)
+        self.accept()
         return self.build_message(message, seen, 304)

@@ -141,6 +141,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         ):
             return self.ask_store()
         self.headers = NO_HEADERS
+        self.accept()
         return self.hold()
 
     async def ask_for_newest(self, newest: int) -> Answer | None:
@@ -171,9 +172,11 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         )
         if message is not None:
             self.leave()
+            self.accept()
             return self.build_next(message)
         if not self.ended:
             hub.admit(self, location.concurrency)
+        self.accept()
         if self.deferred is not None:
             await self.check_deferred(self.deferred)
         self.queried_after = None

@@ -12,7 +12,8 @@ from pushserver.conf import Location, PublisherLocation
 from pushserver.publishers.update import Update
 from pushserver_channels.access import PublisherAccess
 from pushserver_channels.cors import CrossOriginPublishing
-from pushserver_channels.exceptions import BadRequest
+from pushserver_channels.counters import counters
+from pushserver_channels.exceptions import BadRequest, PushError, find_reason
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     build_channel_info,
@@ -47,6 +48,8 @@ class PublisherConsumer(PushConsumer):
     """
 
     location: PublisherLocation
+    #: Whether the hub was asked to publish a message, and counts what comes of it.
+    asks_hub = False
     methods = {
         "GET": "get",
         "HEAD": "get",  # The ASGI server leaves out the body.
@@ -82,6 +85,12 @@ class PublisherConsumer(PushConsumer):
     def check_client(self) -> None:
         self.access.check(self.scope, self.headers, self.channel_id)
 
+    async def fail(self, error: BaseException) -> None:
+        is_post = self.scope["method"] == "POST" and not self.asks_hub
+        if is_post and isinstance(error, PushError):
+            counters.refused[find_reason(error)] += 1
+        await super().fail(error)
+
     def max_ignored_body(self) -> int:
         """Return at least ``max_message_size``, so that a refused POST is answered."""
         return max(self.location.max_message_size, super().max_ignored_body())
@@ -110,6 +119,7 @@ class PublisherConsumer(PushConsumer):
         except BadRequest as error:
             return await self.refuse(error)
         body = await self.read_body(self.location.max_message_size)
+        self.asks_hub = True
         fields = content_type, content_encoding, event, expires, exclude
         update = Update(self.channel_id, body, *fields)
         hub = self.find_hub()

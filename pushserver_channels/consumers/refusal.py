@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import NotAcceptable
 from pushserver_channels.types import Scope
 
@@ -26,6 +27,7 @@ class RefusedEventSourceConsumer(RefusedPollConsumer):
     """Answers a request for server-sent events with 406."""
 
     asked = "server-sent events"
+    counts = counters.transports["eventsource"]
 
     @classmethod
     def accepts(cls, scope: Scope) -> bool:

@@ -103,6 +103,7 @@ class SeveralPollConsumer(SubscriberConsumer):
         is_long = location.polling == "long"
         try:
             await polled.begin(positions)
+            self.accept()
             events = await polled.wait_for_events(location.timeout, waits=is_long)
         finally:
             polled.leave()

@@ -22,12 +22,14 @@ from pushserver_channels.client_connection import (
     find_connection,
     start_send,
 )
+from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import (
     ChannelGone,
     ChannelNotFound,
     ClientDisconnected,
     PushError,
     ServerStopping,
+    find_reason,
 )
 from pushserver_channels.hub import Heard, Hub, Observer
 from pushserver_channels.messages import Message
@@ -54,6 +56,8 @@ CLOSE_TIMEOUT_AT_STOP = 1.0
 
 class StreamExpired(Exception):
     """The maximum duration of the stream is over."""
+
+    reason = "duration"
 
 
 class Stream(StreamChannels):
@@ -135,6 +139,7 @@ class Stream(StreamChannels):
             await self._receive_until_end()
         finally:
             self.leave()
+        counters.disconnects[find_reason(self.outcome)] += 1
         if self.outcome is not None and not isinstance(
             self.outcome, ClientDisconnected
         ):

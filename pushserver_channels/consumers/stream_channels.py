@@ -10,12 +10,14 @@ import asyncio
 from abc import abstractmethod
 from asyncio import current_task
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pushserver.conf import SubscriberLocation
 from pushserver_channels.access.guard import Decision
+from pushserver_channels.counters import TransportCounts, counters
 from pushserver_channels.exceptions import (
     ChannelNotFound,
+    ClientDisconnected,
     Conflict,
     PushError,
     ServerStopping,
@@ -51,7 +53,10 @@ class StreamChannels(CursorStream):
         is_live: Whether messages are sent when the hub delivers them.
         outcome: Why the stream ends, None until then.
         task: The task that handles the request.
+        counts: Counts the messages that are sent.
     """
+
+    counts: ClassVar[TransportCounts] = counters.transports["poll"]
 
     def __init__(
         self,
@@ -100,10 +105,16 @@ class StreamChannels(CursorStream):
         if self.has_several_channels:
             previous_id = self.ids[cursor.index]
             self.ids[cursor.index] = str(message.id)
+        if gap is not None:
+            counters.gaps += 1
         event = self.build(cursor, message, gap)
         cursor.seen = message.id
         cursor.missed = None
-        if event is None:
+        if event is not None:
+            counts = self.counts
+            counts.deliveries += 1
+            counts.sent_bytes += len(message.body)
+        else:
             cursor.missed = message.id
             if previous_id is not None:
                 self.ids[cursor.index] = previous_id
@@ -170,8 +181,11 @@ class StreamChannels(CursorStream):
 
     def _check_active(self) -> None:
         """Raise the reason if the stream has ended or has no channel left."""
-        if self.outcome is not None:
+        if isinstance(self.outcome, PushError | ClientDisconnected):
             raise self.outcome
+        if self.outcome is not None:
+            # Its time is up before it has begun, because the server is about to stop.
+            raise ServerStopping
         faults = [each.fault for each in self.cursors if each.fault is not None]
         if len(faults) == len(self.cursors):
             # The client can do something about a 401, and a 403 does not tell whether

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,12 +14,15 @@ from pushserver_channels.access import Guard
 from pushserver_channels.access.guard import Decision
 from pushserver_channels.client_connection import find_connection
 from pushserver_channels.cors import CrossOrigin
+from pushserver_channels.counters import TransportCounts, counters
 from pushserver_channels.exceptions import (
     AuthorizationUnavailable,
     BodyTooLarge,
+    ClientDisconnected,
     PushError,
     ServerStopping,
     TooManyHeld,
+    find_reason,
 )
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
@@ -37,11 +41,19 @@ from .base import (
     MakeConsumer,
     PushConsumer,
     Site,
+    is_disconnect,
 )
 from .bodies import MAX_SUBSCRIBER_BODY
 
 #: After these the connection is closed on every server.
 OVER_LIMIT = (BodyTooLarge, TooManyHeld)
+
+
+def find_end(error: BaseException) -> str:
+    """Return the word in metrics for the error that ended a request."""
+    if isinstance(error, asyncio.CancelledError):
+        return "stopping"
+    return "client" if is_disconnect(error) else find_reason(error)
 
 
 class SubscriberConsumer(PushConsumer):
@@ -65,6 +77,10 @@ class SubscriberConsumer(PushConsumer):
     decisions: Sequence[Decision] = ()
     #: Whether a GET may be held, and counts until it has ended.
     holds: ClassVar[bool] = True
+    #: Counts the requests and the messages that are sent.
+    counts: ClassVar[TransportCounts] = counters.transports["poll"]
+    #: Whether the request was accepted, and is counted so.
+    is_accepted = False
     #: The client for which the request counts, None if it does not count.
     counts_for: str | None = None
     methods = {"GET": "get", "OPTIONS": "options"}
@@ -111,6 +127,7 @@ class SubscriberConsumer(PushConsumer):
             if self.holds:
                 # Before anything is spent on the request.
                 self.counts_for = self.limits.admit(self.scope, self.headers)
+                self.counts.held += 1
             if self.guard is not None:
                 return self.get_if_allowed
         return super().find_handler(name)
@@ -120,7 +137,20 @@ class SubscriberConsumer(PushConsumer):
         client = self.counts_for
         if client is not None:
             self.counts_for = None
+            self.counts.held -= 1
             self.limits.release(client)
+
+    def accept(self) -> None:
+        """Count the request as accepted."""
+        self.is_accepted = True
+        self.counts.accepted += 1
+
+    async def fail(self, error: BaseException) -> None:
+        if self.is_accepted:
+            counters.disconnects[find_end(error)] += 1
+        elif isinstance(error, Exception) and not isinstance(error, ClientDisconnected):
+            self.counts.refused[find_reason(error)] += 1
+        await super().fail(error)
 
     async def get_if_allowed(self) -> Answer | None:
         """Answer with the next message if the client may listen."""
@@ -175,17 +205,22 @@ class SubscriberConsumer(PushConsumer):
         if message is None:
             return self.build_answer(otherwise, [NO_CACHE, *build_message_id(seen)])
         message_id, body, content_type, previous, content_encoding, *_ = message
+        size = len(body)
+        counts = self.counts
+        counts.deliveries += 1
+        counts.sent_bytes += size
         headers = build_message_headers(
             message_id,
             content_type,
             content_encoding,
-            len(body),
+            size,
             self.location.inline,
             message.exclude,
         )
         if previous != seen and previous is not None:
             gap = message.gap_after(seen)
             if gap is not None:
+                counters.gaps += 1
                 headers = [*headers, (b"push-gap", str(gap).encode())]
         return self.build_answer(200, headers, body)
 

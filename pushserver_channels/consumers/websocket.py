@@ -12,6 +12,7 @@ from pushserver_channels import websocket_frames
 from pushserver_channels.access import Guard
 from pushserver_channels.access.guard import Decision
 from pushserver_channels.client_connection import ClientConnection, find_connection
+from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import (
     BadRequest,
     ChannelGone,
@@ -22,6 +23,7 @@ from pushserver_channels.exceptions import (
     PushError,
     ServerStopping,
     TooManyHeld,
+    find_reason,
 )
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer, hubs
@@ -86,6 +88,7 @@ class WebSocketStream(Stream):
     """
 
     subprotocol: str | None = None
+    counts = counters.transports["websocket"]
     _needs_pong = False
 
     def build(
@@ -164,6 +167,8 @@ class WebSocketStream(Stream):
 
 class ReceivedMessageTooLong(Exception):
     """The client sent a message that is too long."""
+
+    reason = "invalid"
 
     def __str__(self) -> str:
         return f"A message has at most {MAX_RECEIVED} bytes here."
@@ -281,6 +286,7 @@ class WebSocketConsumer:
     """
 
     responding = False
+    counts = WebSocketStream.counts
 
     @classmethod
     def accepts(cls, scope: Scope) -> bool:
@@ -310,6 +316,7 @@ class WebSocketConsumer:
         self.channel_ids = (channel_id,) if isinstance(channel_id, str) else channel_id
         self.fault = fault
         self.accepted = False
+        self.is_counted = False
         self.subprotocol: str | None = None
         self.counts_for: str | None = None
 
@@ -329,6 +336,7 @@ class WebSocketConsumer:
         if fault is not None:
             path = self.scope["path"][:MAX_SHOWN_PATH]
             logger.warning("A WebSocket to %s is refused. %s", path, fault)
+            self.counts.refused["denied"] += 1
             await self.send({"type": "websocket.close", "code": 4403})
             return
         offered = self.scope.get("subprotocols") or []
@@ -346,6 +354,7 @@ class WebSocketConsumer:
                 raise InvalidChannelId(self.fault)
             # Before anything is spent on the socket.
             self.counts_for = self.limits.admit(self.scope, headers)
+            self.counts.held += 1
             scope = self._build_http_scope()
             decisions: Sequence[Decision] = ()
             if self.guard is not None:
@@ -367,6 +376,8 @@ class WebSocketConsumer:
             stream.decisions = decisions
             await stream.begin(positions)
             stream.admit()
+            self.counts.accepted += 1
+            self.is_counted = True
             # Nchan's client would take the position for an empty message.
             is_silent = subprotocol == websocket_frames.NCHAN and has_id(
                 headers, query, len(self.channel_ids)
@@ -411,9 +422,13 @@ class WebSocketConsumer:
         client = self.counts_for
         if client is not None:
             self.counts_for = None
+            self.counts.held -= 1
             self.limits.release(client)
 
     async def _close(self, error: Exception) -> None:
+        if not self.is_counted:
+            self.is_counted = True
+            self.counts.refused[find_reason(error)] += 1
         connection = find_connection(self.send)
         try:
             await close(self.send, connection, error, self.subprotocol)

@@ -22,6 +22,8 @@ STALL_TIMEOUT = 1.0
 class SlowClient(Exception):
     """The client reads too slowly for the buffer of its stream."""
 
+    reason = "slow"
+
 
 class WriteBuffer:
     """What was sent on a connection, and not yet read by the client.

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from pushserver.publishers.update import Update
+from pushserver_channels.counters import counters
 from pushserver_channels.deadlines import Deadlines
-from pushserver_channels.exceptions import ChannelGone, Conflict, ServerStopping
+from pushserver_channels.exceptions import (
+    ChannelGone,
+    Conflict,
+    PushError,
+    ServerStopping,
+    find_reason,
+)
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.receipts import Receipts
 from pushserver_channels.shutdown import wait_for_end
-from pushserver_channels.stores import Store
+from pushserver_channels.stores import Appended, Store
 
 from .cursor import Cursor, Heard
 
@@ -89,8 +96,14 @@ class Hub:
         """
         if key is not None:
             return await self._publish_once(update, keep, create, key)
+        started = self.loop.time() if counters.is_timing else 0.0
         waiting = self._count(update.channel_id)
-        appended = await self.store.append(update, keep=keep, create=create)
+        try:
+            appended = await self.store.append(update, keep=keep, create=create)
+        except PushError as error:
+            counters.refused[find_reason(error)] += 1
+            raise
+        self._count_appended(appended, started)
         return appended.delivered, _with_subscribers(appended.info, waiting)
 
     async def _publish_once(
@@ -98,15 +111,52 @@ class Hub:
     ) -> tuple[bool, ChannelInfo]:
         """Publish a message unless its key is known; return as :meth:`publish` does."""
         if not self.store.keeps_receipts:
-            publish = partial(self.publish, update, keep=keep, create=create)
-            return await self._receipts.publish_once(update.channel_id, key, publish)
+            return await self._publish_once_here(update, keep, create, key)
+        started = self.loop.time() if counters.is_timing else 0.0
         waiting = self._count(update.channel_id)
-        appended = await self.store.append_once(
-            update, key, waiting, keep=keep, create=create
-        )
+        try:
+            appended = await self.store.append_once(
+                update, key, waiting, keep=keep, create=create
+            )
+        except PushError as error:
+            counters.refused[find_reason(error)] += 1
+            raise
+        self._count_appended(appended, started)
         if appended.is_repeated:
             return appended.delivered, appended.info
         return appended.delivered, _with_subscribers(appended.info, waiting)
+
+    async def _publish_once_here(
+        self, update: Update, keep: bool, create: bool, key: str
+    ) -> tuple[bool, ChannelInfo]:
+        """Publish a message unless this process has published one with its key."""
+        is_new = False
+
+        async def publish() -> tuple[bool, ChannelInfo]:
+            nonlocal is_new
+            is_new = True
+            return await self.publish(update, keep=keep, create=create)
+
+        receipt = await self._receipts.publish_once(update.channel_id, key, publish)
+        if not is_new:
+            counters.repeated += 1
+        return receipt
+
+    def _count_appended(self, appended: Appended, started: float) -> None:
+        """Count a message that was published.
+
+        Args:
+            appended: What the store has returned.
+            started: When publishing began, by the event loop; 0 if it is not measured.
+        """
+        if appended.is_repeated:
+            counters.repeated += 1
+        elif appended.delivered:
+            counters.delivered += 1
+        else:
+            counters.accepted += 1
+        if started:
+            counters.publish_seconds.observe(self.loop.time() - started)
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -157,6 +207,9 @@ class Hub:
         if self._observed:
             for cursor in leaving:
                 self._notify_left(cursor)
+        if counters.is_timing:
+            lag = time.time() - message.id.time
+            counters.delivery_lag_seconds.observe(max(lag, 0.0))
         return taken
 
     def drop(self, channel_id: str) -> None:

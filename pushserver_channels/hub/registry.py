@@ -44,6 +44,11 @@ class HubRegistry:
         return iter(self._hubs.values())
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether the server on the running event loop stops."""
+        return self._stopping is asyncio.get_running_loop()
+
+    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop that serves, None if no server runs in this process."""
         if self._loop is not None and self._loop.is_running():

@@ -80,12 +80,14 @@ class Store(ABC):
 
     Attributes:
         is_shared: Whether processes share its messages.
+        keeps_snapshots: Whether processes show each other their metrics by the store.
         keeps_receipts: Whether :meth:`append_once` recognizes idempotency keys, in
             whichever process. If not, each process keeps the receipts of its own.
     """
 
     is_shared: ClassVar[bool] = False
     keeps_receipts: ClassVar[bool] = False
+    keeps_snapshots: ClassVar[bool] = False
 
     @classmethod  # noqa: B027 (most stores need nothing)
     def check(cls, settings: Any) -> None:
@@ -217,6 +219,38 @@ class Store(ABC):
 
         The wait of its subscribers ends. Raises
         :class:`~pushserver_channels.exceptions.ChannelNotFound`.
+        """
+
+    @property
+    def errors(self) -> int:
+        """How often the store has failed, because what it needs has not answered."""
+        return 0
+
+    def count_kept(self) -> tuple[int, int] | None:
+        """Return how many channels there are, and how many messages are kept.
+
+        None if the store would have to look at all channels.
+        """
+        return None
+
+    async def write_snapshot(self, process: str, data: bytes, seconds: int) -> None:
+        """Show the metrics of a process to others. Only stores in Redis do it.
+
+        Args:
+            process: The name of the process.
+            data: Its metrics.
+            seconds: How long they count.
+        """
+        raise NotImplementedError
+
+    async def read_snapshots(self) -> dict[str, bytes]:
+        """Return what processes show, by their names. Only stores in Redis have it."""
+        return {}
+
+    async def check_health(self) -> None:  # noqa: B027 (most stores need nothing)
+        """Return when the store has answered.
+
+        Raises :class:`~pushserver_channels.exceptions.StoreUnavailable`.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
+from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import TooManyEmptyChannels
 from pushserver_channels.paced_log import PacedLog
 
@@ -89,6 +90,7 @@ class EmptyChannels(Generic[Channel]):
         if 0 < self._limit <= len(self):
             longest_idle = self._find_longest_idle()
             if longest_idle is None:
+                counters.limits["max_empty_channels"] += 1
                 self._refusals.add()
                 raise TooManyEmptyChannels(self._limit)
             removed = self._idle.pop(longest_idle)

@@ -124,6 +124,7 @@ class ChannelLayerStore(MemoryStore):
         self._count = count()
         self._counts: dict[str, int] = {}
         self._is_attached = False
+        self._errors = 0
         self._is_closed = False
         self._joined: asyncio.Future[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
@@ -223,6 +224,13 @@ class ChannelLayerStore(MemoryStore):
         # Even if this process does not know the channel, because others may.
         await self._send_event("deletion", channel_id)
         return await super().delete(channel_id)
+
+    @property
+    def errors(self) -> int:
+        return self._errors
+
+    async def check_health(self) -> None:
+        await self._join()
 
     def listen(self, channel_id: str) -> None:
         super().listen(channel_id)
@@ -399,6 +407,7 @@ class ChannelLayerStore(MemoryStore):
         try:
             await self._layer.group_send(self._group, event)
         except Exception as error:
+            self._errors += 1
             logger.error("The channel layer takes no message: %r", error)
             raise StoreUnavailable from error
 
@@ -426,6 +435,7 @@ class ChannelLayerStore(MemoryStore):
                 self._set_joined()
                 await self._receive_until_error()
             except Exception as error:
+                self._errors += 1
                 logger.error("The channel layer has failed: %r", error)
                 self._fail()
                 await asyncio.sleep(RECONNECT_DELAY)

@@ -15,6 +15,7 @@ from operator import attrgetter
 
 from pushserver.conf import StoreSettings
 from pushserver.publishers.update import Update
+from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.paced_log import PacedLog
@@ -134,6 +135,7 @@ class MemoryStore(Store):
         channels: The channels by their ids, but for those in ``empty``.
         empty: The channels on which nobody has published, and that no publisher has
             created.
+        stored: How many messages are kept.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class MemoryStore(Store):
             settings.channel_timeout,
             self._listened.__contains__,
         )
+        self.stored = 0
         self._size = 0  # The bytes that all messages take.
         self._max_messages = settings.max_messages or sys.maxsize
         self._max_size = settings.max_bytes or sys.maxsize
@@ -257,6 +260,9 @@ class MemoryStore(Store):
         elif self.empty:
             self.empty.use(channel_id, self._clock())
 
+    def count_kept(self) -> tuple[int, int]:
+        return len(self.channels) + len(self.empty), self.stored
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -319,6 +325,7 @@ class MemoryStore(Store):
     def _check_max_channels(self) -> None:
         limit = self._settings.max_channels
         if 0 < limit <= len(self.channels):
+            counters.limits["max_channels"] += 1
             raise TooManyChannels(limit)
 
     def _remove(self, channel: _Channel) -> None:
@@ -333,6 +340,7 @@ class MemoryStore(Store):
     def _forget(self, channel: _Channel) -> None:
         """Free what is kept for a channel that was removed, but for its last id."""
         self._size -= channel.size
+        self.stored -= len(channel.messages or ())
         self._by_size.remove(channel)
         channel.messages = None
         if channel.last_id is not None:
@@ -373,6 +381,7 @@ class MemoryStore(Store):
             size -= len(messages.popleft().body)
         else:
             size += MESSAGE_OVERHEAD
+            self.stored += 1
         self._size = total = self._size + size
         channel.size = size = channel.size + size
         if size >> channel.size_class:
@@ -402,11 +411,13 @@ class MemoryStore(Store):
             dropped += 1
         if newest.size >> newest.size_class:
             self._by_size.add(newest)
+        counters.limits["max_bytes"] += dropped
         self._evictions.add(count=dropped)
 
     def _drop_oldest(self, channel: _Channel) -> None:
         """Drop the oldest message of a channel that has one."""
         assert channel.messages is not None, "It has a message."
+        self.stored -= 1
         self._count_removed(
             channel, len(channel.messages.popleft().body) + MESSAGE_OVERHEAD
         )
@@ -461,6 +472,7 @@ class MemoryStore(Store):
             dropped, next_end = drop_ended(channel.messages, now)
             self._schedule_end(channel, next_end)
             if dropped:
+                self.stored -= len(dropped)
                 size = sum(len(each.body) + MESSAGE_OVERHEAD for each in dropped)
                 self._count_removed(channel, size)
 

@@ -128,6 +128,7 @@ class Commands:
                 # Now the connection sends the whole script.
                 reply = await connection.run(*call, begin, *arguments, convert=convert)
         except Refused as error:
+            self.network.errors += 1
             if str(error) != self._refusal:
                 self._refusal = str(error)
                 logger.error("Redis refuses what it is asked: %s", error)

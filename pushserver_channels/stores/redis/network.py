@@ -50,6 +50,7 @@ class Network:
         receiver: The object whose methods are called when a message arrives or a
             connection begins or ends. It must be set before the first use.
         connections: The open connections, by the addresses of their servers.
+        errors: How many attempts to connect have failed, and connections and commands.
     """
 
     receiver: Receiver
@@ -61,6 +62,7 @@ class Network:
         self._opening: dict[Address, asyncio.Task[Connection]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self.errors = 0
 
     async def connect(self, shard: Shard) -> Connection:
         """Return the connection to a shard. Raises :class:`StoreUnavailable`."""
@@ -84,6 +86,14 @@ class Network:
         task.add_done_callback(self._finish_task)
         return task
 
+    async def check_health(self) -> None:
+        """Return when all servers have answered. Raises :class:`StoreUnavailable`."""
+        connections = {await self.connect(each) for each in self.shards}
+        try:
+            await asyncio.gather(*(each.send("PING") for each in connections))
+        except CommandError as error:
+            raise StoreUnavailable from error
+
     def close(self) -> None:
         """Close all connections, and cancel all tasks."""
         self._closed = True
@@ -106,6 +116,7 @@ class Network:
             if connection.error is not None:
                 raise connection.error
         except Exception as error:
+            self.errors += 1
             reason = mask(str(error) or repr(error))
             self._servers.forget()
             delay = min(RECONNECT_DELAYS[0] * 2**shard.failures, RECONNECT_DELAYS[1])
@@ -164,6 +175,7 @@ class Network:
         if self._closed:
             return
         if was_used:
+            self.errors += 1
             logger.warning("The connection to Redis has ended: %s", error)
         for shard in self.shards:
             if shard.connection is ended:

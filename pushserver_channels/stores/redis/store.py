@@ -23,6 +23,7 @@ from .listening import RECORD_INTERVAL, Listening
 from .network import RECONNECT_DELAYS
 from .replies import Reply, add_fields, add_key, range_after, read_entry, read_id
 from .servers import find_servers
+from .snapshots import read_snapshots, write_snapshot
 
 
 class RedisStore(Store):
@@ -60,6 +61,7 @@ class RedisStore(Store):
 
     is_shared = True
     keeps_receipts = True
+    keeps_snapshots = True
 
     def __init__(
         self,
@@ -233,6 +235,19 @@ class RedisStore(Store):
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info
+
+    @property
+    def errors(self) -> int:
+        return self._network.errors
+
+    async def write_snapshot(self, process: str, data: bytes, seconds: int) -> None:
+        await write_snapshot(self._network, process, data, seconds)
+
+    async def read_snapshots(self) -> dict[str, bytes]:
+        return await read_snapshots(self._network)
+
+    async def check_health(self) -> None:
+        await self._network.check_health()
 
     def listen(self, channel_id: str) -> None:
         self._listening.listen(self._find(channel_id))

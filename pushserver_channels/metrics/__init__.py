@@ -1,0 +1,1 @@
+"""The metrics of the processes of the push server."""
