@@ -37,7 +37,7 @@ def read_data(body: bytes, content_type: str) -> Any:
     """Return a message as a page gets it: parsed JSON, other text as str, or bytes."""
     try:
         return json.loads(body) if is_json(content_type) else body.decode()
-    except ValueError:
+    except (ValueError, RecursionError):  # The latter for JSON that is nested deeply.
         return body
 
 

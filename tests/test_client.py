@@ -289,6 +289,19 @@ def test_url_without_a_host() -> None:
         next(iter(listen("/updates/news")))
 
 
+def test_json_that_is_nested_too_deeply() -> None:
+    """It is no data, as other text that is no JSON."""
+    deep = "[" * 100_000
+    server = Server(
+        stream(
+            f"event: push-gone\ndata: {deep}",
+            f"id: 1:1\ncontent-type: application/json\ndata: {deep}",
+        )
+    )
+    (received,) = islice(server.listen(after="1:0,1:0"), 1)
+    assert received.data == deep.encode()
+
+
 def test_stream_of_several_goes_on_without_a_deleted_channel() -> None:
     server = Server(
         stream(

@@ -310,7 +310,7 @@ class Session:
 def _read_json(data: str | None) -> Mapping[str, object]:
     try:
         read = json.loads(data or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
 

@@ -22,6 +22,7 @@ from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, Workers
 from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import AuthorizationUnavailable, ServerStopping
+from pushserver_channels.paced_log import PacedLog
 from pushserver_channels.types import Scope
 
 from .remembered import RememberedPermissions
@@ -85,6 +86,12 @@ class Authorizer:
         # The same by what identifies a subscriber, and by channel.
         self._running: dict[tuple[bytes, str], asyncio.Task[_Answers]] = {}
         self._waiting = 0
+        # Anybody can make it slow, so not each request is a line of the log.
+        self._unanswered = PacedLog(
+            logger,
+            "%d requests of subscribers were not admitted, because authorize has not"
+            f" answered within {TIMEOUT:g} seconds, or too many wait for its answer.",
+        )
 
     async def ask(
         self, scope: Scope, headers: Mapping[bytes, bytes], channel_ids: Sequence[str]
@@ -192,6 +199,7 @@ class Authorizer:
 
     async def _call(self, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
         if self._waiting >= MAX_WAITING:
+            self._unanswered.add()
             raise AuthorizationUnavailable
         self._waiting += 1
         started = time.monotonic()
@@ -205,11 +213,7 @@ class Authorizer:
                 TIMEOUT,
             )
         except (NotStarted, asyncio.TimeoutError):
-            logger.error(
-                "authorize has not answered within %g seconds, or waited for others"
-                " that did not",
-                TIMEOUT,
-            )
+            self._unanswered.add()
         except AuthorizationFailed:
             pass  # It has logged why.
         finally:

@@ -309,8 +309,7 @@ class ChannelLayerStore(MemoryStore):
         if message.id <= self._newest(channel_id):
             # It is not delivered to subscribers that already have a newer one.
             self._incomplete.add(channel_id)
-            if keep:
-                self._insert(channel, message)
+            self._insert(channel, message, keep)
             delivered = False
         else:
             self._incomplete.discard(channel_id)
@@ -339,17 +338,21 @@ class ChannelLayerStore(MemoryStore):
             return min(channel.floor, just_before)
         return max(known, default=None)
 
-    def _insert(self, channel: _Channel, message: Message) -> None:
-        """Keep a message at its place in the order of ids."""
-        self._keep(channel, message)
+    def _insert(self, channel: _Channel, message: Message, keep: bool) -> None:
+        """Keep a message at its place in the order of ids.
+
+        Even if it is not kept, those after it follow it now, so that it is missed.
+        """
+        if keep:
+            self._keep(channel, message)
         messages = channel.messages
         if messages:
             kept = sorted(messages, key=attrgetter("id"))
             messages.clear()
             for each in kept:
-                if messages and each.id > message.id:
-                    # It follows another message now.
-                    previous = max(each.previous or START, messages[-1].id)
+                if each.id > message.id:
+                    before = messages[-1].id if messages else START
+                    previous = max(each.previous or START, before, message.id)
                     each = each._replace(previous=previous)
                 messages.append(each)
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from django.test import override_settings
 
+from pushserver_channels.access import authorizer
 from pushserver_channels.hub import hubs
 from pushserver_channels.routing import get_application
 from tests.server import rules
@@ -222,3 +223,19 @@ async def test_a_client_that_leaves_while_it_is_asked(
     await site.post("anna")
     assert (await second.answer()).status == 200
     await asyncio.wait([first.future])
+
+
+async def test_a_function_that_does_not_answer_is_logged_once(
+    serve: Serving, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its subscribers come back later, and do not fill the log."""
+    monkeypatch.setattr(authorizer, "TIMEOUT", 0.05)
+    site = guarded(serve)
+    rules.gate.clear()
+    try:
+        asked = [site.ask("GET", "/updates/anna", ANNA) for _ in range(5)]
+        answers = await asyncio.gather(*asked)
+    finally:
+        rules.gate.set()
+    assert [each.status for each in answers] == [503] * 5
+    assert len([each for each in caplog.messages if "authorize" in each]) == 1

@@ -89,6 +89,27 @@ async def test_concurrent_messages_of_several_processes(make: MakeStore) -> None
         assert all(each < max(told) for each in missed)
 
 
+@pytest.mark.parametrize("keep", [True, False])
+async def test_late_message_that_is_not_kept_is_a_gap(
+    make: MakeStore, keep: bool
+) -> None:
+    """A message that comes after a newer one is missed, if it is not kept."""
+    here = make(max_bytes=5000)
+    ahead = make(serving=False, clock=lambda: 2005.0)
+    behind = make(serving=False, clock=lambda: 2000.0)
+    await join(here)
+    seen = (await behind.append(Update("a", b"1"))).message
+    newer = (await ahead.append(Update("a", b"3"))).message
+    await until(lambda: [each.body for each in heard(here)] == [b"1", b"3"])
+    body = b"2" * (5000 if keep else 1)
+    late = (await behind.append(Update("a", body), keep=keep)).message
+    other = (await behind.append(Update("b", b""))).message
+    await until(lambda: heard(here)[-1].id == other.id)
+    found = await here.next("a", seen.id)
+    assert found is not None and found.id == newer.id
+    assert found.gap_after(seen.id) == late.id
+
+
 async def test_unstored_message_is_delivered_in_every_process(make: MakeStore) -> None:
     """A message that is not kept is delivered in every process, and kept in none."""
     here, there = make(), make()
