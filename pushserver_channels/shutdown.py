@@ -121,6 +121,66 @@ async def run_lifespan(
             await send({"type": "lifespan.shutdown.complete"})
 
 
+class TerminationDelay:
+    """Lets the first SIGTERM of this process wait for a coroutine function.
+
+    Then the handler of the server is called, as if the signal came only now. So the
+    server goes on listening meanwhile. A second SIGTERM does not wait, and SIGINT never
+    does.
+
+    Args:
+        work: What is done first.
+    """
+
+    def __init__(self, work: Stop) -> None:
+        self._work = work
+        self._handler: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
+
+    def install(self) -> None:
+        """Handle the signal from now on, for the running event loop.
+
+        This does nothing outside the main thread, and if the signal has no handler: it
+        then ends the process at once.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handler = signal.getsignal(signal.SIGTERM)
+        if not callable(handler):
+            return
+        self._loop = asyncio.get_running_loop()
+        if handler == self._handle:
+            return
+        self._handler = handler
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        assert self._loop is not None, "By install()."
+        if not self._has_begun:
+            self._has_begun = True
+            with suppress(RuntimeError):  # The loop has been closed.
+                self._loop.call_soon_threadsafe(self._begin)
+                return
+        self._stop()
+
+    def _begin(self) -> None:
+        assert self._loop is not None, "By install()."
+        self._task = self._loop.create_task(self._work_and_stop())
+
+    async def _work_and_stop(self) -> None:
+        await _call_in_turn([self._work])
+        if signal.getsignal(signal.SIGTERM) == self._handle:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Call the handler of the server."""
+        signal.signal(signal.SIGTERM, self._handler)
+        self._has_begun = False
+        signal.raise_signal(signal.SIGTERM)
+
+
 @contextmanager
 def call_on_signals(stop: Stop) -> Iterator[None]:
     """Call a coroutine function when this process gets a signal to stop.

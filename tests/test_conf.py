@@ -221,6 +221,7 @@ def test_locations_that_show_how_a_process_is() -> None:
     stores = {"default": {"type": "memory"}, "news": {"type": "memory"}}
     conf = read_settings({**monitoring(), "store": stores})
     assert conf.used_stores == ()
+    assert conf.drain == 0
 
 
 def test_empty_list_means_no_locations() -> None:

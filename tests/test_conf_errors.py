@@ -83,6 +83,8 @@ WRONG: list[tuple[Any, str, str]] = [
     ({"trusted_proxies": "any"}, "['trusted_proxies']", "'any' does not appear"),
     ({"trusted_proxies": ["proxy"]}, "['trusted_proxies']", "'10.0.0.0/8'"),
     ({"trusted_proxies": 7}, "['trusted_proxies']", "is 7"),
+    ({"drain": -1}, "['drain']", "number of seconds"),
+    ({"drain": "10"}, "['drain']", "is '10'"),
     ({"publisher": "Direct"}, "['publisher']", "Did you mean 'direct'?"),
     ({"publisher": "celery"}, "['publisher']", "'auto', 'direct', 'http', 'locmem'"),
     ({"on_commit": 1}, "['on_commit']", "True or False"),

@@ -141,6 +141,8 @@ class PushServerSettings:
         max_held_per_client: How many of these may come from one address; 0 for no
             limit, None for a default that applies to public addresses only.
         trusted_proxies: The proxies whose ``X-Forwarded-For`` is believed.
+        drain: Seconds over which a process that gets SIGTERM ends what it holds, before
+            the server stops; 0 to stop at once.
     """
 
     address: str | None = setting(address, default=None)
@@ -170,6 +172,7 @@ class PushServerSettings:
     trusted_proxies: AllowedClients = setting(
         trusted_proxies, default_factory=AllowedClients
     )
+    drain: float = setting(seconds, default=0)
 
     @property
     def used_stores(self) -> tuple[str, ...]:

@@ -277,6 +277,24 @@ class Hub:
             deadlines = self._deadlines[seconds, expire] = Deadlines(seconds, expire)
         return deadlines
 
+    def list_held(self) -> list[Cursor]:
+        """Return the cursors of subscribers that wait, in the order of their channels.
+
+        Cursors of the push server itself, which have no request, are left out.
+        """
+        return [
+            cursor
+            for waiting in self.waiting.values()
+            for cursor in waiting
+            if cursor.scope
+        ]
+
+    def expire(self, cursor: Cursor) -> None:
+        """End the wait of a cursor as if its time were up, unless it has left."""
+        if cursor in self.waiting.get(cursor.channel_id, ()):
+            self.leave(cursor)
+            cursor.end(None)
+
     async def stop(self) -> None:
         """End all waits with 503, and wait until these answers are sent."""
         self.stopping = True
