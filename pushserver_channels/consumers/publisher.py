@@ -9,10 +9,11 @@ from __future__ import annotations
 from functools import partial
 
 from pushserver.conf import Location, PublisherLocation
+from pushserver.presence.names import is_presence_channel
 from pushserver.publishers.update import Update
 from pushserver_channels.access import PublisherAccess
 from pushserver_channels.cors import CrossOriginPublishing
-from pushserver_channels.exceptions import BadRequest
+from pushserver_channels.exceptions import BadRequest, PresenceChannel
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     build_channel_info,
@@ -32,6 +33,9 @@ from .base import (
     Site,
 )
 
+#: The methods that change nothing.
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
 
 class PublisherConsumer(PushConsumer):
     """Answers a publisher's request with the channel info. Source: protocol, 3.2.
@@ -41,6 +45,7 @@ class PublisherConsumer(PushConsumer):
         choose_headers: Returns the headers of every answer, given the request's
             ``Origin``.
         access: Decides who may publish.
+        has_presence: Whether channels of the store are presence channels.
         channel_id: The channel id in the URL.
         fault: Why the channel id is invalid, None if it is valid.
     """
@@ -61,13 +66,20 @@ class PublisherConsumer(PushConsumer):
         cross_origin = CrossOriginPublishing(
             location.allow_origin, cls.methods, site.headers
         )
-        return partial(cls, location, cross_origin.headers, PublisherAccess(location))
+        return partial(
+            cls,
+            location,
+            cross_origin.headers,
+            PublisherAccess(location),
+            location.store in site.settings.presence_stores,
+        )
 
     def __init__(
         self,
         location: PublisherLocation,
         choose_headers: ChooseHeaders,
         access: PublisherAccess,
+        has_presence: bool,
         channel_id: str,
         fault: str | None,
     ) -> None:
@@ -75,11 +87,18 @@ class PublisherConsumer(PushConsumer):
         self.location = location
         self.choose_headers = choose_headers
         self.access = access
+        self.has_presence = has_presence
         self.channel_id = channel_id
         self.fault = fault
 
     def check_client(self) -> None:
         self.access.check(self.scope, self.headers, self.channel_id)
+        if (
+            self.has_presence
+            and self.scope["method"] not in _READING
+            and is_presence_channel(self.channel_id)
+        ):
+            raise PresenceChannel
 
     def max_ignored_body(self) -> int:
         """Return at least ``max_message_size``, so that a refused POST is answered."""

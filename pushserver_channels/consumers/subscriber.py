@@ -18,14 +18,17 @@ from pushserver_channels.exceptions import (
     ServerStopping,
 )
 from pushserver_channels.held import HeldLimits
-from pushserver_channels.hub import Observer
+from pushserver_channels.hub import Hub, Observer
 from pushserver_channels.messages import Message, MessageId
+from pushserver_channels.presence import find_presence_of
+from pushserver_channels.presence.state import PresenceReads
 from pushserver_channels.protocol import (
     Headers,
     build_message_headers,
     build_message_id,
 )
 from pushserver_channels.push_location import build_push_location
+from pushserver_channels.stores import Store
 
 from .base import (
     NO_CACHE,
@@ -36,6 +39,18 @@ from .base import (
     Site,
 )
 from .bodies import MAX_SUBSCRIBER_BODY
+
+
+def find_reads(hub: Hub, location: SubscriberLocation) -> Store | PresenceReads:
+    """Return what reads the channels of a location.
+
+    Args:
+        hub: The hub of its store.
+        location: The location.
+    """
+    if not location.presence:
+        return hub.store
+    return find_presence_of(hub, location.store).reads
 
 
 class SubscriberConsumer(PushConsumer):
@@ -133,6 +148,10 @@ class SubscriberConsumer(PushConsumer):
 
     def max_ignored_body(self) -> int:
         return MAX_SUBSCRIBER_BODY
+
+    def find_reads(self, hub: Hub) -> Store | PresenceReads:
+        """Return what reads the messages of the channels."""
+        return find_reads(hub, self.location)
 
     def find_permission(self, index: int) -> Permission | None:
         """Return the right to listen to a channel, None if none is needed."""
