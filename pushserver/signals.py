@@ -19,6 +19,13 @@
 
 The receivers of all signals may be coroutine functions.
 
+``member_joined``, ``member_left``
+    Sent when somebody comes to a channel with presence, as its first connection over
+    all processes, and has gone, with ``channel_id``, ``user`` (the key of the user) and
+    ``info``, by one process and at most once: a server that is killed before sends
+    none. Anonymous visitors have no signals. Receivers run in a thread of the push
+    server, those about one member in their order.
+
 Receivers run in the process of a server, which ``sys.exit()`` would end. So if a
 receiver raises ``SystemExit``, ``KeyboardInterrupt`` or another exception that is not
 an ``Exception``, :class:`ReceiverExited` is raised instead.
@@ -120,6 +127,9 @@ def _atomic_requests() -> Iterator[None]:
 
 channel_subscribe = GuardedSignal(exits_main_thread=False, atomic=True)
 channel_unsubscribe = GuardedSignal(exits_main_thread=False, atomic=True)
+
+member_joined = GuardedSignal(exits_main_thread=False, atomic=False)
+member_left = GuardedSignal(exits_main_thread=False, atomic=False)
 
 pre_send_update = GuardedSignal(exits_main_thread=True, atomic=False)
 post_send_update = GuardedSignal(exits_main_thread=True, atomic=False)

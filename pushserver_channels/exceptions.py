@@ -208,6 +208,16 @@ class Forbidden(PushError):
         return "Publishing is not allowed from this address."
 
 
+class PresenceChannel(Forbidden):
+    """The channel tells who is on another one, and only the push server does that."""
+
+    def __str__(self) -> str:
+        return (
+            "Nobody publishes on the channels whose ids begin with 'presence:'; they"
+            " tell who is on another channel."
+        )
+
+
 class ForbiddenPage(Forbidden):
     """The origin of the page that sent the request is not allowed to publish."""
 

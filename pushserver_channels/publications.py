@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 from pushserver.channel_urls import build_publisher_url
 from pushserver.conf import get_settings
+from pushserver.presence.names import is_presence_channel
 from pushserver.publishers import Publication, PublishError, Receipt
 from pushserver.publishers.base import why_not_started
 from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted
 
-from .exceptions import MessageTooLarge, PushError, StoreUnavailable
+from .exceptions import (
+    MessageTooLarge,
+    PresenceChannel,
+    PushError,
+    StoreUnavailable,
+)
 from .hub import hubs
 from .messages import ChannelInfo
 from .protocol import check_event, check_header
@@ -101,6 +107,10 @@ def find_url(publication: Publication) -> str | None:
 def _check(publication: Publication) -> None:
     """Raise ``PushError`` if the location would refuse a message."""
     update, location = publication.update, publication.location
+    if is_presence_channel(update.channel_id):
+        settings = get_settings()
+        if location.store in settings.presence_stores:
+            raise PresenceChannel
     if 0 < location.max_message_size < len(update.body):
         raise MessageTooLarge(location.max_message_size)
     check_header("Content-Type", update.content_type)

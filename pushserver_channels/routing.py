@@ -36,6 +36,7 @@ from pushserver.paths import (
     match_channel,
     match_channels,
 )
+from pushserver.presence.names import PREFIX, is_presence_channel
 
 from .access import make_guards
 from .consumers.base import (
@@ -52,6 +53,7 @@ from .hub import Observer, hubs
 from .memoize import memoize
 from .metrics.of_process import Metrics, check_metrics
 from .passthrough import Dispatcher, Passthrough
+from .presence import LocationPresence
 from .shutdown import run_lifespan
 from .static_files import serve_static_files
 from .stores import check_store
@@ -91,6 +93,7 @@ class PushLocations:
         self._script_name = ""
         self._find = memoize(max_size=1024)(self._look_up)
         self._dispatcher: Dispatcher | None = None
+        self._presence_stores: frozenset[str] = frozenset()
 
     __call__ = answer_request
 
@@ -167,19 +170,20 @@ class PushLocations:
         """Return the match of a path, None if there is none."""
         decoded = _decode(path, raw_path, roots)
         for location, consumers, consumers_of_several in self._routes:
-            limit = location.max_channel_id_length
+            find_fault = partial(
+                _find_id_fault, location, location.store in self._presence_stores
+            )
             separator = getattr(location, "separator", None)
             if separator is None:
                 channel_id = match_channel(location.url, decoded)
                 if channel_id is not None:
-                    fault = _find_id_fault(channel_id, limit)
-                    return location, consumers, channel_id, fault
+                    return location, consumers, channel_id, find_fault(channel_id)
                 continue
             separated = _decode(path, raw_path, roots, separator)
             channel_ids = match_channels(location.url, separated, separator)
             if channel_ids is None:
                 continue
-            faults = filter(None, (_find_id_fault(each, limit) for each in channel_ids))
+            faults = filter(None, map(find_fault, channel_ids))
             fault = next(faults, None)
             if len(channel_ids) == 1:
                 return location, consumers, channel_ids[0], fault
@@ -207,6 +211,11 @@ class PushLocations:
         limits = HeldLimits(settings)
         health = Health(settings.used_stores, limits)
         metrics = Metrics(settings, health, dispatcher)
+        presences = {
+            id(each): LocationPresence(each)
+            for each in settings.locations
+            if isinstance(each, SubscriberLocation) and each.presence
+        }
         site = Site(
             settings,
             headers,
@@ -215,7 +224,9 @@ class PushLocations:
             limits,
             health,
             metrics.find_sharing,
+            lambda location: presences.get(id(location)),
         )
+        self._presence_stores = settings.presence_stores
         with suppress(RuntimeError):  # No event loop runs yet.
             metrics.start()
         return [
@@ -243,15 +254,26 @@ def _prepare(path: str, location: Location, site: Site) -> PreparedConsumer:
     return consumer.accepts, consumer.prepare(location, site)
 
 
-def _find_id_fault(channel_id: str, max_length: int) -> str | None:
+def _find_id_fault(
+    location: Location, store_has_presence: bool, channel_id: str
+) -> str | None:
     """Return why a channel id is invalid, None if it is valid.
 
     Args:
+        location: The location.
+        store_has_presence: Whether another location of its store has presence.
         channel_id: The channel id in a URL.
-        max_length: The most characters of an id, 0 for no limit.
     """
     if not channel_id:
         return "The URL has no channel id."
+    max_length = location.max_channel_id_length
+    if store_has_presence and is_presence_channel(channel_id):
+        if isinstance(location, SubscriberLocation) and not location.presence:
+            return (
+                f"This location has no presence, and ids that begin with {PREFIX!r} are"
+                " of presence channels."
+            )
+        max_length = max_length and max_length + len(PREFIX)
     if 0 < max_length < len(channel_id):
         return f"A channel id has at most {max_length} characters here."
     try:

@@ -20,6 +20,21 @@ WRONG: list[tuple[Any, str, str]] = [
     (None, "", "must be a dict"),
     ([], "", "must be a dict"),
     ("memory", "", "must be a dict"),
+    # Presence
+    (subscriber(presence=1), FIRST + "['presence']", "True or False"),
+    (subscriber(presence_grace=-1), FIRST + "['presence_grace']", "0 or more"),
+    (subscriber(presence_hidden_grace="x"), FIRST + "['presence_hidden_grace']", "0"),
+    (subscriber(presence_limit=-1), FIRST + "['presence_limit']", "0"),
+    (
+        subscriber(presence=True, polling="interval"),
+        FIRST + "['presence']",
+        "'polling': 'interval'",
+    ),
+    (
+        {**subscriber(presence=True), **store(type="channel_layer")},
+        FIRST + "['presence']",
+        "'default' is a channel layer",
+    ),
     # Keys
     ({"locatons": ()}, "['locatons']", "Did you mean 'locations'?"),
     ({"LOCATIONS": ()}, "['LOCATIONS']", "Known are address, port"),

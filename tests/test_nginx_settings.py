@@ -200,6 +200,7 @@ def test_address_with_an_interface_is_left_out(kind: type[Configuration]) -> Non
         ({"publisher_host": "127.0.0.1:8000"}, "['publisher_host']"),
         ({"locations": [{**SUBSCRIBER, "concurrency": "last"}]}, "['concurrency']"),
         ({"locations": [{**SUBSCRIBER, "event": "channel"}]}, "['event']"),
+        ({"locations": [{**SUBSCRIBER, "presence": True}]}, "['presence']"),
         ({"locations": [SUBSCRIBER]}, "['timeout_status']"),
         ({"locations": [{**PUBLISHER, "create_on_post": False}]}, "['create_on_post']"),
         ({"locations": [{**PUBLISHER, "url": r"/p/(\w+)"}]}, "['url']"),

@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from pushserver.channel_urls import find_subscriber, subscriber_url
+from pushserver.presence.names import find_subject
 
 from .authorizing import find_permission
 
@@ -45,7 +46,8 @@ def _sign(request: HttpRequest, channel_id: str, name: str | None) -> str | None
         return None  # No location has such a channel.
     if not location.signed or location.authorize is None:
         return None
-    permission = find_permission(request, location.authorize, channel_id)
+    subject = find_subject(channel_id) if location.presence else channel_id
+    permission = find_permission(request, location.authorize, subject)
     if permission is None:
         return None
     session = getattr(request, "session", None)

@@ -30,6 +30,7 @@ from .locations import (
     read_locations,
 )
 from .monitoring import HealthLocation, MetricsLocation, MonitoringLocation
+from .presence import check_presence
 from .readers import (
     MAX_SECONDS,
     InvalidSetting,
@@ -184,6 +185,15 @@ class PushServerSettings:
         )
         return tuple(dict.fromkeys(locations))
 
+    @property
+    def presence_stores(self) -> frozenset[str]:
+        """The names of the stores of which a location has presence."""
+        return frozenset(
+            each.store
+            for each in self.locations
+            if isinstance(each, SubscriberLocation) and each.presence
+        )
+
     def first_location(self, kind: type[Kind]) -> Kind | None:
         """Return the first location of a type, which is used to build URLs, or None."""
         return next((each for each in self.locations if isinstance(each, kind)), None)
@@ -203,6 +213,7 @@ def read_settings(raw: object) -> PushServerSettings:
                 suggest(location.store, conf.store)
                 or f"The stores are {', '.join(map(repr, conf.store))}.",
             )
+    check_presence(conf.locations, conf.store)
     locations = apply_access_defaults(conf.locations, conf.authorize, conf.signed)
     return replace(conf, locations=locations)
 

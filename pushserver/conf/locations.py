@@ -53,6 +53,11 @@ REFUSALS = {
     "eventsource": "pushserver_channels.consumers.refusal.RefusedEventSourceConsumer",
 }
 
+#: The poll of one channel at a location with presence, and the notice of a page that
+#: it is hidden.
+PRESENCE_POLL = "pushserver_channels.consumers.presence_poll.PresencePollConsumer"
+PRESENCE_NOTICE = "pushserver_channels.consumers.presence_notice.PresenceNoticeConsumer"
+
 #: The poll of several channels.
 POLL_OF_SEVERAL = "pushserver_channels.consumers.several_poll.SeveralPollConsumer"
 
@@ -125,6 +130,13 @@ class SubscriberLocation(Location):
             for the setting of the same name of ``PUSH_SERVER``.
         public: Whether everybody may listen although another location of the store
             restricts it.
+        presence: Whether the channel ``presence:<channel_id>`` tells who is on a
+            channel.
+        presence_grace: Seconds after which a member has left whose last connection or
+            held request has ended.
+        presence_hidden_grace: The same for a page that has said that it is hidden.
+        presence_limit: The most members of a channel that are named; of more only the
+            number is told. 0 for no limit.
     """
 
     polling: str = setting(one_of(*POLLS), default="long")
@@ -148,6 +160,10 @@ class SubscriberLocation(Location):
     authorize: str | None = setting(dotted_path, default=None)
     signed: bool | None = setting(flag, default=None)
     public: bool = setting(flag, default=False)
+    presence: bool = setting(flag, default=False)
+    presence_grace: float = setting(seconds, default=15)
+    presence_hidden_grace: float = setting(seconds, default=75)
+    presence_limit: int = setting(count, default=1000)
 
     @property
     def is_guarded(self) -> bool:
@@ -163,7 +179,9 @@ class SubscriberLocation(Location):
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        return self._list_consumers(POLLS[self.polling])
+        return self._list_consumers(
+            PRESENCE_POLL if self.presence else POLLS[self.polling]
+        )
 
     @property
     def consumers_of_several(self) -> tuple[str, ...]:
@@ -178,7 +196,8 @@ class SubscriberLocation(Location):
             each: path if each in self.allowed else refusals[each]
             for each, path in paths.items()
         }
-        return tuple(path for path in chosen.values() if path is not None)
+        found = tuple(path for path in chosen.values() if path is not None)
+        return (PRESENCE_NOTICE, *found) if self.presence else found
 
 
 LOCATION_TYPES: dict[str, type[Location]] = {

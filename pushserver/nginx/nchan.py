@@ -278,6 +278,11 @@ class NchanConfiguration(PassthroughConfiguration, GuardedConfiguration):
                 )
             if location.timeout and location.timeout_status != 408:
                 out.warn(f"{place}['timeout_status']", "is always 408 in Nchan.")
+        if location.presence:
+            out.warn(
+                f"{place}['presence']",
+                "is not possible: Nchan does not tell who is on a channel.",
+            )
         if not location.create_on_get:
             out.comment("If the channel does not exist, the answer is 403, not 404.")
         if location.passthrough:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from pushserver import presence
 from pushserver.access.tokens import Expiry
 from pushserver.channel_urls import (
     build_id_before_now,
@@ -28,6 +30,8 @@ from pushserver.updates import subscriber_url
 from pushserver.view_paths import find_view_path
 
 register = template.Library()
+
+logger = logging.getLogger(__name__)
 
 #: The ends of lines in server-sent events.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -84,6 +88,27 @@ def turbo_stream_from(
         context, channels if others else channel_id, expires, location, since
     )
     return format_html('<turbo-stream-source src="{}"></turbo-stream-source>', url)
+
+
+@register.simple_tag
+def presence_count(channel_id: object, location: str | None = None) -> int | str:
+    """Return how many are on a channel, users and anonymous visitors.
+
+    It is empty if that cannot be found out without waiting, as in an async view, or if
+    the push server or its store is not reached, which the log says.
+
+    Args:
+        channel_id: The channel.
+        location: The name of a location with presence, as in
+            :func:`pushserver.presence.count`.
+    """
+    if runs_in_event_loop():
+        return ""
+    try:
+        return presence.count(channel_id, location=location)
+    except presence.PresenceError as error:
+        logger.warning("Who is on the channel %s is not known: %s", channel_id, error)
+        return ""
 
 
 @register.simple_block_tag(end_name="enddatastar_elements")

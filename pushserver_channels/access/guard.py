@@ -9,6 +9,7 @@ from pushserver.access.bearer import find_tokens
 from pushserver.access.permissions import Permission
 from pushserver.access.tokens import InvalidToken, read_token
 from pushserver.conf import PushServerSettings, SubscriberLocation
+from pushserver.presence.names import find_subject
 from pushserver_channels.exceptions import (
     AccessDenied,
     GrantExpired,
@@ -36,6 +37,8 @@ class Guard:
         revocations: The revocations for the store of the location.
 
     Attributes:
+        find_subject: Returns the channel on whose right the right to a channel depends:
+            for a presence channel, the one of which it tells.
         leases: Ends the requests and streams whose right to listen has ended.
     """
 
@@ -52,7 +55,10 @@ class Guard:
             self._authorizer = Authorizer(location.authorize, settings, revocations)
         self._read_token = memoize(max_size=4096)(read_token)
         self._revocations = revocations
-        self.leases = Leases(self._ask_again, settings.reauthorize, revocations)
+        self.find_subject = find_subject if location.presence else _find_itself
+        self.leases = Leases(
+            self._ask_again, settings.reauthorize, revocations, self.find_subject
+        )
 
     async def decide(
         self, scope: Scope, headers: Mapping[bytes, bytes], channel_ids: Sequence[str]
@@ -70,6 +76,7 @@ class Guard:
         it could not be found out.
         """
         await self._revocations.start()
+        # By the ids in the URL: a token may name the presence channel itself.
         found: dict[str, Decision | None] = {}
         has_token = False
         if self._is_signed:
@@ -80,7 +87,10 @@ class Guard:
                 found.update(self._read(token, channel_ids))
         missing = [each for each in dict.fromkeys(channel_ids) if each not in found]
         if missing and self._authorizer is not None:
-            found.update(await self._authorizer.ask(scope, headers, missing))
+            subjects = {each: self.find_subject(each) for each in missing}
+            asked = list(dict.fromkeys(subjects.values()))
+            answers = await self._authorizer.ask(scope, headers, asked)
+            found.update({each: answers[of] for each, of in subjects.items()})
             found.update(self._find_ended(found))
         # Of a bad token and a denial the client is told of what it can mend.
         needs_token = self._is_signed and (has_token or self._authorizer is None)
@@ -100,7 +110,7 @@ class Guard:
         """Return whether a permission was revoked since :meth:`decide` returned it."""
         return any(
             isinstance(decision, Permission)
-            and self._revocations.refuses(decision, channel_id)
+            and self._revocations.refuses(decision, self.find_subject(channel_id))
             for decision, channel_id in zip(decisions, channel_ids, strict=True)
         )
 
@@ -115,8 +125,10 @@ class Guard:
         return {
             each: content.permission
             for each in channel_ids
-            if each in content.channel_ids
-            and not self._revocations.refuses(content.permission, each)
+            if not content.channel_ids.isdisjoint((each, self.find_subject(each)))
+            and not self._revocations.refuses(
+                content.permission, self.find_subject(each)
+            )
         }
 
     def _find_ended(self, found: Mapping[str, Decision | None]) -> dict[str, Decision]:
@@ -124,7 +136,8 @@ class Guard:
         errors: dict[str, Decision] = {}
         for channel_id, decision in found.items():
             if isinstance(decision, Permission):
-                if self._revocations.refuses(decision, channel_id):
+                subject = self.find_subject(channel_id)
+                if self._revocations.refuses(decision, subject):
                     errors[channel_id] = AccessDenied()
                 elif decision.until <= time.time():
                     errors[channel_id] = GrantExpired()
@@ -134,7 +147,13 @@ class Guard:
         """Return the permission of a subscriber that listens, None if it has ended."""
         assert self._authorizer is not None, "Only what it granted is asked again."
         headers = fold_headers(scope["headers"])
-        return (await self._authorizer.ask(scope, headers, [channel_id]))[channel_id]
+        subject = self.find_subject(channel_id)
+        return (await self._authorizer.ask(scope, headers, [subject]))[subject]
+
+
+def _find_itself(channel_id: str) -> str:
+    """Return the channel, whose right depends on no other one."""
+    return channel_id
 
 
 def make_guards(

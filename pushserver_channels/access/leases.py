@@ -38,6 +38,7 @@ class Lease:
         ask_again: Asks the site's function again.
         interval: Seconds after which it is asked again, 0 for never.
         index: The cursors that wait, by their permissions.
+        subject: The channel on whose right that of the cursor's channel depends.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Lease:
         "_task",
         "_timer",
         "permission",
+        "subject",
     )
 
     def __init__(
@@ -57,10 +59,12 @@ class Lease:
         ask_again: AskAgain,
         interval: float,
         index: RightIndex[Cursor],
+        subject: str,
     ) -> None:
         self.permission = permission
+        self.subject = subject
         self._index = index
-        index.add(cursor, permission, cursor.channel_id)
+        index.add(cursor, permission, subject)
         self._cursor = cursor
         self._ask_again = ask_again
         self._interval = 0 if permission.is_signed else interval
@@ -74,7 +78,7 @@ class Lease:
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
-        self._index.remove(self._cursor, self.permission, self._cursor.channel_id)
+        self._index.remove(self._cursor, self.permission, self.subject)
 
     def end(self, error: PushError) -> None:
         """End the request or stream."""
@@ -113,9 +117,9 @@ class Lease:
         if permission is None:
             self.end(AccessDenied())
         else:
-            self._index.remove(cursor, self.permission, cursor.channel_id)
+            self._index.remove(cursor, self.permission, self.subject)
             self.permission = permission
-            self._index.add(cursor, permission, cursor.channel_id)
+            self._index.add(cursor, permission, self.subject)
             self._schedule()
 
 
@@ -126,11 +130,17 @@ class Leases:
         ask_again: Asks the site's function again.
         interval: Seconds after which it is asked again, 0 for never.
         revocations: The revocations for the store of the cursors.
+        find_subject: Returns the channel on whose right that of a channel depends.
     """
 
     def __init__(
-        self, ask_again: AskAgain, interval: float, revocations: Revocations
+        self,
+        ask_again: AskAgain,
+        interval: float,
+        revocations: Revocations,
+        find_subject: Callable[[str], str],
     ) -> None:
+        self._find_subject = find_subject
         self._ask_again = ask_again
         self._interval = interval
         self._revocations = revocations
@@ -142,9 +152,12 @@ class Leases:
         """Watch the right of a cursor; return a function that stops that."""
         permission = cursor.permission
         assert permission is not None, "It was let in."
-        lease = Lease(cursor, permission, self._ask_again, self._interval, self._index)
+        subject = self._find_subject(cursor.channel_id)
+        lease = Lease(
+            cursor, permission, self._ask_again, self._interval, self._index, subject
+        )
         self._leases[cursor] = lease
-        if self._revocations.refuses(permission, cursor.channel_id):
+        if self._revocations.refuses(permission, subject):
             # It was revoked after the decision.
             asyncio.get_running_loop().call_soon(cursor.end, AccessDenied())
 
@@ -159,9 +172,7 @@ class Leases:
         user, channel_id, session, *_ = revocation
         for cursor in self._index.find(user, session, channel_id):
             lease = self._leases.get(cursor)
-            if lease is not None and revocation.ends(
-                lease.permission, cursor.channel_id
-            ):
+            if lease is not None and revocation.ends(lease.permission, lease.subject):
                 lease.end(AccessDenied())
 
     async def drain_before_exit(self) -> None:

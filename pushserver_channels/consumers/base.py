@@ -29,6 +29,7 @@ from pushserver_channels.health import Health
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Hub, Observer, hubs
 from pushserver_channels.metrics.sharing import SnapshotSharing
+from pushserver_channels.presence import LocationPresence
 from pushserver_channels.protocol import (
     MAX_HEADER_LINES,
     Headers,
@@ -78,6 +79,8 @@ class Site:
         limits: Counts what the subscribers of all locations hold.
         health: Finds out whether this process is able to serve.
         share: Returns what shows and reads metrics, for a metrics location.
+        find_presence: Returns what notes who is on the channels of a location, None if
+            it has no presence.
     """
 
     settings: PushServerSettings
@@ -87,11 +90,20 @@ class Site:
     limits: HeldLimits
     health: Health
     share: Callable[[MetricsLocation], SnapshotSharing]
+    find_presence: Callable[[SubscriberLocation], LocationPresence | None]
 
     def find_observers(self, location: SubscriberLocation) -> Sequence[Observer]:
-        """Return the observers of a location, with the one that ends expired rights."""
-        guard, observers = self.find_guard(location), self.observe(location)
-        return observers if guard is None else (*observers, guard.leases)
+        """Return the observers of a location.
+
+        They include the one that ends expired rights, and the one of presence.
+        """
+        guard, presence = self.find_guard(location), self.find_presence(location)
+        observers = list(self.observe(location))
+        if guard is not None:
+            observers.append(guard.leases)
+        if presence is not None:
+            observers.append(presence)
+        return tuple(observers)
 
 
 #: What servers say of a connection that is closed already.

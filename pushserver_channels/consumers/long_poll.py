@@ -153,7 +153,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         self.seen = BEGINNING
         hub = self.find_hub()
         self.enter_hub(hub)
-        self.seen = await hub.store.position(
+        self.seen = await self.find_reads(hub).position(
             self.channel_id, newest, create=self.location.create_on_get
         )
         return await self.ask_store()
@@ -167,7 +167,7 @@ class LongPollConsumer(SubscriberConsumer, Cursor):
         hub, location = self.hub, self.location
         self.task = current_task()
         self.queried_after = self.seen
-        message = await hub.store.next(
+        message = await self.find_reads(hub).next(
             self.channel_id, self.seen, create=location.create_on_get
         )
         if message is not None:

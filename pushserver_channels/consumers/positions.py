@@ -15,6 +15,7 @@ from pushserver_channels.positions import (
     parse_positions,
     read_first_message,
 )
+from pushserver_channels.presence.state import PresenceReads
 from pushserver_channels.protocol import parse_message_id
 from pushserver_channels.stores import Store
 
@@ -91,7 +92,7 @@ def _unquote(tag: str) -> str:
 
 
 async def find_last_seen(
-    store: Store, channel_id: str, start: StartPosition, *, create: bool
+    store: Store | PresenceReads, channel_id: str, start: StartPosition, *, create: bool
 ) -> tuple[MessageId, MessageId | None]:
     """Return the id after which a client begins, and that of a message it missed.
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 from functools import partial
 
 from pushserver.conf import Location, PublisherLocation
+from pushserver.presence.names import is_presence_channel
 from pushserver.publishers.update import Update
 from pushserver_channels.access import PublisherAccess
 from pushserver_channels.cors import CrossOriginPublishing
 from pushserver_channels.counters import counters
-from pushserver_channels.exceptions import BadRequest, PushError, find_reason
+from pushserver_channels.exceptions import (
+    BadRequest,
+    PresenceChannel,
+    PushError,
+    find_reason,
+)
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     build_channel_info,
@@ -34,6 +40,9 @@ from .base import (
     Site,
 )
 
+#: The methods that change nothing.
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
 
 class PublisherConsumer(PushConsumer):
     """Answers a publisher's request with the channel info. Source: protocol, 3.2.
@@ -43,6 +52,7 @@ class PublisherConsumer(PushConsumer):
         choose_headers: Returns the headers of every answer, given the request's
             ``Origin``.
         access: Decides who may publish.
+        has_presence: Whether channels of the store are presence channels.
         channel_id: The channel id in the URL.
         fault: Why the channel id is invalid, None if it is valid.
     """
@@ -65,13 +75,20 @@ class PublisherConsumer(PushConsumer):
         cross_origin = CrossOriginPublishing(
             location.allow_origin, cls.methods, site.headers
         )
-        return partial(cls, location, cross_origin.headers, PublisherAccess(location))
+        return partial(
+            cls,
+            location,
+            cross_origin.headers,
+            PublisherAccess(location),
+            location.store in site.settings.presence_stores,
+        )
 
     def __init__(
         self,
         location: PublisherLocation,
         choose_headers: ChooseHeaders,
         access: PublisherAccess,
+        has_presence: bool,
         channel_id: str,
         fault: str | None,
     ) -> None:
@@ -79,11 +96,18 @@ class PublisherConsumer(PushConsumer):
         self.location = location
         self.choose_headers = choose_headers
         self.access = access
+        self.has_presence = has_presence
         self.channel_id = channel_id
         self.fault = fault
 
     def check_client(self) -> None:
         self.access.check(self.scope, self.headers, self.channel_id)
+        if (
+            self.has_presence
+            and self.scope["method"] not in _READING
+            and is_presence_channel(self.channel_id)
+        ):
+            raise PresenceChannel
 
     async def fail(self, error: BaseException) -> None:
         is_post = self.scope["method"] == "POST" and not self.asks_hub

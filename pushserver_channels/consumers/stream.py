@@ -256,9 +256,9 @@ class Stream(StreamChannels):
     async def _read_page(self, cursor: StreamCursor) -> None:
         """Send the messages. Raises :class:`ChannelNotFound`."""
         pending, cursor.pending = cursor.pending, None
-        store, create = self.hub.store, self.location.create_on_get
+        reads, create = self.reads, self.location.create_on_get
         channel_id = cursor.channel_id
-        message = await store.next(channel_id, cursor.seen, create=create)
+        message = await reads.next(channel_id, cursor.seen, create=create)
         # A message that was delivered before the query but is not found was not stored,
         # or the client has received it from another process.
         is_missing = pending is not None and (
@@ -278,7 +278,7 @@ class Stream(StreamChannels):
         await self.send_message(cursor, message)
         if self.ended or cursor.fault is not None:
             return  # A lookup could create a channel that was deleted.
-        page = await store.page(channel_id, cursor.seen, PAGE_SIZE, create=create)
+        page = await reads.page(channel_id, cursor.seen, PAGE_SIZE, create=create)
         for message in page:
             if self.ended or cursor.fault is not None:
                 return

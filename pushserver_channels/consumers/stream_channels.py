@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pushserver.conf import SubscriberLocation
+from pushserver.presence.names import is_presence_channel
 from pushserver_channels.access.guard import Decision
 from pushserver_channels.counters import TransportCounts, counters
 from pushserver_channels.exceptions import (
@@ -28,7 +29,8 @@ from pushserver_channels.positions import StartPosition, build_position
 from pushserver_channels.types import ASGIMessage, Scope
 
 from .positions import find_last_seen
-from .stream_cursor import CursorStream, StreamCursor
+from .stream_cursor import CursorStream, PresenceCursor, StreamCursor
+from .subscriber import find_reads
 
 #: The reason why a stream ends.
 Outcome = Exception
@@ -45,6 +47,7 @@ class StreamChannels(CursorStream):
         channel_ids: The channels.
 
     Attributes:
+        reads: Reads the messages of the channels.
         cursors: The position on each channel.
         decisions: What the guard has decided about each channel, empty if everybody may
             listen.
@@ -67,11 +70,17 @@ class StreamChannels(CursorStream):
         channel_ids: Sequence[str],
     ) -> None:
         self.hub = hub
+        self.reads = find_reads(hub, location)
         self.location = location
         self.observers = observers
         self.scope = scope
         self.cursors = [
-            StreamCursor(self, index, each) for index, each in enumerate(channel_ids)
+            (
+                PresenceCursor
+                if location.presence and is_presence_channel(each)
+                else StreamCursor
+            )(self, index, each)
+            for index, each in enumerate(channel_ids)
         ]
         self.decisions: Sequence[Decision] = ()
         self.has_several_channels = len(channel_ids) > 1
@@ -144,7 +153,7 @@ class StreamChannels(CursorStream):
                 continue  # What was refused is not looked up.
             try:
                 cursor.seen, cursor.missed = await find_last_seen(
-                    hub.store,
+                    self.reads,
                     cursor.channel_id,
                     start,
                     create=self.location.create_on_get,

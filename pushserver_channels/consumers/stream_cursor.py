@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from pushserver_channels.client_connection import PendingSend
 from pushserver_channels.exceptions import PushError
 from pushserver_channels.hub import Cursor, Heard, Hub, Observer
 from pushserver_channels.messages import Message, MessageId
@@ -30,6 +31,8 @@ class CursorStream(Protocol):
     def end_channel(self, cursor: StreamCursor, error: PushError | None) -> None: ...
 
     def write(self, event: ASGIMessage, now: float) -> None: ...
+
+    def start_catch_up(self, pending_send: PendingSend | None) -> None: ...
 
 
 class StreamCursor(Cursor):
@@ -84,3 +87,24 @@ class StreamCursor(Cursor):
 
     def end(self, error: PushError | None) -> None:
         self.stream.end_channel(self, error)
+
+
+class PresenceCursor(StreamCursor):
+    """The position of a stream on a presence channel.
+
+    Before its first message, and after messages that it missed, it reads the state.
+    """
+
+    __slots__ = ()
+
+    def hear(self, message: Message) -> Heard:
+        stream = self.stream
+        if not stream.is_live:
+            heard = stream.defer(self, message)
+            self.pending = None  # It may be older than the state, which comes first.
+            return heard
+        if message.gap_after(self.seen) is None:
+            return super().hear(message)
+        self.is_behind = True
+        stream.start_catch_up(None)
+        return _TAKEN

@@ -25,14 +25,17 @@ from pushserver_channels.exceptions import (
     find_reason,
 )
 from pushserver_channels.held import HeldLimits
-from pushserver_channels.hub import Observer
+from pushserver_channels.hub import Hub, Observer
 from pushserver_channels.messages import Message, MessageId
+from pushserver_channels.presence import find_presence_of
+from pushserver_channels.presence.state import PresenceReads
 from pushserver_channels.protocol import (
     Headers,
     build_message_headers,
     build_message_id,
 )
 from pushserver_channels.push_location import build_push_location
+from pushserver_channels.stores import Store
 
 from .base import (
     NO_CACHE,
@@ -54,6 +57,18 @@ def find_end(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
         return "stopping"
     return "client" if is_disconnect(error) else find_reason(error)
+
+
+def find_reads(hub: Hub, location: SubscriberLocation) -> Store | PresenceReads:
+    """Return what reads the channels of a location.
+
+    Args:
+        hub: The hub of its store.
+        location: The location.
+    """
+    if not location.presence:
+        return hub.store
+    return find_presence_of(hub, location.store).reads
 
 
 class SubscriberConsumer(PushConsumer):
@@ -176,6 +191,10 @@ class SubscriberConsumer(PushConsumer):
             # a file open, and a client over a limit may have no more of them.
             find_connection(self.base_send).close_after_answer()
         return await super().begin_close(error)
+
+    def find_reads(self, hub: Hub) -> Store | PresenceReads:
+        """Return what reads the messages of the channels."""
+        return find_reads(hub, self.location)
 
     def find_permission(self, index: int) -> Permission | None:
         """Return the right to listen to a channel, None if none is needed."""

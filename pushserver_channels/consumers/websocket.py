@@ -29,6 +29,7 @@ from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer, hubs
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import build_position
+from pushserver_channels.presence import LocationPresence
 from pushserver_channels.protocol import check_headers, fold_headers
 from pushserver_channels.socket_origins import find_origin_fault
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
@@ -71,6 +72,9 @@ MAX_REASON = 123
 #: Makes clients without a subprotocol reconnect. Daphne cannot send it.
 RESTART = 1012
 
+#: What a page sends that is hidden now, or is not any more, where there is presence.
+_HIDDEN = {"hidden": True, "visible": False}
+
 _PONG: ASGIMessage = {"type": "websocket.send", "text": "pong"}
 
 #: Sent instead of an empty body.
@@ -85,10 +89,12 @@ class WebSocketStream(Stream):
 
     Attributes:
         subprotocol: The subprotocol, None if only the bodies are sent.
+        presence: Notes who is on the channels, None if the location has no presence.
     """
 
     subprotocol: str | None = None
     counts = counters.transports["websocket"]
+    presence: LocationPresence | None = None
     _needs_pong = False
 
     def build(
@@ -145,6 +151,8 @@ class WebSocketStream(Stream):
             self._needs_pong = True
             if self.is_live:
                 self.catch_up_ended()
+        elif text in _HIDDEN and self.presence is not None:
+            self.presence.set_hidden(self.cursors, _HIDDEN[text])
         return False
 
     def catch_up_ended(self) -> None:
@@ -279,6 +287,7 @@ class WebSocketConsumer:
     Args:
         location: The location.
         observers: Notified of the subscribers.
+        presence: Notes who is on the channels, None if the location has no presence.
         guard: Decides who may listen, None if everybody may.
         limits: Counts what subscribers hold.
         channel_id: The channel id in the URL, or several.
@@ -298,12 +307,14 @@ class WebSocketConsumer:
         """Return a function that makes the consumers of a location."""
         assert isinstance(location, SubscriberLocation), "By conf.locations."
         observers, guard = site.find_observers(location), site.find_guard(location)
-        return partial(cls, location, observers, guard, site.limits)
+        presence = site.find_presence(location)
+        return partial(cls, location, observers, presence, guard, site.limits)
 
     def __init__(
         self,
         location: SubscriberLocation,
         observers: Sequence[Observer],
+        presence: LocationPresence | None,
         guard: Guard | None,
         limits: HeldLimits,
         channel_id: str | tuple[str, ...],
@@ -311,6 +322,7 @@ class WebSocketConsumer:
     ) -> None:
         self.location = location
         self.observers = observers
+        self.presence = presence
         self.guard = guard
         self.limits = limits
         self.channel_ids = (channel_id,) if isinstance(channel_id, str) else channel_id
@@ -373,6 +385,7 @@ class WebSocketConsumer:
                 self.channel_ids,
             )
             stream.subprotocol = subprotocol
+            stream.presence = self.presence
             stream.decisions = decisions
             await stream.begin(positions)
             stream.admit()

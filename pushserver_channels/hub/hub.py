@@ -49,6 +49,8 @@ class Hub:
         waiting: The cursors of each channel, in the order in which they entered.
         delivered_at: The time of the event loop at which the last message came. The
             cursors use it, because asking for the time is slow.
+        presence: Who is on the channels, as :mod:`pushserver_channels.presence` has
+            set it; None if no location of the store has presence.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Hub:
         self.loop = loop
         self.stopping = stopping
         self.delivered_at = 0.0
+        self.presence: object | None = None
         self.waiting: dict[str, dict[Cursor, None]] = {}
         # The functions that notify the observers of a cursor that it has left.
         self._observed: dict[Cursor, list[Callable[[], None]]] = {}

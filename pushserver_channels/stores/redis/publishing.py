@@ -25,7 +25,7 @@ from .connection import ANSWER_TIMEOUT
 from .errors import Unanswered, load
 from .network import RECONNECT_DELAYS
 from .replies import Reply, read_reply
-from .scripts import make_scripts
+from .scripts import Script, make_scripts
 
 
 class RedisPublishing:
@@ -45,7 +45,8 @@ class RedisPublishing:
     def __init__(self, settings: RedisStoreSettings) -> None:
         self._store = BlockingStore(settings)
         sharded = self._store.servers.sharded
-        self._script = make_scripts(settings, sharded=sharded)["append"]
+        self._scripts = make_scripts(settings, sharded=sharded)
+        self._script = self._scripts["append"]
 
     def append(
         self,
@@ -103,6 +104,29 @@ class RedisPublishing:
                         raise StoreUnavailable from error
                 else:
                     return None if second is None else MessageId(int(second), int(tag))
+        raise AssertionError("the second attempt returns or raises")
+
+    def read(
+        self, script: str, channel_id: str, deadline: Deadline, *words: str
+    ) -> Reply:
+        """Run a script that only reads, given its name and arguments.
+
+        The rest is as of :meth:`find_last_id`.
+        """
+        channel = self._store.find(channel_id)
+        deadline = _cut(deadline)
+        found = self._scripts[script]
+        with self._store.connections.use(deadline):
+            for is_last in (False, True):
+                try:
+                    connection = self._store.connect(channel.shard, deadline)
+                    first, *others = words
+                    first = f"now 0 {connection.run_id} {first}"
+                    keys = (len(channel.keys), *channel.keys, channel.topic)
+                    return self._ask(connection, found, (*keys, first, *others))
+                except (NotSent, MovedAway, Lost, Refused) as error:
+                    if is_last or deadline.is_over or isinstance(error, Refused):
+                        raise StoreUnavailable from error
         raise AssertionError("the second attempt returns or raises")
 
     def close(self) -> None:
@@ -242,12 +266,20 @@ class RedisPublishing:
 
         Raises :class:`Lost`, :class:`MovedAway` or :class:`Refused`.
         """
-        arguments = call.build(connection, give_up)
+        return self._ask(connection, self._script, call.build(connection, give_up))
+
+    def _ask(
+        self,
+        connection: BlockingConnection,
+        script: Script,
+        arguments: Iterable[str | bytes | int],
+    ) -> Reply:
+        """Run a script, and keep the connection. Raises as :meth:`_run` does."""
         with self._store.asking(connection):
             try:
-                answer = connection.ask("EVALSHA", self._script.digest, *arguments)
+                answer = connection.ask("EVALSHA", script.digest, *arguments)
             except load("redis.exceptions").NoScriptError:
-                answer = connection.ask("EVAL", self._script.text, *arguments)
+                answer = connection.ask("EVAL", script.text, *arguments)
             clock: Any = connection  # read_reply() only sets its clock.
             return read_reply(clock, answer, listens=False)
 

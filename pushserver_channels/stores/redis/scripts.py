@@ -51,6 +51,7 @@ from hashlib import sha1
 
 from pushserver.conf import RedisStoreSettings
 
+from .presence_scripts import make_presence_scripts
 from .resp import pack
 
 #: Seconds for which the last id of a channel is kept after the channel was removed.
@@ -549,7 +550,11 @@ _NAMES = {
     "create": _CREATE,
     "delete": _DELETE,
     "touch": _TOUCH,
+    **make_presence_scripts(_APPEND),
 }
+
+#: The scripts that Redis does not run when it is full.
+_APPENDING = ("append", "presence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -590,7 +595,7 @@ def make_scripts(
     }
     limits = "".join(f"local {name} = {value}\n" for name, value in constants.items())
     texts = {
-        name: ("#!lua\n" if name == "append" else _ALLOWED_WHEN_FULL)
+        name: ("#!lua\n" if name in _APPENDING else _ALLOWED_WHEN_FULL)
         + limits
         + _BEGIN
         + script

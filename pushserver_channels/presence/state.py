@@ -1,0 +1,136 @@
+"""Read presence channels: their state, then the changes.
+
+A presence channel is an ordinary one, whose messages are the changes. But a client that
+has no position, or for which the store has not all changes any more, is given the state
+first. Its id is that of the newest change, so the next ones follow it. Changes that are
+in the state already may follow, too, which does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from pushserver.presence.names import is_presence_channel
+from pushserver_channels.messages import ChannelInfo, Message, MessageId
+from pushserver_channels.stores import Store
+
+from .base import NO_CHANGE
+from .bodies import CONTENT_TYPE, build_state
+from .presence import Presence
+
+#: The position of a client to which the state is sent.
+BEFORE_STATE = MessageId(0, 0)
+
+#: Members from which on a state is kept for :data:`KEPT_FOR` seconds. All watchers come
+#: back at once after a restart.
+LARGE = 50
+KEPT_FOR = 1.0
+
+
+class States:
+    """Reads the states of channels, for all who ask at once.
+
+    Args:
+        presence: Who is on the channels.
+    """
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._reading: dict[str, asyncio.Task[Message]] = {}
+
+    async def read(self, channel_id: str) -> Message:
+        """Return the message with the state of a presence channel.
+
+        Raises :class:`~pushserver_channels.exceptions.StoreUnavailable`.
+        """
+        task = self._reading.get(channel_id)
+        if task is None:
+            loop = asyncio.get_running_loop()
+            task = self._reading[channel_id] = loop.create_task(self._read(channel_id))
+        return await asyncio.shield(task)
+
+    async def _read(self, channel_id: str) -> Message:
+        keeps = False
+        try:
+            subject = channel_id.partition(":")[2]
+            snapshot = await self._presence.store.read(subject, for_page=True)
+            keeps = len(snapshot.members or ()) >= LARGE
+            body = build_state(snapshot)
+            return Message(snapshot.newest, body, CONTENT_TYPE, None)
+        finally:
+            if keeps:
+                loop = asyncio.get_running_loop()
+                loop.call_later(KEPT_FOR, self._reading.pop, channel_id)
+            else:
+                del self._reading[channel_id]
+
+
+class PresenceReads:
+    """Reads the channels of a store, of which some may be presence channels.
+
+    It has the methods of a store by which subscribers read.
+
+    Args:
+        store: The store.
+        states: The states of the presence channels.
+    """
+
+    def __init__(self, store: Store, states: States) -> None:
+        self._store = store
+        self._states = states
+
+    async def next(
+        self, channel_id: str, after: MessageId, *, create: bool = True
+    ) -> Message | None:
+        """Return the next message after an id, as :meth:`Store.next` does."""
+        if not is_presence_channel(channel_id):
+            return await self._store.next(channel_id, after, create=create)
+        if not _is_id(after):
+            return await self._states.read(channel_id)
+        if self._store.has_nothing(channel_id, after):
+            return None
+        message = await self._store.next(channel_id, after)
+        if message is None:
+            info = await self._store.info(channel_id)
+            is_newest = max(info.last_message_id, NO_CHANGE) == after
+            return None if is_newest else await self._states.read(channel_id)
+        if after == NO_CHANGE or message.gap_after(after) is not None:
+            return await self._states.read(channel_id)
+        return message
+
+    async def page(
+        self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
+    ) -> list[Message]:
+        """Return the next messages after an id, as :meth:`Store.page` does."""
+        if not is_presence_channel(channel_id):
+            return await self._store.page(channel_id, after, limit, create=create)
+        messages = await self._store.page(channel_id, after, limit)
+        if messages and messages[0].gap_after(after) is not None:
+            return [await self._states.read(channel_id)]
+        return messages
+
+    async def position(
+        self, channel_id: str, newest: int, *, create: bool = True
+    ) -> MessageId:
+        """Return where a client begins, as :meth:`Store.position` does.
+
+        On a presence channel it is the position to which the state is sent.
+        """
+        if not is_presence_channel(channel_id):
+            return await self._store.position(channel_id, newest, create=create)
+        return BEFORE_STATE
+
+    async def info(self, channel_id: str) -> ChannelInfo:
+        """Return the channel info, as :meth:`Store.info` does."""
+        return await self._store.info(channel_id)
+
+    def has_nothing(self, channel_id: str, after: MessageId) -> bool:
+        """Return whether :meth:`next` is known to return None."""
+        if is_presence_channel(channel_id) and not _is_id(after):
+            return False
+        return self._store.has_nothing(channel_id, after)
+
+
+def _is_id(position: MessageId) -> bool:
+    """Return whether a position is one after a state, and no time alone."""
+    return position == NO_CHANGE or (position.time > 0 and position.tag >= 0)

@@ -1,0 +1,234 @@
+"""Who is on a channel, over several processes that share Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pushserver.conf import RedisStoreSettings
+from pushserver_channels.presence.members import PresenceLimits
+from tests.server.presence.visitors import Watcher
+from tests.stores.conftest import Clock
+from tests.valkey import Valkey
+
+from .presence import BRIEF, ROOM, Process, Processes
+
+
+@pytest.fixture
+async def processes(valkey: Valkey) -> AsyncIterator[Processes]:
+    """Return processes that share a store of their own."""
+    with valkey.client() as client:
+        prefix = f"presence{client.incr('presences')}:"
+    settings = RedisStoreSettings(type="redis", url=valkey.url, key_prefix=prefix)
+    processes = Processes(settings, Clock())
+    yield processes
+    processes.close()
+
+
+async def members(process: Process) -> dict[str, str]:
+    snapshot = await process.store.read(ROOM, for_page=False)
+    assert snapshot.members is not None
+    assert snapshot.named == len(snapshot.members)
+    return snapshot.members
+
+
+async def test_a_member_of_two_processes_comes_and_goes_once(
+    processes: Processes,
+) -> None:
+    """It leaves with the last connection; both processes know who is there."""
+    first, second = await processes.start(), await processes.start()
+    one = first.enter("anna", "A", limits=BRIEF)
+    other = second.enter("anna", "A", limits=BRIEF)
+    second.enter("bob")
+    await processes.move(2)
+    assert await members(first) == await members(second)
+    assert await members(first) == {"anna": '"A"', "bob": "null"}
+    assert await second.store.has(ROOM, "uanna")
+    assert not await second.store.has(ROOM, "ucarl")
+    await first.leave(one)
+    await processes.move(2)
+    assert "anna" in await members(first)
+    await second.leave(other)
+    await processes.move(2)
+    assert await members(first) == {"bob": "null"}
+    watcher = await first.read(Watcher())
+    assert set(watcher.members) == {"bob"}
+    named = [(set(each["joins"]), set(each["leaves"])) for each in watcher.diffs]
+    assert sum("anna" in joins for joins, _ in named) == 1
+    assert sum("anna" in leaves for _, leaves in named) == 1
+    assert sorted(processes.told) == [
+        (ROOM, "anna", "joined"),
+        (ROOM, "anna", "left"),
+        (ROOM, "bob", "joined"),
+    ]
+
+
+async def test_at_most_one_message_a_second_is_published(processes: Processes) -> None:
+    """The others of the second are told together, by whichever process."""
+    first, second = await processes.start(), await processes.start()
+    for number in range(10):
+        first.enter(f"a{number}")
+        await first.until_told()
+        second.enter(f"b{number}")
+        await second.until_told()
+        processes.clock.move(0.2)
+    await processes.move(2)
+    watcher = await first.read(Watcher())
+    assert len(watcher.members) == 20
+    assert len(watcher.diffs) <= 6
+
+
+async def test_the_members_of_a_killed_process_leave_once(
+    processes: Processes,
+) -> None:
+    """They leave within the grace and 8 seconds, and not before the grace."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("anna")
+    second.enter("bob")
+    second.enter(None)
+    second.enter("carl", is_hidden=True)
+    await processes.move(3)
+    second.kill()
+    await processes.move(14)
+    assert set(await members(first)) == {"anna", "bob", "carl"}
+    watcher = await first.read(Watcher())
+    assert set(watcher.members) == {"anna", "bob", "carl"}
+    assert watcher.others == 1
+    await processes.move(9)
+    await first.read(watcher)
+    assert set(watcher.members) == {"anna", "carl"} == set(await members(first))
+    assert watcher.others == 0
+    await processes.move(60)
+    assert set((await first.read(watcher)).members) == {"anna"}
+    left = [each for each in processes.told if each[2] == "left"]
+    assert sorted(left) == [(ROOM, "bob", "left"), (ROOM, "carl", "left")]
+
+
+async def test_a_restarted_process_is_not_noticed(processes: Processes) -> None:
+    """Nothing is told if its visitors are back within the grace."""
+    first = await processes.start()
+    for number in range(300):
+        first.enter(f"user{number}", {"n": number})
+    await processes.move(3)
+    before = len((await first.read(Watcher())).diffs)
+    first.kill()
+    processes.clock.move(5)
+    second = await processes.start()
+    await processes.move(4)
+    for number in range(300):
+        second.enter(f"user{number}", {"n": number})
+    await processes.move(30)
+    watcher = await second.read(Watcher())
+    assert len(watcher.diffs) == before
+    assert len(watcher.members) == 300 == len(await members(second))
+    assert len(processes.told) == 300
+
+
+async def test_one_process_that_is_away_alone_has_its_members_back(
+    processes: Processes,
+) -> None:
+    """Its members have left, and come again when it is back."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("bob")
+    await processes.move(2)
+    second.is_running = False
+    await processes.move(30)
+    assert set(await members(first)) == {"anna"}
+    second.is_running = True
+    await processes.move(3)
+    assert set(await members(first)) == {"anna", "bob"}
+    assert processes.told[-2:] == [(ROOM, "bob", "left"), (ROOM, "bob", "joined")]
+    await processes.move(60)
+    assert set(await members(first)) == {"anna", "bob"}
+
+
+async def test_nobody_leaves_while_all_processes_are_away(
+    processes: Processes,
+) -> None:
+    """For example because Redis was cut off for a while."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("bob")
+    await processes.move(2)
+    before = len((await first.read(Watcher())).diffs)
+    processes.clock.move(25)
+    await first.store.beat()
+    await first.until_told()
+    processes.clock.move(2)
+    await processes.move(60)
+    assert len((await first.read(Watcher())).diffs) == before
+    assert len(processes.told) == 2
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+async def test_nobody_leaves_when_the_clock_is_set(
+    processes: Processes, seconds: float
+) -> None:
+    """And a process that is killed afterwards is noticed in time."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("bob")
+    await processes.move(2)
+    processes.clock.move(seconds)
+    await processes.move(30)
+    assert set(await members(first)) == {"anna", "bob"}
+    assert len(processes.told) == 2
+    second.kill()
+    await processes.move(23)
+    assert set(await members(first)) == {"anna"}
+    assert processes.told[2:] == [(ROOM, "bob", "left")]
+
+
+async def test_what_redis_has_lost_it_is_told_again(
+    processes: Processes, valkey: Valkey
+) -> None:
+    """All members are there again soon, and no signal is sent a second time."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("bob", {"name": "Bob"})
+    await processes.move(2)
+    with valkey.client() as client:
+        for key in client.keys(f"{processes.settings.key_prefix}*"):
+            client.delete(key)
+    await processes.move(3)
+    assert await members(first) == {"anna": "null", "bob": '{"name":"Bob"}'}
+    assert set((await first.read(Watcher())).members) == {"anna", "bob"}
+    assert len(processes.told) == 2
+    await processes.move(60)
+    assert set(await members(second)) == {"anna", "bob"}
+
+
+async def test_the_keys_expire(processes: Processes, valkey: Valkey) -> None:
+    """If no process is left, nothing of presence stays for ever."""
+    first = await processes.start()
+    first.enter("anna")
+    await processes.move(3)
+    with valkey.client() as client:
+        keys = client.keys(f"{processes.settings.key_prefix}*presence*")
+        kept = [each for each in keys if "}:presence" in each]
+        assert len(kept) >= 5
+        assert [each for each in kept if client.ttl(each) < 0] == []
+
+
+async def test_over_the_limit_only_numbers_are_told(processes: Processes) -> None:
+    limits = PresenceLimits(0, 0, 10)
+    first = await processes.start()
+    entered = [first.enter(f"user{number}", limits=limits) for number in range(10)]
+    await processes.move(2)
+    watcher = await first.read(Watcher())
+    assert len(watcher.members) == 10
+    entered += [first.enter("one too many", limits=limits)]
+    await processes.move(2)
+    assert (await first.read(watcher)).count == 11
+    assert (await first.store.read(ROOM, for_page=True)).members is None
+    assert len(await members(first)) == 11
+    for each in entered[:2]:
+        await first.leave(each)
+    await processes.move(2)
+    await first.read(watcher)
+    assert watcher.count is None
+    assert watcher.states == 1
+    assert set(watcher.members) == set(await members(first))
