@@ -78,7 +78,12 @@ async def log_in(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 async def log_out(request: HttpRequest) -> HttpResponse:
-    """Log out, and end what the member's pages hear, in all windows."""
+    """Log out, and end what the member's pages hear, in all windows and browsers.
+
+    A copy of the session's cookie would still let in: sessions in signed cookies cannot
+    be ended. Sites with accounts have sessions in the database, where revoke_on_logout()
+    ends one session alone.
+    """
     name = request.session.pop("member", None)
     if name is not None:
         try:
