@@ -81,8 +81,8 @@ async def log_out(request: HttpRequest) -> HttpResponse:
     """Log out, and end what the member's pages hear, in all windows and browsers.
 
     A copy of the session's cookie would still let in: sessions in signed cookies cannot
-    be ended. Sites with accounts have sessions in the database, where revoke_on_logout()
-    ends one session alone.
+    be ended. Sites with accounts keep sessions in the database; there
+    revoke_on_logout() ends one session alone.
     """
     name = request.session.pop("member", None)
     if name is not None:
