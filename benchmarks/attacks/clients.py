@@ -20,7 +20,7 @@ BATCH = 50
 LARGE = 8 * 1024 * 1024
 
 #: Seconds in which headers are sent.
-SLOWLY = 45
+SLOWLY = 70
 
 #: Makes close() send a RST.
 _RESET = struct.pack("ii", 1, 0)
