@@ -23,6 +23,7 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
+from pushserver_channels.log_details import describe_request
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.protocol import (
     Headers,
@@ -133,6 +134,10 @@ class SubscriberConsumer(PushConsumer):
             self.counts_for = None
             self.counts.held -= 1
             self.limits.release(client)
+
+    def describe(self, reason: str) -> dict[str, str]:
+        transport, client = self.counts.transport, self.counts_for
+        return describe_request(self.scope, self.channel_ids, transport, reason, client)
 
     def accept(self) -> None:
         """Count the request as accepted."""
