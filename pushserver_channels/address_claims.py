@@ -33,7 +33,7 @@ try:
 except ImportError:  # On Windows, which has no /dev/fd either.
     fcntl = None  # type: ignore[assignment]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: Seconds from the start of a server until it listens.
 START_DELAY = 1.0

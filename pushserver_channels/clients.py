@@ -24,7 +24,7 @@ from .memoize import memoize
 from .paced_log import PacedLog
 from .types import Scope
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.limits")
 
 #: The network of one user of IPv6.
 IPV6_PREFIX = 64
@@ -72,7 +72,9 @@ class Clients:
                 return self._believe(peer, forwarded)
             # uvicorn itself may have put the forwarded address in place of the peer's.
             if all(read_node(each) != peer for each in _split(forwarded)):
-                self._unknown_proxies.add(peer or "of a unix socket")
+                self._unknown_proxies.add(
+                    peer or "of a unix socket", extra={"client": peer}
+                )
         return peer if ":" not in peer else group_ipv6(peer)
 
     def _trusts(self, peer: str, scope: Scope) -> bool:

@@ -55,6 +55,7 @@ class TransportCounts:
     """What was counted for the subscribers of one transport.
 
     Attributes:
+        transport: The name of the transport.
         held: How many requests, streams or sockets are held now.
         accepted: How many were accepted.
         refused: How many were not, by reason.
@@ -62,9 +63,17 @@ class TransportCounts:
         sent_bytes: The bytes of the bodies of these messages.
     """
 
-    __slots__ = ("accepted", "deliveries", "held", "refused", "sent_bytes")
+    __slots__ = (
+        "accepted",
+        "deliveries",
+        "held",
+        "refused",
+        "sent_bytes",
+        "transport",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, transport: str) -> None:
+        self.transport = transport
         self.held = 0
         self.reset()
 
@@ -98,7 +107,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.is_timing = False
-        self.transports = {each: TransportCounts() for each in TRANSPORTS}
+        self.transports = {each: TransportCounts(each) for each in TRANSPORTS}
         self.publish_seconds = Histogram(DURATIONS)
         self.delivery_lag_seconds = Histogram(LAGS)
         self.authorize_seconds = Histogram(DURATIONS)

@@ -10,7 +10,7 @@ from .exceptions import PushError
 from .held import HeldLimits
 from .hub import hubs
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: Seconds in which a store has to answer.
 TIMEOUT = 1.0

@@ -19,7 +19,7 @@ from .exceptions import TooManyHeld, TooManyHeldByClient
 from .paced_log import PacedLog
 from .types import Scope
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.limits")
 
 
 class HeldLimits:
@@ -87,7 +87,7 @@ class HeldLimits:
         """
         if self.held >= self._limit:
             counters.limits["max_held"] += 1
-            self._refused.add()
+            self._refused.add(extra={"reason": TooManyHeld.reason})
             raise TooManyHeld
         client = ""
         if self._per_client:
@@ -98,7 +98,9 @@ class HeldLimits:
                     self._limits_private or is_public(client)
                 ):
                     counters.limits["max_held_per_client"] += 1
-                    self._refused_clients.add(client)
+                    self._refused_clients.add(
+                        client, extra={"reason": TooManyHeld.reason, "client": client}
+                    )
                     raise TooManyHeldByClient(self._per_client)
                 self.clients[client] = count + 1
         self.held += 1

@@ -29,7 +29,7 @@ from .subrequests import (
 )
 from .types import Application, Scope
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.passthrough")
 
 #: The most requests to views that run at once.
 CONCURRENCY = 4
@@ -131,6 +131,10 @@ class Subscription:
         else:
             event, self.state = "unsubscribe", _State.FINISHED
         return urlencode({"channel_id": self._channel_id, event: "1"}).encode()
+
+    def describe(self) -> dict[str, str]:
+        """Return the ``extra`` of a log record about it."""
+        return {"channel_id": self._channel_id, "reason": "failed"}
 
     def build_scope(self, body: bytes) -> Scope:
         """Return the ASGI scope of the request that sends a form."""
@@ -344,9 +348,17 @@ class Dispatcher:
         await asyncio.wait([request], timeout=VIEW_TIMEOUT)
         if not request.done():
             # It is not cancelled, because the thread of the view would run on anyway.
-            logger.error("The passthrough view at %s takes too long", subscription.path)
+            logger.error(
+                "The passthrough view at %s takes too long",
+                subscription.path,
+                extra=subscription.describe(),
+            )
         elif request.cancelled():
-            logger.error("The passthrough view at %s was cancelled", subscription.path)
+            logger.error(
+                "The passthrough view at %s was cancelled",
+                subscription.path,
+                extra=subscription.describe(),
+            )
         elif error := request.exception():
             reason = f": {error}" if isinstance(error, ApplicationExited) else ""
             logger.error(
@@ -354,6 +366,7 @@ class Dispatcher:
                 subscription.path,
                 reason,
                 exc_info=error,
+                extra=subscription.describe(),
             )
         elif request.result() not in range(200, 300):
             logger.error(
@@ -361,6 +374,7 @@ class Dispatcher:
                 subscription.path,
                 request.result(),
                 body.decode(),
+                extra=subscription.describe(),
             )
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from .types import Application, ASGIMessage, Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 Stop = Callable[[], Awaitable[None]]
 

@@ -129,7 +129,7 @@ def test_dependencies_and_extras(metadata: Message) -> None:
     always = {each.name.lower() for each in requirements if each.marker is None}
     assert always == {"django", "channels", "daphne", "asgiref"}
     extras = set(metadata.get_all("Provides-Extra", []))
-    assert {"redis", "tests", "docs"} <= extras
+    assert {"metrics", "redis", "tests", "docs"} <= extras
     redis = [
         each
         for each in requirements

@@ -22,13 +22,14 @@ from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, Workers
 from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import AuthorizationUnavailable, ServerStopping
+from pushserver_channels.log_details import describe_request
 from pushserver_channels.paced_log import PacedLog
 from pushserver_channels.types import Scope
 
 from .remembered import RememberedPermissions
 from .revocations import Revocations
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.access")
 
 #: The most calls that run at once. Each is a thread, which takes turns with the event
 #: loop.
@@ -243,8 +244,16 @@ def _authorize(path: str, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
         raise
     except BaseException as error:
         # A middleware may raise SystemExit, which would end the event loop.
-        logger.exception("authorize cannot be called")
+        extra = _describe(scope, channel_ids)
+        logger.exception("authorize cannot be called", extra=extra)
         raise AuthorizationFailed from error
+
+
+def _describe(scope: Scope, channel_ids: Sequence[str]) -> dict[str, str]:
+    """Return the ``extra`` of a log record about a request."""
+    transport = "websocket" if "subprotocols" in scope else ""
+    reason = AuthorizationUnavailable.reason
+    return describe_request(scope, channel_ids, transport, reason)
 
 
 def _build_scope(scope: Scope) -> Scope:

@@ -23,7 +23,7 @@ from .revocation import Revocation
 from .revocations import Revocations
 from .right_index import RightIndex
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.access")
 
 #: Asks the site's function again about a subscriber and a channel.
 AskAgain = Callable[[Scope, str], Awaitable[Permission | None]]

@@ -35,12 +35,12 @@ class Revocation(NamedTuple):
             at = float(record["time"])
             ends_session = bool(record.get("ends_session"))
         except (KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError(f"no revocation: {body[:200]!r}") from error
+            raise ValueError(f"no revocation in {len(body)} bytes") from error
         are_texts = all(each is None or isinstance(each, str) for each in names)
         if not are_texts or not any(each is not None for each in names):
-            raise ValueError(f"no revocation: {body[:200]!r}")
+            raise ValueError(f"no revocation in {len(body)} bytes")
         if not isfinite(at):
-            raise ValueError(f"no time: {body[:200]!r}")
+            raise ValueError(f"no time in {len(body)} bytes")
         user, channel_id, session = names
         return cls(user, channel_id, session, at, ends_session)
 

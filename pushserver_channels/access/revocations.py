@@ -28,7 +28,7 @@ from pushserver_channels.messages import START, Message
 
 from .revocation import Revocation
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.access")
 
 #: The channel of the revocations.
 CHANNEL = "revocations"

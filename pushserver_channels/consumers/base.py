@@ -24,10 +24,12 @@ from pushserver_channels.exceptions import (
     PushError,
     ServerStopping,
     Unauthorized,
+    find_reason,
 )
 from pushserver_channels.health import Health
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Hub, Observer, hubs
+from pushserver_channels.log_details import describe_request
 from pushserver_channels.metrics.sharing import SnapshotSharing
 from pushserver_channels.presence import LocationPresence
 from pushserver_channels.protocol import (
@@ -42,7 +44,7 @@ from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
 from .bodies import BodyConsumer
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 ChooseHeaders = Callable[[bytes | None], Headers]
 #: The two ASGI messages of an answer: its start and its body.
@@ -318,6 +320,7 @@ class PushConsumer(BodyConsumer):
                 scope["method"],
                 scope["path"][:MAX_SHOWN_PATH],
                 exc_info=error,
+                extra=self.describe(find_reason(error)),
             )
             if not self.responding:
                 await self.send_error(PushError("The server failed; its log says why."))
@@ -326,6 +329,11 @@ class PushConsumer(BodyConsumer):
 
     def release(self) -> None:
         """Release what the request has held."""
+
+    def describe(self, reason: str) -> dict[str, str]:
+        """Return the ``extra`` of a log record about the request."""
+        kind = self.location.type
+        return describe_request(self.scope, (self.channel_id,), kind, reason)
 
     def find_hub(self) -> Hub:
         """Return the hub of the location's store."""

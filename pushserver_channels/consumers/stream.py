@@ -32,6 +32,7 @@ from pushserver_channels.exceptions import (
     find_reason,
 )
 from pushserver_channels.hub import Heard, Hub, Observer
+from pushserver_channels.log_details import describe_request
 from pushserver_channels.messages import Message
 from pushserver_channels.types import ASGIMessage, Receive, Scope, Send
 
@@ -42,7 +43,7 @@ from .stream_cursor import StreamCursor
 from .stream_timer import StreamTimer
 from .write_buffer import SlowClient, WriteBuffer
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: The most messages of a channel that are read from the store at once.
 PAGE_SIZE = 100
@@ -348,7 +349,13 @@ class Stream(StreamChannels):
             self.finish(error)
             return
         if not is_disconnect(error):
-            logger.error("A stream failed", exc_info=error)
+            extra = describe_request(
+                self.scope,
+                [each.channel_id for each in self.cursors],
+                self.counts.transport,
+                find_reason(error),
+            )
+            logger.error("A stream failed", exc_info=error, extra=extra)
         self.finish(ClientDisconnected())
 
     def finish(self, outcome: Outcome) -> None:

@@ -26,6 +26,7 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Hub, Observer
+from pushserver_channels.log_details import describe_request
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.presence import find_presence_of
 from pushserver_channels.presence.state import PresenceReads
@@ -154,6 +155,10 @@ class SubscriberConsumer(PushConsumer):
             self.counts_for = None
             self.counts.held -= 1
             self.limits.release(client)
+
+    def describe(self, reason: str) -> dict[str, str]:
+        transport, client = self.counts.transport, self.counts_for
+        return describe_request(self.scope, self.channel_ids, transport, reason, client)
 
     def accept(self) -> None:
         """Count the request as accepted."""

@@ -27,6 +27,7 @@ from pushserver_channels.exceptions import (
 )
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer, hubs
+from pushserver_channels.log_details import describe_request
 from pushserver_channels.messages import Message, MessageId
 from pushserver_channels.positions import build_position
 from pushserver_channels.presence import LocationPresence
@@ -42,7 +43,7 @@ from .stream_channels import Outcome
 from .stream_cursor import StreamCursor
 from .write_buffer import SlowClient
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: The most bytes that a client may send in a message.
 MAX_RECEIVED = 1024
@@ -347,7 +348,8 @@ class WebSocketConsumer:
         )
         if fault is not None:
             path = self.scope["path"][:MAX_SHOWN_PATH]
-            logger.warning("A WebSocket to %s is refused. %s", path, fault)
+            extra = self._describe("denied")
+            logger.warning("A WebSocket to %s is refused. %s", path, fault, extra=extra)
             self.counts.refused["denied"] += 1
             await self.send({"type": "websocket.close", "code": 4403})
             return
@@ -426,9 +428,17 @@ class WebSocketConsumer:
         if not isinstance(error, Exception):
             raise error
         path = self.scope["path"][:MAX_SHOWN_PATH]
-        logger.error("Cannot answer the WebSocket to %s", path, exc_info=error)
+        extra = self._describe(find_reason(error))
+        logger.error(
+            "Cannot answer the WebSocket to %s", path, exc_info=error, extra=extra
+        )
         if self.accepted:
             await self._close(error)
+
+    def _describe(self, reason: str) -> dict[str, str]:
+        """Return the ``extra`` of a log record about the socket."""
+        transport, client = self.counts.transport, self.counts_for
+        return describe_request(self.scope, self.channel_ids, transport, reason, client)
 
     def release(self) -> None:
         """Stop counting the socket."""

@@ -21,7 +21,7 @@ from pushserver_channels.stores import make_store
 
 from .hub import Hub
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: Seconds between two steps of a drain.
 DRAIN_INTERVAL = 0.05

@@ -11,7 +11,7 @@ from pushserver_channels.hub import hubs
 
 from .snapshot import Snapshot, name_process
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: Seconds between two snapshots.
 INTERVAL = 10.0

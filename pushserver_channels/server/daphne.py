@@ -28,7 +28,7 @@ from .connections import Factory, find_connection
 from .inbox import Inbox
 from .keepalive import keep_alive
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.server")
 
 #: The most connections that wait to be accepted. After a message to all, thousands of
 #: clients come back at once; a connection beyond the limit is tried again a second

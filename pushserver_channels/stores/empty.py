@@ -12,7 +12,7 @@ from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import TooManyEmptyChannels
 from pushserver_channels.paced_log import PacedLog
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.store")
 
 #: The most seconds for which such a channel exists after its last use.
 EMPTY_TIMEOUT = 60.0
@@ -91,7 +91,7 @@ class EmptyChannels(Generic[Channel]):
             longest_idle = self._find_longest_idle()
             if longest_idle is None:
                 counters.limits["max_empty_channels"] += 1
-                self._refusals.add()
+                self._refusals.add(extra={"reason": TooManyEmptyChannels.reason})
                 raise TooManyEmptyChannels(self._limit)
             removed = self._idle.pop(longest_idle)
             self._removals.add()

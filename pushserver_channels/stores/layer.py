@@ -25,7 +25,7 @@ from .base import Appended, Audience
 from .fields import pack_fields, unpack_fields
 from .memory import MemoryStore, _Channel
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.store")
 
 #: Seconds after which a process joins its group again, because a layer may drop
 #: members, and sends an event, so that others notice events that they missed.
@@ -411,7 +411,8 @@ class ChannelLayerStore(MemoryStore):
             await self._layer.group_send(self._group, event)
         except Exception as error:
             self._errors += 1
-            logger.error("The channel layer takes no message: %r", error)
+            extra = {"reason": StoreUnavailable.reason, "channel_id": channel_id}
+            logger.error("The channel layer takes no message: %r", error, extra=extra)
             raise StoreUnavailable from error
 
     async def _join(self) -> None:
@@ -439,7 +440,8 @@ class ChannelLayerStore(MemoryStore):
                 await self._receive_until_error()
             except Exception as error:
                 self._errors += 1
-                logger.error("The channel layer has failed: %r", error)
+                extra = {"reason": StoreUnavailable.reason}
+                logger.error("The channel layer has failed: %r", error, extra=extra)
                 self._fail()
                 await asyncio.sleep(RECONNECT_DELAY)
 

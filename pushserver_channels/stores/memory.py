@@ -25,7 +25,7 @@ from .empty import EmptyChannels
 from .expiring import drop_ended, find_end
 from .sizes import ChannelsBySize
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.store")
 
 #: Seconds between two sweeps. A message expires at the end of a whole second, so more
 #: frequent sweeps would free nothing earlier.

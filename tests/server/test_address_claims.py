@@ -43,7 +43,7 @@ def told(caplog: Logged) -> list[str]:
     return [
         each.getMessage()
         for each in caplog.records
-        if each.name == address_claims.__name__ and each.levelno == logging.ERROR
+        if each.name == address_claims.logger.name and each.levelno == logging.ERROR
     ]
 
 

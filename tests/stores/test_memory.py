@@ -335,3 +335,30 @@ async def test_messages_beyond_max_bytes_are_freed(make: MakeSubject) -> None:
     for freed in (0, 0, 1, 2):
         await publish_watched(subject)
         assert Body.freed == freed
+
+
+async def test_kept_messages_are_counted(make: MakeSubject) -> None:
+    """The number of kept messages is right, whatever has removed some."""
+    subject, store = memory_store(
+        make, max_messages=5, message_timeout=30, channel_timeout=60, max_bytes=100_000
+    )
+
+    def check() -> None:
+        stored = sum(len(each.messages or ()) for each in store.channels.values())
+        assert store.count_kept() == (len(store.channels) + len(store.empty), stored)
+
+    for number in range(60):
+        channel_id = f"{number % 4}"
+        body = b"x" * (number * 200)
+        update = Update(channel_id, body, expires=number % 3 * 10 or None)
+        await store.append(update, keep=number % 7 > 0)
+        await store.next(f"asked {number % 3}", START)
+        subject.clock.move(2)
+        store.sweep()
+        if number % 20 == 19:
+            await store.delete(channel_id)
+        check()
+    assert store.count_kept() > (0, 0)
+    subject.clock.move(1000)
+    sweep_all(subject)
+    assert store.count_kept() == (0, 0)

@@ -17,7 +17,7 @@ from .blocking import BlockingConnection, find_blocking_servers
 from .channels import Shard
 from .errors import load
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.store")
 
 #: Seconds after which an idle connection is not used again, because a firewall or NAT
 #: on the way may have dropped it.

@@ -18,7 +18,7 @@ from .replies import Reply, read_reply
 from .scripts import make_scripts
 from .servers import find_servers
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.store")
 
 
 class Commands:
@@ -131,7 +131,8 @@ class Commands:
             self.network.errors += 1
             if str(error) != self._refusal:
                 self._refusal = str(error)
-                logger.error("Redis refuses what it is asked: %s", error)
+                extra = {"reason": StoreUnavailable.reason}
+                logger.error("Redis refuses what it is asked: %s", error, extra=extra)
             raise StoreUnavailable from error
         self._refusal = ""
         return reply  # type: ignore[no-any-return]

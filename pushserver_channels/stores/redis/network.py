@@ -17,7 +17,7 @@ from .connection import ANSWER_TIMEOUT, Connection, Push
 from .errors import CommandError, ConnectionLost
 from .servers import Address, Servers
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.store")
 
 Result = TypeVar("Result")
 
@@ -123,7 +123,8 @@ class Network:
             shard.down_until = time.monotonic() + delay * random.uniform(0.5, 1.0)
             shard.failures = min(shard.failures + 1, 10)
             if shard.failures == 1:
-                logger.error("Redis cannot be reached: %s", reason)
+                extra = {"reason": StoreUnavailable.reason}
+                logger.error("Redis cannot be reached: %s", reason, extra=extra)
             # Not from the error itself: its traceback has frames of redis-py, which
             # contain the password.
             raise StoreUnavailable from ConnectionLost(reason)
@@ -176,7 +177,8 @@ class Network:
             return
         if was_used:
             self.errors += 1
-            logger.warning("The connection to Redis has ended: %s", error)
+            extra = {"reason": StoreUnavailable.reason}
+            logger.warning("The connection to Redis has ended: %s", error, extra=extra)
         for shard in self.shards:
             if shard.connection is ended:
                 shard.connection = None
