@@ -101,7 +101,10 @@ class RedisPresence(PresenceStore):
             (each.member, each.grace, each.info) for each in changes
         )
         reply = await self._run("presence", channel, words, *arguments)
-        transitions, flush_in, entries = read_applied(reply)
+        transitions, flush_in, entries, has_more = read_applied(reply)
+        if has_more and self._owner is not None:
+            self._due.add(channel_id)
+            self._owner.refresh(channel_id)
         return Applied([Transition(*each) for each in transitions], flush_in, entries)
 
     async def _run(

@@ -50,9 +50,12 @@ LAG = 3
 #: Seconds in which processes have to be heard of, after none was.
 HOLD = 6
 
+#: The most members of dead processes that are removed at once, which blocks Redis.
+MOST_EXPIRED = 500
+
 _BEGIN = (
     f"""
-local LIFETIME, LAG, HOLD = {LIFETIME}, {LAG}, {HOLD}
+local LIFETIME, LAG, HOLD, MOST_EXPIRED = {LIFETIME}, {LAG}, {HOLD}, {MOST_EXPIRED}
 """
     + """
 local function slot_key(kind)
@@ -84,11 +87,12 @@ local function find_member(member)
   return tonumber(count), info
 end
 
--- Calls a function with each member of dead processes whose grace is over. Returns when
--- that of the next is over.
-local function each_expired(process, call)
+-- Calls a function with each member of dead processes whose grace is over, up to a
+-- number of them. Returns when that of the next is over.
+local function each_expired(process, call, most)
   local hold = tonumber(redis.call('HGET', slot, 'hold') or 0)
   local next_end
+  local done = 0
   for field in pairs(facts) do
     local other = string.match(field, '^p:(.*)$')
     if other and other ~= process then
@@ -98,8 +102,9 @@ local function each_expired(process, call)
         local entries = redis.call('HGETALL', own_of(other))
         for index = 1, #entries, 2 do
           local ends = math.max(beat + LAG + tonumber(entries[index + 1]), hold)
-          if now >= ends then
+          if now >= ends and done < most then
             call(entries[index], other)
+            done = done + 1
           else
             next_end = math.min(next_end or ends, ends)
           end
@@ -221,7 +226,7 @@ elseif facts['p:' .. process] then
 end
 local next_end
 if sweeps == '1' then
-  next_end = each_expired(process, remove)
+  next_end = each_expired(process, remove, MOST_EXPIRED)
   for field in pairs(facts) do
     local other = string.match(field, '^p:(.*)$')
     if other and other ~= process and redis.call('EXISTS', own_of(other)) == 0 then
@@ -322,7 +327,8 @@ redis.call('EXPIRE', members, LIFETIME)
 if is_pending then
   redis.call('EXPIRE', changes, LIFETIME)
 end
-table.insert(transitions, 1, describe(0, wait .. ',' .. entries))
+local has_more = next_end and next_end <= now and 1 or 0
+table.insert(transitions, 1, describe(0, wait .. ',' .. entries .. ',' .. has_more))
 return transitions
 """
 
@@ -397,7 +403,7 @@ if for_page ~= '1' then
   -- A page is told when they leave; until then they are there.
   each_expired(nil, function(expired)
     gone[expired] = (gone[expired] or 0) + 1
-  end)
+  end, math.huge)
 end
 if member then
   return {describe(0, ''), find_member(member) > (gone[member] or 0) and '1' or '0'}
