@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between two beats of a slot in which this process has members.
 BEAT = 1.0
 
-#: Of the other slots, each beat is for one in so many.
-OTHERS = 3
+#: Of the other slots, each beat is for one in so many. That is less than the LAG of the
+#: scripts, who take a longer silence for an absence of all processes.
+OTHERS = 2
 
 #: Seconds in which the keys of all channels are renewed.
 RENEWAL = 1200.0

@@ -51,7 +51,7 @@ LAG = 3
 HOLD = 6
 
 #: The most members of dead processes that are removed at once, which blocks Redis.
-MOST_EXPIRED = 500
+MOST_EXPIRED = 250
 
 _BEGIN = (
     f"""

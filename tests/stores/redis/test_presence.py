@@ -153,7 +153,7 @@ async def test_nobody_leaves_while_all_processes_are_away(
     first, second = await processes.start(), await processes.start()
     first.enter("anna")
     second.enter("bob")
-    await processes.move(2)
+    await processes.move(4)
     before = len((await first.read(Watcher())).diffs)
     processes.clock.move(25)
     await first.store.beat()
@@ -235,6 +235,7 @@ async def test_over_the_limit_only_numbers_are_told(processes: Processes) -> Non
     assert set(watcher.members) == set(await members(first))
 
 
+@pytest.mark.process
 async def test_a_cluster_has_each_channel_in_a_slot_of_its_own() -> None:
     """The members of a killed process leave whatever the slot of their channel."""
     rooms = [f"room{number}" for number in range(12)]
