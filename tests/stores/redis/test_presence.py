@@ -305,3 +305,21 @@ async def test_many_members_of_a_killed_process_leave_in_time(
     assert set(await members(first)) == {"anna"}
     assert set((await first.read(Watcher())).members) == {"anna"}
     assert sum(each[2] == "left" for each in processes.told) == 1200
+
+
+async def test_the_members_of_many_channels_leave_in_time(
+    processes: Processes,
+) -> None:
+    """Of a process that is killed, each channel is looked after once."""
+    first, second = await processes.start(), await processes.start()
+    rooms = [f"room{number}" for number in range(600)]
+    for room in rooms:
+        second.enter("bob", room=room)
+    await second.until_told()
+    await processes.move(3)
+    second.kill()
+    await processes.move(20)
+    assert sorted(processes.told[600:]) == sorted(
+        (each, "bob", "left") for each in rooms
+    )
+    assert not await first.store.has("room599", "ubob")
