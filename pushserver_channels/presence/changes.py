@@ -107,6 +107,8 @@ class Changes:
                 async with self._free:
                     if self._retry is None:
                         await self._tell_some(channel_id)
+        except Exception:
+            logger.exception("The store cannot be told who is on %s", channel_id)
         finally:
             del self._telling[channel_id]
 

@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between two beats of a slot in which this process has members.
 BEAT = 1.0
 
-#: Of the other slots, each beat is for one in so many.
-OTHERS = 3
+#: Of the other slots, each beat is for one in so many. That is less than the LAG of the
+#: scripts, who take a longer silence for an absence of all processes.
+OTHERS = 2
 
 #: Seconds in which the keys of all channels are renewed.
 RENEWAL = 1200.0
@@ -101,7 +102,10 @@ class RedisPresence(PresenceStore):
             (each.member, each.grace, each.info) for each in changes
         )
         reply = await self._run("presence", channel, words, *arguments)
-        transitions, flush_in, entries = read_applied(reply)
+        transitions, flush_in, entries, has_more = read_applied(reply)
+        if has_more and self._owner is not None:
+            self._due.add(channel_id)
+            self._owner.refresh(channel_id)
         return Applied([Transition(*each) for each in transitions], flush_in, entries)
 
     async def _run(

@@ -36,33 +36,49 @@ class States:
 
     def __init__(self, presence: Presence) -> None:
         self._presence = presence
-        self._reading: dict[str, asyncio.Task[Message]] = {}
+        # The reads that are running, and the last ones of large channels.
+        self._reads: dict[str, asyncio.Task[Message]] = {}
 
-    async def read(self, channel_id: str) -> Message:
+    async def read(
+        self, channel_id: str, newer_than: MessageId | None = None
+    ) -> Message:
         """Return the message with the state of a presence channel.
+
+        Args:
+            channel_id: The presence channel.
+            newer_than: The id of the last change that a client has which missed others;
+                None if it has none.
 
         Raises :class:`~pushserver_channels.exceptions.StoreUnavailable`.
         """
-        task = self._reading.get(channel_id)
-        if task is None:
-            loop = asyncio.get_running_loop()
-            task = self._reading[channel_id] = loop.create_task(self._read(channel_id))
-        return await asyncio.shield(task)
+        known = self._reads.get(channel_id)
+        if known is not None:
+            message = await asyncio.shield(known)
+            if newer_than is None or message.id > newer_than:
+                return message
+        loop = asyncio.get_running_loop()
+        task = self._reads[channel_id] = loop.create_task(self._read(channel_id))
+        # Perhaps whoever waits for it leaves, and asyncio would log an error.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        try:
+            message = await asyncio.shield(task)
+        except BaseException:
+            self._forget(channel_id, task)
+            raise
+        if message.body.count(b'"info":') >= LARGE:
+            loop.call_later(KEPT_FOR, self._forget, channel_id, task)
+        else:
+            self._forget(channel_id, task)
+        return message
 
     async def _read(self, channel_id: str) -> Message:
-        keeps = False
-        try:
-            subject = channel_id.partition(":")[2]
-            snapshot = await self._presence.store.read(subject, for_page=True)
-            keeps = len(snapshot.members or ()) >= LARGE
-            body = build_state(snapshot)
-            return Message(snapshot.newest, body, CONTENT_TYPE, None)
-        finally:
-            if keeps:
-                loop = asyncio.get_running_loop()
-                loop.call_later(KEPT_FOR, self._reading.pop, channel_id)
-            else:
-                del self._reading[channel_id]
+        subject = channel_id.partition(":")[2]
+        snapshot = await self._presence.store.read(subject, for_page=True)
+        return Message(snapshot.newest, build_state(snapshot), CONTENT_TYPE, None)
+
+    def _forget(self, channel_id: str, task: asyncio.Task[Message]) -> None:
+        if self._reads.get(channel_id) is task:
+            del self._reads[channel_id]
 
 
 class PresenceReads:
@@ -93,9 +109,9 @@ class PresenceReads:
         if message is None:
             info = await self._store.info(channel_id)
             is_newest = max(info.last_message_id, NO_CHANGE) == after
-            return None if is_newest else await self._states.read(channel_id)
+            return None if is_newest else await self._states.read(channel_id, after)
         if after == NO_CHANGE or message.gap_after(after) is not None:
-            return await self._states.read(channel_id)
+            return await self._states.read(channel_id, after)
         return message
 
     async def page(
@@ -106,7 +122,7 @@ class PresenceReads:
             return await self._store.page(channel_id, after, limit, create=create)
         messages = await self._store.page(channel_id, after, limit)
         if messages and messages[0].gap_after(after) is not None:
-            return [await self._states.read(channel_id)]
+            return [await self._states.read(channel_id, after)]
         return messages
 
     async def position(

@@ -14,13 +14,13 @@ from django.test import override_settings
 from pushserver import presence
 from tests import http
 from tests.conformance.servers import uvicorn
-from tests.server.presence.visitors import Watcher
 from tests.servers import ServerProcess, daphne
 from tests.tiers import in_tier
 from tests.valkey import Valkey
 from tests.waiting import until, wait_until
 
 from .conftest import COMPLAINTS, settings_on
+from .presence import LiveWatcher, come, names
 from .streaming import LiveStream
 
 MAKERS = {"daphne": daphne, "uvicorn": uvicorn}
@@ -63,34 +63,6 @@ def servers(
             assert not any(complaint in said for complaint in COMPLAINTS), said
 
 
-class LiveWatcher(Watcher):
-    """A stream that watches a channel at a server."""
-
-    def __init__(self, stream: LiveStream) -> None:
-        super().__init__()
-        self.stream = stream
-        self._taken = 0
-
-    @classmethod
-    async def open(cls, server: ServerProcess, channel_id: str) -> LiveWatcher:
-        path = f"/updates/presence:{channel_id}"
-        return cls(await LiveStream.open(server.port, path))
-
-    def read(self) -> LiveWatcher:
-        for body in self.stream.bodies[self._taken :]:
-            self._taken += 1
-            self.take(body)
-        return self
-
-    async def until_here(self, users: set[str], others: int = 0) -> None:
-        await until(lambda: set(self.read().members) == users and self.others == others)
-
-
-async def come(server: ServerProcess, channel_id: str, user: str | None) -> LiveStream:
-    headers = [] if user is None else [f"X-User: {user}"]
-    return await LiveStream.open(server.port, f"/updates/{channel_id}", *headers)
-
-
 @pytest.fixture
 async def streams() -> AsyncIterator[list[LiveStream]]:
     """Streams that are closed at the end."""
@@ -98,10 +70,6 @@ async def streams() -> AsyncIterator[list[LiveStream]]:
     yield streams
     for each in streams:
         each.close()
-
-
-def names(count: int) -> set[str]:
-    return {f"user{number}" for number in range(count)}
 
 
 async def test_the_members_of_a_killed_server_leave_in_time_and_once(

@@ -25,15 +25,19 @@ def build_arguments(
 
 def read_applied(
     reply: Reply,
-) -> tuple[list[tuple[str, bool, str]], float | None, int]:
-    """Return who has come or gone, when to flush, and how many members it has."""
+) -> tuple[list[tuple[str, bool, str]], float | None, int, bool]:
+    """Return who has come or gone, when to flush, and how many members it has.
+
+    The last is whether more members of dead processes have to be removed now.
+    """
     found = [bytes(each).decode() for each in reply.entries]
     transitions = [
         (member, sign == "+", info)
         for sign, member, info in zip(found[::3], found[1::3], found[2::3], strict=True)
     ]
-    wait, _, entries = reply.previous.decode().partition(",")
-    return transitions, float(wait) if wait else None, int(entries)
+    wait, entries, has_more = reply.previous.decode().split(",")
+    flush_in = float(wait) if wait else None
+    return transitions, flush_in, int(entries), has_more == "1"
 
 
 def read_beat(reply: Reply) -> tuple[str, bool, list[str]]:

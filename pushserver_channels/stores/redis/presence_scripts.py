@@ -33,7 +33,8 @@ Each slot of a process has, in addition:
 ``presence-slot``
     A hash: ``epoch``, by which a process sees that Redis has lost its data; ``run``,
     the run of Redis; ``beat``, when a process was last alive; and ``hold``, until when
-    no process is taken for dead, because all were away or the clock was set.
+    no process is taken for dead, because all were away or the clock was set. For each
+    process it has the shortest grace of its members (``grace:<process>``).
 
 All keys expire, if no process renews them.
 """
@@ -50,9 +51,16 @@ LAG = 3
 #: Seconds in which processes have to be heard of, after none was.
 HOLD = 6
 
+#: The most members of dead processes that are removed at once, which blocks Redis.
+MOST_EXPIRED = 250
+
+#: The most channels that a process is given to look after in a second.
+MOST_DUE = 5000
+
 _BEGIN = (
     f"""
 local LIFETIME, LAG, HOLD = {LIFETIME}, {LAG}, {HOLD}
+local MOST_EXPIRED, MOST_DUE = {MOST_EXPIRED}, {MOST_DUE}
 """
     + """
 local function slot_key(kind)
@@ -84,11 +92,12 @@ local function find_member(member)
   return tonumber(count), info
 end
 
--- Calls a function with each member of dead processes whose grace is over. Returns when
--- that of the next is over.
-local function each_expired(process, call)
+-- Calls a function with each member of dead processes whose grace is over, up to a
+-- number of them. Returns when that of the next is over.
+local function each_expired(process, call, most)
   local hold = tonumber(redis.call('HGET', slot, 'hold') or 0)
   local next_end
+  local done = 0
   for field in pairs(facts) do
     local other = string.match(field, '^p:(.*)$')
     if other and other ~= process then
@@ -98,8 +107,9 @@ local function each_expired(process, call)
         local entries = redis.call('HGETALL', own_of(other))
         for index = 1, #entries, 2 do
           local ends = math.max(beat + LAG + tonumber(entries[index + 1]), hold)
-          if now >= ends then
+          if now >= ends and done < most then
             call(entries[index], other)
+            done = done + 1
           else
             next_end = math.min(next_end or ends, ends)
           end
@@ -198,12 +208,20 @@ local function forget_process(other)
   redis.call('SREM', slot_key('presence-rooms:' .. other), id)
 end
 
+local shortest = math.huge
 for index = 3, #ARGV, 3 do
   local member, grace, info = ARGV[index], ARGV[index + 1], ARGV[index + 2]
   if grace == '' then
     remove(member, process)
   else
     add(member, grace, info)
+    shortest = math.min(shortest, tonumber(grace))
+  end
+end
+if shortest < math.huge then
+  local known = redis.call('HGET', slot, 'grace:' .. process)
+  if not known or shortest < tonumber(known) then
+    redis.call('HSET', slot, 'grace:' .. process, shortest)
   end
 end
 local entries = redis.call('HLEN', own)
@@ -221,7 +239,7 @@ elseif facts['p:' .. process] then
 end
 local next_end
 if sweeps == '1' then
-  next_end = each_expired(process, remove)
+  next_end = each_expired(process, remove, MOST_EXPIRED)
   for field in pairs(facts) do
     local other = string.match(field, '^p:(.*)$')
     if other and other ~= process and redis.call('EXISTS', own_of(other)) == 0 then
@@ -322,7 +340,8 @@ redis.call('EXPIRE', members, LIFETIME)
 if is_pending then
   redis.call('EXPIRE', changes, LIFETIME)
 end
-table.insert(transitions, 1, describe(0, wait .. ',' .. entries))
+local has_more = next_end and next_end <= now and 1 or 0
+table.insert(transitions, 1, describe(0, wait .. ',' .. entries .. ',' .. has_more))
 return transitions
 """
 
@@ -364,18 +383,21 @@ if now >= (hold or 0) then
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', processes, '-inf', before)) do
     local rooms = slot_key('presence-rooms:' .. other)
     if redis.call('SADD', late, other) == 1 then
+      local grace = tonumber(redis.call('HGET', slot, 'grace:' .. other) or 0)
+      local ends = tonumber(redis.call('ZSCORE', processes, other)) + LAG + grace
       for _, each in ipairs(redis.call('SMEMBERS', rooms)) do
-        redis.call('ZADD', due, now, each)
+        redis.call('ZADD', due, 'LT', ends, each)
       end
     elseif redis.call('EXISTS', rooms) == 0 then
       redis.call('ZREM', processes, other)
       redis.call('SREM', late, other)
+      redis.call('HDEL', slot, 'grace:' .. other)
     end
   end
 end
 local answer = {describe(0, epoch .. ',' .. (is_known and 1 or 0))}
 for _, list in ipairs({flush, due}) do
-  local some = redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0, 100)
+  local some = redis.call('ZRANGEBYSCORE', list, '-inf', now, 'LIMIT', 0, MOST_DUE)
   for _, each in ipairs(some) do
     redis.call('ZADD', list, now + 2, each)  -- If this process ends before.
     table.insert(answer, each)
@@ -397,7 +419,7 @@ if for_page ~= '1' then
   -- A page is told when they leave; until then they are there.
   each_expired(nil, function(expired)
     gone[expired] = (gone[expired] or 0) + 1
-  end)
+  end, math.huge)
 end
 if member then
   return {describe(0, ''), find_member(member) > (gone[member] or 0) and '1' or '0'}

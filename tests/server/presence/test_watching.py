@@ -208,3 +208,24 @@ async def test_what_is_no_json_is_not_told(
     assert "no JSON" in caplog.text
     await leave(anna)
     await watching.end()
+
+
+async def test_a_large_state_is_read_anew_after_a_gap(serve: Serving) -> None:
+    """It is kept for a moment for others, but not given to who has it already."""
+    site = serve({"max_messages": 1}, presence_grace=5)
+    users = [f"user{number}" for number in range(60)]
+    visitors = [await come(site, "room", each) for each in users]
+    watching = await watch(site, "room")
+    await watching.until_here(*users)
+    position = watching.stream.id
+    late: list[str] = []
+    for name in ("anna", "bob", "carl"):
+        late.append(name)
+        visitors.append(await come(site, "room", name))
+        await watching.until(lambda seen, name=name: name in seen.members)
+        if len(late) > 1:  # The first change alone is no gap.
+            again = await watch(site, "room", query=f"?last_event_id={position}")
+            await again.until_here(*users, *late)
+            await again.end()
+    await leave(*visitors)
+    await watching.end()

@@ -10,7 +10,8 @@ from pushserver.conf import RedisStoreSettings
 from pushserver_channels.presence.members import PresenceLimits
 from tests.server.presence.visitors import Watcher
 from tests.stores.conftest import Clock
-from tests.valkey import Valkey
+from tests.valkey import Cluster, Valkey
+from tests.waiting import until
 
 from .presence import BRIEF, ROOM, Process, Processes
 
@@ -152,7 +153,7 @@ async def test_nobody_leaves_while_all_processes_are_away(
     first, second = await processes.start(), await processes.start()
     first.enter("anna")
     second.enter("bob")
-    await processes.move(2)
+    await processes.move(4)
     before = len((await first.read(Watcher())).diffs)
     processes.clock.move(25)
     await first.store.beat()
@@ -232,3 +233,93 @@ async def test_over_the_limit_only_numbers_are_told(processes: Processes) -> Non
     assert watcher.count is None
     assert watcher.states == 1
     assert set(watcher.members) == set(await members(first))
+
+
+@pytest.mark.process
+async def test_a_cluster_has_each_channel_in_a_slot_of_its_own() -> None:
+    """The members of a killed process leave whatever the slot of their channel."""
+    rooms = [f"room{number}" for number in range(12)]
+    with Cluster(2) as cluster:
+        settings = RedisStoreSettings(type="redis", url=cluster.url)
+        processes = Processes(settings, Clock())
+        first, second = await processes.start(), await processes.start()
+        for room in rooms:
+            first.enter("anna", room=room)
+            second.enter("bob", room=room)
+        # The first has no members in the slot of this one, and looks after it.
+        second.enter("bob", room="elsewhere")
+        await processes.move(4)
+        second.kill()
+        await processes.move(24)
+        for room in rooms:
+            snapshot = await first.store.read(room, for_page=True)
+            assert set(snapshot.members or ()) == {"anna"}
+        left = [each for each in processes.told if each[2] == "left"]
+        assert sorted(left) == sorted(
+            (room, "bob", "left") for room in [*rooms, "elsewhere"]
+        )
+        processes.close()
+
+
+async def test_another_process_tells_what_a_killed_one_had_to_tell(
+    processes: Processes,
+) -> None:
+    """A change that waited for its second is not lost."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    await first.until_told()
+    second.enter("bob")
+    await second.until_told()
+    assert set((await first.read(Watcher())).members) == {"anna"}
+    second.kill()
+    await processes.move(6)
+    assert set((await first.read(Watcher())).members) == {"anna", "bob"}
+
+
+async def test_a_full_redis_is_told_later(processes: Processes, valkey: Valkey) -> None:
+    first = await processes.start()
+    with valkey.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            first.enter("anna")
+            await until(lambda: not first.presence.changes.are_told)
+            await first.store.beat()
+            assert await members(first) == {}
+        finally:
+            client.config_set("maxmemory", 0)
+    await first.until_told()
+    assert set(await members(first)) == {"anna"}
+
+
+async def test_many_members_of_a_killed_process_leave_in_time(
+    processes: Processes,
+) -> None:
+    """They are removed in parts, of which each blocks Redis for a short time."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    for number in range(1200):
+        second.enter(f"user{number}")
+    await processes.move(3)
+    second.kill()
+    await processes.move(23)
+    assert set(await members(first)) == {"anna"}
+    assert set((await first.read(Watcher())).members) == {"anna"}
+    assert sum(each[2] == "left" for each in processes.told) == 1200
+
+
+async def test_the_members_of_many_channels_leave_in_time(
+    processes: Processes,
+) -> None:
+    """Of a process that is killed, each channel is looked after once."""
+    first, second = await processes.start(), await processes.start()
+    rooms = [f"room{number}" for number in range(600)]
+    for room in rooms:
+        second.enter("bob", room=room)
+    await second.until_told()
+    await processes.move(3)
+    second.kill()
+    await processes.move(20)
+    assert sorted(processes.told[600:]) == sorted(
+        (each, "bob", "left") for each in rooms
+    )
+    assert not await first.store.has("room599", "ubob")
