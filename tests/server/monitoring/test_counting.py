@@ -249,7 +249,7 @@ async def test_dropped_messages_count(monitored: Serve) -> None:
     assert left["channels", "default"] == 6
 
 
-async def test_interval_polls_count(monitored: Serve, serve: Serve) -> None:
+async def test_interval_polls_count(monitored: Serve) -> None:
     """Polls that are not held count when they are answered."""
     site = monitored(subscriber={"polling": "interval"})
     assert (await site.ask("GET", "/updates/a", FUTURE)).status == 304
@@ -258,7 +258,7 @@ async def test_interval_polls_count(monitored: Serve, serve: Serve) -> None:
     assert values["subscribers", "poll"] == 0
 
 
-async def test_slow_clients_and_durations_count(monitored: Serve) -> None:
+async def test_streams_whose_time_is_up_count(monitored: Serve) -> None:
     """A stream whose duration is over counts as that."""
     site = monitored(subscriber={"stream_duration": 0.05})
     events = await open_stream(site, "/updates/a")
