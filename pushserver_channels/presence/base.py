@@ -26,6 +26,11 @@ NAMED_AGAIN = 0.9
 INTERVAL = 1.0
 
 
+#: Seconds for which a change is kept. A client that was away for longer is given the
+#: state. Visitors cause changes, which must not stay as long as a site's messages may.
+LIFETIME = 600.0
+
+
 class Change(NamedTuple):
     """What this process has to tell the store about a member.
 

@@ -8,12 +8,13 @@ import random
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
+from pushserver.signals import member_joined, member_left
 from pushserver_channels.exceptions import PushError
 from pushserver_channels.paced_log import PacedLog
 
 from .base import USER, Applied, Change, PresenceStore
 from .members import Member, Room
-from .telling import Teller
+from .telling import Teller, count_missed
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +141,8 @@ class Changes:
             self._changed.setdefault(channel_id, {}).update(dict.fromkeys(keys))
             if changes:
                 self._lost.add(count=len(changes))
+                if member_joined.has_listeners() or member_left.has_listeners():
+                    count_missed(len(changes))
             self._retry_later()
             return
         if self._is_probing:

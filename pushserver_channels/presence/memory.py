@@ -14,6 +14,7 @@ from pushserver_channels.messages import MessageId
 
 from .base import (
     INTERVAL,
+    LIFETIME,
     NAMED_AGAIN,
     NO_CHANGE,
     USER,
@@ -169,7 +170,9 @@ class MemoryPresence(PresenceStore):
 
     async def _publish(self, channel_id: str, body: bytes) -> None:
         try:
-            await self._hub.publish(Update(PREFIX + channel_id, body, CONTENT_TYPE))
+            await self._hub.publish(
+                Update(PREFIX + channel_id, body, CONTENT_TYPE, expires=LIFETIME)
+            )
         except PushError as error:  # For example there are too many channels.
             logger.error("A change of presence cannot be published: %s", error)
 

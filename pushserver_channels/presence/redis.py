@@ -10,6 +10,7 @@ from itertools import count
 from zlib import crc32
 
 from pushserver.presence.names import PREFIX
+from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import PushError, StoreUnavailable
 from pushserver_channels.hub import Hub
 from pushserver_channels.stores.redis.channels import ChannelKeys, Shard
@@ -22,10 +23,18 @@ from pushserver_channels.stores.redis.presence_replies import (
     read_count,
     read_snapshot,
 )
-from pushserver_channels.stores.redis.replies import Reply
+from pushserver_channels.stores.redis.replies import Reply, add_fields
 from pushserver_channels.stores.redis.store import RedisStore
 
-from .base import Applied, Change, PresenceOwner, PresenceStore, Snapshot, Transition
+from .base import (
+    LIFETIME,
+    Applied,
+    Change,
+    PresenceOwner,
+    PresenceStore,
+    Snapshot,
+    Transition,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +105,8 @@ class RedisPresence(PresenceStore):
         slot = self._slots[self._number(channel_id)]
         sweeps = channel_id in self._due
         self._due.discard(channel_id)
-        token = f"p{self._token}{next(self._numbers):x}"
+        update = Update(PREFIX + channel_id, b"", expires=LIFETIME)
+        token = add_fields(f"p{self._token}{next(self._numbers):x}", update)
         words = f"{slot.process} {'-' if limit is None else limit} {token} {sweeps:d}"
         arguments = build_arguments(
             (each.member, each.grace, each.info) for each in changes

@@ -13,6 +13,7 @@ from django.db import close_old_connections
 from pushserver.publishers.deadline import Deadline
 from pushserver.publishers.workers import NotStarted, Workers
 from pushserver.signals import member_joined, member_left
+from pushserver_channels.counters import counters
 from pushserver_channels.paced_log import PacedLog
 
 logger = logging.getLogger(__name__)
@@ -32,18 +33,19 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork().
     os.register_at_fork(after_in_child=_threads.forget)
 
 
+def count_missed(count: int = 1) -> None:
+    """Count signals that were not sent, or may not have been."""
+    counters.limits["presence_signals"] += count
+
+
 class Teller:
     """Sends signals in a few threads, those about one member in their order.
 
     A receiver that fails is logged. One that is slow delays others, but neither the
     subscribers nor what the channels tell. If too many wait, new ones are not sent.
-
-    Attributes:
-        missed: How many signals were not sent.
     """
 
     def __init__(self) -> None:
-        self.missed = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._skipped = PacedLog(
             logger,
@@ -64,7 +66,7 @@ class Teller:
         if not signal.has_listeners():
             return
         if len(self._tasks) >= MAX_WAITING:
-            self.missed += 1
+            count_missed()
             self._skipped.add()
             return
 
@@ -90,7 +92,7 @@ class Teller:
         try:
             await _threads.run(key, send, Deadline(0))
         except NotStarted:
-            self.missed += 1
+            count_missed()
 
     async def drain(self) -> None:
         """Wait until all signals were sent, at most :data:`STOP_TIMEOUT` seconds."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pushserver.signals import member_joined, member_left
+from pushserver_channels.counters import counters
 from pushserver_channels.presence import telling
 from tests.server.streams import leave
 from tests.waiting import until
@@ -107,15 +108,14 @@ async def test_signals_that_are_too_many_are_counted(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from pushserver_channels.presence import registry
-
+    counters.reset()
     monkeypatch.setattr(telling, "MAX_WAITING", 1)
     site = serve()
     receiver.gate.clear()
     watching = await watch(site, "room")
     visitors = [await come(site, "room", each) for each in ("anna", "bob")]
     await watching.until_here("anna", "bob")
-    assert registry.teller.missed == 1
+    assert counters.limits["presence_signals"] == 1
     assert "1 signals of presence were not sent" in caplog.text
     receiver.gate.set()
     await until(lambda: len(receiver.calls) == 1)

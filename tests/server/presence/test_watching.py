@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pushserver_channels.hub import hubs
+from pushserver_channels.messages import START
 from tests.server.exchanges import id_headers
 from tests.server.streams import EVENTS, leave, open_socket
 from tests.waiting import until
@@ -228,4 +229,16 @@ async def test_a_large_state_is_read_anew_after_a_gap(serve: Serving) -> None:
             await again.until_here(*users, *late)
             await again.end()
     await leave(*visitors)
+    await watching.end()
+
+
+async def test_changes_expire_though_messages_do_not(serve: Serving) -> None:
+    """Visitors cause them, so they must not fill a store that keeps all messages."""
+    site = serve(presence_grace=5)
+    watching = await watch(site, "room")
+    anna = await come(site, "room", "anna")
+    await watching.until_here("anna")
+    page = await hubs.get("default").store.page("presence:room", START, 10)
+    assert [each.expires for each in page] == [600]
+    await leave(anna)
     await watching.end()

@@ -203,15 +203,14 @@ async def test_what_redis_has_lost_it_is_told_again(
 
 
 async def test_the_keys_expire(processes: Processes, valkey: Valkey) -> None:
-    """If no process is left, nothing of presence stays for ever."""
+    """If no process is left, nothing stays for ever, though messages would."""
     first = await processes.start()
     first.enter("anna")
     await processes.move(3)
     with valkey.client() as client:
         keys = client.keys(f"{processes.settings.key_prefix}*presence*")
-        kept = [each for each in keys if "}:presence" in each]
-        assert len(kept) >= 5
-        assert [each for each in kept if client.ttl(each) < 0] == []
+        assert len(keys) >= 7
+        assert [each for each in keys if client.ttl(each) < 0] == []
 
 
 async def test_over_the_limit_only_numbers_are_told(processes: Processes) -> None:
@@ -323,3 +322,23 @@ async def test_the_members_of_many_channels_leave_in_time(
         (each, "bob", "left") for each in rooms
     )
     assert not await first.store.has("room599", "ubob")
+
+
+async def test_the_info_of_the_newest_connection_is_told_once(
+    processes: Processes,
+) -> None:
+    """Whichever process it is at."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna", {"name": "Anna"})
+    await processes.move(2)
+    second.enter("anna", {"name": "Anna B."})
+    await processes.move(2)
+    first.enter("anna", {"name": "Anna B."}, is_hidden=True)
+    await processes.move(2)
+    watcher = await first.read(Watcher())
+    assert watcher.infos == {"anna": {"name": "Anna B."}}
+    assert [each["joins"] for each in watcher.diffs] == [
+        {"anna": {"info": {"name": "Anna"}}},
+        {"anna": {"info": {"name": "Anna B."}}},
+    ]
+    assert len(processes.told) == 1
