@@ -16,7 +16,7 @@ from .base import USER, Applied, Change, PresenceStore
 from .members import Member, Room
 from .telling import Teller, count_missed
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.presence")
 
 #: The most members of a channel that the store is told of at once.
 MAX_CHANGES = 200

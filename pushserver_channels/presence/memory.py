@@ -26,7 +26,7 @@ from .base import (
 )
 from .bodies import CONTENT_TYPE, build_counts, build_diff, build_state
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.presence")
 
 
 class _Room:

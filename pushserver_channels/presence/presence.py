@@ -17,7 +17,7 @@ from .changes import Changes
 from .members import Connection, Member, PresenceLimits, Room
 from .telling import Teller
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.presence")
 
 #: The most bytes of what is told about a member.
 MAX_INFO = 4096

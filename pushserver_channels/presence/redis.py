@@ -36,7 +36,7 @@ from .base import (
     Transition,
 )
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.presence")
 
 #: Seconds between two beats of a slot in which this process has members.
 BEAT = 1.0

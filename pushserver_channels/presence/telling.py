@@ -16,7 +16,7 @@ from pushserver.signals import member_joined, member_left
 from pushserver_channels.counters import counters
 from pushserver_channels.paced_log import PacedLog
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("pushserver.presence")
 
 #: The most receivers that run at once, each in a thread.
 MAX_THREADS = 4

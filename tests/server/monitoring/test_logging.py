@@ -39,6 +39,7 @@ def test_all_loggers_are_in_one_tree() -> None:
         "pushserver.access",
         "pushserver.limits",
         "pushserver.passthrough",
+        "pushserver.presence",
         "pushserver.server",
         "pushserver.store",
     }
