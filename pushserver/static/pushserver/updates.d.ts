@@ -129,6 +129,42 @@ export interface Exchange {
     text?: string;
 }
 
+export interface PresenceOptions {
+    /**
+     * Called with all who are there: at first, and again when the page could not follow
+     * the changes, after those that it missed were told to `onJoin` and `onLeave`.
+     */
+    onSync?: (state: PresenceState) => void;
+    /**
+     * Called when a member comes, with `isNew`, and without it when something else is told
+     * about one who is there. `key` is the key of the user, and `info` what the site tells
+     * about it, null if nothing. Not called for those who are there at first.
+     */
+    onJoin?: (key: string, info: any, isNew: boolean) => void;
+    /** Called when a member leaves. */
+    onLeave?: (key: string, info: any) => void;
+    /** Called with the number of all who are there, at first and when it changes. */
+    onCount?: (count: number) => void;
+    /**
+     * The URL of the channel `presence:<channel id>`. Only needed if the channel id is not
+     * the last part of the path of the channel's URL, and the page does not know its
+     * `location` either.
+     */
+    url?: string | URL;
+}
+
+export interface PresenceState {
+    /**
+     * What the site tells about each member, by the key of the user. A copy, which the page
+     * may change. It is empty while there are more members than `presence_limit`.
+     */
+    members: Map<string, any>;
+    /** The number of anonymous visitors. */
+    others: number;
+    /** The number of all, also if there are too many to be named. */
+    count: number;
+}
+
 export interface EventSourceOptions
     extends Pick<Channel, "after" | "share" | "transport" | "location" | "tokenUrl"> {
     /** Whether cookies are sent to another origin. Defaults to false. */
@@ -204,6 +240,15 @@ export interface Updates {
      * Its messages arrive on the connection of the page's other channels.
      */
     eventSource(url: string | URL, options?: EventSourceOptions): UpdatesEventSource;
+
+    /**
+     * Tells who is on a channel, if the page has `updates.presence.js` and the location
+     * has `presence`. `name` is that of the channel itself, which is subscribed to already
+     * or later; the page is told as long as it is subscribed to. Its state is told to
+     * `onState` under the name `presence:<name>`. With no functions, the server is only
+     * told when the page is hidden.
+     */
+    presence(name: string, options?: PresenceOptions): Undo;
 
     /** Calls a function with each request, to show or to debug the protocol. */
     onExchange(listener: (exchange: Exchange) => void): Undo;

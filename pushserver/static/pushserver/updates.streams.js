@@ -426,7 +426,12 @@
             group.size += sizeOf(channel, entry);
         }
 
-        function buildUrl({ location, level, channels, tokens, entries: [first] }) {
+        /** Return whether the page is hidden; null if the server need not know it. */
+        const tellVisibility = (all) =>
+            attach.markHidden?.(all.map(({ subscription }) => subscription)) ?? null;
+
+        function buildUrl({ location, level, channels, tokens, entries: all }) {
+            const [first] = all;
             const url = new URL(first.url.href);
             url.hash = "";
             if (location !== null) {
@@ -438,6 +443,9 @@
             const ids = channels.map((each) => each.entries[0].subscription.position.text);
             if (level === BATCH) {
                 url.searchParams.set("batch", "1");
+            }
+            if (tellVisibility(all)) {
+                url.searchParams.set("hidden", "1");
             }
             // In the query: with a header, browsers would ask other origins first.
             // It replaces that of the page, with which all would come again.
@@ -777,7 +785,7 @@
 
         const tools = {
             ...{ buildUrl, here, touch, close, release, succeed, refuse, deliver },
-            ...{ finish, waitAll, fallBack },
+            ...{ finish, waitAll, fallBack, tellVisibility },
         };
         return Object.assign(carry, { heed });
     }
@@ -789,7 +797,7 @@
         if (updates[ATTACHED]) {
             return; // The file is on the page twice.
         }
-        // For updates.tabs.js, updates.eventsource.js and updates.websocket.js.
+        // For the files that are loaded after this one.
         updates[ATTACHED] = Object.assign(attach, { mayBeText });
         updates.carryBy((parts) => {
             const carry = createCarrier(parts);

@@ -23,6 +23,7 @@
 
     const STREAMS = Symbol.for("updates.streams.js");
     const TOKENS = Symbol.for("updates.tokens.js");
+    const PRESENCE = Symbol.for("updates.presence.js");
 
     /** Statuses that a new token may mend. */
     const REFUSED = new Set([401, 403]);
@@ -647,6 +648,7 @@
         const attachParts = (hub, heed) => {
             attachStreams(hub);
             updates[TOKENS]?.(hub, heed);
+            updates[PRESENCE]?.(hub);
         };
         updates.carryBy((parts, carryAlone) => (subscription, signal) => {
             const { share, tokenUrl } = subscription.channel;

@@ -94,9 +94,11 @@
         socket.binaryType = "arraybuffer";
         const timer = setTimeout(() => end(() => tools.fallBack(connection)), FIRST_FRAME);
         const pinging = setInterval(() => socket.readyState === 1 && socket.send("ping"), PING);
+        globalThis.document?.addEventListener("visibilitychange", tellVisibility);
         controller.signal.addEventListener("abort", () => {
             clearTimeout(timer);
             clearInterval(pinging);
+            globalThis.document?.removeEventListener("visibilitychange", tellVisibility);
             socket.close();
         });
         socket.onopen = () =>
@@ -123,6 +125,14 @@
             }
         };
         socket.onclose = ({ code, reason }) => end(() => finish(code, reason));
+
+        /** Tell whether the page is hidden, if the page has updates.presence.js. */
+        function tellVisibility() {
+            const hidden = tools.tellVisibility(tools.here(connection));
+            if (hidden !== null && socket.readyState === 1) {
+                socket.send(hidden ? "hidden" : "visible");
+            }
+        }
 
         /** Let the subscriptions go on without this connection. */
         function end(goOn) {
