@@ -10,6 +10,8 @@ from django.http import HttpRequest
 from pushserver.access import Grant
 from pushserver.updates import asend_update, user_channel
 
+from .board import CHANNEL as BOARD
+
 #: Who can log in, by one click: the example has no database and no passwords.
 NAMES = ("Anna", "Ben")
 
@@ -65,7 +67,10 @@ def may_listen(request: HttpRequest, channel_id: str) -> bool | Grant:
     """Return whether a subscriber may hear a channel: ``PUSH_SERVER['authorize']``.
 
     Rooms and private channels are for their members, all other channels for everybody.
+    On the board, the names in the sessions are those of the visitors who are there.
     """
+    if channel_id == BOARD:
+        return Grant(user=request.session.get("name"))
     room = _rooms.get(channel_id)
     if room is None:
         return True

@@ -92,7 +92,9 @@ PUSH_SERVER = {
             "create_on_get": True,
             "allow_origin": ORIGINS,
             "allow_credentials": True,
-            "passthrough": "/passthrough",
+            # Who is on the board. A channel layer cannot tell it.
+            "presence": not STORE_URL.startswith("layer://"),
+            "presence_grace": 3,
         },
         {
             "type": "subscriber",

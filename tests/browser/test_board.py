@@ -100,18 +100,23 @@ async def test_posts_are_text(example: ServerProcess, visit: Visitor) -> None:
         assert window.errors == []
 
 
-async def test_number_of_open_windows(example: ServerProcess, visit: Visitor) -> None:
-    """All windows show the number of open windows, which decreases when one closes."""
+async def test_number_of_visitors(example: ServerProcess, visit: Visitor) -> None:
+    """All windows show the number of visitors, who may have several windows each."""
     one = await visit(example.url)
     beside = await visit(example.url, beside=one)
     other = await visit(example.url)
     for window in (one, beside, other):
-        await until_count(window, 3)
-    assert await one.page.locator("#here li").count() == 2, "two visitors"
+        await until_count(window, 2)
+        assert await window.page.locator("#here li").count() == 2
+    third = await visit(example.url)
+    await until_count(one, 3)
     await beside.page.close()
-    await until_count(one, 2)
     await other.page.goto("about:blank")
-    await until_count(one, 1)
+    await until_count(one, 2)
+    names = await one.page.locator("#here li .unseen").all_text_contents()
+    assert sorted(names) == sorted(
+        [await window.page.inner_text("label b") for window in (one, third)]
+    )
 
 
 async def test_connection_and_wire(visit: Visitor) -> None:

@@ -83,17 +83,30 @@
 
     // Visitors
 
-    function showHere(here) {
-        const visitors = Object.entries(here).sort();
-        byId("count").textContent = visitors.reduce((sum, [, pages]) => sum + pages, 0);
+    const here = new Set(); // Their names.
+    const visitors = {
+        onSync({ members }) {
+            here.clear();
+            members.forEach((_, name) => here.add(name));
+            showHere();
+        },
+        onJoin(name) {
+            here.add(name);
+            showHere();
+        },
+        onLeave(name) {
+            here.delete(name);
+            showHere();
+        },
+        onCount: (count) => (byId("count").textContent = count),
+    };
+
+    function showHere() {
         byId("here").replaceChildren(
-            ...visitors.map(([name, pages]) => {
+            ...[...here].sort().map((name) => {
                 const visitor = make("li", "", makeAvatar(name));
-                visitor.title = pages > 1 ? `${name}, in ${pages} windows` : name;
-                visitor.append(make("span", "unseen", visitor.title));
-                if (pages > 1) {
-                    visitor.append(make("span", "pages", String(pages)));
-                }
+                visitor.title = name;
+                visitor.append(make("span", "unseen", name));
                 return visitor;
             }),
         );
@@ -109,6 +122,9 @@
     };
 
     function showState(state, name, { status }) {
+        if (name !== "board") {
+            return; // It is that of the visitors.
+        }
         const connection = byId("connection");
         connection.dataset.state = state;
         connection.textContent = STATES[state];
@@ -125,7 +141,10 @@
 
     let heldSince = null;
 
-    function showExchange({ url, request, status, statusText, response, text }) {
+    function showExchange({ name, url, request, status, statusText, response, text }) {
+        if (name !== "board") {
+            return;
+        }
         if (status === undefined) {
             heldSince = Date.now();
             showHeld();
@@ -175,14 +194,10 @@
 
     // The page
 
-    function showBoard({ posts, here }) {
+    function showBoard({ posts }) {
         byId("posts").replaceChildren();
         byId("nothing").hidden = false;
         posts.forEach(addPost);
-        // If the push server is another process, the site does not know its visitors.
-        if (Object.keys(here).length > 0) {
-            showHere(here);
-        }
     }
 
     /** Load the state from the site, because messages were missed. */
@@ -209,7 +224,7 @@
     updates.on("board", () => (given += 1));
     updates.onGap("board", () => reload().catch(console.warn));
     updates.registerProcessor("board", "post", addPost);
-    updates.registerProcessor("board", "presence", ({ here }) => showHere(here));
+    updates.presence("board", visitors);
     const url = document.body.dataset.channelUrl;
     updates.subscribe({ board: { url, after: state.after } });
 })();
