@@ -72,6 +72,24 @@ test("a state after a gap tells the differences only", async (t) => {
     ]);
 });
 
+test("a state counts also if it has the id of an earlier one", async (t) => {
+    // As that of a server that was restarted and has told no changes yet.
+    const { clock, server, open, take } = await watch(t);
+    const first = "0:0,[0:1]";
+    open.send(event(first, "presence:room", state({})));
+    open.send(event("0:0,[1795350764:1]", "presence:room", diff({ 1: null, 2: null })));
+    await clock.settle();
+    take();
+    await clock.pass(20_000);
+    const next = stream();
+    server.answers.push(next.response);
+    open.end();
+    await clock.pass(3000);
+    next.send(head("0:0,0:0") + event(first, "presence:room", state({ 2: null })));
+    await clock.settle();
+    assert.deepEqual(take()[0], ["leave", "1", null]);
+});
+
 test("only the number of many is told", async (t) => {
     const { tell } = await watch(t);
     await tell(state({ 1: null }));

@@ -70,6 +70,22 @@
         return [pathname.lastIndexOf("/", end - 1) + 1, end];
     }
 
+    /** Return whether a subscription is told who is on another channel. */
+    function tellsPresence({ url: address, channel }) {
+        const url = resolveUrl(address);
+        const [start, end] = findChannel(url, channel);
+        return decode(url.pathname.slice(start, end)).startsWith(PREFIX);
+    }
+
+    /**
+     * Let a subscription receive a state again.
+     *
+     * It has the id of the last change, which is an earlier one if the store was emptied.
+     */
+    function forgetIds(subscription) {
+        subscription.seen = new Set([subscription.position.text]);
+    }
+
     /** Return the URL and the id of the channel that tells who is on a channel. */
     function findPresence(address, options) {
         const url = resolveUrl(address);
@@ -172,6 +188,9 @@
         } catch {
             return; // It is no URL, as the request will say.
         }
+        if (tellsPresence(subscription)) {
+            forgetIds(subscription);
+        }
         carried.add(subscription);
         wanted.set(key, subscription);
         signal.addEventListener("abort", () => {
@@ -233,6 +252,7 @@
             this.key = null; // What was watched last.
             this.forget();
             this.undo = [updates.on(this.name, ({ data }) => this.receive(data))];
+            this.channel = null; // The subscription that tells who is there.
         }
 
         forget() {
@@ -290,6 +310,9 @@
 
         receive(message) {
             const { type, count } = message ?? {};
+            if (this.channel !== null) {
+                forgetIds(this.channel);
+            }
             if (type === "state" || (type === "diff" && this.isKnown)) {
                 const hadNames = this.members !== null;
                 const isState = type === "state" || (hadNames && count !== undefined);
@@ -410,6 +433,11 @@
                 }
             });
             all.get(name)?.follow(subscription, signal);
+            for (const presence of all.values()) {
+                if (presence.name === name) {
+                    presence.channel = subscription;
+                }
+            }
         });
 
         updates.presence = (name, options = {}) => {
