@@ -9,7 +9,7 @@ import streams from "../../pushserver/static/pushserver/updates.streams.js";
 import tabs from "../../pushserver/static/pushserver/updates.tabs.js";
 import tokens from "../../pushserver/static/pushserver/updates.tokens.js";
 import websocket from "../../pushserver/static/pushserver/updates.websocket.js";
-import { message, useClock, useConsole, useServer } from "./stage.mjs";
+import { message, status, useClock, useConsole, useServer } from "./stage.mjs";
 import { event, head, LOCATION, paths, stream } from "./streams_stage.mjs";
 import { useBrowser } from "./tabs_stage.mjs";
 import { makeUrl, useSite } from "./tokens_stage.mjs";
@@ -70,6 +70,47 @@ test("a state after a gap tells the differences only", async (t) => {
     assert.deepEqual(await tell(same), [
         ["sync", { 2: "two", 3: "drei", 4: "four" }, 1, 4],
     ]);
+});
+
+test("a state counts also if it has the id of an earlier one", async (t) => {
+    // As that of a server that was restarted and has told no changes yet.
+    const { clock, server, open, take } = await watch(t);
+    const first = "0:0,[0:1]";
+    open.send(event(first, "presence:room", state({})));
+    open.send(event("0:0,[1795350764:1]", "presence:room", diff({ 1: null, 2: null })));
+    await clock.settle();
+    take();
+    await clock.pass(20_000);
+    const next = stream();
+    server.answers.push(next.response);
+    open.end();
+    await clock.pass(3000);
+    next.send(head("0:0,0:0") + event(first, "presence:room", state({ 2: null })));
+    await clock.settle();
+    assert.deepEqual(take()[0], ["leave", "1", null]);
+});
+
+test("a poll whose changes were lost asks for the state", async (t) => {
+    const clock = useClock(t);
+    const warnings = useConsole(t, "warn");
+    const lost = () =>
+        status(304, { "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT", Etag: "0" });
+    const again = [message(5, state({ 1: null })), lost(), message(5, state({ 2: null }))];
+    const first = message(3, state({ 1: null, 2: null }));
+    const server = usePolls(t, { [ROOM]: [first, lost(), ...again] });
+    const updates = makeUpdates(t, { withStreams: false });
+    const { functions, take } = makeFunctions();
+    updates.presence("main", functions);
+    updates.subscribe({ main: "/updates/room" });
+    await clock.pass(3000);
+    const told = take().filter(([each]) => each === "leave" || each === "join");
+    assert.deepEqual(told, [
+        ["leave", "2", null],
+        ["leave", "1", null],
+        ["join", "2", null, true],
+    ]);
+    assert.deepEqual(warnings, []);
+    assert.equal(server.held, 2);
 });
 
 test("only the number of many is told", async (t) => {

@@ -15,6 +15,9 @@
     /** Parameters of a URL that name a position. */
     const POSITIONS = ["last_event_id", "lastEventId"];
 
+    /** The most milliseconds until a poll whose changes were lost asks for the state. */
+    const RETURN = 1000;
+
     const STREAMS = Symbol.for("updates.streams.js");
     const ATTACHED = Symbol.for("updates.presence.js");
 
@@ -70,6 +73,43 @@
         return [pathname.lastIndexOf("/", end - 1) + 1, end];
     }
 
+    /** Return whether a subscription is told who is on another channel. */
+    function tellsPresence({ url: address, channel }) {
+        const url = resolveUrl(address);
+        const [start, end] = findChannel(url, channel);
+        return decode(url.pathname.slice(start, end)).startsWith(PREFIX);
+    }
+
+    /**
+     * Let a subscription receive a state again.
+     *
+     * It has the id of the last change, which is an earlier one if the store was emptied.
+     */
+    function forgetIds(subscription) {
+        subscription.seen = new Set([subscription.position.text]);
+    }
+
+    /** Let a poll go to the state if its answer says so, because changes were lost. */
+    function heedPosition(subscription, { parseId }) {
+        if (heeding.has(subscription)) {
+            return;
+        }
+        heeding.add(subscription);
+        const { receiveNothing } = subscription;
+        subscription.receiveNothing = (status, headers) => {
+            const isFirst =
+                subscription.position.text !== "0:0" &&
+                Date.parse(headers.get("Last-Modified") ?? "") === 0 &&
+                /^(?:W\/)?"?0"?$/.test(headers.get("Etag") ?? "");
+            if (!isFirst) {
+                return receiveNothing.call(subscription, status, headers);
+            }
+            subscription.position = parseId("0:0");
+            subscription.succeed();
+            return Math.random() * RETURN; // Others were told the same.
+        };
+    }
+
     /** Return the URL and the id of the channel that tells who is on a channel. */
     function findPresence(address, options) {
         const url = resolveUrl(address);
@@ -100,6 +140,7 @@
     const carried = new Set(); // Subscriptions that have a request, of all objects.
     const wanted = new Map(); // The last subscription, by its URL without tokens.
     const chosen = new Map(); // The URLs that the page gave, by that of the channel.
+    const heeding = new WeakSet(); // Those whose polls may be sent to the state.
     const marked = new WeakSet(); // Subscriptions that were requested as hidden.
 
     /** Return whether somebody is told who is on the channel of a subscription. */
@@ -165,12 +206,16 @@
     }
 
     /** Note that a subscription has a request, until that is aborted. */
-    function note(subscription, signal) {
+    function note(subscription, signal, parts) {
         let key;
         try {
             key = removeTokens(subscription.url);
         } catch {
             return; // It is no URL, as the request will say.
+        }
+        if (tellsPresence(subscription)) {
+            forgetIds(subscription);
+            heedPosition(subscription, parts);
         }
         carried.add(subscription);
         wanted.set(key, subscription);
@@ -204,7 +249,7 @@
     function tellHidden(updates, follow = () => {}) {
         updates.carryBy((parts, before) => (subscription, signal) => {
             follow(subscription, signal);
-            note(subscription, signal);
+            note(subscription, signal, parts);
             const asking = before(subscription, signal) ?? poll(subscription, signal);
             return asking.then((delay) => {
                 if (!signal.aborted) {
@@ -233,6 +278,7 @@
             this.key = null; // What was watched last.
             this.forget();
             this.undo = [updates.on(this.name, ({ data }) => this.receive(data))];
+            this.channel = null; // The subscription that tells who is there.
         }
 
         forget() {
@@ -290,6 +336,9 @@
 
         receive(message) {
             const { type, count } = message ?? {};
+            if (this.channel !== null) {
+                forgetIds(this.channel);
+            }
             if (type === "state" || (type === "diff" && this.isKnown)) {
                 const hadNames = this.members !== null;
                 const isState = type === "state" || (hadNames && count !== undefined);
@@ -410,6 +459,11 @@
                 }
             });
             all.get(name)?.follow(subscription, signal);
+            for (const presence of all.values()) {
+                if (presence.name === name) {
+                    presence.channel = subscription;
+                }
+            }
         });
 
         updates.presence = (name, options = {}) => {
