@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.servers import need
 from tests.servers import ServerProcess, daphne
+from tests.tiers import in_tier
 
 from . import libraries
 from .stage import Visitor, until_held
@@ -46,7 +47,10 @@ def site() -> Iterator[ServerProcess]:
         yield server
 
 
-@pytest.mark.parametrize("transport", SCRIPTS)
+@pytest.mark.parametrize(
+    "transport",
+    [in_tier(each, {"poll", "stream"}, "with other transports") for each in SCRIPTS],
+)
 async def test_own_updates(site: ServerProcess, visit: Visitor, transport: str) -> None:
     """Each page hears what the other one says, in order, and not what it says."""
     scripts = "&".join(f"script={each}" for each in SCRIPTS[transport])

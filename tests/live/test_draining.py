@@ -12,6 +12,7 @@ import pytest
 
 from tests.conformance.servers import granian, uvicorn
 from tests.servers import LOCATIONS, ServerProcess, daphne, runpushserver
+from tests.tiers import in_tier
 from tests.waiting import until
 
 from .wire import publish, until_held
@@ -31,6 +32,9 @@ SERVERS: dict[str, Callable[[dict[str, Any]], ServerProcess]] = {
 }
 
 
+#: Two of them in the default tier.
+DRAINED = [in_tier(name, {"daphne", "uvicorn"}, "draining servers") for name in SERVERS]
+
 #: How they end after SIGTERM. uvicorn gives itself the signal once more.
 ENDS = (0, -signal.SIGTERM)
 
@@ -49,7 +53,10 @@ async def listen(client: httpx.AsyncClient, ended: list[str]) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    "name",
+    [in_tier(each, {"daphne", "uvicorn"}, "draining servers") for each in SERVERS],
+)
 async def test_streams_end_one_after_the_other(name: str) -> None:
     """SIGTERM makes a process not ready and ends one stream after the other.
 
@@ -79,7 +86,10 @@ async def test_streams_end_one_after_the_other(name: str) -> None:
             assert await asyncio.to_thread(server.process.wait, 20) in ENDS
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    "name",
+    [in_tier(each, {"daphne", "uvicorn"}, "draining servers") for each in SERVERS],
+)
 async def test_a_drained_server_stops(name: str) -> None:
     """After the time polls and streams have ended, and the process ends."""
     ended: list[str] = []

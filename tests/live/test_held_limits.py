@@ -12,6 +12,7 @@ import websockets
 
 from tests.conformance.servers import granian, uvicorn
 from tests.servers import ServerProcess, daphne, runpushserver
+from tests.tiers import in_tier
 from tests.waiting import until
 
 from .conftest import COMPLAINTS, CONF, SERVERS
@@ -49,7 +50,9 @@ def are_refused(reading: list[asyncio.Future[bytes]], count: int) -> bool:
     return sum(each.done() for each in reading) == count
 
 
-@pytest.mark.parametrize("how", ["poll", "stream"])
+@pytest.mark.parametrize(
+    "how", [in_tier(each, {"poll"}, "full processes") for each in ("poll", "stream")]
+)
 async def test_publishers_get_in_when_subscribers_fill_the_process(
     small: ServerProcess, channel_id: str, how: str
 ) -> None:
@@ -136,7 +139,9 @@ UPGRADE = (
 )
 
 
-@pytest.mark.parametrize("name", SOCKET_SERVERS)
+@pytest.mark.parametrize(
+    "name", [in_tier(each, {"daphne"}, "vanishing clients") for each in SOCKET_SERVERS]
+)
 async def test_clients_that_vanish_are_not_counted(name: str, channel_id: str) -> None:
     """After many clients have reset their connections, all places are free again."""
     most, path = 20, f"/updates/{channel_id}"

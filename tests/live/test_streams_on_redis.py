@@ -130,7 +130,7 @@ async def publish_through_a_restart(
 @pytest.mark.parametrize(
     ("kind", "transport"),
     [
-        in_tier(each, {("async", "stream"), ("sync", "poll")}, "ways to listen")
+        in_tier(each, {("async", "stream")}, "ways to listen")
         for each in product(("async", "sync"), TRANSPORTS)
     ],
 )

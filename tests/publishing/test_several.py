@@ -78,6 +78,7 @@ def sent(small: SmallServer) -> dict[str, list[Any]]:
 # Over HTTP
 
 
+@pytest.mark.left_to_all("10,000 over HTTP")
 def test_ten_thousand_over_http(small: SmallServer, settings: LazySettings) -> None:
     """Thousands of updates share a few connections, and channels keep their order."""
     publish_to(small.host, settings)
