@@ -221,6 +221,7 @@ async def test_requests_that_subscribe_are_small_and_not_too_many(kind: str) -> 
 
 
 @pytest.mark.process
+@pytest.mark.left_to_all("heads that dribble")
 @pytest.mark.parametrize("kind", ["nchan", "proxy"])
 async def test_heads_that_dribble_are_ended(
     kind: str, monkeypatch: pytest.MonkeyPatch

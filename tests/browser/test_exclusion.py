@@ -49,7 +49,7 @@ def site() -> Iterator[ServerProcess]:
 
 @pytest.mark.parametrize(
     "transport",
-    [in_tier(each, {"poll", "stream"}, "with other transports") for each in SCRIPTS],
+    [in_tier(each, {"stream"}, "with other transports") for each in SCRIPTS],
 )
 async def test_own_updates(site: ServerProcess, visit: Visitor, transport: str) -> None:
     """Each page hears what the other one says, in order, and not what it says."""

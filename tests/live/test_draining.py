@@ -32,8 +32,7 @@ SERVERS: dict[str, Callable[[dict[str, Any]], ServerProcess]] = {
 }
 
 
-#: Two of them in the default tier.
-DRAINED = [in_tier(name, {"daphne", "uvicorn"}, "draining servers") for name in SERVERS]
+DRAINED = [in_tier(name, {"daphne"}, "draining servers") for name in SERVERS]
 
 #: How they end after SIGTERM. uvicorn gives itself the signal once more.
 ENDS = (0, -signal.SIGTERM)
@@ -55,7 +54,7 @@ async def listen(client: httpx.AsyncClient, ended: list[str]) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    [in_tier(each, {"daphne", "uvicorn"}, "draining servers") for each in SERVERS],
+    [in_tier(each, {"daphne"}, "draining servers") for each in SERVERS],
 )
 async def test_streams_end_one_after_the_other(name: str) -> None:
     """SIGTERM makes a process not ready and ends one stream after the other.
@@ -88,7 +87,7 @@ async def test_streams_end_one_after_the_other(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [in_tier(each, {"daphne", "uvicorn"}, "draining servers") for each in SERVERS],
+    [in_tier(each, {"daphne"}, "draining servers") for each in SERVERS],
 )
 async def test_a_drained_server_stops(name: str) -> None:
     """After the time polls and streams have ended, and the process ends."""

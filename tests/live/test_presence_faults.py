@@ -13,7 +13,6 @@ from django.test import override_settings
 
 from pushserver import presence
 from tests.servers import daphne
-from tests.tiers import in_tier
 from tests.valkey import Valkey
 from tests.waiting import until
 
@@ -43,10 +42,8 @@ FAULTS: dict[str, tuple[Callable[[Valkey], None], bool]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [in_tier(each, {"killed, and all is lost"}, "presence faults") for each in FAULTS],
-)
+@pytest.mark.left_to_all("presence faults")
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_nobody_is_forgotten_and_nobody_stays(fault: str) -> None:
     """After the fault all are there who are, and those who leave are gone."""
     happen, is_persistent = FAULTS[fault]

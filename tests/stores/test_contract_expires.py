@@ -152,6 +152,7 @@ async def test_deleted_channel_forgets_the_ends(make: MakeSubject) -> None:
     assert await kept(subject) == [b"new"]
 
 
+@pytest.mark.left_to_all("many messages that expire")
 async def test_many_messages_expire_at_once(make: MakeSubject) -> None:
     """Thousands of messages that end in the same second are gone together."""
     subject = make()
