@@ -20,7 +20,7 @@ from pushserver_channels.exceptions import (
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.receipts import Receipts
 from pushserver_channels.shutdown import wait_for_end
-from pushserver_channels.stores import Store
+from pushserver_channels.stores import CommonStore, Store
 
 from .cursor import Cursor, Heard
 
@@ -75,7 +75,7 @@ class Hub:
     @property
     def recognizes_repeats(self) -> bool:
         """Whether a repeated key is recognized whichever process gets it."""
-        return self.store.keeps_receipts or not self.store.is_shared
+        return isinstance(self.store, CommonStore) or not self.store.is_shared
 
     async def publish(
         self,
@@ -119,12 +119,13 @@ class Hub:
         self, update: Update, keep: bool, create: bool, key: str
     ) -> tuple[bool, ChannelInfo]:
         """Publish a message unless its key is known; return as :meth:`publish` does."""
-        if not self.store.keeps_receipts:
+        store = self.store
+        if not isinstance(store, CommonStore):
             return await self._publish_once_here(update, keep, create, key)
         started = self.loop.time() if counters.is_timing else 0.0
         waiting = self._count(update.channel_id)
         try:
-            appended = await self.store.append_once(
+            appended = await store.append_once(
                 update, key, waiting, keep=keep, create=create
             )
         except PushError as error:

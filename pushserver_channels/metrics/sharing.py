@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.hub import hubs
+from pushserver_channels.stores import CommonStore
 
 from .snapshot import Snapshot, name_process
 
@@ -50,7 +51,7 @@ class SnapshotSharing:
         Later calls do nothing, and so does this if the store cannot keep them.
         """
         loop = asyncio.get_running_loop()
-        if self._loop is loop or not hubs.get(self._store).store.keeps_snapshots:
+        if self._loop is loop or self._find_store() is None:
             return
         self._loop = loop
         self._begin()
@@ -58,8 +59,8 @@ class SnapshotSharing:
     async def read_all(self) -> dict[str, Snapshot]:
         """Return the metrics of each process by its name, at least of this one."""
         found: dict[str, Snapshot] = {}
-        store = hubs.get(self._store).store
-        if store.keeps_snapshots:
+        store = self._find_store()
+        if store is not None:
             try:
                 shown = await asyncio.wait_for(store.read_snapshots(), TIMEOUT)
             except (StoreUnavailable, asyncio.TimeoutError):
@@ -71,6 +72,11 @@ class SnapshotSharing:
                     logger.warning("The metrics of %s cannot be read", process)
         found[name_process()] = await self._take()
         return found
+
+    def _find_store(self) -> CommonStore | None:
+        """Return the store, None if it cannot keep metrics."""
+        store = hubs.get(self._store).store
+        return store if isinstance(store, CommonStore) else None
 
     def _begin(self) -> None:
         """Write the metrics, unless the server stops or its settings have changed."""
@@ -84,7 +90,8 @@ class SnapshotSharing:
     async def _write(self) -> None:
         try:
             data = (await self._take()).dump()
-            store = hubs.get(self._store).store
+            store = self._find_store()
+            assert store is not None, "By start()."
             writing = store.write_snapshot(name_process(), data, EXPIRES)
             await asyncio.wait_for(writing, TIMEOUT)
         except (StoreUnavailable, asyncio.TimeoutError):

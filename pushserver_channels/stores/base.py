@@ -80,14 +80,9 @@ class Store(ABC):
 
     Attributes:
         is_shared: Whether processes share its messages.
-        keeps_snapshots: Whether processes show each other their metrics by the store.
-        keeps_receipts: Whether :meth:`append_once` recognizes idempotency keys, in
-            whichever process. If not, each process keeps the receipts of its own.
     """
 
     is_shared: ClassVar[bool] = False
-    keeps_receipts: ClassVar[bool] = False
-    keeps_snapshots: ClassVar[bool] = False
 
     @classmethod  # noqa: B027 (most stores need nothing)
     def check(cls, settings: Any) -> None:
@@ -109,28 +104,6 @@ class Store(ABC):
             create: Whether to create the channel if there is none; if not,
                 :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
         """
-
-    async def append_once(
-        self,
-        update: Update,
-        key: str,
-        waiting: int,
-        *,
-        keep: bool = True,
-        create: bool = True,
-    ) -> Appended:
-        """Append a message as :meth:`append` does, unless its key is known.
-
-        Only stores that keep receipts have this method.
-
-        Args:
-            update: The message and its channel.
-            key: Its idempotency key.
-            waiting: The number of subscribers that wait in this process.
-            keep: As of :meth:`append`.
-            create: As of :meth:`append`.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     async def next(
@@ -233,20 +206,6 @@ class Store(ABC):
         """
         return None
 
-    async def write_snapshot(self, process: str, data: bytes, seconds: int) -> None:
-        """Show the metrics of a process to others. Only stores in Redis do it.
-
-        Args:
-            process: The name of the process.
-            data: Its metrics.
-            seconds: How long they count.
-        """
-        raise NotImplementedError
-
-    async def read_snapshots(self) -> dict[str, bytes]:
-        """Return what processes show, by their names. Only stores in Redis have it."""
-        return {}
-
     async def check_health(self) -> None:  # noqa: B027 (most stores need nothing)
         """Return when the store has answered.
 
@@ -268,3 +227,46 @@ class Store(ABC):
     async def aclose(self) -> None:
         """Close the store, and return when it is closed."""
         self.close()
+
+
+class CommonStore(Store):
+    """A store that also has the receipts and the metrics of all its processes.
+
+    With another one, each process keeps the receipts of its own.
+    """
+
+    is_shared = True
+
+    @abstractmethod
+    async def append_once(
+        self,
+        update: Update,
+        key: str,
+        waiting: int,
+        *,
+        keep: bool = True,
+        create: bool = True,
+    ) -> Appended:
+        """Append a message as :meth:`append` does, unless its key is known.
+
+        Args:
+            update: The message and its channel.
+            key: Its idempotency key.
+            waiting: The number of subscribers that wait in this process.
+            keep: As of :meth:`append`.
+            create: As of :meth:`append`.
+        """
+
+    @abstractmethod
+    async def write_snapshot(self, process: str, data: bytes, seconds: int) -> None:
+        """Show the metrics of a process to others.
+
+        Args:
+            process: The name of the process.
+            data: Its metrics.
+            seconds: How long they count.
+        """
+
+    @abstractmethod
+    async def read_snapshots(self) -> dict[str, bytes]:
+        """Return what processes show, by their names."""

@@ -12,7 +12,7 @@ from pushserver.conf import RedisStoreSettings
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
-from pushserver_channels.stores.base import PAGE_SIZE, Appended, Audience, Store
+from pushserver_channels.stores.base import PAGE_SIZE, Appended, Audience, CommonStore
 
 from .asked import AskedChannels
 from .channels import ChannelKeys, Listener, Lookup
@@ -26,7 +26,7 @@ from .servers import find_servers
 from .snapshots import read_snapshots, write_snapshot
 
 
-class RedisStore(Store):
+class RedisStore(CommonStore):
     """Keeps each channel in a stream, and publishes new messages on a topic.
 
     A process sends all commands for a server over one connection, so they run in order:
@@ -58,10 +58,6 @@ class RedisStore(Store):
         commands: Runs the scripts of this store.
         asked: The channels without keys that subscribers asked for.
     """
-
-    is_shared = True
-    keeps_receipts = True
-    keeps_snapshots = True
 
     def __init__(
         self,
