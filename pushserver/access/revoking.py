@@ -57,7 +57,7 @@ async def arevoke(
     failure = None
     for store in _list_reached_stores():
         try:
-            await import_string(_PUBLISHER)(store, record).publish()
+            await import_string(_PUBLISHER)(store, record).send()
         except RevocationError as error:
             failure = error  # The other stores should have it nevertheless.
     if failure is not None:
@@ -92,7 +92,7 @@ def _publish(record: bytes) -> None:
     failure = None
     for store in _list_reached_stores():
         try:
-            import_string(_PUBLISHER)(store, record).publish_sync()
+            import_string(_PUBLISHER)(store, record).send_sync()
         except RevocationError as error:
             failure = error  # The other stores should have it nevertheless.
     if failure is not None:

@@ -88,7 +88,7 @@ def _ask(channel_id: object, location: str | None, what: str, key: str = "") -> 
     if not reaches_server():
         return _find_nobody(what)
     question = import_string(_QUESTION)(store, str(channel_id), what, key)
-    return _read(question.ask_sync())
+    return _read(question.send_sync())
 
 
 async def _aask(
@@ -98,7 +98,7 @@ async def _aask(
     if not reaches_server():
         return _find_nobody(what)
     return _read(
-        await import_string(_QUESTION)(store, str(channel_id), what, key).ask()
+        await import_string(_QUESTION)(store, str(channel_id), what, key).send()
     )
 
 

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import SynchronousOnlyOperation
-
 from pushserver.conf import get_settings
-from pushserver.event_loops import find_running_loop
 from pushserver.presence import PresenceError
 from pushserver.presence.names import PREFIX
-from pushserver.publishers.connections import NoConnectionFree
 from pushserver.publishers.deadline import Deadline
-from pushserver.publishers.workers import NotStarted
-from pushserver_channels.exceptions import PushError
-from pushserver_channels.hub import hubs
-from pushserver_channels.store_descriptions import describe_store
-from pushserver_channels.store_work import StoreWork
+from pushserver_channels.store_requests import StoreRequest
 from pushserver_channels.stores import Store
 
 from .base import USER
@@ -29,11 +17,8 @@ from .registry import find_presence
 if TYPE_CHECKING:
     from pushserver_channels.stores.redis.publishing import RedisPublishing
 
-#: Seconds in which the store must answer if ``publisher_timeout`` is 0.
-TIMEOUT = 10.0
 
-
-class PresenceQuestion(StoreWork[Any]):
+class PresenceQuestion(StoreRequest[Any]):
     """Finds out who is on a channel.
 
     Args:
@@ -43,36 +28,19 @@ class PresenceQuestion(StoreWork[Any]):
         user: The key of that one.
     """
 
+    error = PresenceError
+    coroutine = (
+        "use the coroutine functions of pushserver.presence, such as amembers(),"
+    )
+
     def __init__(self, store: str, channel_id: str, what: str, user: str) -> None:
-        super().__init__(get_settings().store[store], object())
-        self._name = store
+        super().__init__(store, get_settings().store[store], object())
         self._channel_id = channel_id
         self._what = what
         self._member = USER + user
 
-    def ask_sync(self) -> Any:
-        """Return the answer, to sync code.
-
-        Raises ``PresenceError``, and ``SynchronousOnlyOperation`` on the event loop of
-        the push server.
-        """
-        loop = self._find_loop()
-        if loop is not None and loop is find_running_loop():
-            raise SynchronousOnlyOperation(
-                "The event loop of the push server would wait for itself: use the"
-                " coroutine functions of pushserver.presence there, such as amembers()."
-            )
-        with self._converting_errors():
-            return self.run_sync(loop, _make_deadline())
-
-    async def ask(self) -> Any:
-        """Return the answer, on any event loop. Raises ``PresenceError``."""
-        loop = self._find_loop()
-        with self._converting_errors():
-            return await self.run(loop, _make_deadline())
-
     async def do_here(self) -> Any:
-        store = find_presence(self._name).presence.store
+        store = find_presence(self.name).presence.store
         if self._what == "has":
             return await store.has(self._channel_id, self._member)
         if self._what == "count":
@@ -93,36 +61,3 @@ class PresenceQuestion(StoreWork[Any]):
 
     async def do_with(self, store: Store) -> Any:
         raise AssertionError("Of the stores with presence, only Redis is shared.")
-
-    def _find_loop(self) -> asyncio.AbstractEventLoop | None:
-        """Return the push server's event loop, None to ask a shared store."""
-        loop = hubs.loop
-        if loop is None and not self.settings.shared:
-            raise PresenceError(
-                f"The store {self._name!r} is in the memory of the push server, which"
-                " does not run in this process. Several processes need a shared store,"
-                " such as Redis."
-            )
-        return loop
-
-    @contextmanager
-    def _converting_errors(self) -> Iterator[None]:
-        """Convert the exceptions of a ``with`` block to ``PresenceError``."""
-        try:
-            yield
-        except (
-            PushError,
-            NotStarted,
-            NoConnectionFree,
-            TimeoutError,
-            asyncio.TimeoutError,
-            futures.TimeoutError,
-            futures.CancelledError,
-        ) as error:
-            place = describe_store(self.settings)
-            reason = str(error) or "no answer in time"
-            raise PresenceError(f"{place}: {reason}") from error
-
-
-def _make_deadline() -> Deadline:
-    return Deadline(get_settings().publisher_timeout or TIMEOUT)
