@@ -23,7 +23,8 @@ from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience
 from .fields import pack_fields, unpack_fields
-from .memory import MemoryStore, _Channel
+from .memory import MemoryStore
+from .memory_channel import MemoryChannel
 
 logger = logging.getLogger("pushserver.store")
 
@@ -323,7 +324,9 @@ class ChannelLayerStore(MemoryStore):
             arrival.set()
         return Appended(message, self._describe(channel, now), delivered)
 
-    def _previous(self, channel: _Channel | None, message: Message) -> MessageId | None:
+    def _previous(
+        self, channel: MemoryChannel | None, message: Message
+    ) -> MessageId | None:
         """Return the previous id, or one just before the message's if in doubt."""
         if channel is None:
             return None
@@ -338,7 +341,7 @@ class ChannelLayerStore(MemoryStore):
             return min(channel.floor, just_before)
         return max(known, default=None)
 
-    def _insert(self, channel: _Channel, message: Message, keep: bool) -> None:
+    def _insert(self, channel: MemoryChannel, message: Message, keep: bool) -> None:
         """Keep a message at its place in the order of ids.
 
         Even if it is not kept, those after it follow it now, so that it is missed.
@@ -356,7 +359,7 @@ class ChannelLayerStore(MemoryStore):
                     each = each._replace(previous=previous)
                 messages.append(each)
 
-    def _forget(self, channel: _Channel) -> None:
+    def _forget(self, channel: MemoryChannel) -> None:
         super()._forget(channel)
         self._sent.pop(channel.id, None)
         self._incomplete.discard(channel.id)

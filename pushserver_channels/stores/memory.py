@@ -23,6 +23,7 @@ from pushserver_channels.paced_log import PacedLog
 from .base import Appended, Audience, Store
 from .empty import EmptyChannels
 from .expiring import drop_ended, find_end
+from .memory_channel import CHANNEL_OVERHEAD, MESSAGE_OVERHEAD, MemoryChannel
 from .sizes import ChannelsBySize
 
 logger = logging.getLogger("pushserver.store")
@@ -34,13 +35,6 @@ SWEEP_INTERVAL = 1.0
 #: The most channels that are checked before the event loop runs other tasks.
 SWEEP_BATCH = 1000
 
-#: The bytes that a kept message takes besides its body, as measured: the message and
-#: its id, their numbers, and a Content-Type.
-MESSAGE_OVERHEAD = 300
-
-#: The bytes that a channel with messages takes besides them, as measured.
-CHANNEL_OVERHEAD = 1500
-
 #: The start of this process as an id, with the microseconds as its tag. An earlier
 #: process that was killed in the same second has given lower ids.
 STARTED = MessageId(*divmod(time.time_ns() // 1000, 1_000_000))
@@ -48,59 +42,6 @@ STARTED = MessageId(*divmod(time.time_ns() // 1000, 1_000_000))
 NO_MESSAGE = MessageId(0, 0)
 
 _by_id = attrgetter("id")
-
-
-class _Channel:
-    """One channel.
-
-    Args:
-        channel_id: Its id.
-        now: When it is created, in seconds of Unix time.
-        floor: The id that counts as the one before its first message, None for none.
-            Its own ids are newer.
-
-    Attributes:
-        messages: The kept messages, oldest first, None if there is none.
-        last_id: The id of its last message, kept or not, None before the first one.
-        used_at: When it was last used.
-        requested_at: When a subscriber last asked for it, None if none did.
-        size: The bytes that it takes if it has messages, by the two constants above.
-        size_class: For :class:`ChannelsBySize`.
-        expiry_due: Whether the expiry of its oldest message is scheduled.
-        next_end: The last second of the message that ends next of those with a time
-            limit of their own, None if there is none.
-    """
-
-    __slots__ = (
-        "expiry_due",
-        "floor",
-        "id",
-        "last_id",
-        "messages",
-        "next_end",
-        "requested_at",
-        "size",
-        "size_class",
-        "used_at",
-    )
-
-    def __init__(self, channel_id: str, now: float, floor: MessageId | None) -> None:
-        self.id = channel_id
-        self.messages: deque[Message] | None = None  # An empty deque takes 600 bytes.
-        self.last_id: MessageId | None = None
-        self.floor = floor
-        self.used_at = now
-        self.requested_at: float | None = None
-        self.expiry_due = False
-        self.next_end: float | None = None
-        self.size = self.size_class = 0
-
-    def next_id(self, second: int) -> MessageId:
-        """Return the id of its next message, published in a second of Unix time."""
-        newest = self.last_id or self.floor
-        if newest is None or newest.time < second:
-            return MessageId(second, 0)
-        return MessageId(newest.time, newest.tag + 1)
 
 
 class MemoryStore(Store):
@@ -145,9 +86,9 @@ class MemoryStore(Store):
         self._clock = clock or time.time
         self._floor: MessageId | None = STARTED if clock is None else None
         self._audience: Audience
-        self.channels: dict[str, _Channel] = {}
+        self.channels: dict[str, MemoryChannel] = {}
         self._listened: set[str] = set()
-        self.empty: EmptyChannels[_Channel] = EmptyChannels(
+        self.empty: EmptyChannels[MemoryChannel] = EmptyChannels(
             settings.max_empty_channels,
             settings.channel_timeout,
             self._listened.__contains__,
@@ -157,14 +98,16 @@ class MemoryStore(Store):
         self._max_messages = settings.max_messages or sys.maxsize
         self._max_size = settings.max_bytes or sys.maxsize
         self._max_body = self._max_size - CHANNEL_OVERHEAD - MESSAGE_OVERHEAD
-        self._by_size: ChannelsBySize[_Channel] = ChannelsBySize()
+        self._by_size: ChannelsBySize[MemoryChannel] = ChannelsBySize()
         self._evictions = PacedLog(
             logger,
             "%d messages were dropped, the oldest of the largest channels, because the"
             f" kept ones take more than {settings.max_bytes} bytes (max_bytes).",
         )
         self._second = 0  # The newest second in an id; the clock may be behind it.
-        self._due: list[tuple[float, int, Callable[[_Channel, float], None], _Channel]]
+        self._due: list[
+            tuple[float, int, Callable[[MemoryChannel, float], None], MemoryChannel]
+        ]
         self._due = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
@@ -269,11 +212,11 @@ class MemoryStore(Store):
 
     # Channels
 
-    def find_existing(self, channel_id: str) -> _Channel | None:
+    def find_existing(self, channel_id: str) -> MemoryChannel | None:
         """Return a channel of either kind, None if it does not exist."""
         return self.channels.get(channel_id) or self.empty.get(channel_id)
 
-    def _find(self, channel_id: str, now: float, *, create: bool) -> _Channel:
+    def _find(self, channel_id: str, now: float, *, create: bool) -> MemoryChannel:
         """Return a channel for a publisher, who may create it."""
         channel = self.channels.get(channel_id)
         if channel is not None:
@@ -285,7 +228,7 @@ class MemoryStore(Store):
             # (What subscribers wait for is always accepted.)
             self._check_max_channels()
         if channel is None:
-            channel = _Channel(channel_id, now, self._floor)
+            channel = MemoryChannel(channel_id, now, self._floor)
         else:
             self.empty.pop(channel_id)
         self.channels[channel_id] = channel
@@ -295,7 +238,7 @@ class MemoryStore(Store):
             )
         return channel
 
-    def _ask(self, channel_id: str, *, create: bool) -> _Channel:
+    def _ask(self, channel_id: str, *, create: bool) -> MemoryChannel:
         """Return a channel for a subscriber, and record the request."""
         now = self._clock()
         channel = self.channels.get(channel_id)
@@ -305,7 +248,9 @@ class MemoryStore(Store):
         self._expire(channel, now)
         return channel
 
-    def _find_empty(self, channel_id: str, now: float, *, create: bool) -> _Channel:
+    def _find_empty(
+        self, channel_id: str, now: float, *, create: bool
+    ) -> MemoryChannel:
         """Return a channel on which nobody has published; perhaps create it."""
         channel = self.empty.get(channel_id)
         if channel is not None:
@@ -314,7 +259,7 @@ class MemoryStore(Store):
         if not create:
             raise ChannelNotFound
         self._check_max_channels()  # Nobody could publish on it.
-        channel = _Channel(channel_id, now, self._floor)
+        channel = MemoryChannel(channel_id, now, self._floor)
         removed = self.empty.add(channel_id, channel)
         if removed is not None:
             self._forget(removed)
@@ -328,7 +273,7 @@ class MemoryStore(Store):
             counters.limits["max_channels"] += 1
             raise TooManyChannels(limit)
 
-    def _remove(self, channel: _Channel) -> None:
+    def _remove(self, channel: MemoryChannel) -> None:
         if self.channels.pop(channel.id, None) is None:
             self.empty.pop(channel.id)
         self._forget(channel)
@@ -337,7 +282,7 @@ class MemoryStore(Store):
             self._due = [entry for entry in self._due if self._exists(entry[3])]
             heapify(self._due)
 
-    def _forget(self, channel: _Channel) -> None:
+    def _forget(self, channel: MemoryChannel) -> None:
         """Free what is kept for a channel that was removed, but for its last id."""
         self._size -= channel.size
         self.stored -= len(channel.messages or ())
@@ -346,10 +291,10 @@ class MemoryStore(Store):
         if channel.last_id is not None:
             self._floor = max(self._floor or channel.last_id, channel.last_id)
 
-    def _exists(self, channel: _Channel) -> bool:
+    def _exists(self, channel: MemoryChannel) -> bool:
         return self.channels.get(channel.id) is channel
 
-    def _describe(self, channel: _Channel, now: float) -> ChannelInfo:
+    def _describe(self, channel: MemoryChannel, now: float) -> ChannelInfo:
         asked = channel.requested_at
         return ChannelInfo(
             len(channel.messages or ()),
@@ -368,7 +313,7 @@ class MemoryStore(Store):
 
     # Messages
 
-    def _keep(self, channel: _Channel, message: Message) -> None:
+    def _keep(self, channel: MemoryChannel, message: Message) -> None:
         size = len(message.body)
         if size > self._max_body:
             return
@@ -393,7 +338,7 @@ class MemoryStore(Store):
         if message.expires is not None:
             self._schedule_end(channel, find_end(message))
 
-    def _drop_excess(self, newest: _Channel) -> None:
+    def _drop_excess(self, newest: MemoryChannel) -> None:
         """Drop the oldest messages of the largest channels until the rest may be kept.
 
         Args:
@@ -414,7 +359,7 @@ class MemoryStore(Store):
         counters.limits["max_bytes"] += dropped
         self._evictions.add(count=dropped)
 
-    def _drop_oldest(self, channel: _Channel) -> None:
+    def _drop_oldest(self, channel: MemoryChannel) -> None:
         """Drop the oldest message of a channel that has one."""
         assert channel.messages is not None, "It has a message."
         self.stored -= 1
@@ -422,7 +367,7 @@ class MemoryStore(Store):
             channel, len(channel.messages.popleft().body) + MESSAGE_OVERHEAD
         )
 
-    def _count_removed(self, channel: _Channel, size: int) -> None:
+    def _count_removed(self, channel: MemoryChannel, size: int) -> None:
         """Subtract the bytes that messages took which were removed from a channel."""
         if not channel.messages:
             channel.messages = None
@@ -430,7 +375,7 @@ class MemoryStore(Store):
         self._size -= size
         channel.size -= size
 
-    def _expire(self, channel: _Channel, now: float) -> None:
+    def _expire(self, channel: MemoryChannel, now: float) -> None:
         """Drop expired messages.
 
         ``message_timeout`` does not apply to the newest min_messages.
@@ -449,7 +394,7 @@ class MemoryStore(Store):
 
     # Expiry
 
-    def _schedule_expiry(self, channel: _Channel) -> None:
+    def _schedule_expiry(self, channel: MemoryChannel) -> None:
         messages, timeout = channel.messages, self._settings.message_timeout
         if not timeout or messages is None:
             return
@@ -459,13 +404,13 @@ class MemoryStore(Store):
             due = int(messages[0].id.time + timeout) + 1
             self._schedule(due, self._check_expired, channel)
 
-    def _schedule_end(self, channel: _Channel, end: float | None) -> None:
+    def _schedule_end(self, channel: MemoryChannel, end: float | None) -> None:
         """Schedule the end of a message, unless another one ends before it."""
         if end is not None and (channel.next_end is None or end < channel.next_end):
             channel.next_end = end
             self._schedule(int(end) + 1, self._check_ended, channel)
 
-    def _drop_ended(self, channel: _Channel, now: float) -> None:
+    def _drop_ended(self, channel: MemoryChannel, now: float) -> None:
         """Drop the messages whose own time limit has passed."""
         channel.next_end = None
         if channel.messages is not None:
@@ -476,19 +421,19 @@ class MemoryStore(Store):
                 size = sum(len(each.body) + MESSAGE_OVERHEAD for each in dropped)
                 self._count_removed(channel, size)
 
-    def _check_ended(self, channel: _Channel, now: float) -> None:
+    def _check_ended(self, channel: MemoryChannel, now: float) -> None:
         self._expire(channel, now)
         if self._is_idle(channel, now):
             self._remove(channel)
 
-    def _check_expired(self, channel: _Channel, now: float) -> None:
+    def _check_expired(self, channel: MemoryChannel, now: float) -> None:
         channel.expiry_due = False
         self._expire(channel, now)
         self._schedule_expiry(channel)
         if self._is_idle(channel, now):
             self._remove(channel)
 
-    def _check_idle(self, channel: _Channel, now: float) -> None:
+    def _check_idle(self, channel: MemoryChannel, now: float) -> None:
         if self._is_idle(channel, now):
             self._remove(channel)
             return
@@ -496,7 +441,7 @@ class MemoryStore(Store):
         due = channel.used_at + timeout
         self._schedule(due if due > now else now + timeout, self._check_idle, channel)
 
-    def _is_idle(self, channel: _Channel, now: float) -> bool:
+    def _is_idle(self, channel: MemoryChannel, now: float) -> bool:
         timeout = self._settings.channel_timeout
         return (
             0 < timeout <= now - channel.used_at
@@ -505,7 +450,10 @@ class MemoryStore(Store):
         )
 
     def _schedule(
-        self, due: float, check: Callable[[_Channel, float], None], channel: _Channel
+        self,
+        due: float,
+        check: Callable[[MemoryChannel, float], None],
+        channel: MemoryChannel,
     ) -> None:
         heappush(self._due, (due, next(self._order), check, channel))
         if self._timer is None:

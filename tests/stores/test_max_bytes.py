@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 from pushserver.conf import MemoryStoreSettings
 from pushserver.publishers import Update
 from pushserver_channels.messages import START, MessageId
-from pushserver_channels.stores.memory import (
-    CHANNEL_OVERHEAD,
-    MESSAGE_OVERHEAD,
-    MemoryStore,
-)
+from pushserver_channels.stores.memory import MemoryStore
+from pushserver_channels.stores.memory_channel import CHANNEL_OVERHEAD, MESSAGE_OVERHEAD
 
 from .conftest import Clock, MakeSubject, Subject
 from .contract import kept, limited

@@ -280,7 +280,7 @@ async def test_channels_need_no_garbage_collector(make: MakeSubject) -> None:
         subject.clock.move(100)
         sweep_all(subject)
         channels = [
-            each for each in gc.get_objects() if type(each).__name__ == "_Channel"
+            each for each in gc.get_objects() if type(each).__name__ == "MemoryChannel"
         ]
         assert channels == []
     finally:
