@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -19,28 +18,10 @@ from tests.waiting import until
 
 from . import rules
 from .exchanges import Exchange, Serve, Site, until_held, until_idle
-from .streams import EVENTS, EventExchange, SocketExchange, open_stream
+from .holding import Hold, batch, poll, socket, stream
+from .streams import EVENTS, SocketExchange, open_stream
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-
-Hold = Callable[[Site, str], Awaitable[Exchange]]
-
-
-async def poll(site: Site, path: str) -> Exchange:
-    return site.exchange("GET", path).start()
-
-
-async def batch(site: Site, path: str) -> Exchange:
-    return site.exchange("GET", f"{path}?batch=1", [EVENTS]).start()
-
-
-async def stream(site: Site, path: str) -> Exchange:
-    return EventExchange(site.application, "GET", path, [EVENTS]).start()
-
-
-async def socket(site: Site, path: str) -> Exchange:
-    return SocketExchange(site, path, (), ["ws+meta.pushserver"]).start()
-
 
 TRANSPORTS: list[Hold] = [poll, batch, stream, socket]
 

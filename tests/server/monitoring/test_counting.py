@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from pushserver_channels.hub import hubs
 from tests.server import rules
-from tests.server.exchanges import FUTURE, Exchange, Serve, Site, until_held
+from tests.server.exchanges import FUTURE, Serve, until_held
+from tests.server.holding import Hold, batch, poll, socket, stream
 from tests.server.streams import (
     EVENTS,
-    EventExchange,
-    SocketExchange,
     open_stream,
     until_live,
 )
@@ -21,27 +18,6 @@ from tests.waiting import until
 from .scraping import scrape
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
-
-Hold = Callable[[Site, str], Awaitable[Exchange]]
-
-
-async def poll(site: Site, path: str) -> Exchange:
-    return site.exchange("GET", path).start()
-
-
-async def batch(site: Site, path: str) -> Exchange:
-    return site.exchange("GET", f"{path}?batch=1", [EVENTS]).start()
-
-
-async def stream(site: Site, path: str) -> Exchange:
-    return EventExchange(site.application, "GET", path, [EVENTS]).start()
-
-
-async def socket(site: Site, path: str) -> Exchange:
-    exchange = SocketExchange(site, path, (), ["ws+meta.pushserver"])
-    assert exchange.future
-    return exchange
-
 
 TRANSPORTS = [
     (poll, "poll"),
