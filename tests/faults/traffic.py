@@ -257,10 +257,13 @@ class Traffic:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        tasks = [*self._subscribing, *self._publishing]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {*self._subscribing, *self._publishing}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # Before Python 3.12, wait_for() may return a result that came at the time
+            # of a cancellation, and the task goes on.
+            _, tasks = await asyncio.wait(tasks, timeout=0.1)
 
     async def flow(self, messages: int) -> None:
         """Return when each subscriber has received this number of further messages."""
