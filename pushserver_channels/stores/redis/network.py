@@ -160,6 +160,10 @@ class Network:
             connection = await asyncio.wait_for(opening, ANSWER_TIMEOUT)
         finally:
             del self._opening[address]
+        if self._closed:  # A cancellation may come too late.
+            error = ConnectionLost("The store is closed.")
+            connection.close(error)
+            raise error
         self.connections[address] = connection
         return connection
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from pushserver.publishers import Update
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.hub import hubs
 from pushserver_channels.messages import START
+from pushserver_channels.stores.redis.connection import Connection
 from pushserver_channels.stores.redis.errors import Unanswered
 from tests.proxies import Proxy
 from tests.valkey import Valkey
@@ -192,3 +194,22 @@ async def test_lost_command_is_sent_again(make: MakeStore, proxy: Proxy) -> None
     proxy.mend()
     await appending
     assert await kept(store) == [b"1", b"2"]
+
+
+async def test_connection_that_opens_as_the_store_closes_is_closed(
+    make: MakeStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection is left if the store is closed at the moment when it opens."""
+    store = make()
+    opened = []
+    open_connection = Connection.open
+
+    async def open_and_close_store(*args: Any, **options: Any) -> Connection:
+        opened.append(await open_connection(*args, **options))
+        store.close()
+        return opened[0]
+
+    monkeypatch.setattr(Connection, "open", open_and_close_store)
+    with pytest.raises((StoreUnavailable, asyncio.CancelledError)):
+        await append(store, b"1")
+    await until(lambda: opened[0].error is not None)
