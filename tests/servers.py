@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import http
+from .forking import ForkedProcess
 from .waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,9 @@ LOCATIONS: tuple[dict[str, Any], ...] = (
     },
 )
 
+
+#: The modules that are started by forking where they are run with ``python -m``.
+FORKED = {"daphne", "django", "uvicorn"}
 
 _given_ports: set[int] = set()
 
@@ -89,7 +93,7 @@ class ServerProcess:
         self.port = free_port()
         self.command = [part.format(port=self.port) for part in command]
         self.env = {**os.environ, **(env or {})}
-        self.output = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115
+        self.output = tempfile.NamedTemporaryFile()  # noqa: SIM115
 
     @property
     def url(self) -> str:
@@ -97,14 +101,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start the process and wait until it accepts connections."""
-        self.process = subprocess.Popen(
-            self.command,
-            cwd=self.cwd,
-            env=self.env,
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_hear_interrupts,
-        )
+        self.process = self._create()
 
         def is_up() -> bool:
             if self.process.poll() is not None:
@@ -112,6 +109,29 @@ class ServerProcess:
             return self.listens()
 
         wait_until(is_up)
+
+    def _create(self) -> subprocess.Popen[bytes] | ForkedProcess:
+        python, option, *arguments = self.command
+        # Worker processes are started anew, as copies of a process that is not forked.
+        if (
+            (python, option) == (sys.executable, "-m")
+            and arguments[0] in FORKED
+            and "--workers" not in arguments
+        ):
+            return ForkedProcess(
+                *(arguments[0], arguments[1:]),
+                env=self.env,
+                cwd=self.cwd,
+                output=Path(self.output.name),
+            )
+        return subprocess.Popen(
+            self.command,
+            cwd=self.cwd,
+            env=self.env,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_hear_interrupts,
+        )
 
     def listens(self) -> bool:
         """Return whether the server accepts connections."""

@@ -35,11 +35,16 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from .forking import FORKS
+
 TIERS = ("fast", "default", "all")
 
 PROCESS_FOLDERS = ("browser", "conformance", "faults", "js", "live")
 PROCESS_FIXTURES = {"server", "valkey"}
 PROCESS_PARAMS = {"make": {"redis", "layer redis", "layer pubsub"}}
+
+#: The audit events of a process that starts.
+STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", FORKS)
 
 #: Each server, and one process and several on each kind of store. The combinations of
 #: other servers with stores that are independent of them are left out.
@@ -168,7 +173,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
-    if _running and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+    if _running and event in STARTS:
         raise AssertionError(
             f"{_running.nodeid} starts a process: mark it with pytest.mark.process."
         )
