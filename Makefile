@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LIBRARIES := build/libraries/fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-fast lint bench docs clean
+.PHONY: help run test test-all test-fast lint bench docs docs-links clean
 
 # How many tests run at a time, unless told otherwise: one more than there are cores,
 # because tests that use servers often wait.
@@ -23,6 +23,7 @@ help:
 	@echo "make test-fast  test what needs no process and no browser, in a minute"
 	@echo "make bench      measure speed and memory beside other servers (BENCH= adds options)"
 	@echo "make docs       build the documentation in docs/_build"
+	@echo "make docs-links check the addresses in it, with a network"
 	@echo "make clean      remove what these made"
 
 run: $(VENV)/installed
@@ -57,6 +58,9 @@ bench: $(VENV)/installed-tests
 
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -q -W -b html docs docs/_build
+
+docs-links: $(VENV)/installed-docs
+	$(BIN)/sphinx-build -q -W -b linkcheck docs docs/_build/links
 
 clean:
 	rm -rf $(VENV) build dist docs/_build *.egg-info

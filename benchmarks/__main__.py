@@ -20,7 +20,7 @@ from .servers import CONTENDERS
 
 RESULTS = Path(__file__).with_name("results.json")
 CHART = ROOT / "docs" / "images" / "performance.svg"
-PAGE = ROOT / "docs" / "performance.rst"
+PAGE = ROOT / "docs" / "explanation" / "performance.rst"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write the results into docs/performance.rst, between comments that mark them."""
+"""Write the results into docs/explanation/performance.rst, between marks."""
 
 from __future__ import annotations
 

@@ -46,6 +46,9 @@ def publisher_url(channel_id: object, *, location: str | None = None) -> str:
         location: The name of a publisher location, None for the first one.
 
     Raises ``ValueError`` if there is no such location or it cannot match the id.
+
+    >>> publisher_url("user/7")
+    'http://127.0.0.1:8001/publisher/user/7'
     """
     found = find_publisher(location)
     return build_publisher_url(found, check_channel_id(found, channel_id))
@@ -101,6 +104,11 @@ def subscriber_url(
     Raises ``ValueError`` if there is no such location, if it cannot match the id, if it
     reads no tokens although ``expires`` is given, if the token has expired already, or
     if a channel is missing in ``since``.
+
+    >>> subscriber_url("news")
+    '/subscriber/news'
+    >>> subscriber_url("news", since={"news": "1795350764:2"})
+    '/subscriber/news?last_event_id=1795350764:2'
     """
     found, channel_ids, path = find_subscriber(channel_id, location)
     host = get_settings().subscriber_host

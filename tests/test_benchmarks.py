@@ -335,7 +335,9 @@ def test_floor_of_a_ratio() -> None:
 
 def test_slow_clients_send_more_requests() -> None:
     """A client that waits longer than a poll sends more requests than messages."""
-    page = fill_in((ROOT / "docs/performance.rst").read_text(), MACHINE, make_results())
+    page = fill_in(
+        (ROOT / "docs/explanation/performance.rst").read_text(), MACHINE, make_results()
+    )
     sizing = page.partition(".. results: sizing")[2]
     lines = sizing.splitlines()
     row = next(line for line in lines if line.startswith("ours, uvicorn  "))
@@ -367,7 +369,7 @@ def test_chart() -> None:
 
 def test_page() -> None:
     """The documentation has a place for each table, and only these places change."""
-    page = (ROOT / "docs" / "performance.rst").read_text()
+    page = (ROOT / "docs" / "explanation" / "performance.rst").read_text()
     filled = fill_in(page, MACHINE, make_results())
     for name in TABLES:
         begin, end = f".. results: {name}\n", f".. end of results: {name}\n"

@@ -6,6 +6,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 
 import httpx
@@ -13,26 +14,23 @@ import pytest
 
 from . import http
 from .conformance.servers import need
-from .readme import (
-    ELSEWHERE,
-    PRODUCTION,
-    USE,
-    commands,
-    make_site,
-    run,
-    serve,
-)
+from .guides.following import Reader, serve
+from .guides.sites import find_page, make_site, read_page
 from .servers import ROOT, ServerProcess, wait_until_held
 
 SCRIPT = ROOT / "pushserver/static/pushserver/updates.js"
-SERVERS = [line for line in commands(USE) if line[0] in ("daphne", "python")]
+SERVERS = [
+    ["daphne", "project.asgi:application"],
+    ["python", "manage.py", "runserver"],
+    ["python", "manage.py", "runpushserver", "--allrequests"],
+]
 NEWS = {"type": "answer", "value": "42"}
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a site that startproject and the README have made."""
-    return make_site(tmp_path_factory.mktemp("site"), USE)
+    return make_site(tmp_path_factory.mktemp("site"))
 
 
 def send(server: ServerProcess, value: str) -> httpx.Response:
@@ -58,11 +56,8 @@ def check_script(server: ServerProcess) -> None:
 
 def test_readme_names_three_serving_commands() -> None:
     """The README names the three commands that the next test runs."""
-    assert [line[0:3] for line in SERVERS] == [
-        ["daphne", "project.asgi:application"],
-        ["python", "manage.py", "runserver"],
-        ["python", "manage.py", "runpushserver"],
-    ]
+    text = find_page("README").read_text()
+    assert all(" ".join(command) in text for command in SERVERS)
 
 
 @pytest.mark.process
@@ -82,35 +77,36 @@ def test_a_new_site_works(site: Path, command: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """The site without DEBUG, with its server's address and collected static files."""
     there = importlib.util.find_spec("whitenoise")
     need(there, "WhiteNoise", "pip install whitenoise")
     folder = tmp_path_factory.mktemp("production")
-    make_site(folder, USE, ELSEWHERE, PRODUCTION)
-    server = serve(folder, SERVERS[0])
+    make_site(folder)
     settings = folder / "project/settings.py"
-    text = settings.read_text().replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
-    text = text.replace("DEBUG = True", "DEBUG = False")
+    text = settings.read_text().replace("DEBUG = True", "DEBUG = False")
     text = text.replace("ALLOWED_HOSTS = []", "ALLOWED_HOSTS = ['127.0.0.1']")
     settings.write_text(text)
-    [_, *collect] = next(line for line in commands(PRODUCTION) if line[0] == "python")
     assert "updates.js" not in str(list(folder.rglob("*")))
-    run(folder, *collect)
-    with server:
-        yield server
+    with Reader(folder) as reader:
+        reader.follow(read_page("howto/systemd"))
+        blocks = read_page("howto/processes")
+        reader.follow(takewhile(lambda block: block.verb != "run", blocks))
+        yield reader
 
 
 @pytest.mark.process
-def test_static_files_in_production(production: ServerProcess) -> None:
+def test_static_files_in_production(production: Reader) -> None:
     """Without DEBUG, WhiteNoise serves the collected static files."""
-    check_script(production)
+    check_script(production.server)
 
 
 @pytest.mark.process
-def test_another_process_publishes(production: ServerProcess) -> None:
-    """With the server's address, the README's command publishes to the page."""
-    [[_, *command]] = commands(ELSEWHERE)
-    run(production.cwd, *command)
-    answer = http.get(f"{production.url}/updates/news").json()
+def test_another_process_publishes(production: Reader) -> None:
+    """With the server's address, the guide's command publishes to the page."""
+    command = next(
+        block for block in read_page("howto/processes") if block.verb == "run"
+    )
+    production.follow([command])
+    answer = http.get(f"{production.server.url}/updates/news").json()
     assert answer == {"type": "answer", "value": 42}

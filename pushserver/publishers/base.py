@@ -20,6 +20,9 @@ class Receipt:
             that do not distinguish).
         info: The channel info after it: ``messages``, ``requested`` (seconds),
             ``subscribers`` and ``last_message_id``; None if the server sent none.
+
+    >>> Receipt(201, {"last_message_id": "1795350764:0"}).delivered
+    True
     """
 
     status: int

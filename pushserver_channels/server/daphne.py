@@ -2,8 +2,8 @@
 
 These small subclasses of Daphne's and Twisted's classes leave out work that a held
 request does not need, and limit what one client can use. Clients see no other change.
-docs/performance.rst has the gain of each measure, and a test for each fails if a new
-Daphne or Twisted no longer fits.
+docs/explanation/performance.rst has the gain of each measure, and a test for each fails
+if a new Daphne or Twisted no longer fits.
 
 Importing this module installs Twisted's reactor, as importing Daphne's server does.
 """

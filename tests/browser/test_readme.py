@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests import http
-from tests.readme import BEGIN, USE, commands, make_site, serve
+from tests.guides.following import serve
+from tests.guides.sites import make_site
 from tests.servers import ServerProcess
 
 from .stage import Visit, Visitor, publish
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-DAPHNE = commands(USE)[2]
+COMMAND = ["python", "manage.py", "runpushserver", "--allrequests"]
 
 
 async def until_shown(visit: Visit, *values: str) -> None:
@@ -32,7 +33,7 @@ async def send(visit: Visit, value: str) -> None:
 
 def find_beginning(server: ServerProcess) -> str:
     """Return the id after which a page begins that is loaded now."""
-    [message_id] = re.findall(r'after: "([^"]*)"', http.get(server.url).text)
+    [message_id] = re.findall(r'"after": "([^"]*)"', http.get(server.url).text)
     return message_id
 
 
@@ -40,8 +41,8 @@ async def test_update_of_one_page_appears_in_others(
     tmp_path: Path, visit: Visitor
 ) -> None:
     """Two windows show what one of them sends, and so does a page that opens later."""
-    make_site(tmp_path, USE)
-    with serve(tmp_path, DAPHNE) as server:
+    make_site(tmp_path)
+    with serve(tmp_path, COMMAND) as server:
         one = await visit(server.url)
         other = await visit(server.url, beside=one)
         await send(one, "4 < 2")
@@ -52,12 +53,12 @@ async def test_update_of_one_page_appears_in_others(
         assert one.errors == other.errors == []
 
 
-async def test_page_with_now_skips_earlier_messages(
+async def test_page_with_a_position_skips_earlier_messages(
     tmp_path: Path, visit: Visitor
 ) -> None:
-    """A page with "now" does not show earlier messages."""
-    make_site(tmp_path, USE, BEGIN)
-    with serve(tmp_path, DAPHNE) as server:
+    """A page that begins after its own data does not show earlier messages."""
+    make_site(tmp_path, "howto/beginning")
+    with serve(tmp_path, COMMAND) as server:
         [old] = await publish(server, "news", {"type": "answer", "value": "old"})
         assert find_beginning(server) == old
         page = await visit(server.url)

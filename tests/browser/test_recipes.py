@@ -237,10 +237,11 @@ async def test_page_that_turbo_visits_again(
 async def test_turbo_with_the_event_source_of_updates_js(
     example: ServerProcess, visit: Visitor, slug: str
 ) -> None:
-    """The element that ``docs/html.rst`` defines takes the place of Turbo's own."""
+    """The element that the documentation defines takes the place of Turbo's own."""
     page = await visit("about:blank")
     url = f"{example.url}/recipes/{slug}"
-    blocks = (ROOT / "docs/html.rst").read_text().split(".. code-block:: html+django\n")
+    text = (ROOT / "docs/howto/html.rst").read_text()
+    blocks = text.split(".. code-block:: html+django\n")
     [block] = [each for each in blocks if "customElements" in each]
     scripts = block[: block.rindex("</script>")] + "</script>"
     scripts = re.sub(r"{% static '([^']+)' %}", r"/static/\1", scripts)

@@ -1,4 +1,4 @@
-"""The outcomes of the faults, as the table in docs/reliability.rst."""
+"""The outcomes of the faults, as the table in docs/explanation/reliability.rst."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers import ROOT
 from .faults import ALL, FAULTS, Fault
 from .traffic import Outcome
 
-PAGE = ROOT / "docs" / "reliability.rst"
+PAGE = ROOT / "docs" / "explanation" / "reliability.rst"
 BEGIN = ".. begin of the fault table, written by python -m tests.faults\n"
 END = ".. end of the fault table\n"
 
