@@ -34,8 +34,8 @@ class Health:
         faults = []
         if hubs.is_stopping:
             faults.append("The server stops.")
-        elif hubs.is_draining:
-            faults.append("The server is about to stop, and ends what it holds.")
+        elif hubs.draining.is_active:
+            faults.append("The process is draining: it ends what it holds.")
         if self._limits.is_reached:
             faults.append(
                 "The process holds as many subscribers as PUSH_SERVER['max_held']"

@@ -47,6 +47,7 @@ from .consumers.base import (
     Site,
     answer_request,
 )
+from .drains import DrainOrders
 from .health import Health
 from .held import HeldLimits
 from .hub import Observer, hubs
@@ -227,8 +228,11 @@ class PushLocations:
             lambda location: presences.get(id(location)),
         )
         self._presence_stores = settings.presence_stores
+        store = settings.shared_store
         with suppress(RuntimeError):  # No event loop runs yet.
             metrics.start()
+            if settings.drain and store is not None:
+                DrainOrders(store).follow()
         return [
             (
                 location,

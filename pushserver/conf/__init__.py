@@ -143,7 +143,7 @@ class PushServerSettings:
             limit, None for a default that applies to public addresses only.
         trusted_proxies: The proxies whose ``X-Forwarded-For`` is believed.
         drain: Seconds over which a process that gets SIGTERM ends what it holds, before
-            the server stops; 0 to stop at once.
+            the server stops, and one that is told to drain; 0 to stop at once.
     """
 
     address: str | None = setting(address, default=None)
@@ -184,6 +184,13 @@ class PushServerSettings:
             if not isinstance(each, MonitoringLocation)
         )
         return tuple(dict.fromkeys(locations))
+
+    @property
+    def shared_store(self) -> str | None:
+        """The name of the first of these that several processes share, or None."""
+        return next(
+            (each for each in self.used_stores if self.store[each].shared), None
+        )
 
     @property
     def presence_stores(self) -> frozenset[str]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from pushserver.access.revoking import RevocationError
 from pushserver.publishers import Update
 from pushserver.publishers.deadline import Deadline
+from pushserver_channels.followers import find_hub, find_store
 from pushserver_channels.store_requests import StoreRequest
 from pushserver_channels.stores import Store
 
-from .revocations import CHANNEL, find_hub, find_store
+from .revocations import CHANNEL
 
 if TYPE_CHECKING:
     from pushserver_channels.stores.redis.publishing import RedisPublishing

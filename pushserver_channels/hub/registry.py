@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import random
 from asyncio import get_running_loop
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
@@ -19,12 +17,8 @@ from pushserver_channels.listeners import ListenerWatch
 from pushserver_channels.shutdown import TerminationDelay, call_before_shutdown
 from pushserver_channels.stores import make_store
 
+from .draining import Draining
 from .hub import Hub
-
-logger = logging.getLogger("pushserver.server")
-
-#: Seconds between two steps of a drain.
-DRAIN_INTERVAL = 0.05
 
 
 class HubRegistry:
@@ -35,7 +29,7 @@ class HubRegistry:
     the event loop has stopped, the next one starts with empty stores.
 
     Attributes:
-        is_draining: Whether the server is about to stop, and ends what it holds.
+        draining: Ends what the process holds bit by bit.
     """
 
     def __init__(self) -> None:
@@ -48,8 +42,8 @@ class HubRegistry:
         self._addresses: set[tuple[Any, ...]] = set()
         self._claims = AddressClaims()
         self._listeners = ListenerWatch(self.stop)
-        self.is_draining = False
-        self._termination = TerminationDelay(self.drain)
+        self.draining = Draining(self, lambda: self.is_stopping)
+        self._termination = TerminationDelay(self.draining.end_held)
 
     def __iter__(self) -> Iterator[Hub]:
         """Iterate over the hubs that were created."""
@@ -83,7 +77,7 @@ class HubRegistry:
             call_before_shutdown(self.stop)
             self._claims.watch()
             self._listeners.forget()
-            self.is_draining = False
+            self.draining.reset()
             if get_settings().drain:
                 self._termination.install()
         if address != self._address and address is not None:
@@ -152,30 +146,6 @@ class HubRegistry:
         self._listeners.forget()
         await asyncio.gather(*(hub.stop() for hub in self))
 
-    async def drain(self) -> None:
-        """End all that is held now, one after the other in ``drain`` seconds.
-
-        Clients are told that the time is up, so they come back at once: by then to
-        another process, if what distributes them has seen that this one is not ready.
-        """
-        self.is_draining = True
-        seconds = get_settings().drain
-        held = [(hub, cursor) for hub in self for cursor in hub.list_held()]
-        random.shuffle(held)  # Not all of a channel at once.
-        logger.info("Ending %d subscriptions within %g seconds", len(held), seconds)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        ended = 0
-        while not self.is_stopping and (past := loop.time() - started) < seconds:
-            due = int(len(held) * past / seconds) + 1
-            for hub, cursor in held[ended:due]:
-                hub.expire(cursor)
-            ended = max(ended, due)
-            await asyncio.sleep(DRAIN_INTERVAL)
-        if not self.is_stopping:
-            for hub, cursor in held[ended:]:
-                hub.expire(cursor)
-
     def reset(self) -> None:
         """Close all stores in this process, and forget the hubs."""
         for hub in self:
@@ -208,8 +178,8 @@ class HubRegistry:
         self._claims.reset_in_child()
         # The timer of the old one belongs to the parent's event loop.
         self._listeners = ListenerWatch(self.stop)
-        self.is_draining = False
-        self._termination = TerminationDelay(self.drain)
+        self.draining.reset()
+        self._termination = TerminationDelay(self.draining.end_held)
 
 
 hubs = HubRegistry()

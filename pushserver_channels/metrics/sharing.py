@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.hub import hubs
+from pushserver_channels.process_names import name_process
 from pushserver_channels.stores import CommonStore
 
-from .snapshot import Snapshot, name_process
+from .snapshot import Snapshot
 
 logger = logging.getLogger("pushserver.server")
 

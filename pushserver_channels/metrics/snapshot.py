@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -58,11 +56,6 @@ class Snapshot(NamedTuple):
             )
         except (AttributeError, TypeError) as error:
             raise ValueError(f"These are no metrics: {error}") from error
-
-
-def name_process() -> str:
-    """Return the name of this process, the same as long as it lives."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def take_snapshot(stores: Mapping[str, bool], passthrough_waiting: int) -> Snapshot:

@@ -72,7 +72,7 @@ async def test_streams_end_one_after_the_other(name: str) -> None:
             answer = await client.get("/health/ready")
             assert answer.status_code == 503
             assert answer.json()["reasons"] == [
-                "The server is about to stop, and ends what it holds."
+                "The process is draining: it ends what it holds."
             ]
             assert (await client.get("/health/live")).status_code == 200
             assert await publish(server.port, "a", b"still here") == 201

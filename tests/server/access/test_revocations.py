@@ -17,8 +17,9 @@ from pushserver.publishers import Update
 from pushserver.updates import subscriber_url
 from pushserver_channels.access.remembered import RememberedPermissions
 from pushserver_channels.access.revocation import Revocation
-from pushserver_channels.access.revocations import CHANNEL, find_hub
+from pushserver_channels.access.revocations import CHANNEL
 from pushserver_channels.access.right_index import RightIndex
+from pushserver_channels.followers import find_hub
 from pushserver_channels.hub import hubs, registry
 from tests.server import rules
 from tests.server.exchanges import Exchange, until_held

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from pushserver.access import RevocationError, arevoke
 from pushserver.updates import subscriber_url
-from pushserver_channels.access.revocations import find_hub
+from pushserver_channels.followers import find_hub
 from tests.server import rules
 from tests.server.exchanges import Site, id_headers, until_held
 from tests.server.streams import SocketExchange, open_stream

@@ -24,7 +24,7 @@ async def test_all_transports_end_as_after_their_time(monitored: Serve) -> None:
     socket = await open_socket(site, "/updates/c", subprotocols=["ws+meta.pushserver"])
     await until_held("a", 6)
     await until_live("c")
-    await hubs.drain()
+    await hubs.draining.end_held()
     for poll in (*polls, several):
         assert (await poll.answer()).status == 304
     answer = await batch.answer()
@@ -35,7 +35,7 @@ async def test_all_transports_end_as_after_their_time(monitored: Serve) -> None:
     ready = await site.ask("GET", "/health/ready")
     assert ready.status == 503
     assert json.loads(ready.body)["reasons"] == [
-        "The server is about to stop, and ends what it holds."
+        "The process is draining: it ends what it holds."
     ]
     assert (await site.ask("GET", "/health/live")).status == 200
 
@@ -44,7 +44,7 @@ async def test_requests_are_served_while_it_drains(monitored: Serve) -> None:
     """A process that drains answers new requests as before."""
     site = monitored(drain=0.1)
     await site.post("a")
-    await hubs.drain()
+    await hubs.draining.end_held()
     held = await site.hold("/updates/b")
     assert (await site.post("b")).status == 201
     assert (await held.answer()).body == b"news"
@@ -60,6 +60,6 @@ async def test_revocations_are_read_on(monitored: Serve) -> None:
     assert waiting == {"7-x", "revocations"}
     held_here = [each for hub in hubs for each in hub.list_held()]
     assert [each.channel_id for each in held_here] == ["7-x"]
-    await hubs.drain()
+    await hubs.draining.end_held()
     assert (await held.answer()).status == 304
     await hubs.stop()

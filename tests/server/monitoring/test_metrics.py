@@ -14,7 +14,8 @@ from pushserver_channels.counters import counters
 from pushserver_channels.hub import hubs
 from pushserver_channels.metrics import of_process
 from pushserver_channels.metrics.names import METRICS
-from pushserver_channels.metrics.snapshot import Snapshot, name_process
+from pushserver_channels.metrics.snapshot import Snapshot
+from pushserver_channels.process_names import name_process
 from tests.server.exchanges import Serve
 
 from .scraping import scrape

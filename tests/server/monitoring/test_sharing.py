@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any
 
@@ -10,8 +10,9 @@ import pytest
 
 from pushserver_channels.hub import hubs
 from pushserver_channels.metrics import sharing
-from pushserver_channels.metrics.snapshot import Snapshot, name_process
-from tests.server.exchanges import Serve
+from pushserver_channels.metrics.snapshot import Snapshot
+from pushserver_channels.process_names import name_process
+from tests.server.exchanges import Serve, until_idle
 from tests.valkey import Valkey
 from tests.waiting import until
 
@@ -31,6 +32,15 @@ def store(valkey: Valkey) -> dict[str, Any]:
     return {"type": "redis", "url": valkey.url, "key_prefix": next(_prefixes)}
 
 
+@pytest.fixture(autouse=True)
+async def nothing_written_later() -> AsyncIterator[None]:
+    """End what writes metrics, which would be logged as lost in a later test."""
+    yield
+    await hubs.stop()
+    hubs.leave()
+    await until_idle()
+
+
 async def test_a_scrape_of_one_process_gives_all(
     monitored: Serve, store: dict[str, Any]
 ) -> None:
@@ -46,7 +56,6 @@ async def test_a_scrape_of_one_process_gives_all(
     assert f'pushserver_gaps_total{{process="{name_process()}"}} 0.0' in lines
     assert not any("broken" in line for line in lines)
     assert not any("pushserver_channels{" in line for line in lines)
-    hubs.reset()
 
 
 async def test_a_process_writes_regularly(
@@ -68,7 +77,6 @@ async def test_a_process_writes_regularly(
     await until(lambda: has_written(1))
     await site.post("a")
     await until(lambda: has_written(2))
-    hubs.reset()
 
 
 async def test_nothing_is_written_without_the_location(
@@ -80,7 +88,6 @@ async def test_nothing_is_written_without_the_location(
     for _ in range(20):
         await site.post("a")
     assert await hubs.get("default").store.read_snapshots() == {}
-    hubs.reset()
 
 
 async def test_a_lost_store_leaves_the_own_metrics(
@@ -94,4 +101,3 @@ async def test_a_lost_store_leaves_the_own_metrics(
     process = name_process()
     assert f'pushserver_store_up{{process="{process}",store="default"}} 0.0' in text
     assert 'result="unavailable"} 1.0' in text
-    hubs.reset()
