@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pushserver.conf import RedisStoreSettings
+from pushserver_channels.messages import START, MessageId
 from pushserver_channels.presence.members import PresenceLimits
+from pushserver_channels.presence.state import misses_changes
 from tests.server.presence.visitors import Watcher
 from tests.stores.conftest import Clock
 from tests.valkey import Cluster, Valkey
@@ -342,3 +344,23 @@ async def test_the_info_of_the_newest_connection_is_told_once(
         {"anna": {"info": {"name": "Anna B."}}},
     ]
     assert len(processes.told) == 1
+
+
+async def test_the_first_change_follows_the_state_of_an_empty_channel(
+    processes: Processes, valkey: Valkey
+) -> None:
+    """Unless it was told long after the state was read, or another one before it."""
+    with valkey.client() as client:
+        # A new store takes each position for one from before it lost its data.
+        client.set(f"{processes.settings.key_prefix}{{00}}:mark", 0)
+    first = await processes.start()
+    state = (await first.store.read(ROOM, for_page=True)).newest
+    assert state == MessageId(0, int(processes.clock.now))
+    await processes.move(2)
+    for user in ("anna", "bob"):
+        first.enter(user)
+        await processes.move(2)
+    change, later = await first.messages.page(f"presence:{ROOM}", START, 10)
+    assert not misses_changes(change, state)
+    assert misses_changes(later, state)
+    assert misses_changes(change, MessageId(0, change.id.time - 1000))
