@@ -119,6 +119,17 @@ class PresenceStore(ABC):
     def start(self, owner: PresenceOwner) -> None:  # noqa: B027 (memory needs nothing)
         """Start to keep the members of this process from expiring."""
 
+    def was_away(self, channel_id: str, seconds: float) -> bool:
+        """Return whether the store could not be reached at some time lately.
+
+        Nobody leaves then: who polls could not have come back.
+
+        Args:
+            channel_id: The channel of which something would be told.
+            seconds: The last seconds that count.
+        """
+        return False
+
     @abstractmethod
     async def apply(
         self, channel_id: str, changes: Sequence[Change], limit: int | None

@@ -52,9 +52,14 @@ def read_snapshot(reply: Reply) -> tuple[MessageId, dict[str, str] | None, int, 
     named, others, *rest = [bytes(each).decode() for each in reply.entries]
     members = dict(zip(rest[1::2], rest[2::2], strict=True)) if rest else None
     # Of a channel without changes it is the time of the answer.
-    unchanged = read_id(reply.previous) or MessageId(0, 1)
+    unchanged = read_id(reply.previous.partition(b",")[0]) or MessageId(0, 1)
     newest = max(reply.info.last_message_id, unchanged)
     return newest, members, int(named), int(others)
+
+
+def read_epoch(reply: Reply) -> str:
+    """Return the epoch in which a snapshot was read, empty if there was none."""
+    return reply.previous.partition(b",")[2].decode()
 
 
 def read_count(reply: Reply) -> int:
