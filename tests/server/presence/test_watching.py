@@ -45,6 +45,9 @@ async def test_a_watcher_is_told_who_is_there_and_who_comes_and_goes(
     await leave(bob)
     await watching.until_here()
     await watching.end()
+    page = await hubs.get("default").store.page("presence:room", START, 10)
+    seconds = [each.id.time for each in page]
+    assert len(set(seconds)) == len(seconds) == 4
 
 
 async def test_the_same_user_is_one_member_whatever_the_transport(
