@@ -17,6 +17,7 @@ PushError
 │   ├── MetricsForbidden
 │   └── UnixSocketForbidden
 ├── AccessDenied            403
+│   └── NoPresence
 ├── ChannelNotFound         404
 ├── MethodNotAllowed        405
 ├── NotAcceptable           406
@@ -196,6 +197,16 @@ class AccessDenied(PushError):
 
     def __str__(self) -> str:
         return "You may not listen to this channel."
+
+
+class NoPresence(AccessDenied):
+    """The channel tells who is on another one, and its location has no presence."""
+
+    def __str__(self) -> str:
+        return (
+            "This location has no presence, and ids that begin with 'presence:' are of"
+            " presence channels."
+        )
 
 
 class Forbidden(PushError):

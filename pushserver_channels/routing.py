@@ -38,7 +38,7 @@ from pushserver.paths import (
 )
 from pushserver.presence.names import PREFIX, is_presence_channel
 
-from .access import make_guards
+from .access import ReservedChannels, make_guards
 from .consumers.base import (
     MAX_SHOWN_PATH,
     Handler,
@@ -171,13 +171,14 @@ class PushLocations:
         """Return the match of a path, None if there is none."""
         decoded = _decode(path, raw_path, roots)
         for location, consumers, consumers_of_several in self._routes:
-            find_fault = partial(
-                _find_id_fault, location, location.store in self._presence_stores
-            )
+            has_presence = location.store in self._presence_stores
+            find_fault = partial(_find_id_fault, location, has_presence)
             separator = getattr(location, "separator", None)
             if separator is None:
                 channel_id = match_channel(location.url, decoded)
                 if channel_id is not None:
+                    if has_presence and is_presence_channel(channel_id):
+                        consumers = _reserve(location, consumers)
                     return location, consumers, channel_id, find_fault(channel_id)
                 continue
             separated = _decode(path, raw_path, roots, separator)
@@ -186,6 +187,9 @@ class PushLocations:
                 continue
             faults = filter(None, map(find_fault, channel_ids))
             fault = next(faults, None)
+            if has_presence and any(map(is_presence_channel, channel_ids)):
+                consumers = _reserve(location, consumers)
+                consumers_of_several = _reserve(location, consumers_of_several)
             if len(channel_ids) == 1:
                 return location, consumers, channel_ids[0], fault
             if len(channel_ids) > MAX_CHANNELS:
@@ -258,6 +262,28 @@ def _prepare(path: str, location: Location, site: Site) -> PreparedConsumer:
     return consumer.accepts, consumer.prepare(location, site)
 
 
+def _reserve(
+    location: Location, consumers: list[PreparedConsumer]
+) -> list[PreparedConsumer]:
+    """Return consumers that refuse presence channels where there is no presence.
+
+    Args:
+        location: The location. Another one of its store has presence.
+        consumers: Its consumers.
+    """
+    if not isinstance(location, SubscriberLocation) or location.presence:
+        return consumers
+    return [(accepts, partial(_make_reserved, make)) for accepts, make in consumers]
+
+
+def _make_reserved(make: MakeConsumer, channel_id: Any, fault: str | None) -> Handler:
+    """Return the consumer of a request that names a presence channel."""
+    consumer: Any = make(channel_id, fault)
+    consumer.guard = ReservedChannels(consumer.guard)
+    handler: Handler = consumer
+    return handler
+
+
 def _find_id_fault(
     location: Location, store_has_presence: bool, channel_id: str
 ) -> str | None:
@@ -272,11 +298,6 @@ def _find_id_fault(
         return "The URL has no channel id."
     max_length = location.max_channel_id_length
     if store_has_presence and is_presence_channel(channel_id):
-        if isinstance(location, SubscriberLocation) and not location.presence:
-            return (
-                f"This location has no presence, and ids that begin with {PREFIX!r} are"
-                " of presence channels."
-            )
         max_length = max_length and max_length + len(PREFIX)
     if 0 < max_length < len(channel_id):
         return f"A channel id has at most {max_length} characters here."

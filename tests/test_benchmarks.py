@@ -21,6 +21,7 @@ from benchmarks.chart import build_chart
 from benchmarks.documentation import TABLES, fill_in
 from benchmarks.load import Load, LoadFailed, Slice
 from benchmarks.measure import Result, measure
+from benchmarks.presence import measure as measure_presence
 from benchmarks.processes import ServerFailed
 from benchmarks.report import build_table, read_json, write_json
 from benchmarks.scenarios import SCENARIOS
@@ -379,3 +380,10 @@ def test_page() -> None:
             text.partition(begin)[0] + text.partition(end)[2] for text in (page, filled)
         )
     assert filled == page
+
+
+@pytest.mark.process
+@pytest.mark.left_to_all("benchmarks")
+def test_the_costs_of_presence_are_measured() -> None:
+    costs = measure_presence(20, 2, idle=0.1)
+    assert [each.split()[1] for each in costs] == ["ms", "ms", "of", "of", "KB", "KB"]

@@ -1,6 +1,14 @@
 """Who may publish, and who may listen."""
 
-from .guard import Guard, make_guards
+from .guard import Decider, Guard, make_guards
 from .publishers import AddressAccess, PublisherAccess
+from .reserved import ReservedChannels
 
-__all__ = ["AddressAccess", "Guard", "PublisherAccess", "make_guards"]
+__all__ = [
+    "AddressAccess",
+    "Decider",
+    "Guard",
+    "PublisherAccess",
+    "ReservedChannels",
+    "make_guards",
+]

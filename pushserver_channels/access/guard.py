@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from pushserver.access.bearer import find_tokens
 from pushserver.access.permissions import Permission
@@ -28,7 +29,19 @@ from .revocations import Revocations
 Decision = Permission | PushError
 
 
-class Guard:
+class Decider(Protocol):
+    """Decides who may listen to the channels of a request."""
+
+    async def decide(
+        self, scope: Scope, headers: Mapping[bytes, bytes], channel_ids: Sequence[str]
+    ) -> list[Decision]: ...
+
+    def has_revoked(
+        self, decisions: Iterable[Decision], channel_ids: Iterable[str]
+    ) -> bool: ...
+
+
+class Guard(Decider):
     """Decides who may listen to the channels of one location.
 
     Args:

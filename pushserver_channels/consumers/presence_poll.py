@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pushserver.presence.names import is_presence_channel
 from pushserver_channels.messages import Message
-from pushserver_channels.presence.state import BEFORE_STATE
+from pushserver_channels.presence.state import BEFORE_STATE, misses_changes
 
 from .base import Answer
 from .long_poll import LongPollConsumer
@@ -22,7 +22,7 @@ class PresencePollConsumer(LongPollConsumer):
         if (
             message is not None
             and is_presence_channel(self.channel_id)
-            and message.gap_after(self.seen) is not None
+            and misses_changes(message, self.seen)
         ):
             return self.build_message(None, BEFORE_STATE, self.location.timeout_status)
         return super().build_next(message)

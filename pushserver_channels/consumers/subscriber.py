@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pushserver.access.permissions import Permission
 from pushserver.conf import Location, SubscriberLocation
-from pushserver_channels.access import Guard
+from pushserver_channels.access import Decider, Guard
 from pushserver_channels.access.guard import Decision
 from pushserver_channels.client_connection import find_connection
 from pushserver_channels.cors import CrossOrigin
@@ -89,6 +89,7 @@ class SubscriberConsumer(PushConsumer):
 
     location: SubscriberLocation
     observers: Sequence[Observer]
+    guard: Decider | None
     #: What the guard has decided about each channel, empty if everybody may listen.
     decisions: Sequence[Decision] = ()
     #: Whether a GET may be held, and counts until it has ended.

@@ -9,7 +9,7 @@ from functools import partial
 
 from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels import websocket_frames
-from pushserver_channels.access import Guard
+from pushserver_channels.access import Decider, Guard
 from pushserver_channels.access.guard import Decision
 from pushserver_channels.client_connection import ClientConnection, find_connection
 from pushserver_channels.counters import counters
@@ -295,6 +295,7 @@ class WebSocketConsumer:
         fault: Why it is invalid, None if it is valid.
     """
 
+    guard: Decider | None
     responding = False
     counts = WebSocketStream.counts
 

@@ -8,8 +8,7 @@ from typing import NamedTuple, Protocol
 
 from pushserver_channels.messages import MessageId
 
-#: The position of a client that has the state of a channel on which no change was told
-#: yet. It is no position that a client has from elsewhere.
+#: The id of the state of a channel of which no change is known, at an unknown time.
 NO_CHANGE = MessageId(0, 1)
 
 #: How the member of a user begins; the rest is the key of the user.
@@ -78,8 +77,8 @@ class Snapshot(NamedTuple):
     """Who is on a channel.
 
     Attributes:
-        newest: The id of the last message with changes, :data:`NO_CHANGE` if there was
-            none.
+        newest: The id of the last message with changes. If there was none, an id
+            without a time whose tag is the Unix time of the snapshot in seconds.
         members: What is told about each named member, as JSON; None if there are too
             many.
         named: How many named members there are.
@@ -119,6 +118,17 @@ class PresenceStore(ABC):
 
     def start(self, owner: PresenceOwner) -> None:  # noqa: B027 (memory needs nothing)
         """Start to keep the members of this process from expiring."""
+
+    def was_away(self, channel_id: str, seconds: float) -> bool:
+        """Return whether the store could not be reached at some time lately.
+
+        Nobody leaves then: who polls could not have come back.
+
+        Args:
+            channel_id: The channel of which something would be told.
+            seconds: The last seconds that count.
+        """
+        return False
 
     @abstractmethod
     async def apply(

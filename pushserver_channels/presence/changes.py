@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
 from pushserver.signals import member_joined, member_left
@@ -38,14 +38,20 @@ class Changes:
         rooms: The members of this process, by channel.
         store: Keeps the members of all processes.
         teller: Sends the signals.
+        forget: Forgets a member, of which the store need not be told.
     """
 
     def __init__(
-        self, rooms: Mapping[str, Room], store: PresenceStore, teller: Teller
+        self,
+        rooms: Mapping[str, Room],
+        store: PresenceStore,
+        teller: Teller,
+        forget: Callable[[Member], None],
     ) -> None:
         self._rooms = rooms
         self._store = store
         self._teller = teller
+        self._forget = forget
         self._loop = asyncio.get_running_loop()
         # The keys of the members of which the store has to be told, by channel.
         self._changed: dict[str, dict[str, None]] = {}
@@ -82,7 +88,11 @@ class Changes:
     def tell_again(self, channel_ids: Iterable[str], *, is_known: bool) -> None:
         for channel_id in channel_ids:
             room = self._rooms.get(channel_id)
-            for member in room.members.values() if room is not None else ():
+            for member in list(room.members.values()) if room is not None else ():
+                if not is_known and member.lingering is not None:
+                    # It has left meanwhile, as others have told or will.
+                    self._forget(member)
+                    continue
                 member.is_known = is_known and member.told is not None
                 member.told = None
                 self.add(member)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from pushserver.presence.names import PREFIX
@@ -185,11 +186,12 @@ class MemoryPresence(PresenceStore):
         return Snapshot(newest, members, *room.numbers)
 
     async def _find_newest(self, channel_id: str) -> MessageId:
+        unchanged = MessageId(0, int(time.time()))
         try:
             info = await self._hub.store.info(PREFIX + channel_id)
         except ChannelNotFound:
-            return NO_CHANGE
-        return max(info.last_message_id, NO_CHANGE)
+            return unchanged
+        return max(info.last_message_id, unchanged)
 
     async def count(self, channel_id: str) -> int:
         room = self._rooms.get(channel_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -23,6 +24,9 @@ logger = logging.getLogger("pushserver.presence")
 MAX_INFO = 4096
 
 NO_INFO = "null"
+
+#: The least seconds for which a member stays that had left while the store was away.
+AWAY_GRACE = 1.0
 
 
 class Presence:
@@ -46,7 +50,7 @@ class Presence:
         self.store = store
         self._rooms: dict[str, Room] = {}
         self._lingering: dict[float, Deadlines[Member]] = {}
-        self.changes = Changes(self._rooms, store, teller)
+        self.changes = Changes(self._rooms, store, teller, self._forget)
         self._prefix = f"{ANONYMOUS}{secrets.token_hex(6)}."
         self._numbers = count()
         self._bad_infos = PacedLog(
@@ -191,20 +195,36 @@ class Presence:
         """Remove a member after a number of seconds, unless it is back before."""
         lingering = self._lingering.get(seconds)
         if lingering is None:
-            lingering = self._lingering[seconds] = Deadlines(seconds, self._remove)
+            remove = partial(self._remove, seconds)
+            lingering = self._lingering[seconds] = Deadlines(seconds, remove)
         member.lingering = lingering
         lingering.add(member)
         room = self._rooms.get(member.channel_id)
         if member.is_nameless and room is not None:
             room.nameless[member] = None
 
-    def _remove(self, member: Member) -> None:
-        """Remove a member that has left."""
+    def _remove(self, seconds: float, member: Member) -> None:
+        """Remove a member that has left, unless it could not have come back.
+
+        Args:
+            seconds: The seconds that it had for that.
+            member: The member.
+        """
         if self.hub.stopping:
             return
+        if self.store.was_away(member.channel_id, seconds):
+            self._linger(member, max(seconds, AWAY_GRACE))
+            return
+        self._forget(member)
+        self.changes.add(member)
+
+    def _forget(self, member: Member) -> None:
+        """Forget a member, of which the store need not be told."""
+        if member.lingering is not None:
+            member.lingering.discard(member)
+            member.lingering = None
         room = self._rooms[member.channel_id]
         del room.members[member.key]
         room.nameless.pop(member, None)
         if not room.members:
             del self._rooms[member.channel_id]
-        self.changes.add(member)

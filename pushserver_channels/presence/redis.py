@@ -21,6 +21,7 @@ from pushserver_channels.stores.redis.presence_replies import (
     read_applied,
     read_beat,
     read_count,
+    read_epoch,
     read_snapshot,
 )
 from pushserver_channels.stores.redis.replies import Reply, add_fields
@@ -45,6 +46,12 @@ BEAT = 1.0
 #: scripts, who take a longer silence for an absence of all processes.
 OTHERS = 2
 
+#: Seconds without an answer to a beat after which Redis counts as away.
+AWAY = 3.0
+
+#: Seconds in which all processes tell Redis again what it has lost.
+RECOVERY = 3.0
+
 #: Seconds in which the keys of all channels are renewed.
 RENEWAL = 1200.0
 
@@ -57,14 +64,25 @@ class _Slot:
         process: The name under which this process has members there. It takes another
             one when Redis may have forgotten some: those of the old one then expire.
         epoch: The epoch of the slot, empty before the first beat.
+        lost_at: When Redis was seen to have lost its data, by the event loop's clock.
+        answered_at: When it last answered a beat.
+        back_at: When it last answered the first beat after it was away.
     """
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, now: float) -> None:
         prefix = shard.prefix
         keys = (f"{prefix}:messages:", f"{prefix}:channel:", shard.mark)
         self.keys = ChannelKeys("", shard, keys, f"{prefix}:bell::".encode())
         self.process = secrets.token_hex(6)
         self.epoch = ""
+        self.lost_at = self.back_at = float("-inf")
+        self.answered_at = now
+
+    def note_answer(self, now: float) -> None:
+        """Note that Redis has answered a beat."""
+        if now - self.answered_at > AWAY:
+            self.back_at = now
+        self.answered_at = now
 
 
 class RedisPresence(PresenceStore):
@@ -83,7 +101,7 @@ class RedisPresence(PresenceStore):
         self._hub = hub
         self._commands = hub.store.commands
         shards = self._commands.network.shards
-        self._slots = [_Slot(each) for each in shards]
+        self._slots = [_Slot(each, hub.loop.time()) for each in shards]
         self._owner: PresenceOwner | None = None
         self._due: set[str] = set()
         self._token = secrets.token_hex(8)
@@ -95,6 +113,10 @@ class RedisPresence(PresenceStore):
     def start(self, owner: PresenceOwner) -> None:
         self._owner = owner
         self._commands.network.start_task(self._beat_for_ever())
+
+    def was_away(self, channel_id: str, seconds: float) -> bool:
+        slot, now = self._slots[self._number(channel_id)], self._hub.loop.time()
+        return now - slot.answered_at > AWAY or now - slot.back_at < seconds
 
     # Changes
 
@@ -136,7 +158,25 @@ class RedisPresence(PresenceStore):
         channel = self._commands.find(PREFIX + channel_id)
         words = f"{for_page:d}"
         reply = await self._run("presence_state", channel, words)
+        if for_page:
+            slot = self._slots[self._number(channel_id)]
+            while self._is_incomplete(slot, read_epoch(reply)):
+                await asyncio.sleep(BEAT / 2)
+                reply = await self._run("presence_state", channel, words)
         return Snapshot(*read_snapshot(reply))
+
+    def _is_incomplete(self, slot: _Slot, epoch: str) -> bool:
+        """Return whether members may be missing, because Redis has lost its data.
+
+        Those whose process has not told them again would seem to leave.
+
+        Args:
+            slot: The slot of the channel.
+            epoch: The epoch in which the members were read.
+        """
+        if not slot.epoch or self._hub.stopping:
+            return False
+        return epoch != slot.epoch or self._hub.loop.time() - slot.lost_at < RECOVERY
 
     async def count(self, channel_id: str) -> int:
         channel = self._commands.find(PREFIX + channel_id)
@@ -190,7 +230,10 @@ class RedisPresence(PresenceStore):
             reply = await self._run("presence_beat", slot.keys, slot.process)
         except PushError:
             return
+        slot.note_answer(self._hub.loop.time())
         epoch, is_known, due = read_beat(reply)
+        if slot.epoch not in ("", epoch):
+            slot.lost_at = self._hub.loop.time()
         if slot.epoch and is_used and (epoch != slot.epoch or not is_known):
             # Redis has lost its data, or has taken this process for dead.
             slot.process = secrets.token_hex(6)

@@ -4,6 +4,9 @@ A presence channel is an ordinary one, whose messages are the changes. But a cli
 has no position, or for which the store has not all changes any more, is given the state
 first. Its id is that of the newest change, so the next ones follow it. Changes that are
 in the state already may follow, too, which does no harm.
+
+If no change is known, the id has no time, and its tag is the second of the state. So it
+can be told whether a change is the first one since.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pushserver.presence.names import is_presence_channel
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.stores import Store
 
-from .base import NO_CHANGE
+from .base import LIFETIME
 from .bodies import CONTENT_TYPE, build_state
 from .presence import Presence
 
@@ -107,10 +110,10 @@ class PresenceReads:
             return None
         message = await self._store.next(channel_id, after)
         if message is None:
-            info = await self._store.info(channel_id)
-            is_newest = max(info.last_message_id, NO_CHANGE) == after
+            newest = (await self._store.info(channel_id)).last_message_id
+            is_newest = newest == after or (newest.time == 0 == after.time)
             return None if is_newest else await self._states.read(channel_id, after)
-        if after == NO_CHANGE or message.gap_after(after) is not None:
+        if misses_changes(message, after):
             return await self._states.read(channel_id, after)
         return message
 
@@ -121,7 +124,7 @@ class PresenceReads:
         if not is_presence_channel(channel_id):
             return await self._store.page(channel_id, after, limit, create=create)
         messages = await self._store.page(channel_id, after, limit)
-        if messages and messages[0].gap_after(after) is not None:
+        if messages and misses_changes(messages[0], after):
             return [await self._states.read(channel_id, after)]
         return messages
 
@@ -147,6 +150,21 @@ class PresenceReads:
         return self._store.has_nothing(channel_id, after)
 
 
+def misses_changes(message: Message, after: MessageId) -> bool:
+    """Return whether a client lacks changes before a message of a presence channel.
+
+    Args:
+        message: The message. Before a state nothing is missed.
+        after: The id of the last message that the client has, maybe a state.
+    """
+    if after.time > 0 or message.previous is None:
+        return message.gap_after(after) is not None
+    # The client has a state, before which no change was known. An earlier change is one
+    # of another time. After a long time it is not known what was told meanwhile.
+    read_at = after.tag
+    return message.previous.time >= read_at or message.id.time - read_at > LIFETIME
+
+
 def _is_id(position: MessageId) -> bool:
     """Return whether a position is one after a state, and no time alone."""
-    return position == NO_CHANGE or (position.time > 0 and position.tag >= 0)
+    return position.tag > 0 if position.time == 0 else position.tag >= 0

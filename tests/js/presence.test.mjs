@@ -173,6 +173,27 @@ test("a function that fails harms no other", async (t) => {
     assert.throws(() => updates.presence("main", { onJoin: 1 }), TypeError);
 });
 
+test("where there is no presence, the page says so and keeps its stream", async (t) => {
+    const warnings = useConsole(t, "warn");
+    const { clock, open, server, updates, take } = await watch(t);
+    const got = [];
+    updates.on("main", ({ data }) => got.push(data));
+    const sentence = "This location has no presence.";
+    const refusal = () => status(403, { "Content-Type": "text/plain" }, sentence);
+    server.answers.push(refusal(), refusal());
+    open.send('event: push-denied\ndata: {"channel": "presence:room"}\n\n');
+    for (let minute = 0; minute < 2; minute += 1) {
+        await clock.pass(30_000);
+    }
+    const refused = warnings.filter(([text]) => text.includes(sentence));
+    assert.equal(refused.length, 1);
+    assert.ok(paths(server).slice(1).every((path) => path === "/updates/presence:room"));
+    open.send(event("[1795350764:1],0:0", "room", { text: "hello" }));
+    await clock.settle();
+    assert.deepEqual(got, [{ text: "hello" }]);
+    assert.deepEqual(take(), []);
+});
+
 test("who asks later is told at once, and a copy", async (t) => {
     const { clock, updates, server, tell } = await watch(t);
     await tell(state({ 7: null }, 1));

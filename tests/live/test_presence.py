@@ -20,8 +20,10 @@ from tests.valkey import Valkey
 from tests.waiting import until, wait_until
 
 from .conftest import COMPLAINTS, settings_on
+from .frames import UPGRADE
 from .presence import LiveWatcher, come, names
 from .streaming import LiveStream
+from .wire import Wire, request
 
 MAKERS = {"daphne": daphne, "uvicorn": uvicorn}
 
@@ -123,6 +125,39 @@ async def test_a_server_that_is_restarted_is_not_noticed(
         for name in (*each["joins"], *each["leaves"])
     ]
     assert set(changed) == {"brief"}
+
+
+async def test_one_user_with_tabs_a_phone_and_a_laptop_is_one_member(
+    servers: tuple[ServerProcess, ServerProcess],
+    channel_id: str,
+    streams: list[LiveStream],
+) -> None:
+    """Until the last of them is gone; what the newest tells of her is told once."""
+    one, other = servers
+    watching = await LiveWatcher.open(one, channel_id)
+    streams.append(watching.stream)
+    tabs = [await come(one, channel_id, "anna") for _ in range(3)]
+    await watching.until_here({"anna"})
+    devices = []
+    for device, headers in (("phone", ()), ("laptop", UPGRADE)):
+        wire = await Wire.open(other.port)
+        devices.append(wire)
+        known = ("X-User: anna", f'X-Info: "{device}"')
+        await wire.send(request("GET", f"/updates/{channel_id}", *headers, *known))
+        await until(lambda name=device: watching.read().infos == {"anna": name})
+    for each in tabs:
+        each.close()
+    devices[0].abort()
+    # Longer than she stays after what she has left.
+    brief = await come(one, channel_id, "brief")
+    await watching.until_here({"anna", "brief"})
+    brief.close()
+    await watching.until_here({"anna"})
+    devices[1].abort()
+    await watching.until_here(set())
+    told = [each for each in watching.diffs if "anna" in each["joins"]]
+    assert [each["joins"]["anna"]["info"] for each in told] == [None, "phone", "laptop"]
+    assert sum("anna" in each["leaves"] for each in watching.diffs) == 1
 
 
 async def test_any_process_may_ask(

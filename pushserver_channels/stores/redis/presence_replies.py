@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pushserver_channels.messages import MessageId
 
-from .replies import Reply
+from .replies import Reply, read_id
 
 
 def build_arguments(
@@ -51,8 +51,15 @@ def read_snapshot(reply: Reply) -> tuple[MessageId, dict[str, str] | None, int, 
     """Return the newest id, the named members (None for too many) and the numbers."""
     named, others, *rest = [bytes(each).decode() for each in reply.entries]
     members = dict(zip(rest[1::2], rest[2::2], strict=True)) if rest else None
-    newest = max(reply.info.last_message_id, MessageId(0, 1))
+    # Of a channel without changes it is the time of the answer.
+    unchanged = read_id(reply.previous.partition(b",")[0]) or MessageId(0, 1)
+    newest = max(reply.info.last_message_id, unchanged)
     return newest, members, int(named), int(others)
+
+
+def read_epoch(reply: Reply) -> str:
+    """Return the epoch in which a snapshot was read, empty if there was none."""
+    return reply.previous.partition(b",")[2].decode()
 
 
 def read_count(reply: Reply) -> int:

@@ -445,7 +445,10 @@ for expired, count in pairs(gone) do
 end
 local limit = tonumber(facts.limit or 0)
 local is_counted = facts.counted == '1' or (limit > 0 and named > limit)
-local answer = {describe(0, ''), named .. '', others .. ''}
+local epoch = redis.call('HGET', slot, 'epoch') or ''
+local answer = {
+  describe(0, '0-' .. second .. ',' .. epoch), named .. '', others .. ''
+}
 if for_page == 'n' or (is_counted and for_page == '1') then
   return answer
 end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +15,8 @@ from pushserver.updates import send_update, subscriber_url
 from pushserver_channels.routing import get_application
 from tests.server.access.subscribing import TRANSPORTS, Transport
 from tests.server.exchanges import Site, django
-from tests.server.streams import build_settings, leave
+from tests.server.streams import build_settings, leave, open_stream
+from tests.waiting import until
 
 from .visitors import Serving, come, visitor, watch
 
@@ -88,17 +91,70 @@ def test_a_site_does_not_publish_there_either(serve: Serving) -> None:
         send_update("presence:room", "x")
 
 
-@pytest.mark.parametrize("ask", TRANSPORTS)
-async def test_the_prefix_is_reserved_in_a_store_with_presence(ask: Transport) -> None:
-    """A location without presence does not tell who is on a channel."""
+@pytest.fixture
+def site_of_two() -> Iterator[Site]:
+    """A location with presence, and one of the same store without."""
     conf: dict[str, Any] = build_settings(presence=True)
     conf["locations"].append(
-        {"type": "subscriber", "url": "/open/([^/]+)", "create_on_get": True}
+        {
+            "type": "subscriber",
+            "url": "/open/([^/]+)",
+            "create_on_get": True,
+            "separator": ",",
+            "timeout": 0.05,
+        }
     )
     with override_settings(PUSH_SERVER=conf):
+        yield Site(get_application(django))
+
+
+@pytest.mark.parametrize("ask", TRANSPORTS)
+async def test_the_prefix_is_reserved_in_a_store_with_presence(
+    site_of_two: Site, ask: Transport
+) -> None:
+    """A location without presence refuses to tell who is on a channel."""
+    assert await ask(site_of_two, "/open/presence:room", []) == 403
+    assert await ask(site_of_two, "/open/presence:room,presence:other", []) == 403
+    assert await ask(site_of_two, "/updates/presence:room", []) == 200
+    answer = await site_of_two.ask("GET", "/open/presence:room")
+    assert b"no presence" in answer.body
+
+
+async def test_a_channel_beside_one_that_is_reserved_is_heard(
+    site_of_two: Site,
+) -> None:
+    """So a page that watches where there is no presence keeps its other channels."""
+    stream = await open_stream(site_of_two, "/open/room,presence:room", [])
+    await stream.until(1)
+    denied = stream.events[0]
+    assert (denied.name, json.loads(denied.data)) == (
+        *("push-denied", {"channel": "presence:room"}),
+    )
+    await site_of_two.post("room", b"hello")
+    await until(lambda: stream.read() or "hello" in stream.bodies)
+    await leave(stream)
+    polled = await site_of_two.ask("GET", "/open/room,presence:room")
+    assert (polled.status, polled.body) == (200, b"hello")
+    assert polled["push-denied"] == "presence%3Aroom"
+
+
+async def test_a_guarded_location_without_presence_asks_about_others_only() -> None:
+    conf = build_settings(
+        presence=True, authorize="tests.server.presence.visitors.may_listen"
+    )
+    guarded = {"url": "/open/([^/]+)", "presence": False, "separator": ","}
+    conf["locations"].append(conf["locations"][1] | guarded)
+    with override_settings(PUSH_SERVER=conf):
         site = Site(get_application(django))
-        assert await ask(site, "/open/presence:room", []) == 400
-        assert await ask(site, "/updates/presence:room", []) == 200
+        stream = await open_stream(site, "/open/room,secret,presence:room", [])
+        await stream.until(2)
+        assert [json.loads(each.data)["channel"] for each in stream.events] == [
+            *("secret", "presence:room")
+        ]
+        await arevoke(channel_id="room")
+        await stream.until_ended()
+        answer = await site.ask("GET", "/open/secret,presence:room")
+        assert answer.status == 403
 
 
 async def test_a_presence_channel_may_have_a_longer_id(serve: Serving) -> None:

@@ -15,6 +15,18 @@ from tests.waiting import until
 from .visitors import Serving, Watcher, come, visitor, watch
 
 
+async def until_change(after: int) -> int:
+    """Wait until a change is published in a later second; return that second."""
+    store = hubs.get("default").store
+
+    async def find_later() -> int:
+        newest = (await store.info("presence:room")).last_message_id.time
+        return newest if newest > after else 0
+
+    found: int = await until(find_later)
+    return found
+
+
 async def test_a_watcher_is_told_who_is_there_and_who_comes_and_goes(
     serve: Serving,
 ) -> None:
@@ -33,6 +45,9 @@ async def test_a_watcher_is_told_who_is_there_and_who_comes_and_goes(
     await leave(bob)
     await watching.until_here()
     await watching.end()
+    page = await hubs.get("default").store.page("presence:room", START, 10)
+    seconds = [each.id.time for each in page]
+    assert len(set(seconds)) == len(seconds) == 4
 
 
 async def test_the_same_user_is_one_member_whatever_the_transport(
@@ -105,6 +120,36 @@ async def test_a_poll_is_given_the_state_and_then_the_changes(serve: Serving) ->
         await site.ask("GET", "/updates/presence:room", id_headers(changed))
     ).status == 304
     await leave(anna)
+
+
+async def test_a_poll_is_given_the_first_change_and_not_the_state_again(
+    serve: Serving,
+) -> None:
+    """Also if it was told when the poll had the state, and had not asked again."""
+    site = serve()
+    answer = await site.ask("GET", "/updates/presence:room")
+    assert json.loads(answer.body)["type"] == "state"
+    anna = await come(site, "room", "anna")
+    await until_change(0)
+    changed = await site.ask("GET", "/updates/presence:room", id_headers(answer))
+    assert json.loads(changed.body)["type"] == "diff"
+    await leave(anna)
+
+
+async def test_a_poll_that_missed_the_first_change_is_given_the_state(
+    serve: Serving,
+) -> None:
+    site = serve({"max_messages": 1})
+    position = id_headers(await site.ask("GET", "/updates/presence:room"))
+    visitors = [await come(site, "room", "anna")]
+    first = await until_change(0)
+    visitors.append(await come(site, "room", "bob"))
+    await until_change(first)
+    answer = await site.ask("GET", "/updates/presence:room", position)
+    state = json.loads(answer.body)
+    assert state["type"] == "state"
+    assert set(state["members"]) == {"anna", "bob"}
+    await leave(*visitors)
 
 
 async def test_a_client_that_missed_changes_is_given_the_state(serve: Serving) -> None:

@@ -40,6 +40,7 @@ class Process:
     Attributes:
         presence: Who is on its channels.
         store: What keeps that in Redis.
+        messages: The store of the messages.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class Process:
         clock: Clock,
         told: list[tuple[str, str, str]],
     ) -> None:
-        self._messages = RedisStore(settings, clock)
-        self._hub = Hub(self._messages, asyncio.get_running_loop())
+        self.messages = RedisStore(settings, clock)
+        self._hub = Hub(self.messages, asyncio.get_running_loop())
         self.store = RedisPresence(self._hub)
         self.presence = Presence(self._hub, self.store, Signals(told))
         self.is_running = True
@@ -84,12 +85,12 @@ class Process:
     def kill(self) -> None:
         """End as a process does that is killed: it says nothing to Redis any more."""
         self.is_running = False
-        self._messages.close()
+        self.messages.close()
 
     async def read(self, watcher: Watcher, room: str = ROOM) -> Watcher:
         """Let a watcher take what the presence channel has told since it was read."""
         seen = getattr(watcher, "seen", START)
-        for message in await self._messages.page(f"presence:{room}", seen, 1000):
+        for message in await self.messages.page(f"presence:{room}", seen, 1000):
             watcher.take(message.body)
             seen = message.id
         watcher.seen = seen  # type: ignore[attr-defined]

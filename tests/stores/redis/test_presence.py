@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import pytest
 
 from pushserver.conf import RedisStoreSettings
+from pushserver_channels.messages import START, MessageId
 from pushserver_channels.presence.members import PresenceLimits
+from pushserver_channels.presence.state import misses_changes
+from tests.proxies import Proxy
 from tests.server.presence.visitors import Watcher
 from tests.stores.conftest import Clock
 from tests.valkey import Cluster, Valkey
@@ -146,6 +151,22 @@ async def test_one_process_that_is_away_alone_has_its_members_back(
     assert set(await members(first)) == {"anna", "bob"}
 
 
+async def test_who_has_left_while_its_process_was_away_does_not_come_again(
+    processes: Processes,
+) -> None:
+    first, second = await processes.start(), await processes.start()
+    bob = second.enter("bob")
+    await processes.move(2)
+    second.is_running = False
+    second.presence.leave(bob)
+    await processes.move(30)
+    assert await members(first) == {}
+    second.is_running = True
+    await processes.move(3)
+    assert await members(first) == {}
+    assert processes.told == [(ROOM, "bob", "joined"), (ROOM, "bob", "left")]
+
+
 async def test_nobody_leaves_while_all_processes_are_away(
     processes: Processes,
 ) -> None:
@@ -200,6 +221,69 @@ async def test_what_redis_has_lost_it_is_told_again(
     assert len(processes.told) == 2
     await processes.move(60)
     assert set(await members(second)) == {"anna", "bob"}
+
+
+async def test_a_state_waits_for_what_redis_has_lost(
+    processes: Processes, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody seems to leave whose process has not yet told Redis again."""
+    monkeypatch.setattr("pushserver_channels.presence.redis.RECOVERY", 0.5)
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("bob")
+    await processes.move(2)
+    with valkey.client() as client:
+        for key in client.keys(f"{processes.settings.key_prefix}*"):
+            client.delete(key)
+    await first.store.beat()
+    reading = asyncio.ensure_future(first.store.read(ROOM, for_page=True))
+    await processes.move(2)
+    assert set((await reading).members or ()) == {"anna", "bob"}
+
+
+async def test_nobody_leaves_who_polls_while_redis_is_away(
+    valkey: Valkey,
+    proxy: Proxy,
+    prefix: str,
+    soon: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its polls are refused meanwhile, and it has the whole grace afterwards."""
+    monkeypatch.setattr("pushserver_channels.presence.redis.AWAY", 0.3)
+    url = f"redis://127.0.0.1:{proxy.port}/0"
+    settings = RedisStoreSettings(type="redis", url=url, key_prefix=prefix)
+    limits = PresenceLimits(0.3, 0.3, 1000)
+    with closing(Processes(settings, Clock())) as processes:
+        process = await processes.start()
+        store, answers = process.store, []
+        was_away = store.was_away
+
+        def note(channel_id: str, seconds: float) -> bool:
+            answers.append(was_away(channel_id, seconds))
+            return answers[-1]
+
+        async def is_back() -> bool:
+            await store.beat()
+            return not was_away(ROOM, 0)
+
+        async def has_left() -> bool:
+            await store.beat()
+            return processes.told[1:] == [(ROOM, "anna", "left")]
+
+        monkeypatch.setattr(store, "was_away", note)
+        anna = process.enter("anna", limits=limits)
+        await process.until_told()
+        proxy.cut()
+        process.presence.leave(anna)
+        await until(lambda: len(answers) > 1)
+        assert all(answers)
+        proxy.mend()
+        await until(is_back)
+        anna = process.enter("anna", limits=limits)
+        await process.until_told()
+        assert processes.told == [(ROOM, "anna", "joined")]
+        process.presence.leave(anna)
+        await until(has_left)
 
 
 async def test_the_keys_expire(processes: Processes, valkey: Valkey) -> None:
@@ -342,3 +426,23 @@ async def test_the_info_of_the_newest_connection_is_told_once(
         {"anna": {"info": {"name": "Anna B."}}},
     ]
     assert len(processes.told) == 1
+
+
+async def test_the_first_change_follows_the_state_of_an_empty_channel(
+    processes: Processes, valkey: Valkey
+) -> None:
+    """Unless it was told long after the state was read, or another one before it."""
+    with valkey.client() as client:
+        # A new store takes each position for one from before it lost its data.
+        client.set(f"{processes.settings.key_prefix}{{00}}:mark", 0)
+    first = await processes.start()
+    state = (await first.store.read(ROOM, for_page=True)).newest
+    assert state == MessageId(0, int(processes.clock.now))
+    await processes.move(2)
+    for user in ("anna", "bob"):
+        first.enter(user)
+        await processes.move(2)
+    change, later = await first.messages.page(f"presence:{ROOM}", START, 10)
+    assert not misses_changes(change, state)
+    assert misses_changes(later, state)
+    assert misses_changes(change, MessageId(0, change.id.time - 1000))
