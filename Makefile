@@ -7,13 +7,15 @@ BIN := $(VENV)/bin
 LIBRARIES := build/libraries/fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-fast lint bench docs docs-links clean
+.PHONY: help run test test-all test-fast matrix lint bench docs docs-links clean
 
 # How many tests run at a time, unless told otherwise: one more than there are cores,
 # because tests that use servers often wait.
 JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Without bytecode on disk, each process of the tests would compile all modules again.
-test test-all test-fast: export PYTHONDONTWRITEBYTECODE =
+test test-all test-fast matrix: export PYTHONDONTWRITEBYTECODE =
+# How much make matrix tests with each combination of versions: see tests/tiers.py.
+TIER ?= default
 PYTEST = $(BIN)/python -m pytest -n $(JOBS)
 
 help:
@@ -21,6 +23,7 @@ help:
 	@echo "make test       check style, types and imports, and test every claim once"
 	@echo "make test-all   the same with every server, store and fault"
 	@echo "make test-fast  test what needs no process and no browser, in a minute"
+	@echo "make matrix     test with every Python and Django, old and new (TIER=fast is shorter)"
 	@echo "make bench      measure speed and memory beside other servers (BENCH= adds options)"
 	@echo "make docs       build the documentation in docs/_build"
 	@echo "make docs-links check the addresses in it, with a network"
@@ -47,6 +50,9 @@ test-all: $(VENV)/installed-tests $(LIBRARIES) lint
 test-fast: $(VENV)/installed-tests
 	$(PYTEST) --tier fast
 
+matrix: $(VENV)/installed-release
+	$(BIN)/python -m nox --session tests -- -n $(JOBS) --tier $(TIER)
+
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,7 +69,7 @@ docs-links: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -q -W -b linkcheck docs docs/_build/links
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info
+	rm -rf $(VENV) .nox build dist docs/_build *.egg-info
 
 # An environment of its own, because a newcomer has none; made again when what it holds
 # has changed.
@@ -86,4 +92,8 @@ $(LIBRARIES): tests/browser/libraries.py | $(VENV)/installed-tests
 
 $(VENV)/installed-docs: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-release: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs,release]'
 	touch $@ $(VENV)/installed

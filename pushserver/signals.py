@@ -34,7 +34,7 @@ an ``Exception``, :class:`ReceiverExited` is raised instead.
 from __future__ import annotations
 
 import threading
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
@@ -106,13 +106,24 @@ class GuardedSignal(Signal):
         async def call(**named: Any) -> Any:
             try:
                 return await receiver(**named)
-            except (Exception, CancelledError, GeneratorExit):
-                # The last two are raised in a coroutine to stop it.
+            except (Exception, GeneratorExit):
+                # The latter is raised in a coroutine that is closed.
                 raise
+            except CancelledError as error:
+                if _is_being_cancelled():
+                    raise
+                # Its own. Django 6 would take the receiver for one that succeeded.
+                raise ReceiverExited(receiver, error) from error
             except BaseException as error:
                 raise ReceiverExited(receiver, error) from error
 
         return call
+
+
+def _is_being_cancelled() -> bool:
+    """Return whether the current task is being cancelled; Python 3.10 cannot tell."""
+    task = current_task()
+    return task is None or not hasattr(task, "cancelling") or task.cancelling() > 0
 
 
 @contextmanager

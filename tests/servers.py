@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,6 +39,14 @@ LOCATIONS: tuple[dict[str, Any], ...] = (
 
 #: The modules that are started by forking where they are run with ``python -m``.
 FORKED = {"daphne", "django", "uvicorn"}
+
+#: The line of a warning of deprecation in the log of a server, caused by this package.
+#: Python writes them if PYTHONWARNINGS says so.
+_DEPRECATION = re.compile(
+    rf"^{re.escape(str(ROOT))}[/\\]pushserver(?:_channels)?[/\\].*: "
+    r"(?:(?:Pending)?Deprecation|RemovedIn\w+)Warning: .*$",
+    re.MULTILINE,
+)
 
 _given_ports: set[int] = set()
 
@@ -170,6 +179,8 @@ class ServerProcess:
     def __exit__(self, *error: object) -> None:
         try:
             self.stop(self.last_signal)
+            deprecated = _DEPRECATION.findall(self.log())
+            assert not deprecated, deprecated
         finally:
             self.output.close()
 

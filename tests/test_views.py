@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import reverse
 
-from pushserver.signals import channel_subscribe, channel_unsubscribe
+from pushserver.signals import GuardedSignal, channel_subscribe, channel_unsubscribe
 from pushserver.views import INTERNAL_REQUEST
 
 FORM = "application/x-www-form-urlencoded"
@@ -454,6 +454,26 @@ def test_system_exit_of_a_receiver_is_logged(
     [record] = [each for each in caplog.records if each.name == "pushserver.views"]
     assert record.exc_info is not None
     assert error.__name__ in caplog.text
+
+
+async def test_cancelling_a_signal_cancels_its_receivers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A receiver that is cancelled from outside is not reported as one that failed."""
+    started = asyncio.Event()
+
+    async def wait(**kwargs: Any) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    signal = GuardedSignal(exits_main_thread=False, atomic=False)
+    signal.connect(wait)
+    sending = asyncio.ensure_future(signal.asend_robust(None))
+    await started.wait()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert not caplog.records
 
 
 def test_a_receiver_may_be_async(ask: Ask) -> None:

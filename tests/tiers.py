@@ -21,7 +21,8 @@ Only this module says which test belongs to which tier, by four rules:
 4. Crowds have as many clients as :data:`CROWDS` says, and properties that Hypothesis
    tests as many examples as :data:`EXAMPLES`, unless they say otherwise.
 
-Rules 2 and 3 are applied where those tests are parametrized, by :func:`in_tier`. One
+Rules 2 and 3 are applied where those tests are parametrized, by :func:`in_tier`.
+``--no-browser`` also leaves out the folder ``browser``, in each tier. One
 line at the end of a run names the tests that only ``make test-all`` runs.
 """
 
@@ -99,9 +100,14 @@ def in_tier(value: Any, chosen: Collection[Any], what: str, **options: Any) -> A
     return pytest.param(*values, marks=marks, **options)
 
 
+def find_folder(item: pytest.Item) -> str:
+    """Return the folder of a test in ``tests``, or its file if it is in none."""
+    return item.path.relative_to(item.config.rootpath / "tests").parts[0]
+
+
 def starts_processes(item: pytest.Item) -> bool:
     """Return whether a test starts processes, by rule 1."""
-    folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+    folder = find_folder(item)
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else callspec.params
     return (
@@ -115,6 +121,9 @@ def starts_processes(item: pytest.Item) -> bool:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--tier", choices=TIERS, default="default", help="how much is tested"
+    )
+    parser.addoption(
+        "--no-browser", action="store_true", help="leave out what needs a browser"
     )
 
 
@@ -137,11 +146,15 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     tier = config.getoption("tier")
+    no_browser = config.getoption("no_browser")
     kept, left = [], []
     for item in items:
         mark = item.get_closest_marker("left_to_all")
         if mark is not None and tier != "all":
             _left[mark.args[0]] += 1
+            left.append(item)
+        elif no_browser and find_folder(item) == "browser":
+            _left["with a browser"] += 1
             left.append(item)
         elif tier == "fast" and starts_processes(item):
             _left["with processes"] += 1

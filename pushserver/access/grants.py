@@ -67,5 +67,5 @@ def build_user_channel(user: object) -> str:
 
 def build_session_digest(session_key: str) -> str:
     """Return a digest by which a session can be found, but not used."""
-    digest: str = salted_hmac("pushserver.session", session_key).hexdigest()
-    return digest[:_DIGEST_LENGTH]
+    digest = salted_hmac("pushserver.session", session_key, algorithm="sha256")
+    return str(digest.hexdigest())[:_DIGEST_LENGTH]

@@ -43,8 +43,8 @@ def is_echo_id(channel_id: str) -> bool:
 
 
 def _sign(nonce: str) -> str:
-    digest: str = salted_hmac("pushserver.doctor", nonce).hexdigest()
-    return digest[: 2 * _LENGTH]
+    digest = salted_hmac("pushserver.doctor", nonce, algorithm="sha256")
+    return str(digest.hexdigest())[: 2 * _LENGTH]
 
 
 def answer_doctor(request: HttpRequest, channel_id: str, **kwargs: Any) -> None:

@@ -135,7 +135,7 @@ class WebSocketStream(OpenStream):
         while True:
             opcode, payload = self._read_frame()
             if opcode == _CLOSE:
-                code = int.from_bytes(payload[:2]) if payload else 1005
+                code = int.from_bytes(payload[:2], "big") if payload else 1005
                 self.ending = f"the socket was closed with the code {code}"
                 return b""
             if opcode == _PING:
@@ -147,7 +147,8 @@ class WebSocketStream(OpenStream):
         first, second = self._read_exactly(2)
         length = second & 127
         if length > 125:
-            length = int.from_bytes(self._read_exactly(2 if length == 126 else 8))
+            size = self._read_exactly(2 if length == 126 else 8)
+            length = int.from_bytes(size, "big")
         if length > MAX_ANSWER or second & 128:
             raise HTTPException("not a frame of a server")
         return first & 15, self._read_exactly(length)

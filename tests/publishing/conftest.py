@@ -5,9 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pushserver import publishers
-from pushserver.publishers import (
-    HTTPPublisher,
-)
+from pushserver.publishers import HTTPPublisher
 
 from .small_server import SmallServer, serving
 
@@ -20,8 +18,10 @@ def small() -> Iterator[SmallServer]:
 
 
 @pytest.fixture(autouse=True)
-def publisher(monkeypatch: pytest.MonkeyPatch) -> HTTPPublisher:
+def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPPublisher]:
     """A new publisher without connections of earlier tests."""
     publisher = HTTPPublisher()
     monkeypatch.setattr(publishers, "_http_publisher", lambda: publisher)
-    return publisher
+    yield publisher
+    # If an exception's traceback keeps it, the sockets could be collected before it.
+    publisher._exchanges.connections.close()

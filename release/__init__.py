@@ -1,0 +1,1 @@
+"""What ``make matrix`` and ``make release-check`` run, for maintainers."""
