@@ -100,6 +100,7 @@ async def test_posts_are_text(example: ServerProcess, visit: Visitor) -> None:
         assert window.errors == []
 
 
+@pytest.mark.left_to_all("of the example")
 async def test_number_of_visitors(example: ServerProcess, visit: Visitor) -> None:
     """All windows show the number of visitors, who may have several windows each."""
     one = await visit(example.url)
@@ -155,6 +156,7 @@ async def test_refused_post_stays_in_the_form(
     assert await window.page.input_value("#text") == "keep me"
 
 
+@pytest.mark.left_to_all("of the example")
 async def test_window_reloads_posts_after_a_gap(
     example: ServerProcess, visit: Visitor
 ) -> None:
@@ -192,6 +194,7 @@ async def test_page_layout_in_narrow_wide_light_and_dark_windows(
     assert window.errors == []
 
 
+@pytest.mark.left_to_all("of the example")
 async def test_push_server_on_another_port(visit: Visitor) -> None:
     """The page also works with its push server on another port."""
     site = example_site()

@@ -111,15 +111,8 @@ async def open_page(
     return page
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        pytest.param(DEFAULT, id="default"),
-        pytest.param(
-            OTHERS, id="others", marks=pytest.mark.left_to_all("client libraries")
-        ),
-    ],
-)
+@pytest.mark.left_to_all("client libraries")
+@pytest.mark.parametrize("names", [DEFAULT, OTHERS], ids=["default", "others"])
 async def test_200_messages_through_a_restart(
     library_site: Site,
     servers: tuple[ServerProcess, ServerProcess],

@@ -72,6 +72,7 @@ async def test_text_and_bytes(
     ]
 
 
+@pytest.mark.left_to_all("restarts")
 async def test_restart_without_a_store(site: Site, visit: Visitor) -> None:
     """What a memory store lost at a restart is told as a gap, and the rest comes."""
     with streaming_server(site) as server:

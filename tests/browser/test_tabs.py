@@ -126,6 +126,7 @@ async def test_frozen_leader(
     await until_held(streaming, "frozen-one", 0)
 
 
+@pytest.mark.left_to_all("with many tabs")
 async def test_silent_leader(
     site: Site, streaming: ServerProcess, visit: Visitor
 ) -> None:

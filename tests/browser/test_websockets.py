@@ -9,6 +9,7 @@ import pytest
 
 from tests import http
 from tests.servers import ServerProcess
+from tests.tiers import in_tier
 from tests.valkey import Valkey
 
 from .stage import Site, Visitor, publish, until_held
@@ -75,7 +76,13 @@ async def test_text_and_bytes(
     ]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "stop"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        in_tier(signal.SIGTERM, {signal.SIGTERM}, "restarts", id="stop"),
+        in_tier(signal.SIGKILL, {signal.SIGTERM}, "restarts", id="kill"),
+    ],
+)
 async def test_restart(site: Site, visit: Visitor, how: signal.Signals) -> None:
     """What is published while a server is down comes when it is back, and once."""
     with Valkey() as valkey:

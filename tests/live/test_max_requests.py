@@ -14,6 +14,7 @@ import pytest
 
 from tests import http
 from tests.servers import LOCATIONS, ServerProcess, wait_until, wait_until_held
+from tests.tiers import in_tier
 
 #: More requests than the test makes to find out that polls are held.
 REQUESTS = 200
@@ -38,7 +39,10 @@ def need(module: str) -> None:
         pytest.skip(missing)
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    "name",
+    [in_tier(each, {"uvicorn", "gunicorn, asgi"}, "workers") for each in SERVERS],
+)
 def test_held_requests_get_503_when_a_worker_is_replaced(name: str) -> None:
     """Held requests get 503 at once, and a new worker replaces the old one."""
     command = SERVERS[name]
