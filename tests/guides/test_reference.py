@@ -180,10 +180,13 @@ def test_each_metric_is_documented() -> None:
     assert [each.name for each in METRICS if f"``{each.name}" not in page] == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["runpushserver", "pushserver_doctor", "pushserver_nginx", "pushserver_revoke"],
-)
+COMMANDS = [
+    path.stem
+    for path in sorted((ROOT / "pushserver/management/commands").glob("[a-z]*.py"))
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_option_of_a_command_is_documented(name: str) -> None:
     """The options that a command adds are in the reference."""
     parser = load_command_class("pushserver", name).create_parser("manage.py", name)
