@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 nitpicky = True
 # The types of other packages have no address here.
 nitpick_ignore_regex = [(r"py:.*", r"(?!pushserver).*")]
+nitpick_ignore = [("py:class", "pushserver_channels.routing.PushApplication")]
 
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_use_ivar = True
@@ -47,6 +48,13 @@ linkcheck_ignore = [
     # Addresses of the documentation itself, which the build checks as references.
     r"https://django-pushserver\.readthedocs\.io/",
 ]
+
+
+#: A comment before a code block.
+MARK = re.compile(
+    r"(?P<verb>write|add to|replace|try|output)"
+    r'(?: "(?P<old>.+)" in)?(?: (?P<path>\S+))?'
+)
 
 
 def show_setting(env: Any, signature: str, node: addnodes.desc_signature) -> str:
@@ -63,6 +71,33 @@ def close_tables(app: Any, doctree: nodes.document) -> None:
         box += table
 
 
+def show_marks(app: Any, doctree: nodes.document) -> None:
+    """Show what a reader does with a code block, which a comment before it says.
+
+    ``tests/guides/blocks.py`` has the comments, and the tests do what they say.
+    """
+    for comment in list(doctree.findall(nodes.comment)):
+        found = MARK.fullmatch(comment.astext())
+        if found is None:
+            continue
+        before, path, after = {
+            "write": ("", found["path"], ""),
+            "add to": ("At the end of ", found["path"], ""),
+            "replace": ("In ", found["path"], ", in place of the line with "),
+            "try": ("In ", "python manage.py shell", ""),
+            "output": ("It prints", "", ""),
+        }[found["verb"]]
+        title = nodes.paragraph(classes=["block-title"])
+        title += nodes.Text(before)
+        if path:
+            title += nodes.literal(text=path)
+        title += nodes.Text(after)
+        if found["old"]:
+            title += nodes.literal(text=found["old"])
+        comment.replace_self(title)
+
+
 def setup(app: Any) -> None:
     app.add_object_type("setting", "setting", parse_node=show_setting)
     app.connect("doctree-read", close_tables)
+    app.connect("doctree-read", show_marks)

@@ -60,6 +60,25 @@ def test_readme_names_three_serving_commands() -> None:
     assert all(" ".join(command) in text for command in SERVERS)
 
 
+def test_links_work_on_the_package_index() -> None:
+    """All links of the README are absolute, and no text needs Sphinx."""
+    text = find_page("README").read_text()
+    links = re.findall(r"<([^<>\s]+)>`_", text) + re.findall(r"image:: (\S+)", text)
+    assert len(links) > 5
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert re.findall(r":[a-z:]+:`", text) == []
+
+
+@pytest.mark.parametrize("kind", ["tutorial", "howto", "reference", "explanation"])
+def test_links_lead_to_pages(kind: str) -> None:
+    """The README links to each kind of documentation, and these pages exist."""
+    base = "https://django-pushserver.readthedocs.io/en/latest/"
+    text = find_page("README").read_text()
+    pages = re.findall(rf"{base}(\S+)\.html", text)
+    assert f"{kind}/index" in pages
+    assert [page for page in pages if not find_page(page).exists()] == []
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("command", SERVERS, ids=" ".join)
 def test_a_new_site_works(site: Path, command: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Who may listen to a channel, and for how long. Source: streams, section 6."""
+"""Who may listen to a channel, and for how long."""
 
 from .grants import Grant
 from .revoking import RevocationError, arevoke, revoke, revoke_on_logout

@@ -1,4 +1,4 @@
-"""Who is on a channel. Source: streams, section 7."""
+"""Who is on a channel, asked from any process."""
 
 from .asking import (
     PresenceError,

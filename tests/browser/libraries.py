@@ -113,6 +113,20 @@ NPM = (
         "kpcScb4Q==",
         {"package/NchanSubscriber.js": "NchanSubscriber.js"},
     ),
+    Package(
+        "react",
+        "18.3.1",
+        "wS+hAgJShR0KhEvPJArfuPVN1+Hz1t0Y6n5jLrGQbkb4urgPE/0Rve+1kMB1v/oWgHgm4WIcV+i7F2p"
+        "TVj+2iQ==",
+        {"package/umd/react.development.js": "react.js"},
+    ),
+    Package(
+        "react-dom",
+        "18.3.1",
+        "5m4nQKp+rZRb09LNH59GM4BxTh9251/ylbKIbpe7TpGxfJ+9kv6BLkLBXIjjspbgbnIBNqlI23tRnTW"
+        "T0snUIw==",
+        {"package/umd/react-dom.development.js": "react-dom.js"},
+    ),
 )
 
 #: npm has only old versions of Datastar. This package for Python contains a new one.

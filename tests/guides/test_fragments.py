@@ -44,19 +44,19 @@ def _name(block: Block) -> str:
 
 
 def _in(language: str) -> list[Block]:
-    return [block for block in FRAGMENTS if block.language == language]
+    return [block for block in BLOCKS if block.language == language]
 
 
 @pytest.mark.parametrize("block", _in("python"), ids=_name)
-def test_fragment_is_python(block: Block) -> None:
-    """A fragment in Python has no error of syntax."""
+def test_block_is_python(block: Block) -> None:
+    """A block in Python has no error of syntax, whether it is run or not."""
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST
     compile(block.code, str(block), "exec", flags)
 
 
 @pytest.mark.parametrize("block", _in("html+django"), ids=_name)
-def test_fragment_is_a_template(block: Block) -> None:
-    """A fragment of a template has tags that there are."""
+def test_block_is_a_template(block: Block) -> None:
+    """A block of a template has tags that there are."""
     engines["django"].from_string("{% load static pushserver %}" + block.code)
 
 

@@ -12,14 +12,14 @@ from tests.valkey import Valkey
 from .following import USUAL_REDIS, Reader
 from .sites import FILES, list_pages, make_site, read_page
 
-#: The guides in which something is run or written. Those about what most sites do are
-#: followed in each run of the tests.
+#: The guides in which something is run or written. One that most sites need is followed
+#: in each run of the tests.
 GUIDES = [
     name
     for name in list_pages("howto")
     if any(block.verb in (*FILES, "run", "try", "serve") for block in read_page(name))
 ]
-CHOSEN = {"howto/publishing", "howto/authorization"}
+CHOSEN = {"howto/authorization"}
 
 
 @pytest.mark.process
