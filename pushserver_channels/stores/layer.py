@@ -19,7 +19,7 @@ from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 from .base import Appended, Audience
 from .fields import pack_fields
 from .layer_events import EventCounts, read_message
-from .layer_group import LayerGroup
+from .layer_group import GroupOwner, LayerGroup
 from .memory import MemoryStore
 from .memory_channel import MemoryChannel
 
@@ -110,10 +110,31 @@ class ChannelLayerStore(MemoryStore):
         self._counts = EventCounts()
         self._is_attached = False
         self._sending = asyncio.Lock()
+        self._groups: list[LayerGroup] = []
+        self._observer: tuple[str, Callable[[str, Message], None]] | None = None
 
     def attach(self, audience: Audience) -> None:
         super().attach(audience)
         self._is_attached = True
+
+    def observe(self, prefix: str, observe: Callable[[str, Message], None]) -> None:
+        """Have a function called with messages, whether subscribers wait or not.
+
+        Args:
+            prefix: What the ids of the channels begin with.
+            observe: Called with the channel and each message that subscribers of this
+                process get.
+        """
+        self._observer = prefix, observe
+        self._group.start()
+
+    def open_group(self, name: str, owner: GroupOwner) -> LayerGroup:
+        """Return another group of the processes of this store, closed with it."""
+        settings = self._settings
+        assert isinstance(settings, ChannelLayerStoreSettings), "By __init__()."
+        group = LayerGroup(settings.alias, f"{settings.group}\0{name}", owner)
+        self._groups.append(group)
+        return group
 
     async def append(
         self, update: Update, *, keep: bool = True, create: bool = True
@@ -218,11 +239,13 @@ class ChannelLayerStore(MemoryStore):
 
     def close(self) -> None:
         super().close()
-        self._group.close()
+        for group in (*self._groups, self._group):
+            group.close()
 
     async def aclose(self) -> None:
         super().close()
-        await self._group.aclose()
+        for group in (*self._groups, self._group):
+            await group.aclose()
 
     # Messages
 
@@ -287,6 +310,8 @@ class ChannelLayerStore(MemoryStore):
             if keep:
                 self._keep(channel, message)
             delivered = self._audience.deliver(channel_id, message)
+            if self._observer is not None and channel_id.startswith(self._observer[0]):
+                self._observer[1](channel_id, message)
         self._expire(channel, now)
         arrival = self._arrivals.pop(channel_id, None)
         if arrival is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Protocol
@@ -59,6 +60,7 @@ class LayerGroup:
         self._joined: asyncio.Future[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self._rejoining: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def send(self, event: dict[str, Any], channel_id: str) -> None:
         """Send an event to all processes. Raises :class:`StoreUnavailable`.
@@ -90,6 +92,12 @@ class LayerGroup:
             self._loop_task = loop.create_task(self._receive_all())
         return self._joined
 
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task that is cancelled when the group is closed."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # The event loop keeps only weak references.
+        task.add_done_callback(self._tasks.discard)
+
     def rejoin_soon(self) -> None:
         """Join the group again, because the layer may have dropped this process."""
         self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
@@ -98,7 +106,7 @@ class LayerGroup:
         """Stop to receive."""
         self.is_closed = True
         self._fail()
-        for task in (self._loop_task, self._rejoining):
+        for task in (self._loop_task, self._rejoining, *self._tasks):
             if task is not None:
                 task.cancel()
 
