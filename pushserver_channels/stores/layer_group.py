@@ -57,6 +57,7 @@ class LayerGroup:
         self.errors = 0
         self.is_closed = False
         self._channel = ""
+        self._is_refused = self._has_failed = False  # Until it changes, for the log.
         self._joined: asyncio.Future[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self._rejoining: asyncio.Task[None] | None = None
@@ -73,9 +74,15 @@ class LayerGroup:
             await self._layer.group_send(self._name, event)
         except Exception as error:
             self.errors += 1
-            extra = {"reason": StoreUnavailable.reason, "channel_id": channel_id}
-            logger.error("The channel layer takes no message: %r", error, extra=extra)
+            if not self._is_refused:
+                extra = {"reason": StoreUnavailable.reason, "channel_id": channel_id}
+                text = "The channel layer takes no message: %r"
+                logger.error(text, error, extra=extra)
+            self._is_refused = True
             raise StoreUnavailable from error
+        if self._is_refused:
+            self._is_refused = False
+            logger.warning("The channel layer takes messages again")
 
     async def join(self) -> None:
         """Return when this process has joined the group, or raise StoreUnavailable."""
@@ -129,11 +136,16 @@ class LayerGroup:
                 self._channel = await self._layer.new_channel("push")
                 await self._layer.group_add(self._name, self._channel)
                 self._set_joined()
+                if self._has_failed:
+                    self._has_failed = False
+                    logger.warning("The channel layer is back")
                 await self._receive_until_error()
             except Exception as error:
                 self.errors += 1
-                extra = {"reason": StoreUnavailable.reason}
-                logger.error("The channel layer has failed: %r", error, extra=extra)
+                if not self._has_failed:
+                    extra = {"reason": StoreUnavailable.reason}
+                    logger.error("The channel layer has failed: %r", error, extra=extra)
+                self._has_failed = True
                 self._fail()
                 await asyncio.sleep(RECONNECT_DELAY)
 

@@ -238,3 +238,35 @@ async def test_process_rejoins_its_group_before_it_expires(
     await until(lambda: members() == joined)
     await store.aclose()
     assert members() == []
+
+
+async def test_a_failure_is_logged_once_until_it_changes(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The layer's refusals and its failures, and that each has ended."""
+    monkeypatch.setattr(layer_group, "RECONNECT_DELAY", 0)
+    store = make()
+    await join(store)
+    layer = get_channel_layer()
+    layer.fails = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await append(store)
+    layer.fails = False
+    await append(store)
+    assert [each.levelname for each in caplog.records] == ["ERROR", "WARNING"]
+    caplog.clear()
+    adding, fails = layer.group_add, 3
+
+    async def fail(*args: Any) -> None:
+        nonlocal fails
+        fails -= 1
+        if fails >= 0:
+            raise OSError("the layer is away")
+        await adding(*args)
+
+    monkeypatch.setattr(layer, "group_add", fail)
+    await layer.send(members()[0], {"type": "test.failure"})
+    await until(lambda: len(caplog.records) > 1)
+    await append(store)
+    assert [each.levelname for each in caplog.records] == ["ERROR", "WARNING"]
