@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
@@ -29,16 +31,21 @@ GRACE = 1
 Start = Callable[[], ServerProcess]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[in_tier(name, {"redis"}, "presence over a layer") for name in LAYERS][1:],
-)
-def start(request: pytest.FixtureRequest) -> Iterator[Start]:
-    """Start servers with one channel layer between them."""
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """The Redis of the layer."""
     need_redis()
     need_channels_redis()
+    with Valkey() as valkey:
+        yield valkey
+
+
+@pytest.fixture(
+    params=[in_tier(name, {"redis"}, "presence over a layer") for name in LAYERS][1:]
+)
+def start(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[Start]:
+    """Start servers with one channel layer between them."""
     with ExitStack() as stack:
-        valkey = stack.enter_context(Valkey())
         layer = {"BACKEND": LAYERS[request.param], "CONFIG": {"hosts": [valkey.url]}}
         conf = {
             **settings_on(
@@ -67,9 +74,7 @@ def servers(start: Start) -> Iterator[list[ServerProcess]]:
     servers = [start(), start()]
     yield servers
     for server in servers:
-        said = server.log()
         server.stop(signal.SIGKILL)
-        assert not any(complaint in said for complaint in COMPLAINTS), said
 
 
 @pytest.fixture
@@ -118,3 +123,51 @@ async def test_members_come_and_go_at_two_servers(
     assert GRACE <= loop.time() - killed_at < GRACE + LATEST
     left = [name for diff in watching[0].diffs for name in diff["leaves"]]
     assert sorted(left) == sorted(names(20) - stay)
+    for server in servers:
+        said = server.log()
+        assert not any(complaint in said for complaint in COMPLAINTS), said
+
+
+def restart(valkey: Valkey) -> None:
+    valkey.stop(signal.SIGKILL)
+    valkey.start()
+
+
+def freeze(valkey: Valkey) -> None:
+    """Let Redis answer nothing, for longer than a silent process has members."""
+    os.kill(valkey.process.pid, signal.SIGSTOP)
+    time.sleep(GRACE + LATEST + 2)
+    os.kill(valkey.process.pid, signal.SIGCONT)
+
+
+@pytest.mark.left_to_all("presence faults")
+@pytest.mark.parametrize("fault", [restart, freeze])
+async def test_nobody_leaves_while_the_layer_is_away(
+    servers: list[ServerProcess],
+    channel_id: str,
+    valkey: Valkey,
+    fault: Callable[[Valkey], None],
+    streams: list[LiveStream],
+) -> None:
+    """Afterwards all are there who are, and those who leave are gone."""
+    watching = [await LiveWatcher.open(each, channel_id) for each in servers]
+    streams += [each.stream for each in watching]
+    visitors = {
+        name: await come(servers[number % 2], channel_id, name)
+        for number, name in enumerate(sorted(names(10)))
+    }
+    streams += visitors.values()
+    for each in watching:
+        await each.until_here(names(10))
+    fault(valkey)
+    brief = await come(servers[0], channel_id, "brief")
+    for each in watching:
+        await each.until_here(names(10) | {"brief"})
+    brief.close()
+    visitors["user0"].close()
+    for each in watching:
+        await each.until_here(names(10) - {"user0"})
+    left = {name for each in watching for diff in each.diffs for name in diff["leaves"]}
+    assert left == {"brief", "user0"}
+    for server in servers:
+        assert server.log().count("takes no message") <= 4, server.log()
