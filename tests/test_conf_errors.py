@@ -30,11 +30,6 @@ WRONG: list[tuple[Any, str, str]] = [
         FIRST + "['presence']",
         "'polling': 'interval'",
     ),
-    (
-        {**subscriber(presence=True), **store(type="channel_layer")},
-        FIRST + "['presence']",
-        "'default' is a channel layer",
-    ),
     # Keys
     ({"locatons": ()}, "['locatons']", "Did you mean 'locations'?"),
     ({"LOCATIONS": ()}, "['LOCATIONS']", "Known are address, port"),

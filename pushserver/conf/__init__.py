@@ -220,7 +220,7 @@ def read_settings(raw: object) -> PushServerSettings:
                 suggest(location.store, conf.store)
                 or f"The stores are {', '.join(map(repr, conf.store))}.",
             )
-    check_presence(conf.locations, conf.store)
+    check_presence(conf.locations)
     locations = apply_access_defaults(conf.locations, conf.authorize, conf.signed)
     return replace(conf, locations=locations)
 

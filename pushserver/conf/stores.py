@@ -52,8 +52,6 @@ class StoreSettings:
     shared: ClassVar[bool] = False
     #: The setting that separates stores at one address, empty if none is needed.
     namespace_setting: ClassVar[str] = ""
-    #: Whether its channels can have presence.
-    can_have_presence: ClassVar[bool] = True
 
     type: str = setting(text)
     min_messages: int = setting(count, default=0)
@@ -148,7 +146,6 @@ class ChannelLayerStoreSettings(StoreSettings):
     """
 
     namespace_setting: ClassVar[str] = "group"
-    can_have_presence: ClassVar[bool] = False
 
     alias: str = setting(layer, default="default")
     group: str = setting(text, default="pushserver")

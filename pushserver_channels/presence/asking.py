@@ -60,4 +60,8 @@ class PresenceQuestion(StoreRequest[Any]):
         return read(redis.read("presence_state", channel_id, deadline, *words))
 
     async def do_with(self, store: Store) -> Any:
-        raise AssertionError("Of the stores with presence, only Redis is shared.")
+        raise PresenceError(
+            f"Of the store {self.name!r}, which is over a channel layer, only processes"
+            " with a push server know who is on a channel, and none runs in this"
+            " process. Ask there, or use a store in Redis."
+        )

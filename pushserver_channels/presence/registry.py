@@ -7,10 +7,15 @@ from typing import Any, NamedTuple
 
 from django.utils.module_loading import import_string
 
-from pushserver.conf import RedisStoreSettings, get_settings
+from pushserver.conf import (
+    ChannelLayerStoreSettings,
+    RedisStoreSettings,
+    get_settings,
+)
 from pushserver_channels.hub import Hub, hubs
 
 from .base import PresenceStore
+from .layer import LayerPresence
 from .memory import MemoryPresence
 from .presence import Presence
 from .state import PresenceReads, States
@@ -49,8 +54,11 @@ def find_presence_of(hub: Hub, store: str) -> HubPresence:
     known = hub.presence
     if not isinstance(known, HubPresence):
         kept: PresenceStore
-        if isinstance(get_settings().store[store], RedisStoreSettings):
+        settings = get_settings().store[store]
+        if isinstance(settings, RedisStoreSettings):
             kept = import_string(_REDIS_PRESENCE)(hub)
+        elif isinstance(settings, ChannelLayerStoreSettings):
+            kept = LayerPresence(hub, is_alone=not settings.shared)
         else:
             kept = MemoryPresence(hub)
         presence = Presence(hub, kept, teller)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from hashlib import sha256
+from collections.abc import Callable
 from itertools import count
 from operator import attrgetter
 from typing import Any
 from weakref import WeakValueDictionary
-
-from channels.layers import get_channel_layer
 
 from pushserver.conf import ChannelLayerStoreSettings
 from pushserver.publishers.update import Update
@@ -22,18 +17,11 @@ from pushserver_channels.exceptions import StoreUnavailable, TooManyChannels
 from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
 
 from .base import Appended, Audience
-from .fields import pack_fields, unpack_fields
+from .fields import pack_fields
+from .layer_events import EventCounts, read_message
+from .layer_group import GroupOwner, LayerGroup
 from .memory import MemoryStore
 from .memory_channel import MemoryChannel
-
-logger = logging.getLogger("pushserver.store")
-
-#: Seconds after which a process joins its group again, because a layer may drop
-#: members, and sends an event, so that others notice events that they missed.
-JOIN_INTERVAL = 5.0
-
-#: Seconds before a layer that failed is tried again.
-RECONNECT_DELAY = 1.0
 
 #: Seconds that a message may take from one process to another.
 TRANSIT_TIME = 0.25
@@ -101,9 +89,7 @@ class ChannelLayerStore(MemoryStore):
         is_late: bool = True,
     ) -> None:
         super().__init__(settings, clock)
-        self._layer: Any = get_channel_layer(settings.alias)
-        # Hashed, because names of groups must be short and ASCII.
-        self._group = f"push.{sha256(settings.group.encode()).hexdigest()[:32]}"
+        self._group = LayerGroup(settings.alias, settings.group, self)
         #: Whether channels may have had messages that this process never received.
         self._is_late = is_late
         #: Channels of which this process missed a message, or received it too late.
@@ -120,28 +106,42 @@ class ChannelLayerStore(MemoryStore):
         # second with the number of those that were announced in it.
         self._announced: dict[str, float] = {}
         self._announcing = (0, 0)
-        self._channel = ""
-        # Events are numbered, so that other processes notice that they missed one.
         self._count = count()
-        self._counts: dict[str, int] = {}
+        self._counts = EventCounts()
         self._is_attached = False
-        self._errors = 0
-        self._is_closed = False
-        self._joined: asyncio.Future[None] | None = None
-        self._loop_task: asyncio.Task[None] | None = None
-        self._rejoining: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
+        self._groups: list[LayerGroup] = []
+        self._observer: tuple[str, Callable[[str, Message], None]] | None = None
 
     def attach(self, audience: Audience) -> None:
         super().attach(audience)
         self._is_attached = True
+
+    def observe(self, prefix: str, observe: Callable[[str, Message], None]) -> None:
+        """Have a function called with messages, whether subscribers wait or not.
+
+        Args:
+            prefix: What the ids of the channels begin with.
+            observe: Called with the channel and each message that subscribers of this
+                process get.
+        """
+        self._observer = prefix, observe
+        self._group.start()
+
+    def open_group(self, name: str, owner: GroupOwner) -> LayerGroup:
+        """Return another group of the processes of this store, closed with it."""
+        settings = self._settings
+        assert isinstance(settings, ChannelLayerStoreSettings), "By __init__()."
+        group = LayerGroup(settings.alias, f"{settings.group}\0{name}", owner)
+        self._groups.append(group)
+        return group
 
     async def append(
         self, update: Update, *, keep: bool = True, create: bool = True
     ) -> Appended:
         channel_id = update.channel_id
         if self._is_attached:
-            await self._join()
+            await self._group.join()
         loop = asyncio.get_running_loop()
         echo: asyncio.Future[Appended] = loop.create_future()
         # One at a time, so that they arrive in the order of their ids.
@@ -186,7 +186,7 @@ class ChannelLayerStore(MemoryStore):
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
     ) -> Message | None:
-        await self._join()
+        await self._group.join()
         if create:
             await self._announce(channel_id)
         await self._wait_for(channel_id, after)
@@ -195,14 +195,14 @@ class ChannelLayerStore(MemoryStore):
     async def page(
         self, channel_id: str, after: MessageId, limit: int, *, create: bool = True
     ) -> list[Message]:
-        await self._join()
+        await self._group.join()
         await self._wait_for(channel_id, after)
         return await super().page(channel_id, after, limit, create=create)
 
     async def position(
         self, channel_id: str, newest: int, *, create: bool = True
     ) -> MessageId:
-        await self._join()
+        await self._group.join()
         if create:
             await self._announce(channel_id)
         return await super().position(channel_id, newest, create=create)
@@ -211,49 +211,41 @@ class ChannelLayerStore(MemoryStore):
         return False  # A message of another process may be in transit.
 
     async def info(self, channel_id: str) -> ChannelInfo:
-        await self._join()
+        await self._group.join()
         return await super().info(channel_id)
 
     async def create(self, channel_id: str) -> ChannelInfo:
-        await self._join()
+        await self._group.join()
         self._find(channel_id, self._clock(), create=True)
         await self._send_event("creation", channel_id)
         return await super().create(channel_id)
 
     async def delete(self, channel_id: str) -> ChannelInfo:
-        await self._join()
+        await self._group.join()
         # Even if this process does not know the channel, because others may.
         await self._send_event("deletion", channel_id)
         return await super().delete(channel_id)
 
     @property
     def errors(self) -> int:
-        return self._errors
+        return self._group.errors
 
     async def check_health(self) -> None:
-        await self._join()
+        await self._group.join()
 
     def listen(self, channel_id: str) -> None:
         super().listen(channel_id)
-        self._start()
+        self._group.start()
 
     def close(self) -> None:
         super().close()
-        self._is_closed = True
-        self._fail()
-        for task in (self._loop_task, self._rejoining):
-            if task is not None:
-                task.cancel()
+        for group in (*self._groups, self._group):
+            group.close()
 
     async def aclose(self) -> None:
-        self._is_closed = True
-        if self._loop_task is not None:
-            with suppress(Exception):
-                # Cancelling a layer's receive() may take long.
-                await self._layer.send(self._channel, {"type": "push.end"})
-        self.close()
-        if self._loop_task is not None:
-            await asyncio.wait([self._loop_task])
+        super().close()
+        for group in (*self._groups, self._group):
+            await group.aclose()
 
     # Messages
 
@@ -297,8 +289,8 @@ class ChannelLayerStore(MemoryStore):
         """Deliver a message of this process that the layer has not returned in time."""
         if (channel_id, message.id) in self._echoes:
             # Perhaps the layer has dropped this process from the group.
-            self._note_loss()
-            self._rejoining = asyncio.get_running_loop().create_task(self._rejoin())
+            self.note_loss()
+            self._group.rejoin_soon()
             self._deliver_own(channel_id, message, keep)
 
     def _deliver(self, channel_id: str, message: Message, keep: bool) -> Appended:
@@ -318,6 +310,8 @@ class ChannelLayerStore(MemoryStore):
             if keep:
                 self._keep(channel, message)
             delivered = self._audience.deliver(channel_id, message)
+            if self._observer is not None and channel_id.startswith(self._observer[0]):
+                self._observer[1](channel_id, message)
         self._expire(channel, now)
         arrival = self._arrivals.pop(channel_id, None)
         if arrival is not None:
@@ -378,7 +372,7 @@ class ChannelLayerStore(MemoryStore):
             except asyncio.TimeoutError:
                 return
 
-    # The layer
+    # Events
 
     async def _announce(self, channel_id: str) -> None:
         """Create a channel that a subscriber asked for, and tell other processes."""
@@ -410,102 +404,28 @@ class ChannelLayerStore(MemoryStore):
         }
         if self._is_attached:
             event["count"] = next(self._count)
-        try:
-            await self._layer.group_send(self._group, event)
-        except Exception as error:
-            self._errors += 1
-            extra = {"reason": StoreUnavailable.reason, "channel_id": channel_id}
-            logger.error("The channel layer takes no message: %r", error, extra=extra)
-            raise StoreUnavailable from error
+        await self._group.send(event, channel_id)
 
-    async def _join(self) -> None:
-        """Return when this process has joined the group, or raise StoreUnavailable."""
-        if self._is_closed:
-            raise StoreUnavailable
-        await asyncio.shield(self._start())
+    async def announce(self) -> None:
+        await self._send_event("presence")
 
-    def _start(self) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        if self._joined is None:
-            self._joined = loop.create_future()
-        if self._loop_task is None:
-            self._loop_task = loop.create_task(self._receive_all())
-        return self._joined
-
-    async def _receive_all(self) -> None:
-        """Receive events until the store is closed."""
-        # Cancelling is not enough, because a layer may catch CancelledError.
-        while not self._is_closed:
-            try:
-                self._channel = await self._layer.new_channel("push")
-                await self._layer.group_add(self._group, self._channel)
-                self._set_joined()
-                await self._receive_until_error()
-            except Exception as error:
-                self._errors += 1
-                extra = {"reason": StoreUnavailable.reason}
-                logger.error("The channel layer has failed: %r", error, extra=extra)
-                self._fail()
-                await asyncio.sleep(RECONNECT_DELAY)
-
-    async def _receive_until_error(self) -> None:
-        loop = asyncio.get_running_loop()
-        rejoining = loop.create_task(self._rejoin_regularly())
-        try:
-            while not self._is_closed:
-                event = await self._layer.receive(self._channel)
-                if event["type"] != "push.end":
-                    self._handle_event(event)
-        finally:
-            rejoining.cancel()
-            await self._layer.group_discard(self._group, self._channel)
-
-    async def _rejoin_regularly(self) -> None:
-        """Join the group again at regular intervals, and send a presence event."""
-        while True:
-            await asyncio.sleep(JOIN_INTERVAL)
-            await self._rejoin()
-
-    async def _rejoin(self) -> None:
-        with suppress(Exception):
-            await self._layer.group_add(self._group, self._channel)
-            await self._send_event("presence")
-
-    def _set_joined(self) -> None:
-        """Wake the tasks that wait until this process has joined the group."""
-        if self._joined is None:
-            self._joined = asyncio.get_running_loop().create_future()
-        if not self._joined.done():
-            self._joined.set_result(None)
-
-    def _fail(self) -> None:
-        """End the wait for the layer with an error; messages may have been missed."""
-        self._note_loss()
-        if self._joined is not None and not self._joined.done():
-            self._joined.set_exception(StoreUnavailable())
-            self._joined.exception()
-        self._joined = None
-
-    def _note_loss(self) -> None:
-        """Note that a message of any channel may have been missed."""
+    def note_loss(self) -> None:
         self._is_late = True
         self._incomplete.update(self.channels, self.empty)
 
-    def _handle_event(self, event: dict[str, Any]) -> None:
-        """Process an event of any process, including this one."""
+    def handle_event(self, event: dict[str, Any]) -> None:
         sender, channel_id = event["sender"], event["channel_id"]
         is_own = sender == self._sender_id
         if "count" in event:
-            last = self._counts.get(sender, event["count"] - 1)
-            if event["count"] == last:
-                return  # A layer that was unavailable may send an event again.
-            if event["count"] > last + 1:
-                self._note_loss()
-            self._counts[sender] = max(event["count"], last)
+            is_known, is_late = self._counts.take(sender, event["count"])
+            if is_known:
+                return
+            if is_late:
+                self.note_loss()
         try:
             if event["type"] == "push.message":
                 deliver = self._deliver_own if is_own else self._deliver
-                deliver(channel_id, _read_message(event), event["keep"])
+                deliver(channel_id, read_message(event), event["keep"])
             elif is_own or event["type"] == "push.presence":
                 pass  # This process has done it already, or there is nothing to do.
             elif event["type"] == "push.creation":
@@ -520,19 +440,3 @@ class ChannelLayerStore(MemoryStore):
                 self._audience.drop(channel_id)
         except TooManyChannels:
             pass  # The event is ignored.
-
-
-def _read_message(event: Mapping[str, Any]) -> Message:
-    """Return the message of an event, in which layers allow only plain types.
-
-    The previous release expects a list of exactly four items, so newer fields are
-    outside of this list.
-    """
-    message_id, body, content_type, previous, *_ = event["message"]
-    return Message(
-        MessageId(*message_id),
-        body,
-        content_type,
-        None if previous is None else MessageId(*previous),
-        **unpack_fields(event.get("fields", "")),
-    )

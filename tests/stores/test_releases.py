@@ -10,7 +10,7 @@ import redis
 from pushserver.publishers import Update
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.stores.fields import unpack_fields
-from pushserver_channels.stores.layer import _read_message
+from pushserver_channels.stores.layer_events import read_message
 from tests.valkey import Valkey
 
 from .conftest import Audience, Clock, make_redis_store
@@ -86,9 +86,9 @@ def test_layer_event_of_another_release_is_read() -> None:
     """A message from a layer is read with unknown fields, and with missing ones."""
     message = Message(MessageId(5, 0), b"news", None, MessageId(4, 1))
     words = [[5, 0], b"news", None, [4, 1]]
-    assert _read_message({"message": words}) == message
+    assert read_message({"message": words}) == message
     event = {"message": [*words, "more"], "fields": "encoding=br&shade=red", "more": 1}
-    assert _read_message(event) == message._replace(content_encoding=b"br")
+    assert read_message(event) == message._replace(content_encoding=b"br")
 
 
 def test_encoded_fields_are_ascii_without_spaces() -> None:

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from pushserver_channels.presence import registry
 from pushserver_channels.presence.telling import Teller
+from tests.server.exchanges import Site
 from tests.server.streams import serving
+from tests.tiers import in_tier
 
 from .visitors import Serving
 
+#: The stores of one process that can have presence.
+STORES = ("memory", "channel_layer")
 
-@pytest.fixture
-def serve() -> Iterator[Serving]:
+
+@pytest.fixture(
+    params=[in_tier(name, {"memory"}, "presence over a layer") for name in STORES]
+)
+def serve(request: pytest.FixtureRequest) -> Iterator[Serving]:
     """Return a function that serves locations with presence, with given options."""
     options = {
         "presence": True,
@@ -23,8 +32,13 @@ def serve() -> Iterator[Serving]:
         "timeout": 5,
         "keep_alive": 0,
     }
-    with serving(**options) as serve:
-        yield serve
+    layers = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    with override_settings(CHANNEL_LAYERS=layers), serving(**options) as serve:
+
+        def serve_on(store: dict[str, Any] | None = None, **options: Any) -> Site:
+            return serve({"type": request.param, **(store or {})}, **options)
+
+        yield serve_on
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,19 @@ def test_a_store_that_is_not_reached_is_named() -> None:
         presence.count("room")
 
 
+async def test_over_a_layer_a_process_with_a_server_is_asked() -> None:
+    """Another one says so, from sync and from async code."""
+    conf = build_settings({"type": "channel_layer"}, presence=True)
+    layer = "channels_redis.core.RedisChannelLayer"
+    with override_settings(
+        PUSH_SERVER=conf, CHANNEL_LAYERS={"default": {"BACKEND": layer}}
+    ):
+        with pytest.raises(presence.PresenceError, match="only processes with a push"):
+            await presence.amembers("room")
+        with pytest.raises(presence.PresenceError, match="only processes with a push"):
+            await asyncio.to_thread(presence.count, "room")
+
+
 def test_without_presence_there_is_nothing_to_ask(serve: Serving) -> None:
     serve(presence=False)
     with pytest.raises(ValueError, match="'presence': True"):

@@ -13,6 +13,7 @@ from pushserver.publishers import Update
 from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.messages import START
 from pushserver_channels.stores import layer as layer_store
+from pushserver_channels.stores import layer_group
 from pushserver_channels.stores.layer import ChannelLayerStore
 from tests.waiting import until
 
@@ -98,7 +99,7 @@ async def test_dropped_last_message_is_detected(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dropped message is detected soon, even if none follows."""
-    monkeypatch.setattr(layer_store, "JOIN_INTERVAL", 0.01)
+    monkeypatch.setattr(layer_group, "JOIN_INTERVAL", 0.01)
     here, there = make(), make()
     await join(here, there)
     seen = await append(here, b"1")
@@ -185,7 +186,7 @@ async def test_failed_layer_causes_a_gap(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that could not receive for a while reports a gap."""
-    monkeypatch.setattr(layer_store, "RECONNECT_DELAY", 0)
+    monkeypatch.setattr(layer_group, "RECONNECT_DELAY", 0)
     store, other = make(), make()
     await join(store, other)
     seen = await append(store, b"1")
@@ -228,7 +229,7 @@ async def test_process_rejoins_its_group_before_it_expires(
     make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process rejoins its group before it expires, and leaves it on closing."""
-    monkeypatch.setattr(layer_store, "JOIN_INTERVAL", 0)
+    monkeypatch.setattr(layer_group, "JOIN_INTERVAL", 0)
     store = make()
     await join(store)
     joined = members()
@@ -237,3 +238,35 @@ async def test_process_rejoins_its_group_before_it_expires(
     await until(lambda: members() == joined)
     await store.aclose()
     assert members() == []
+
+
+async def test_a_failure_is_logged_once_until_it_changes(
+    make: MakeStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The layer's refusals and its failures, and that each has ended."""
+    monkeypatch.setattr(layer_group, "RECONNECT_DELAY", 0)
+    store = make()
+    await join(store)
+    layer = get_channel_layer()
+    layer.fails = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await append(store)
+    layer.fails = False
+    await append(store)
+    assert [each.levelname for each in caplog.records] == ["ERROR", "WARNING"]
+    caplog.clear()
+    adding, fails = layer.group_add, 3
+
+    async def fail(*args: Any) -> None:
+        nonlocal fails
+        fails -= 1
+        if fails >= 0:
+            raise OSError("the layer is away")
+        await adding(*args)
+
+    monkeypatch.setattr(layer, "group_add", fail)
+    await layer.send(members()[0], {"type": "test.failure"})
+    await until(lambda: len(caplog.records) > 1)
+    await append(store)
+    assert [each.levelname for each in caplog.records] == ["ERROR", "WARNING"]
