@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pushserver.publishers.update import Update
@@ -62,6 +64,19 @@ class Appended(NamedTuple):
     is_repeated: bool = False
 
 
+class AppendCancelled(asyncio.CancelledError):
+    """The task was cancelled while a message was appended, perhaps already.
+
+    Attributes:
+        finish: Appends it unless it was, and returns the result as
+            :meth:`Store.append` does. It may be called by the task if it goes on.
+    """
+
+    def __init__(self, finish: Callable[[], Awaitable[Appended]]) -> None:
+        super().__init__()
+        self.finish = finish
+
+
 class Store(ABC):
     """Keeps the messages of channels and gives them their ids.
 
@@ -103,6 +118,9 @@ class Store(ABC):
             keep: Whether subscribers can get it later. It has an id in any case.
             create: Whether to create the channel if there is none; if not,
                 :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
+
+        A store that can find out later whether it has the message raises
+        :class:`AppendCancelled` if the task is cancelled.
         """
 
     @abstractmethod
