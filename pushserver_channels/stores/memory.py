@@ -357,7 +357,7 @@ class MemoryStore(Store):
         if newest.size >> newest.size_class:
             self._by_size.add(newest)
         counters.limits["max_bytes"] += dropped
-        self._evictions.add(count=dropped)
+        self._evictions.add(count=dropped, extra={"reason": "limited"})
 
     def _drop_oldest(self, channel: MemoryChannel) -> None:
         """Drop the oldest message of a channel that has one."""
