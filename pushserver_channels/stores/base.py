@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound
 from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
+
+from .figures import ChannelFigures, Matches
 
 #: The size of a page, in bytes. Its last message may exceed it.
 PAGE_SIZE = 262_144
@@ -211,6 +213,31 @@ class Store(ABC):
         The wait of its subscribers ends. Raises
         :class:`~pushserver_channels.exceptions.ChannelNotFound`.
         """
+
+    # The next three are for people who look on: they are no requests of subscribers,
+    # and change nothing. A store that lacks them shows no channels.
+
+    async def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+        """Yield the figures of all channels whose ids match, some at a time.
+
+        Other tasks run between. Channels that are created or deleted meanwhile may be
+        missing, and one may be yielded twice.
+        """
+        none: list[list[ChannelFigures]] = []
+        for some in none:
+            yield some
+
+    async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
+        """Return the figures of those of some channels that exist."""
+        return []
+
+    async def newest(self, channel_id: str, limit: int) -> list[Message]:
+        """Return the newest kept messages, oldest first, at most ``limit``.
+
+        There are fewer if their bodies have more than :data:`PAGE_SIZE` bytes, and none
+        if there is no such channel.
+        """
+        return []
 
     @property
     def errors(self) -> int:

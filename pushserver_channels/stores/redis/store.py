@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from itertools import count
 
@@ -20,12 +20,14 @@ from pushserver_channels.stores.base import (
     Audience,
     CommonStore,
 )
+from pushserver_channels.stores.figures import ChannelFigures, Matches
 
 from .asked import AskedChannels
 from .channels import ChannelKeys, Listener, Lookup
 from .commands import Commands
 from .connection import ANSWER_TIMEOUT, Connection
 from .errors import AnswerTimeout, ConnectionLost, Moved, Unanswered
+from .figures import RedisFigures
 from .listening import RECORD_INTERVAL, Listening
 from .network import RECONNECT_DELAYS
 from .replies import Reply, add_fields, add_key, range_after, read_entry, read_id
@@ -77,6 +79,7 @@ class RedisStore(CommonStore):
         self._listeners = self.commands.listeners
         self.asked = AskedChannels(settings, self.commands.now, self._is_awaited)
         self._listening = Listening(self.commands, self.asked)
+        self._figures = RedisFigures(self.commands, settings)
         self._token = secrets.token_hex(8)
         self._count = count()
 
@@ -268,6 +271,15 @@ class RedisStore(CommonStore):
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info
+
+    def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+        return self._figures.scan(matches)
+
+    async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
+        return await self._figures.measure(channel_ids)
+
+    async def newest(self, channel_id: str, limit: int) -> list[Message]:
+        return await self._figures.newest(channel_id, limit)
 
     @property
     def errors(self) -> int:
