@@ -303,6 +303,10 @@ class CommonStore(Store):
         """
 
     @abstractmethod
+    async def count_listening(self, channel_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many processes have subscribers on each channel."""
+
+    @abstractmethod
     async def write_snapshot(self, process: str, data: bytes, seconds: int) -> None:
         """Show the metrics of a process to others.
 

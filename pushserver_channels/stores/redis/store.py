@@ -29,6 +29,7 @@ from .connection import ANSWER_TIMEOUT, Connection
 from .errors import AnswerTimeout, ConnectionLost, Moved, Unanswered
 from .figures import RedisFigures
 from .listening import RECORD_INTERVAL, Listening
+from .listening_counts import count_listening
 from .network import RECONNECT_DELAYS
 from .replies import Reply, add_fields, add_key, range_after, read_entry, read_id
 from .servers import find_servers
@@ -280,6 +281,9 @@ class RedisStore(CommonStore):
 
     async def newest(self, channel_id: str, limit: int) -> list[Message]:
         return await self._figures.newest(channel_id, limit)
+
+    async def count_listening(self, channel_ids: Sequence[str]) -> dict[str, int]:
+        return await count_listening(self.commands, channel_ids)
 
     @property
     def errors(self) -> int:
