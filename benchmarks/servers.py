@@ -240,6 +240,19 @@ _ALL = (
             ),
         )
     ),
+    # With the durations that only a metrics location measures:
+    *(
+        Contender(
+            f"{name}-metrics",
+            f"{title}, with metrics",
+            name,
+            lambda env, run=run: run(OURS, {"BENCHMARK_METRICS": "1", **env}),
+        )
+        for name, title, run in (
+            ("daphne", "ours, Daphne", daphne),
+            ("uvicorn", "ours, uvicorn", uvicorn),
+        )
+    ),
     # With a shared store, compared with the memory store:
     Contender(
         "daphne-redis",

@@ -68,5 +68,6 @@ def _check(channel_ids: Iterable[object]) -> list[str]:
 
 
 def _report_unknown(channels: list[str], error: LookupFailed) -> Position:
-    logger.warning("%s", error)
+    extra = {"channel_id": ",".join(channels), "reason": "unavailable"}
+    logger.warning("%s", error, extra=extra)
     return dict.fromkeys(channels)

@@ -97,6 +97,11 @@ class Sending:
         }
 
     @property
+    def channel_id(self) -> str:
+        """The channel."""
+        return self._publication.update.channel_id
+
+    @property
     def publication(self) -> Publication:
         """The message, with the changes that signal receivers have made."""
         if self._publication.request is None:
@@ -135,7 +140,7 @@ def send(sending: Sending, ignore_errors: bool) -> Receipt | None:
         receipt = get_publisher(publication.location).publish_sync(publication)
     except Exception as error:
         sending.report(error)
-        if is_ignored(error, ignore_errors):
+        if is_ignored(error, ignore_errors, sending.channel_id):
             return None
         raise
     sending.report(receipt)
@@ -150,20 +155,27 @@ async def asend(sending: Sending, ignore_errors: bool) -> Receipt | None:
         receipt = await get_publisher(publication.location).publish(publication)
     except Exception as error:
         await sending.areport(error)
-        if is_ignored(error, ignore_errors):
+        if is_ignored(error, ignore_errors, sending.channel_id):
             return None
         raise
     await sending.areport(receipt)
     return receipt
 
 
-def is_ignored(error: Exception, ignore_errors: bool) -> bool:
-    """Return whether an error is ignored, and log it if so."""
+def is_ignored(error: Exception, ignore_errors: bool, *channel_ids: str) -> bool:
+    """Return whether an error is ignored, and log it if so.
+
+    Args:
+        error: The error.
+        ignore_errors: Whether the caller ignores it.
+        channel_ids: The channels on which nothing was published.
+    """
     if not isinstance(error, PublishError) or not (
         ignore_errors or getattr(settings, "PUSH_SERVER_IGNORE_ERRORS", False)
     ):
         return False
-    logger.warning("%s", error)
+    extra = {"channel_id": ",".join(channel_ids)[:512], "transport": "publisher"}
+    logger.warning("%s", error, extra=extra)
     return True
 
 

@@ -56,7 +56,7 @@ def send_several(
         raise
     for each, outcome in zip(sendings, outcomes, strict=True):
         each.report(outcome)
-    return _read_receipts(outcomes, ignore_errors)
+    return _read_receipts(sendings, outcomes, ignore_errors)
 
 
 async def asend_several(
@@ -73,7 +73,7 @@ async def asend_several(
         raise
     for each, outcome in zip(sendings, outcomes, strict=True):
         await each.areport(outcome)
-    return _read_receipts(outcomes, ignore_errors)
+    return _read_receipts(sendings, outcomes, ignore_errors)
 
 
 def _publish(sendings: Sequence[Sending]) -> list[Receipt | PublishError]:
@@ -93,7 +93,9 @@ async def _apublish(sendings: Sequence[Sending]) -> list[Receipt | PublishError]
 
 
 def _read_receipts(
-    outcomes: Sequence[Receipt | PublishError], ignore_errors: bool
+    sendings: Sequence[Sending],
+    outcomes: Sequence[Receipt | PublishError],
+    ignore_errors: bool,
 ) -> list[Receipt | None]:
     """Return the receipts, None for errors that are ignored."""
     receipts = [each if isinstance(each, Receipt) else None for each in outcomes]
@@ -104,6 +106,7 @@ def _read_receipts(
     }
     if errors:
         failure = UpdatesFailed(receipts, errors)
-        if not is_ignored(failure, ignore_errors):
+        failed = (sendings[index].channel_id for index in errors)
+        if not is_ignored(failure, ignore_errors, *failed):
             raise failure
     return receipts

@@ -57,12 +57,14 @@ def passthrough(request: HttpRequest) -> HttpResponse:
     except BaseException:
         # For example a CancelledError of a coroutine: Django would take it for a
         # disconnect of the client, and not log it.
-        logger.exception("A receiver of a passthrough signal has failed")
+        extra = {"channel_id": channel_id, "reason": "failed"}
+        logger.exception("A receiver of a passthrough signal has failed", extra=extra)
         return HttpResponse()
     for _, response in responses:
         if isinstance(response, signals.ReceiverExited):
             # Logged here, too, because Django's own logging may only send a mail.
-            logger.error("%s", response, exc_info=response)
+            extra = {"channel_id": channel_id, "reason": "failed"}
+            logger.error("%s", response, exc_info=response, extra=extra)
     return HttpResponse()
 
 

@@ -100,6 +100,7 @@ class AddressClaims:
                 " messages: give PUSH_SERVER['store'] the type 'redis'.",
                 others[0],
                 " and ".join(f"the store {name!r}" for name in _unshared_stores()),
+                extra={"reason": "conflict"},
             )
 
     def _claim_addresses(self) -> list[str]:

@@ -73,7 +73,8 @@ class Clients:
             # uvicorn itself may have put the forwarded address in place of the peer's.
             if all(read_node(each) != peer for each in _split(forwarded)):
                 self._unknown_proxies.add(
-                    peer or "of a unix socket", extra={"client": peer}
+                    peer or "of a unix socket",
+                    extra={"client": peer, "reason": "invalid"},
                 )
         return peer if ":" not in peer else group_ipv6(peer)
 

@@ -150,7 +150,10 @@ class Follower(Cursor):
                 await asyncio.sleep(RETRY_DELAY)
                 continue
             except Exception:
-                self._logger.exception("The %s cannot be read", self.channel_id)
+                extra = {"reason": "failed"}
+                self._logger.exception(
+                    "The %s cannot be read", self.channel_id, extra=extra
+                )
                 self._is_behind = True
                 await asyncio.sleep(RETRY_DELAY)
                 continue

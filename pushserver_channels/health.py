@@ -73,6 +73,7 @@ async def _is_up(name: str) -> bool:
     except (PushError, asyncio.TimeoutError):
         return False
     except Exception:
-        logger.exception("The store %r cannot be checked", name)
+        extra = {"reason": "failed"}
+        logger.exception("The store %r cannot be checked", name, extra=extra)
         return False
     return True

@@ -45,6 +45,7 @@ class HeldLimits:
                 " can publish.",
                 limit,
                 files,
+                extra={"reason": "limited"},
             )
         self._limit = limit or sys.maxsize
         per_client = settings.max_held_per_client

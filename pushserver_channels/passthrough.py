@@ -264,6 +264,7 @@ class Dispatcher:
                 self.waiting,
                 self.waiting_size,
                 path,
+                extra={"reason": "limited"},
             )
             loop = asyncio.get_running_loop()
             self._log_timer = loop.call_later(LOG_INTERVAL, self._log_skipped)
@@ -277,6 +278,7 @@ class Dispatcher:
                 " requests were queued; %d are queued now",
                 self._skipped,
                 self.waiting,
+                extra={"reason": "limited"},
             )
             self._skipped = 0
 
@@ -293,6 +295,7 @@ class Dispatcher:
             logger.error(
                 "The server stops, and %d passthrough requests were not made",
                 self.waiting + self._running,
+                extra={"reason": "stopping"},
             )
         if self._log_timer is not None:
             self._log_timer.cancel()

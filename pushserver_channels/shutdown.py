@@ -74,7 +74,8 @@ async def _call_in_turn(stops: Iterable[Stop]) -> None:
         try:
             await stop()
         except Exception:
-            logger.exception("A part of the push server failed to stop")
+            extra = {"reason": "failed"}
+            logger.exception("A part of the push server failed to stop", extra=extra)
 
 
 async def run_lifespan(

@@ -7,6 +7,7 @@ from .churn import CHURN
 from .fanout import FANOUT, REDIS_FANOUT, SPREAD, TUNING
 from .grow import GROW
 from .idle import IDLE, REDIS_IDLE
+from .metrics import METRICS
 from .publish import PUBLISH, REDIS_PUBLISH
 from .script import REDIS_SCRIPT
 from .several import SEVERAL
@@ -23,5 +24,6 @@ SCENARIOS: dict[str, tuple[Scenario, ...]] = {
     "tuning": (TUNING,),
     "script": (REDIS_SCRIPT,),
     "redis": (REDIS_PUBLISH, REDIS_FANOUT, REDIS_IDLE),
+    "metrics": METRICS,
     "churn": (CHURN,),
 }

@@ -31,6 +31,9 @@ PUSH_SERVER: dict[str, Any] = {
     ),
 }
 
+if "BENCHMARK_METRICS" in os.environ:
+    PUSH_SERVER["locations"] += ({"type": "metrics", "url": "/metrics"},)
+
 if "BENCHMARK_REDIS" in os.environ:
     PUSH_SERVER["store"]["type"] = "redis"
     PUSH_SERVER["store"]["url"] = os.environ["BENCHMARK_REDIS"]

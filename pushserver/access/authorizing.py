@@ -221,7 +221,9 @@ def _answer(request: HttpRequest) -> HttpResponse:
             question.permissions[channel_id] = permission
     except BaseException:  # A SystemExit would end the server.
         question.has_failed = True
-        logger.exception("authorize has failed, so the subscriber is not let in")
+        extra = {"channel_id": ",".join(question.channel_ids), "reason": "failed"}
+        text = "authorize has failed, so the subscriber is not let in"
+        logger.exception(text, extra=extra)
     return HttpResponse()
 
 

@@ -84,7 +84,9 @@ def _revoke_session(request: Any, **kwargs: Any) -> None:
         _publish(_build_record(None, None, session.session_key, ends_session=True))
     except Exception:
         # The user must be logged out nevertheless, which comes after the signal.
-        logger.exception("The session that has logged out may go on listening")
+        extra = {"reason": "failed"}
+        text = "The session that has logged out may go on listening"
+        logger.exception(text, extra=extra)
 
 
 def _publish(record: bytes) -> None:

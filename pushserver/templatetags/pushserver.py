@@ -107,7 +107,12 @@ def presence_count(channel_id: object, location: str | None = None) -> int | str
     try:
         return presence.count(channel_id, location=location)
     except presence.PresenceError as error:
-        logger.warning("Who is on the channel %s is not known: %s", channel_id, error)
+        logger.warning(
+            "Who is on the channel %s is not known: %s",
+            channel_id,
+            error,
+            extra={"channel_id": str(channel_id), "reason": "unavailable"},
+        )
         return ""
 
 

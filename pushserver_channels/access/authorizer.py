@@ -200,7 +200,7 @@ class Authorizer:
 
     async def _call(self, scope: Scope, channel_ids: Sequence[str]) -> _Answers:
         if self._waiting >= MAX_WAITING:
-            self._unanswered.add()
+            self._unanswered.add(extra=_describe(scope, channel_ids))
             raise AuthorizationUnavailable
         self._waiting += 1
         started = time.monotonic()
@@ -214,7 +214,7 @@ class Authorizer:
                 TIMEOUT,
             )
         except (NotStarted, asyncio.TimeoutError):
-            self._unanswered.add()
+            self._unanswered.add(extra=_describe(scope, channel_ids))
         except AuthorizationFailed:
             pass  # It has logged why.
         finally:

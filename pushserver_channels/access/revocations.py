@@ -121,7 +121,8 @@ class Revocations(Follower):
         try:
             revocation = Revocation.parse(body)
         except ValueError as error:
-            logger.error("A revocation cannot be read: %s", error)
+            text = "A revocation cannot be read: %s"
+            logger.error(text, error, extra={"reason": "invalid"})
             return
         self.count += 1
         key = revocation.user, revocation.channel_id, revocation.session

@@ -6,6 +6,7 @@ info.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from pushserver.conf import Location, PublisherLocation
@@ -18,6 +19,7 @@ from pushserver_channels.exceptions import (
     BadRequest,
     PresenceChannel,
     PushError,
+    ServerStopping,
     find_reason,
 )
 from pushserver_channels.messages import ChannelInfo
@@ -30,6 +32,7 @@ from pushserver_channels.protocol import (
     parse_key,
     parse_lifetime,
 )
+from pushserver_channels.stores import AppendCancelled
 
 from .base import (
     NO_CACHE,
@@ -110,10 +113,17 @@ class PublisherConsumer(PushConsumer):
             raise PresenceChannel
 
     async def fail(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError) and self._has_done_nothing():
+            error = ServerStopping()  # Daphne cancels its applications when it stops.
         is_post = self.scope["method"] == "POST" and not self.asks_hub
         if is_post and isinstance(error, PushError):
             counters.refused[find_reason(error)] += 1
         await super().fail(error)
+
+    def _has_done_nothing(self) -> bool:
+        """Return whether the request can be repeated, because it changed nothing."""
+        method = self.scope["method"]
+        return not (self.responding or self.asks_hub or method == "DELETE")
 
     def max_ignored_body(self) -> int:
         """Return at least ``max_message_size``, so that a refused POST is answered."""
@@ -147,12 +157,16 @@ class PublisherConsumer(PushConsumer):
         fields = content_type, content_encoding, event, expires, exclude
         update = Update(self.channel_id, body, *fields)
         hub = self.find_hub()
-        delivered, info = await hub.publish(
-            update,
-            keep=keep and self.location.store_messages,
-            create=self.location.create_on_post,
-            key=key,
-        )
+        try:
+            delivered, info = await hub.publish(
+                update,
+                keep=keep and self.location.store_messages,
+                create=self.location.create_on_post,
+                key=key,
+            )
+        except AppendCancelled as error:
+            # The server stops, but the message may have been published already.
+            delivered, info = await hub.finish(self.channel_id, error)
         answer = self.build_info(201 if delivered else 202, info)
         if key is not None and hub.recognizes_repeats:
             # So the client knows that it may repeat a POST that is not answered.

@@ -39,7 +39,8 @@ class DrainOrders(Follower):
             order = json.loads(body)
             process, drains = order["process"], order["drains"]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            logger.error("An order to drain cannot be read: %s", error)
+            text = "An order to drain cannot be read: %s"
+            logger.error(text, error, extra={"reason": "invalid"})
             return
         if not is_meant(name_process(), process):
             return

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pushserver.publishers.update import Update
+from pushserver_channels.cancellation import uncancel
 from pushserver_channels.counters import counters
 from pushserver_channels.deadlines import Deadlines
 from pushserver_channels.exceptions import (
@@ -20,7 +21,7 @@ from pushserver_channels.exceptions import (
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.receipts import Receipts
 from pushserver_channels.shutdown import wait_for_end
-from pushserver_channels.stores import CommonStore, Store
+from pushserver_channels.stores import AppendCancelled, CommonStore, Store
 
 from .cursor import Cursor, Heard
 
@@ -65,6 +66,8 @@ class Hub:
         # The functions that notify the observers of a cursor that it has left.
         self._observed: dict[Cursor, list[Callable[[], None]]] = {}
         self._receipts = Receipts()
+        # Those that answer a publisher although they were cancelled.
+        self._finishing: set[asyncio.Task[Any]] = set()
         self._deadlines: dict[
             tuple[float, Callable[[Any], object]], Deadlines[Any]
         ] = {}
@@ -157,6 +160,30 @@ class Hub:
         if not is_new:
             counters.repeated += 1
         return receipt
+
+    async def finish(
+        self, channel_id: str, cancelled: AppendCancelled
+    ) -> tuple[bool, ChannelInfo]:
+        """Go on with a publish whose task was cancelled, and return its result.
+
+        Daphne cancels all tasks when it stops. The server then waits for this one.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "There is a running task."
+        uncancel()
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        waiting = self._count(channel_id)
+        try:
+            appended = await cancelled.finish()
+        except PushError as error:
+            counters.refused[find_reason(error)] += 1
+            raise
+        if appended.delivered:
+            counters.delivered += 1
+        else:
+            counters.accepted += 1
+        return appended.delivered, _with_subscribers(appended.info, waiting)
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -301,6 +328,7 @@ class Hub:
         # granian waits for requests when it stops, but not for sockets.
         await self._end_all(_is_socket, SOCKET_STOP_TIMEOUT)
         await self._end_all(lambda cursor: True, STOP_TIMEOUT)
+        await wait_for_end(self._finishing, STOP_TIMEOUT)
 
     async def _end_all(self, ends: Callable[[Cursor], bool], seconds: float) -> None:
         """End some waits, and wait for a number of seconds until they are answered."""

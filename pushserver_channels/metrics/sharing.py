@@ -70,7 +70,8 @@ class SnapshotSharing:
                 try:
                     found[process] = Snapshot.load(data)
                 except ValueError:
-                    logger.warning("The metrics of %s cannot be read", process)
+                    text = "The metrics of %s cannot be read"
+                    logger.warning(text, process, extra={"reason": "invalid"})
         found[name_process()] = await self._take()
         return found
 
@@ -98,4 +99,5 @@ class SnapshotSharing:
         except (StoreUnavailable, asyncio.TimeoutError):
             pass  # The store itself has logged it.
         except Exception:
-            logger.exception("The metrics cannot be written")
+            extra = {"reason": "failed"}
+            logger.exception("The metrics cannot be written", extra=extra)

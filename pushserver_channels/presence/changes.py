@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
 from pushserver.signals import member_joined, member_left
-from pushserver_channels.exceptions import PushError
+from pushserver_channels.exceptions import PushError, find_reason
 from pushserver_channels.paced_log import PacedLog
 
 from .base import USER, Applied, Change, PresenceStore
@@ -119,7 +119,11 @@ class Changes:
                     if self._retry is None:
                         await self._tell_some(channel_id)
         except Exception:
-            logger.exception("The store cannot be told who is on %s", channel_id)
+            logger.exception(
+                "The store cannot be told who is on %s",
+                channel_id,
+                extra={"channel_id": channel_id, "reason": "failed"},
+            )
         finally:
             del self._telling[channel_id]
 
@@ -147,10 +151,11 @@ class Changes:
             applied = await self._store.apply(
                 channel_id, changes, None if room is None else room.limit
             )
-        except PushError:
+        except PushError as error:
             self._changed.setdefault(channel_id, {}).update(dict.fromkeys(keys))
             if changes:
-                self._lost.add(count=len(changes))
+                extra = {"channel_id": channel_id, "reason": find_reason(error)}
+                self._lost.add(count=len(changes), extra=extra)
                 if member_joined.has_listeners() or member_left.has_listeners():
                     count_missed(len(changes))
             self._retry_later()

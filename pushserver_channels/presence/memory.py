@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pushserver.presence.names import PREFIX
 from pushserver.publishers.update import Update
-from pushserver_channels.exceptions import ChannelNotFound, PushError
+from pushserver_channels.exceptions import ChannelNotFound, PushError, find_reason
 from pushserver_channels.hub import Hub
 from pushserver_channels.messages import MessageId
 
@@ -175,7 +175,11 @@ class MemoryPresence(PresenceStore):
                 Update(PREFIX + channel_id, body, CONTENT_TYPE, expires=LIFETIME)
             )
         except PushError as error:  # For example there are too many channels.
-            logger.error("A change of presence cannot be published: %s", error)
+            logger.error(
+                "A change of presence cannot be published: %s",
+                error,
+                extra={"channel_id": channel_id, "reason": find_reason(error)},
+            )
 
     async def read(self, channel_id: str, *, for_page: bool) -> Snapshot:
         # The id is read before the members: what is told after it may be in both.

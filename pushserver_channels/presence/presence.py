@@ -181,7 +181,7 @@ class Presence:
         except (TypeError, ValueError, RecursionError):
             packed = ""
         if not packed or len(packed) > MAX_INFO:
-            self._bad_infos.add(user)
+            self._bad_infos.add(user, extra={"reason": "invalid"})
             return NO_INFO
         return packed
 

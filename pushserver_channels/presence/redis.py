@@ -195,7 +195,8 @@ class RedisPresence(PresenceStore):
             try:
                 await self.beat()
             except Exception:
-                logger.exception("A beat of presence has failed")
+                extra = {"reason": "failed"}
+                logger.exception("A beat of presence has failed", extra=extra)
             await asyncio.sleep(BEAT)
 
     async def beat(self) -> None:

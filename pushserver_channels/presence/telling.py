@@ -67,7 +67,7 @@ class Teller:
             return
         if len(self._tasks) >= MAX_WAITING:
             count_missed()
-            self._skipped.add()
+            self._skipped.add(extra={"channel_id": channel_id, "reason": "limited"})
             return
 
         def send() -> None:
@@ -78,7 +78,10 @@ class Teller:
                     sender=None, channel_id=channel_id, user=user, info=json.loads(info)
                 )
             except BaseException:  # For example a CancelledError of a coroutine.
-                logger.exception("A receiver of a signal of presence has failed")
+                logger.exception(
+                    "A receiver of a signal of presence has failed",
+                    extra={"channel_id": channel_id, "reason": "failed"},
+                )
             finally:
                 close_old_connections()
 

@@ -127,7 +127,12 @@ class Server(daphne.server.Server):
         error = None if application.cancelled() else application.exception()
         if error is None:
             return
-        logger.error("Exception inside application: %s", error, exc_info=error)
+        logger.error(
+            "Exception inside application: %s",
+            error,
+            exc_info=error,
+            extra={"reason": "failed"},
+        )
         if not has_left:
             try:
                 protocol.handle_exception(error)
@@ -142,7 +147,9 @@ class Server(daphne.server.Server):
             if self.connections[protocol]["disconnected"] > long_ago:
                 break
             logger.warning(
-                "Cancelled, because its client disconnected long ago: %r", application
+                "Cancelled, because its client disconnected long ago: %r",
+                application,
+                extra={"reason": "client"},
             )
             del self.disconnected[protocol]
             application.cancel()

@@ -8,9 +8,17 @@ from django.utils.module_loading import import_string
 
 from pushserver.conf import STORE_TYPES, StoreSettings
 
-from .base import Audience, CommonStore, Entry, Store
+from .base import AppendCancelled, Audience, CommonStore, Entry, Store
 
-__all__ = ["Audience", "CommonStore", "Entry", "Store", "check_store", "make_store"]
+__all__ = [
+    "AppendCancelled",
+    "Audience",
+    "CommonStore",
+    "Entry",
+    "Store",
+    "check_store",
+    "make_store",
+]
 
 
 def find_store(settings: StoreSettings) -> type[Store]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound
 from pushserver_channels.messages import START, ChannelInfo, Message, MessageId
+
+from .figures import ChannelFigures, Matches
 
 #: The size of a page, in bytes. Its last message may exceed it.
 PAGE_SIZE = 262_144
@@ -62,6 +66,19 @@ class Appended(NamedTuple):
     is_repeated: bool = False
 
 
+class AppendCancelled(asyncio.CancelledError):
+    """The task was cancelled while a message was appended, perhaps already.
+
+    Attributes:
+        finish: Appends it unless it was, and returns the result as
+            :meth:`Store.append` does. It may be called by the task if it goes on.
+    """
+
+    def __init__(self, finish: Callable[[], Awaitable[Appended]]) -> None:
+        super().__init__()
+        self.finish = finish
+
+
 class Store(ABC):
     """Keeps the messages of channels and gives them their ids.
 
@@ -103,6 +120,9 @@ class Store(ABC):
             keep: Whether subscribers can get it later. It has an id in any case.
             create: Whether to create the channel if there is none; if not,
                 :class:`~pushserver_channels.exceptions.ChannelNotFound` is raised.
+
+        A store that can find out later whether it has the message raises
+        :class:`AppendCancelled` if the task is cancelled.
         """
 
     @abstractmethod
@@ -194,6 +214,31 @@ class Store(ABC):
         :class:`~pushserver_channels.exceptions.ChannelNotFound`.
         """
 
+    # The next three are for people who look on: they are no requests of subscribers,
+    # and change nothing. A store that lacks them shows no channels.
+
+    async def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+        """Yield the figures of all channels whose ids match, some at a time.
+
+        Other tasks run between. Channels that are created or deleted meanwhile may be
+        missing, and one may be yielded twice.
+        """
+        none: list[list[ChannelFigures]] = []
+        for some in none:
+            yield some
+
+    async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
+        """Return the figures of those of some channels that exist."""
+        return []
+
+    async def newest(self, channel_id: str, limit: int) -> list[Message]:
+        """Return the newest kept messages, oldest first, at most ``limit``.
+
+        There are fewer if their bodies have more than :data:`PAGE_SIZE` bytes, and none
+        if there is no such channel.
+        """
+        return []
+
     @property
     def errors(self) -> int:
         """How often the store has failed, because what it needs has not answered."""
@@ -256,6 +301,10 @@ class CommonStore(Store):
             keep: As of :meth:`append`.
             create: As of :meth:`append`.
         """
+
+    @abstractmethod
+    async def count_listening(self, channel_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many processes have subscribers on each channel."""
 
     @abstractmethod
     async def write_snapshot(self, process: str, data: bytes, seconds: int) -> None:

@@ -94,7 +94,7 @@ class EmptyChannels(Generic[Channel]):
                 self._refusals.add(extra={"reason": TooManyEmptyChannels.reason})
                 raise TooManyEmptyChannels(self._limit)
             removed = self._idle.pop(longest_idle)
-            self._removals.add()
+            self._removals.add(extra={"reason": TooManyEmptyChannels.reason})
         self._idle[channel_id] = channel
         return removed
 

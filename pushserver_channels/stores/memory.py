@@ -8,7 +8,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
 from operator import attrgetter
@@ -20,9 +20,10 @@ from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
 from pushserver_channels.paced_log import PacedLog
 
-from .base import Appended, Audience, Store
+from .base import PAGE_SIZE, Appended, Audience, Store
 from .empty import EmptyChannels
 from .expiring import drop_ended, find_end
+from .figures import BATCH, ChannelFigures, Matches, RateWindow, measure
 from .memory_channel import CHANNEL_OVERHEAD, MESSAGE_OVERHEAD, MemoryChannel
 from .sizes import ChannelsBySize
 
@@ -95,6 +96,7 @@ class MemoryStore(Store):
         )
         self.stored = 0
         self._size = 0  # The bytes that all messages take.
+        self._rate_window = RateWindow.of(settings)
         self._max_messages = settings.max_messages or sys.maxsize
         self._max_size = settings.max_bytes or sys.maxsize
         self._max_body = self._max_size - CHANNEL_OVERHEAD - MESSAGE_OVERHEAD
@@ -191,6 +193,37 @@ class MemoryStore(Store):
         self._remove(channel)
         self._audience.drop(channel_id)
         return info
+
+    async def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+        ids = [*self.channels, *self.empty]
+        for start in range(0, len(ids), BATCH):
+            yield await self.measure(list(filter(matches, ids[start : start + BATCH])))
+            await asyncio.sleep(0)  # Let other tasks run.
+
+    async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
+        now, window = self._clock(), self._rate_window
+        found = []
+        for channel_id in channel_ids:
+            channel = self.find_existing(channel_id)
+            if channel is not None:
+                self._expire(channel, now)
+                kept = channel.messages or ()
+                found.append(measure(channel_id, kept, channel.last_id, now, window))
+        return found
+
+    async def newest(self, channel_id: str, limit: int) -> list[Message]:
+        channel = self.find_existing(channel_id)
+        if channel is None:
+            return []
+        self._expire(channel, self._clock())
+        messages: list[Message] = []
+        size = 0
+        for message in islice(reversed(channel.messages or ()), limit):
+            messages.append(message)
+            size += len(message.body)
+            if size >= PAGE_SIZE:
+                break
+        return messages[::-1]
 
     def listen(self, channel_id: str) -> None:
         self._listened.add(channel_id)
@@ -357,7 +390,7 @@ class MemoryStore(Store):
         if newest.size >> newest.size_class:
             self._by_size.add(newest)
         counters.limits["max_bytes"] += dropped
-        self._evictions.add(count=dropped)
+        self._evictions.add(count=dropped, extra={"reason": "limited"})
 
     def _drop_oldest(self, channel: MemoryChannel) -> None:
         """Drop the oldest message of a channel that has one."""

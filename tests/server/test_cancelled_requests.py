@@ -122,3 +122,17 @@ async def test_request_cancelled_before_it_was_read_gets_503(serve: Serve) -> No
     exchange.future.cancel()
     assert (await exchange.answer()).status == 503
     assert (await site.post("a")).status == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("POST", None), ("PUT", None), ("GET", None)]
+)
+async def test_publisher_cancelled_before_it_was_read_gets_503(
+    serve: Serve, method: str, body: bytes | None
+) -> None:
+    """A publisher whose request has had no effect yet may come back."""
+    exchange = serve().exchange(method, "/send-update/a", body=body).start()
+    await until(lambda: exchange.input_queue._getters)  # type: ignore[attr-defined]
+    exchange.future.cancel()
+    answer = await exchange.answer()
+    assert (answer.status, answer.body) == (503, b"The server is shutting down.\n")

@@ -12,6 +12,7 @@ from pushserver.conf import RedisStoreSettings
 from pushserver.passwords import SecretText, mask
 from pushserver.publishers.connections import Connections
 from pushserver.publishers.deadline import Deadline
+from pushserver_channels.exceptions import StoreUnavailable
 
 from .blocking import BlockingConnection, find_blocking_servers
 from .channels import Shard
@@ -164,4 +165,5 @@ class BlockingStore:
         """Log a fault of Redis, once until it changes."""
         if reason != self._logged_fault:
             self._logged_fault = reason
-            logger.error(sentence, reason)
+            extra = {"reason": StoreUnavailable.reason}
+            logger.error(sentence, reason, extra=extra)

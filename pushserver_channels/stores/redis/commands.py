@@ -54,6 +54,10 @@ class Commands:
         """Return a time in seconds, to measure intervals."""
         return self._clock() if self._clock else time.monotonic()
 
+    def fixed_time(self) -> str:
+        """Return the time that scripts use, ``now`` for the clock of Redis."""
+        return f"{self._clock():.6f}" if self._clock else "now"
+
     def server_time(self, connection: Connection) -> float:
         """Return the time that a script would use now, as this process estimates it."""
         return self._clock() if self._clock else connection.clock
@@ -155,5 +159,5 @@ class Commands:
         uncounted = listener is not None and (
             listener.newest is None or not listener.is_wanted
         )
-        now = f"{self._clock():.6f}" if self._clock else "now"
+        now = self.fixed_time()
         return f"{now} {uncounted:d} {connection.run_id} {words}".encode()

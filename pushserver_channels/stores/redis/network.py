@@ -131,7 +131,8 @@ class Network:
         finally:
             shard.connecting = None
         if shard.failures:
-            logger.warning("Redis is reached again")
+            extra = {"reason": StoreUnavailable.reason}
+            logger.warning("Redis is reached again", extra=extra)
         shard.failures = 0
         shard.connection = connection
         self.receiver.subscribe_all(shard, connection)

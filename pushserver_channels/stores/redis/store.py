@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from itertools import count
 
 from pushserver.conf import RedisStoreSettings
 from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
-from pushserver_channels.stores.base import PAGE_SIZE, Appended, Audience, CommonStore
+from pushserver_channels.stores.base import (
+    PAGE_SIZE,
+    AppendCancelled,
+    Appended,
+    Audience,
+    CommonStore,
+)
+from pushserver_channels.stores.figures import ChannelFigures, Matches
 
 from .asked import AskedChannels
 from .channels import ChannelKeys, Listener, Lookup
 from .commands import Commands
 from .connection import ANSWER_TIMEOUT, Connection
 from .errors import AnswerTimeout, ConnectionLost, Moved, Unanswered
+from .figures import RedisFigures
 from .listening import RECORD_INTERVAL, Listening
+from .listening_counts import count_listening
 from .network import RECONNECT_DELAYS
 from .replies import Reply, add_fields, add_key, range_after, read_entry, read_id
 from .servers import find_servers
@@ -70,6 +80,7 @@ class RedisStore(CommonStore):
         self._listeners = self.commands.listeners
         self.asked = AskedChannels(settings, self.commands.now, self._is_awaited)
         self._listening = Listening(self.commands, self.asked)
+        self._figures = RedisFigures(self.commands, settings)
         self._token = secrets.token_hex(8)
         self._count = count()
 
@@ -103,13 +114,27 @@ class RedisStore(CommonStore):
         create: bool,
         key: str | None = None,
         waiting: int = 0,
+        *,
+        token: str = "",
+        since: int = 0,
     ) -> Appended:
-        """Append a message; repeat it if it is not known whether Redis has it."""
+        """Append a message; repeat it if it is not known whether Redis has it.
+
+        Args:
+            update: As of :meth:`append`.
+            keep: As of :meth:`append`.
+            create: As of :meth:`append`.
+            key: As of :meth:`append_once`.
+            waiting: As of :meth:`append_once`.
+            token: The token of the message, empty for a new one.
+            since: The second from which on Redis may have the message already, 0 if it
+                cannot have it.
+        """
         channel = self._find(update.channel_id)
-        token = self._make_token()
+        token = token or self._make_token()
         give_up = time.monotonic() + ANSWER_TIMEOUT
         attempts = 0
-        since = 0  # Redis may have the message, from this second on; 0 if not.
+        connection: Connection | None = None
         while True:
             attempts += 1
             try:
@@ -128,8 +153,16 @@ class RedisStore(CommonStore):
                 is_known = keep or key is not None
                 if not is_known or isinstance(error, AnswerTimeout):
                     raise Unanswered from error
-                now = int(self.commands.server_time(connection))
-                since = since or now - ANSWER_TIMEOUT - 1
+                assert connection is not None, "It was lost."
+                since = since or self._find_first_second(connection)
+            except asyncio.CancelledError as error:
+                if connection is None or not (keep or key is not None):
+                    raise
+                since = since or self._find_first_second(connection)
+                words = update, keep, create, key, waiting
+                raise AppendCancelled(
+                    partial(self._append, *words, token=token, since=since)
+                ) from error
             except (Moved, StoreUnavailable) as error:
                 if not since and (attempts > 1 or isinstance(error, StoreUnavailable)):
                     raise StoreUnavailable from error
@@ -144,6 +177,14 @@ class RedisStore(CommonStore):
                 # Redis knows whether it has the message, as soon as it answers.
                 wait = channel.shard.down_until - time.monotonic()
                 await asyncio.sleep(max(wait, RECONNECT_DELAYS[0]))
+
+    def _find_first_second(self, connection: Connection) -> int:
+        """Return the first second in which Redis may have got what was sent just now.
+
+        Args:
+            connection: The connection on which it was sent.
+        """
+        return int(self.commands.server_time(connection)) - ANSWER_TIMEOUT - 1
 
     async def next(
         self, channel_id: str, after: MessageId, *, create: bool = True
@@ -231,6 +272,18 @@ class RedisStore(CommonStore):
         if reply.status == b"none":
             raise ChannelNotFound
         return reply.info
+
+    def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+        return self._figures.scan(matches)
+
+    async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
+        return await self._figures.measure(channel_ids)
+
+    async def newest(self, channel_id: str, limit: int) -> list[Message]:
+        return await self._figures.newest(channel_id, limit)
+
+    async def count_listening(self, channel_ids: Sequence[str]) -> dict[str, int]:
+        return await count_listening(self.commands, channel_ids)
 
     @property
     def errors(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,49 @@ def test_all_loggers_are_in_one_tree() -> None:
         "pushserver.store",
     }
     assert "pushserver.updates" in list_loggers(pushserver)
+
+
+def list_calls(package: Any) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the calls that log what an operator should know, and where they are."""
+    for path in Path(package.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and ast.unparse(node.func.value).endswith("logger")
+                and node.func.attr in ("warning", "error", "exception", "critical")
+            ):
+                yield f"{path.name}:{node.lineno}", node
+
+
+@pytest.mark.parametrize("package", [pushserver, pushserver_channels])
+def test_all_warnings_and_errors_have_details(package: Any) -> None:
+    """Each record that asks for an operator has attributes besides its text."""
+    calls = dict(list_calls(package))
+    assert calls
+    lacking = [
+        place
+        for place, call in calls.items()
+        if "extra" not in {each.arg for each in call.keywords}
+    ]
+    assert lacking == []
+
+
+def test_what_is_logged_once_a_minute_has_a_reason() -> None:
+    """The details of the last event are those of the record."""
+    seen, lacking = 0, []
+    for path in Path(pushserver_channels.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        logs = re.findall(r"self\.(\w+) = PacedLog\(", text)
+        for node in ast.walk(ast.parse(text)) if logs else ():
+            if not isinstance(node, ast.Call):
+                continue
+            if ast.unparse(node.func) in {f"self.{name}.add" for name in logs}:
+                seen += 1
+                if "extra" not in {each.arg for each in node.keywords}:
+                    lacking.append(f"{path.name}:{node.lineno}")
+    assert seen
+    assert lacking == []
 
 
 def find(caplog: pytest.LogCaptureFixture, text: str) -> logging.LogRecord:

@@ -17,6 +17,7 @@ from pushserver_channels.metrics.names import METRICS
 from pushserver_channels.metrics.snapshot import Snapshot
 from pushserver_channels.process_names import name_process
 from tests.server.exchanges import Serve
+from tests.servers import ROOT
 
 from .scraping import scrape
 
@@ -46,6 +47,34 @@ NAMES = {
 def test_names_and_labels_stay() -> None:
     """The names, kinds and labels are those on which sites depend."""
     assert {each.name: (each.kind, *each.labels) for each in METRICS} == NAMES
+
+
+#: The upper bounds of the histograms, which expressions name as well.
+BUCKETS = {
+    "publish_seconds": "0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5"
+    " 5.0 10.0 +Inf",
+    "delivery_lag_seconds": "1.0 2.0 3.0 5.0 10.0 30.0 60.0 300.0 +Inf",
+}
+BUCKETS["authorize_seconds"] = BUCKETS["publish_seconds"]
+
+
+async def test_buckets_stay(monitored: Serve) -> None:
+    """Each histogram has these buckets, a count and a sum."""
+    values = await scrape(monitored())
+    for name, bounds in BUCKETS.items():
+        shown = [key[1] for key in values if key[0] == f"{name}_bucket"]
+        assert shown == bounds.split()
+        assert (f"{name}_count",) in values
+        assert (f"{name}_sum",) in values
+
+
+def test_all_metrics_are_documented() -> None:
+    """The documentation names each metric with its labels."""
+    text = (ROOT / "docs" / "monitoring.rst").read_text()
+    for name, (_, *labels) in NAMES.items():
+        assert f"``{name}{{{','.join(labels)}}}``" in text or (
+            not labels and f"``{name}``" in text
+        )
 
 
 async def test_metrics_are_prometheus_text(monitored: Serve) -> None:
