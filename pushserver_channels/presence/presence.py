@@ -25,8 +25,9 @@ MAX_INFO = 4096
 
 NO_INFO = "null"
 
-#: The least seconds for which a member stays that had left while the store was away.
-AWAY_GRACE = 1.0
+#: Seconds after which a member is looked at again that may not leave yet, because the
+#: store was away.
+RETRY_INTERVAL = 1.0
 
 
 class Presence:
@@ -49,7 +50,8 @@ class Presence:
         self.hub = hub
         self.store = store
         self._rooms: dict[str, Room] = {}
-        self._lingering: dict[float, Deadlines[Member]] = {}
+        # By the seconds that members have, and those after which they are looked at.
+        self._lingering: dict[tuple[float, float], Deadlines[Member]] = {}
         self.changes = Changes(self._rooms, store, teller, self._forget)
         self._prefix = f"{ANONYMOUS}{secrets.token_hex(6)}."
         self._numbers = count()
@@ -191,12 +193,22 @@ class Presence:
         if member.told != (member.grace, member.info):
             self.changes.add(member)
 
-    def _linger(self, member: Member, seconds: float) -> None:
-        """Remove a member after a number of seconds, unless it is back before."""
-        lingering = self._lingering.get(seconds)
+    def _linger(
+        self, member: Member, seconds: float, look_in: float | None = None
+    ) -> None:
+        """Remove a member after a number of seconds, unless it is back before.
+
+        Args:
+            member: The member.
+            seconds: The seconds that it has.
+            look_in: Seconds after which to see whether it has had them; None for these.
+        """
+        look_in = seconds if look_in is None else look_in
+        lingering = self._lingering.get((seconds, look_in))
         if lingering is None:
             remove = partial(self._remove, seconds)
-            lingering = self._lingering[seconds] = Deadlines(seconds, remove)
+            lingering = Deadlines(look_in, remove)
+            self._lingering[seconds, look_in] = lingering
         member.lingering = lingering
         lingering.add(member)
         room = self._rooms.get(member.channel_id)
@@ -213,7 +225,7 @@ class Presence:
         if self.hub.stopping:
             return
         if self.store.was_away(member.channel_id, seconds):
-            self._linger(member, max(seconds, AWAY_GRACE))
+            self._linger(member, seconds, look_in=RETRY_INTERVAL)
             return
         self._forget(member)
         self.changes.add(member)

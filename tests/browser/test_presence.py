@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.servers import ServerProcess
 from tests.tiers import in_tier
+from tests.valkey import Valkey
 from tests.waiting import until
 
 from .background_tabs import open_tabs
@@ -38,7 +40,7 @@ SCRIPTS = {
 }
 
 
-def server_with_presence(site: Site, grace: float) -> ServerProcess:
+def server_with_presence(site: Site, grace: float, **push_server: Any) -> ServerProcess:
     """Return a Daphne whose location tells who is on a channel."""
     subscriber = {
         "type": "subscriber",
@@ -52,7 +54,8 @@ def server_with_presence(site: Site, grace: float) -> ServerProcess:
         "presence_grace": grace,
     }
     publisher = {"type": "publisher", "prefix": "/send-update/"}
-    return streaming_server(site, locations=[publisher, subscriber])
+    locations = [publisher, subscriber]
+    return streaming_server(site, locations=locations, **push_server)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,33 @@ async def test_windows_are_told_who_comes_and_goes(
     if transport in ("stream", "websocket"):
         assert {each[2]["transport"] for each in await one.run("states")} == {transport}
     assert one.errors + third.errors == []
+
+
+@pytest.mark.left_to_all("presence faults")
+async def test_a_killed_server_is_not_noticed(site: Site, visit: Visitor) -> None:
+    """The pages reconnect to the next process, and nobody is told to leave."""
+    with (
+        Valkey() as store,
+        server_with_presence(
+            site, 15, store={"type": "redis", "url": store.url}
+        ) as server,
+    ):
+        url = site.page(*SCRIPTS["stream"], watch(f"{server.url}/updates/staying"))
+        one = await come(server, visit, url, "anna")
+        other = await come(server, visit, url, "ben")
+        await until_heard(one, "anna", join("ben"))
+        server.stop(signal.SIGKILL)
+        for each in (one, other):
+            await each.until("states.at(-1)[0] === 'waiting'")
+        server.start()
+        third = await come(server, visit, url, "cleo")
+        await until_heard(one, "anna", join("ben"), join("cleo"))
+        await until_heard(other, "ben", join("cleo"))
+        await third.until("here.length === 3 || heard.length === 2")
+        await third.page.close()
+        # By then those who had not come back would have left, too.
+        await until_heard(one, "anna", join("ben"), join("cleo"), leave("cleo"))
+        await until_heard(other, "ben", join("cleo"), leave("cleo"))
 
 
 async def test_a_hidden_page_stays(
