@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LIBRARIES := build/libraries/fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-fast matrix lint bench docs docs-links clean
+.PHONY: help run test test-all test-fast matrix release-check lint bench docs docs-links clean
 
 # How many tests run at a time, unless told otherwise: one more than there are cores,
 # because tests that use servers often wait.
@@ -27,6 +27,7 @@ help:
 	@echo "make bench      measure speed and memory beside other servers (BENCH= adds options)"
 	@echo "make docs       build the documentation in docs/_build"
 	@echo "make docs-links check the addresses in it, with a network"
+	@echo "make release-check  build and check what would be released, and say what remains"
 	@echo "make clean      remove what these made"
 
 run: $(VENV)/installed
@@ -52,6 +53,9 @@ test-fast: $(VENV)/installed-tests
 
 matrix: $(VENV)/installed-release
 	$(BIN)/python -m nox --session tests -- -n $(JOBS) --tier $(TIER)
+
+release-check: $(VENV)/installed-release
+	$(BIN)/python -m release
 
 lint: $(VENV)/installed-tests
 	$(BIN)/ruff check .
