@@ -35,7 +35,12 @@ nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!pushserver).*")]
 nitpick_ignore = [("py:class", "pushserver_channels.routing.PushApplication")]
 
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {
+    name: name for name in ("Application", "Expiry", "Position", "TemplateName")
+}
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_use_ivar = True

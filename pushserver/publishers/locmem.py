@@ -45,7 +45,7 @@ class SentUpdate:
 
     @property
     def data(self) -> Any:
-        """The message as a page gets it: JSON parsed, other text as str, else bytes."""
+        """The message as a page gets it (JSON parsed, other text a str, else bytes)."""
         return read_data(self.body, self.content_type)
 
 
