@@ -47,6 +47,7 @@ from .consumers.base import (
     Site,
     answer_request,
 )
+from .dashboard.of_process import start_responders
 from .health import Health
 from .held import HeldLimits
 from .hub import Observer, hubs
@@ -229,6 +230,7 @@ class PushLocations:
         self._presence_stores = settings.presence_stores
         with suppress(RuntimeError):  # No event loop runs yet.
             metrics.start()
+            start_responders(settings, health, metrics)
         return [
             (
                 location,
