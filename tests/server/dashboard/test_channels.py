@@ -23,7 +23,10 @@ OLD = [(b"if-modified-since", EPOCH), (b"if-none-match", b"0")]
 def list_ids(text: str) -> list[str]:
     """Return the channels in a list, in their order."""
     table = text.partition('id="channels"')[2].partition("</tbody>")[0]
-    return [unescape(each) for each in re.findall('<tr data-key="([^"]*)"', table)]
+    return [
+        unescape(each)
+        for each in re.findall('<tr role="row" data-key="([^"]*)"', table)
+    ]
 
 
 async def publish(site: Site, *channel_ids: str) -> None:
