@@ -14,6 +14,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.clickjacking import xframe_options_deny
+
+from .policy import HEADER, build_policy
 
 #: The permission to see everything, and the one to publish, revoke and delete.
 VIEW = "pushserver_dashboard.view_dashboard"
@@ -41,6 +44,7 @@ def for_staff(allows: Callable[[Any], bool]) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @never_cache
+        @xframe_options_deny  # No other page may lead a click of the staff.
         @login_not_required  # It is checked here, and the staff may log in elsewhere.
         @wraps(view)
         def restricted(request: HttpRequest) -> HttpResponse:
@@ -51,7 +55,10 @@ def for_staff(allows: Callable[[Any], bool]) -> Callable[[View], View]:
                 return HttpResponseRedirect(f"{_find_login_url()}?{query}")
             if not allows(user):
                 raise PermissionDenied
-            return view(request)
+            response = view(request)
+            # A site that has a policy of its own knows better.
+            response.headers.setdefault(HEADER, build_policy())
+            return response
 
         return restricted
 

@@ -18,6 +18,9 @@ _CHANNEL = "pushserver_channels.dashboard.asking.ChannelRequest"
 _DELETION = "pushserver_channels.dashboard.asking.DeletionRequest"
 _PRESENCE = "pushserver_channels.presence.asking.PresenceQuestion"
 
+#: The most members of a channel that are named.
+MAX_MEMBERS = 200
+
 #: How channels can be sorted.
 SORTS = ("held", "messages", "rate", "newest", "id")
 
@@ -49,15 +52,20 @@ def delete_channel(store: str, channel_id: str) -> bool:
 
 
 def find_members(store: str, channel_id: str) -> dict[str, Any] | None:
-    """Return who is on a channel and how many, None if the store has no presence."""
+    """Return who is on a channel, None if the store has no presence.
+
+    Of more than :data:`MAX_MEMBERS` only the number is told.
+    """
     if store not in get_settings().presence_stores:
         return None
     try:
-        members = _send(_PRESENCE, store, channel_id, "members", "")
         count = _send(_PRESENCE, store, channel_id, "count", "")
+        if count > MAX_MEMBERS:
+            return {"count": count, "users": [], "others": None}
+        users = sorted(_send(_PRESENCE, store, channel_id, "members", ""))
     except PresenceError as error:
         raise DashboardError(str(error)) from error
-    return {"users": sorted(members), "others": max(count - len(members), 0)}
+    return {"count": count, "users": users, "others": max(count - len(users), 0)}
 
 
 def can_revoke() -> bool:

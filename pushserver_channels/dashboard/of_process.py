@@ -26,6 +26,8 @@ def start_responders(
         health: Finds out whether the process is able to serve.
         metrics: Takes its metrics.
     """
+    for responder in responders.values():
+        responder.stop()
     responders.clear()
     if not apps.is_installed(APP):
         return

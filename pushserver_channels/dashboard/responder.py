@@ -110,6 +110,11 @@ class Responder(Cursor):
             self._hub = hubs.get(self._store, settings=find_store(self._store))
             self._hub.enter(self)
 
+    def stop(self) -> None:
+        """Hear no more inquiries."""
+        if self._hub is not None:
+            self._hub.leave(self)
+
     def hear(self, message: Message) -> Heard:
         try:
             inquiry = Inquiry.parse(message.body)

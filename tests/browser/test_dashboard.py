@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.servers import ServerProcess, wait_until
 from tests.tiers import in_tier
 from tests.valkey import Valkey
+from tests.waiting import until
 
 from .stage import Visit, Visitor, publish
 from .test_board import example_site
@@ -25,7 +27,9 @@ HAS_RECEIVED = """
     )
 """
 
-TRANSPORTS = ("Long poll", "Server-sent events", "WebSocket", "Interval poll")
+STREAM = "Server-sent events"
+
+TRANSPORTS = ("Long poll", STREAM, "WebSocket", "Interval poll")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ async def open_dashboard(
     """Return a page of the dashboard, after a login by one click."""
     window = await visit(f"{server.url}/push/{path}", **options)
     await window.page.click("text=Log in as the operator")
-    await window.until("location.pathname.startsWith('/push/')")
+    await window.page.wait_for_url("**/push/**")
     return window
 
 
@@ -48,8 +52,17 @@ async def switch(window: Visit, transport: str) -> None:
     await window.page.click(f'#transports button:has-text("{transport}")')
 
 
+async def until_true(window: Visit, condition: str, argument: Any = None) -> None:
+    """Wait until an expression or a function of the page is true.
+
+    It is not the page that waits: its policy forbids scripts of others, such as ours.
+    """
+    await until(lambda: window.run(condition, argument), interval=0.05)
+
+
 async def until_shown(window: Visit, selector: str, text: str) -> None:
-    await window.until(
+    await until_true(
+        window,
         "([selector, text]) => [...document.querySelectorAll(selector)]"
         ".some((each) => each.textContent.includes(text))",
         [selector, text],
@@ -66,20 +79,22 @@ async def test_the_pages_follow_and_show_the_wire(
     await until_shown(window, "#channels a", "first")
     await window.page.fill("#channel", "__proto__")
     await window.page.keyboard.press("Enter")
+    await window.page.wait_for_url("**/channel/**")
     await until_shown(window, "h1", "__proto__")
     for transport in TRANSPORTS:
         await switch(window, transport)
-    await window.until(HAS_RECEIVED, ["WebSocket", "101"])
-    await window.until(HAS_RECEIVED, ["Server-sent events", "id:"])
+    await until_true(window, HAS_RECEIVED, ["WebSocket", "101"])
+    await until_true(window, HAS_RECEIVED, [STREAM, "id:"])
     await window.page.fill("#body", nasty)
     await window.page.click("#publish button")
     await until_shown(window, "#published", "sent to who listens")
     for transport in TRANSPORTS:
-        await window.until(HAS_RECEIVED, [transport, nasty])
+        await until_true(window, HAS_RECEIVED, [transport, nasty])
     await until_shown(window, "#messages pre", nasty)
     for transport in TRANSPORTS:
         await switch(window, transport)
-    await window.until("document.querySelectorAll('[aria-pressed=true]').length === 0")
+    pressed = "document.querySelectorAll('[aria-pressed=true]').length"
+    await until_true(window, f"{pressed} === 0")
     assert await window.run("document.querySelectorAll('main img').length") == 0
     assert await window.run("window.hit") is None
     assert window.errors == []
@@ -105,8 +120,10 @@ async def test_pausing_and_deleting(example: ServerProcess, visit: Visitor) -> N
     await until_shown(window, "#channels a", "later")
 
     await window.page.click("#channels a:text-is('doomed')")
+    await window.page.wait_for_url("**/channel/**")
     await window.page.click("text=Delete…")
     await window.page.click("button:has-text('Delete')")
+    await window.page.wait_for_url("**done=deleted**")
     await until_shown(window, ".note", "The channel was deleted.")
     assert "doomed" not in await window.page.inner_text("#channels")
     assert window.errors == []
@@ -119,14 +136,14 @@ async def test_two_processes_on_redis(visit: Visitor) -> None:
         with example_site(PUSH_STORE_URL=valkey.url) as other:
             await publish(one, "shared", 1)
             listening = await open_dashboard(visit, other, "channel/?channel=shared")
-            await switch(listening, "Server-sent events")
-            await listening.until(HAS_RECEIVED, ["Server-sent events", "id:"])
+            await switch(listening, STREAM)
+            await until_true(listening, HAS_RECEIVED, [STREAM, "id:"])
             window = await open_dashboard(visit, one)
             await until_shown(window, "#processes-sum", "2 of 2 ready")
             row = "#channels tr:has(a:text-is('shared'))"
             assert await window.page.inner_text(f"{row} td:nth-child(2)") == "1"
             await publish(one, "shared", "over there")
-            await listening.until(HAS_RECEIVED, ["Server-sent events", "over there"])
+            await until_true(listening, HAS_RECEIVED, [STREAM, "over there"])
             await listening.page.goto("about:blank")
         wait_until(lambda: other.process.poll() is not None)
         await until_shown(window, "#processes-sum", "1 of 1 ready")

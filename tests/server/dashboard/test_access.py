@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 
 from tests.server.access.subscribing import Serving
@@ -21,6 +22,7 @@ async def test_visitors_are_asked_to_log_in(serve: Serving, page: str) -> None:
     assert answer.status_code == 302
     assert answer["Location"].startswith("/login/?next=%2Fpush%2F")
     assert "no-store" in answer["Cache-Control"]
+    assert answer["X-Frame-Options"] == "DENY"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -66,6 +68,21 @@ async def test_what_is_asked_by_get_changes_nothing(serve: Serving) -> None:
     assert (await site.ask("GET", "/send-update/a")).status == 200
 
 
+async def test_the_policy_of_the_pages(serve: Serving) -> None:
+    """Browsers run nothing but our files, and ask nobody but the push server."""
+    serve()
+    policy = (await Browser().get())["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "connect-src 'self';" in policy
+    conf = {**settings.PUSH_SERVER}
+    conf["subscriber_host"] = {"location": "push.example.com", "secure": True}
+    with override_settings(PUSH_SERVER=conf, STATIC_URL="https://cdn.example.com/"):
+        policy = (await Browser().get())["Content-Security-Policy"]
+    push = "https://push.example.com wss://push.example.com"
+    assert f"connect-src 'self' {push};" in policy
+    assert "script-src 'self' https://cdn.example.com" in policy
+
+
 async def test_no_inline_scripts_and_styles(serve: Serving) -> None:
     """A site may forbid inline scripts and styles."""
     site = serve()
@@ -76,5 +93,5 @@ async def test_no_inline_scripts_and_styles(serve: Serving) -> None:
         await Browser().read("delete/", channel="a"),
     ):
         assert "<style" not in text and "style=" not in text
-        assert "onclick" not in text
+        assert "onclick" not in text and "data:" not in text
         assert text.count("<script") == text.count("<script defer src=")

@@ -8,6 +8,7 @@ import logging
 import pytest
 from django.test import override_settings
 
+from pushserver.dashboard import asking
 from tests.server.access.subscribing import ANNA, OLDEST, Serving, guarded
 from tests.server.exchanges import JSON
 from tests.server.streams import build_settings
@@ -123,7 +124,7 @@ async def test_nothing_to_revoke(serve: Serving) -> None:
     assert "nothing to" in answer.content.decode()
 
 
-async def test_who_is_here(serve: Serving) -> None:
+async def test_who_is_here(serve: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members are named and can be revoked one by one; others are counted."""
     site = guarded(serve, presence=True, presence_grace=0.1)
     held = await site.hold("/updates/anna", [*ANNA, *OLDEST])
@@ -131,6 +132,10 @@ async def test_who_is_here(serve: Serving) -> None:
     assert "1 named, 0 others" in text
     assert "/push/revoke/?store=default&amp;user=anna" in text
     assert "revoke…" not in await Browser("reader").read("channel/", channel="anna")
+    monkeypatch.setattr(asking, "MAX_MEMBERS", 0)
+    text = await Browser().read("channel/", channel="anna")
+    assert "revoke/?store=default&amp;user=anna" not in text
+    assert '<p class="soft">1</p>' in text
     held.disconnect()
     await held.end()
 

@@ -7,18 +7,27 @@ from itertools import count
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from pushserver_channels.counters import counters
 from pushserver_channels.dashboard import processes, responder
+from pushserver_channels.dashboard.asking import (
+    ChannelRequest,
+    DeletionRequest,
+    OverviewRequest,
+)
 from pushserver_channels.dashboard.inquiries import CHANNEL, Inquiry, find_store
 from pushserver_channels.dashboard.responder import responders
 from pushserver_channels.dashboard.summary import Summary
 from pushserver_channels.hub import hubs
 from pushserver_channels.messages import START, Message
 from pushserver_channels.metrics.snapshot import Snapshot, name_process
+from pushserver_channels.routing import get_application
 from pushserver_channels.stores import CommonStore, make_store
 from tests.server.access.subscribing import Serving
-from tests.server.exchanges import FUTURE, Site
+from tests.server.exchanges import FUTURE, Site, django
+from tests.server.streams import build_settings
 from tests.valkey import Valkey
 from tests.waiting import until
 
@@ -115,6 +124,40 @@ async def test_this_process(serve: Serving) -> None:
     await held.end()
 
 
+async def test_a_channel_layer(serve: Serving) -> None:
+    """With a channel layer the page shows what the process that answers has."""
+    layers = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    with override_settings(CHANNEL_LAYERS=layers):
+        site = serve(store={"type": "channel_layer"})
+        await site.post("a")
+        answer = await Browser().get()
+        assert [each["name"] for each in answer.context["processes"]] == [
+            name_process()
+        ]
+        assert [each["id"] for each in answer.context["channels"]] == ["a"]
+        await hubs.get("default").store.aclose()
+
+
+async def test_several_stores(serve: Serving) -> None:
+    """Each store has a page of its own, with the channels of that store."""
+    conf = build_settings()
+    conf["store"] = {"default": {"type": "memory"}, "other": {"type": "memory"}}
+    locations = conf["locations"]
+    other = {"type": "publisher", "url": "/other/([^/]+)", "store": "other"}
+    with override_settings(PUSH_SERVER={**conf, "locations": [*locations, other]}):
+        site = Site(get_application(django))
+        await site.post("a")
+        await site.ask("POST", "/other/b", body=b"news")
+        for store, channel_id in {"default": "a", "other": "b"}.items():
+            answer = await Browser().get(store=store)
+            shown = [each["id"] for each in answer.context["channels"]]
+            assert shown == [channel_id]
+            assert "/push/?store=other" in answer.content.decode()
+            text = await Browser().read("channel/", store=store, channel=channel_id)
+            assert "news" in text
+        assert (await Browser().get(store="missing")).status_code == 404
+
+
 async def test_a_process_that_is_not_ready(serve: Serving) -> None:
     """A process that drains says so."""
     site = serve()
@@ -182,6 +225,32 @@ async def test_from_a_process_without_a_push_server(shared: Site) -> None:
     await held.end()
 
 
+async def test_pages_of_a_process_without_a_push_server(shared: Site) -> None:
+    """A WSGI process shows the same pages, and deletes channels."""
+    held = await shared.hold("/updates/a", FUTURE)
+    overview: Any = OverviewRequest("default", "", "held", 1)
+    found = await overview._do_with_new_store()
+    assert [(each["id"], each["held"]) for each in found["channels"]] == [("a", 1)]
+    assert (found["total"], found["is_running"]) == (1, False)
+    channel: Any = ChannelRequest("default", "a")
+    found = await channel._do_with_new_store()
+    assert [each["body"] for each in found["entries"]] == ["news"]
+    deletion: Any = DeletionRequest("default", "a")
+    assert await deletion._do_with_new_store() is True
+    assert (await held.answer()).status == 410
+    assert await deletion._do_with_new_store() is False
+
+
+async def test_one_answer_of_a_process(shared: Site) -> None:
+    """A process answers once, also if its locations are routed a second time."""
+    before = responders["default"]
+    site = Site(get_application(django))
+    await site.post("b")
+    assert responders["default"] is not before
+    hub = hubs.get("default", settings=find_store("default"))
+    assert list(hub.waiting[CHANNEL]) == [responders["default"]]
+
+
 async def test_many_look_at_once(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many look, a process takes its figures once in an interval."""
     monkeypatch.setattr(responder, "INTERVAL", 100.0)
@@ -222,9 +291,6 @@ async def test_nonsense_is_not_answered(shared: Site) -> None:
 
 async def test_the_app_is_not_installed(serve: Serving) -> None:
     """A site without the dashboard has nothing of it in its processes."""
-    from django.conf import settings
-    from django.test import override_settings
-
     apps = [each for each in settings.INSTALLED_APPS if "dashboard" not in each]
     with override_settings(INSTALLED_APPS=apps):
         site = serve()

@@ -116,6 +116,7 @@ async def test_old_rankings_are_forgotten(
         ranker = Ranker(store, {}, key[1], "id")
         await rankings.make(key, ranker, goes_on=key[1] in "ac")
     assert list(rankings._made) == keys[2:]
+    rankings = Rankings()
     monkeypatch.setattr(ranking, "MIN_AGE", 0.0)
     monkeypatch.setattr(ranking, "AGE_FACTOR", 0.0)
     for key in keys[:2]:
