@@ -84,7 +84,8 @@ def sum_up(processes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for each in processes:
         total["processes"] += 1
         total["ready"] += each["is_answering"] and not each["faults"]
-        total["held"] += sum(each["held"].values())
+        if each["is_answering"]:  # As in the list of channels.
+            total["held"] += sum(each["held"].values())
         for name in ("published", "delivered", "gaps"):
             total[name] += each[name]
         limits.update(each["limits"])

@@ -94,7 +94,10 @@ class OtherProcess:
     def deliver(self, channel_id: str, message: Message) -> bool:
         self.inquiries.append(Inquiry.parse(message.body))
         if self.is_well:
-            samples = [("pushserver_gaps_total", (), 7.0)]
+            samples = [
+                ("pushserver_gaps_total", (), 7.0),
+                ("pushserver_subscribers", ("poll",), 4.0),
+            ]
             summary = Summary("other:1", "9.9", [], samples, self.held, message.id)
             write = self.store.write_snapshot("other:1", summary.dump(), 30)
             self.store._network.start_task(write)  # type: ignore[attr-defined]
@@ -180,6 +183,7 @@ async def test_all_processes(shared: Site) -> None:
     names = [each["name"] for each in answer.context["processes"]]
     assert names == sorted(["other:1", name_process()])
     assert answer.context["sums"]["gaps"] == 7
+    assert answer.context["sums"]["held"] == 5
     shown = {each["id"]: each["held"] for each in answer.context["channels"]}
     assert shown == {"a": 4, "elsewhere": 1}
     answer = await Browser().get("channel/", channel="a")
@@ -203,8 +207,10 @@ async def test_a_process_that_does_not_answer(
     other.is_well = True
     assert "other:1" in await Browser().read()
     other.is_well = False
-    text = await Browser().read()
+    answer = await Browser().get()
+    text = answer.content.decode()
     assert "other:1" in text and "No answer" in text
+    assert answer.context["sums"]["held"] == 0
     await other.store.aclose()
     hub = hubs.get("default", settings=find_store("default"))
 
