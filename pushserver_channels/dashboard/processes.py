@@ -49,6 +49,7 @@ class Processes(NamedTuple):
 
 async def ask_here(responder: Responder, store: str, inquiry: Inquiry) -> Processes:
     """Return the answers of this process, and of the others that share the store."""
+    responder.start()  # If no event loop ran yet when the locations were routed.
     own = await responder.summarize([inquiry])
     if not isinstance(hubs.get(store).store, CommonStore):
         return Processes([own], [], 0)

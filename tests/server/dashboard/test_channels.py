@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from pushserver_channels.dashboard import ranking
+from pushserver_channels.dashboard.responder import responders
 from tests.server.access.subscribing import Serving
 from tests.server.exchanges import EPOCH, Site
 from tests.stores.test_contract_figures import ODD_IDS
@@ -71,6 +73,21 @@ async def test_searching(serve: Serving) -> None:
     assert list_ids(await browser.read(q="NEWS")) == ["News-1", "news-2"]
     assert list_ids(await browser.read(q="[")) == []
     assert "No channel has “[” in its id." in await browser.read(q="[")
+
+
+async def test_a_list_that_is_not_complete(
+    serve: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While channels are looked at, the page says so, and not that there are none."""
+    monkeypatch.setattr(ranking, "PATIENCE", 0)
+    monkeypatch.setattr(ranking, "MAX_RUNNING", 0)
+    site = serve()
+    await publish(site, "a")
+    text = await Browser().read()
+    assert "Looking for channels." in text and "Still looking" in text
+    assert "There are no channels" not in text
+    for making in responders["default"].rankings._making.values():
+        making[1].cancel()
 
 
 async def test_pages(serve: Serving) -> None:
