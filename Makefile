@@ -36,6 +36,7 @@ run: $(VENV)/installed
 	@echo
 	@echo "  Open it in two windows: what one posts appears in the other."
 	@echo "  Rooms for members, with a login by one click: http://127.0.0.1:$(PORT)/rooms"
+	@echo "  A dashboard of all channels, for the staff: http://127.0.0.1:$(PORT)/push/"
 	@echo "  Pages with htmx, Turbo, Datastar and fetch: http://127.0.0.1:$(PORT)/recipes"
 	@echo "  In a second terminal, wait for news:   curl -i http://127.0.0.1:$(PORT)/updates/news"
 	@echo "  In a third one, publish some:          curl -i http://127.0.0.1:$(PORT)/send-update/news -d hello"

@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "daphne",  # Its runserver uses ASGI. It must be before staticfiles.
     "django.contrib.staticfiles",
     "pushserver",
+    "pushserver.dashboard",
     "example_project",
 ]
 MIDDLEWARE = [
@@ -41,6 +42,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "example_project.operators.add_user",
 ]
 # There is no database: the session is in a signed cookie.
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
@@ -48,6 +50,7 @@ TEMPLATES = [
     {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
 ]
 ROOT_URLCONF = "example_project.urls"
+LOGIN_URL = "operator"
 ASGI_APPLICATION = "example_project.asgi.application"
 STATIC_URL = "/static/"
 USE_TZ = True

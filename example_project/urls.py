@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path
 
-from . import recipe_views, room_views, views
+from . import operators, recipe_views, room_views, views
 
 urlpatterns = [
     path("", views.index),
@@ -17,5 +17,7 @@ urlpatterns = [
     path("recipes", recipe_views.menu, name="recipes"),
     path("recipes/<slug:slug>", recipe_views.recipe, name="recipe"),
     path("recipes/<slug:slug>/notes", recipe_views.add_note, name="add-note"),
+    path("operator", operators.log_in, name="operator"),
+    path("push/", include("pushserver.dashboard.urls")),
     path("passthrough", include("pushserver.urls")),
 ]

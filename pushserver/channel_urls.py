@@ -111,8 +111,7 @@ def subscriber_url(
     '/subscriber/news?last_event_id=1795350764:2'
     """
     found, channel_ids, path = find_subscriber(channel_id, location)
-    host = get_settings().subscriber_host
-    url = (host.url if host else quote_root(get_script_prefix())) + path
+    url = _add_base(path)
     query = []
     if found.signed:
         token = make_token(
@@ -135,6 +134,22 @@ def subscriber_url(
         ]
         query.append(f"last_event_id={','.join(ids)}")
     return f"{url}?{'&'.join(query)}" if query else url
+
+
+def build_subscriber_url(location: SubscriberLocation, channel_id: str) -> str:
+    """Return the URL of a channel at a location, with a token of nobody if needed.
+
+    Raises ``ValueError`` if the location cannot match the id.
+    """
+    ids = (check_channel_id(location, channel_id),)
+    url = _add_base(_build_path(location, ids))
+    return f"{url}?token={make_token(location.store, ids)}" if location.signed else url
+
+
+def _add_base(path: str) -> str:
+    """Return the URL of a path of a subscriber location."""
+    host = get_settings().subscriber_host
+    return (host.url if host else quote_root(get_script_prefix())) + path
 
 
 def find_last_id(since: Mapping[str, str | None], channel_id: object) -> str | None:

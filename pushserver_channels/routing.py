@@ -47,6 +47,7 @@ from .consumers.base import (
     Site,
     answer_request,
 )
+from .dashboard.of_process import start_responders
 from .drains import DrainOrders
 from .health import Health
 from .held import HeldLimits
@@ -237,6 +238,7 @@ class PushLocations:
             metrics.start()
             if settings.drain and store is not None:
                 DrainOrders(store).follow()
+            start_responders(settings, health, metrics)
         return [
             (
                 location,

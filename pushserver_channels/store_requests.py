@@ -61,13 +61,17 @@ class StoreRequest(StoreWork[Result]):
                 f" {self.coroutine} there."
             )
         with self._converting_errors():
-            return self.run_sync(loop, _make_deadline())
+            return self.run_sync(loop, self.make_deadline())
 
     async def send(self) -> Result:
         """Send the request, on any event loop, and return the answer."""
         loop = self._find_loop()
         with self._converting_errors():
-            return await self.run(loop, _make_deadline())
+            return await self.run(loop, self.make_deadline())
+
+    def make_deadline(self) -> Deadline:
+        """Return when the store must have answered."""
+        return Deadline(get_settings().publisher_timeout or TIMEOUT)
 
     def _find_loop(self) -> asyncio.AbstractEventLoop | None:
         """Return the push server's event loop, None to ask a shared store."""
@@ -97,7 +101,3 @@ class StoreRequest(StoreWork[Result]):
             place = describe_store(get_settings().store[self.name])
             reason = str(error) or "no answer in time"
             raise self.error(f"{place}: {reason}") from error
-
-
-def _make_deadline() -> Deadline:
-    return Deadline(get_settings().publisher_timeout or TIMEOUT)

@@ -80,6 +80,11 @@ class StoreSettings:
         """The same for the store that has its revocations."""
         return f"{self.namespace}.revocations"
 
+    @property
+    def dashboard_namespace(self) -> str:
+        """The same for the store by which dashboards ask its processes."""
+        return f"{self.namespace}.dashboard"
+
 
 @dataclass(frozen=True)
 class MemoryStoreSettings(StoreSettings):
@@ -133,6 +138,10 @@ class RedisStoreSettings(StoreSettings):
     @property
     def revocations_namespace(self) -> str:
         return f"{self.namespace}revocations:"
+
+    @property
+    def dashboard_namespace(self) -> str:
+        return f"{self.namespace}dashboard:"
 
 
 @dataclass(frozen=True)
@@ -234,7 +243,8 @@ def read_stores(place: str, raw: object) -> Mapping[str, StoreSettings]:
 def _check_distinct(place: str, stores: Mapping[str, StoreSettings]) -> None:
     """Raise :class:`InvalidSetting` if two stores would share their messages.
 
-    The revocations of a store are in another one, beside it.
+    The revocations of a store are in another one, beside it, and so is what dashboards
+    ask its processes.
     """
     names: dict[tuple[str, str, str], str] = {}
     for name, store in stores.items():
@@ -242,7 +252,11 @@ def _check_distinct(place: str, stores: Mapping[str, StoreSettings]) -> None:
             continue
         spaces = [
             (store.type, store.address, each)
-            for each in (store.namespace, store.revocations_namespace)
+            for each in (
+                store.namespace,
+                store.revocations_namespace,
+                store.dashboard_namespace,
+            )
         ]
         other = next((names[each] for each in spaces if each in names), None)
         if other is not None:

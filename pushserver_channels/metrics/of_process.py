@@ -27,7 +27,7 @@ def check_metrics(settings: PushServerSettings) -> None:
 
 
 class Metrics:
-    """Takes the metrics of this process, if a location shows them.
+    """Takes the metrics of this process, and shows them where a location does.
 
     Args:
         settings: The settings in ``PUSH_SERVER``.
@@ -51,7 +51,7 @@ class Metrics:
         }
         counters.is_timing = bool(stores)
         self._sharing = {
-            each: SnapshotSharing(each, self._take, self._is_current) for each in stores
+            each: SnapshotSharing(each, self.take, self._is_current) for each in stores
         }
 
     def start(self) -> None:
@@ -66,7 +66,8 @@ class Metrics:
     def _is_current(self) -> bool:
         return get_settings() is self._settings
 
-    async def _take(self) -> Snapshot:
+    async def take(self) -> Snapshot:
+        """Return the metrics of this process now."""
         stores = await self._health.check_stores()
         waiting = 0 if self._dispatcher is None else self._dispatcher.waiting
         return take_snapshot(stores, waiting)

@@ -217,11 +217,17 @@ class Store(ABC):
     # The next three are for people who look on: they are no requests of subscribers,
     # and change nothing. A store that lacks them shows no channels.
 
-    async def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+    async def scan(
+        self, matches: Matches, *, rates: bool = True
+    ) -> AsyncIterator[list[ChannelFigures]]:
         """Yield the figures of all channels whose ids match, some at a time.
 
         Other tasks run between. Channels that are created or deleted meanwhile may be
         missing, and one may be yielded twice.
+
+        Args:
+            matches: Returns whether an id matches.
+            rates: Whether their rates are wanted, which may take longer.
         """
         none: list[list[ChannelFigures]] = []
         for some in none:

@@ -9,7 +9,7 @@ from pushserver.conf import StoreSettings
 from pushserver_channels.messages import Message, MessageId
 
 #: The most channels that are measured before other tasks run.
-BATCH = 500
+BATCH = 200
 
 #: The most seconds, and the most messages, from which a rate is derived.
 RATE_WINDOW = 60.0

@@ -194,7 +194,9 @@ class MemoryStore(Store):
         self._audience.drop(channel_id)
         return info
 
-    async def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+    async def scan(
+        self, matches: Matches, *, rates: bool = True
+    ) -> AsyncIterator[list[ChannelFigures]]:
         ids = [*self.channels, *self.empty]
         for start in range(0, len(ids), BATCH):
             yield await self.measure(list(filter(matches, ids[start : start + BATCH])))

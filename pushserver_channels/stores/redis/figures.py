@@ -6,8 +6,8 @@ Nothing is written, and no command keeps Redis busy for longer than a few millis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from pushserver.conf import RedisStoreSettings
 from pushserver_channels.exceptions import StoreUnavailable
@@ -20,12 +20,10 @@ from pushserver_channels.stores.figures import (
     RateWindow,
 )
 
-from .channels import ChannelKeys, Shard
 from .commands import Commands
 from .connection import Connection
 from .errors import CommandError, UnknownScript
 from .replies import read_entry
-from .resp import pack
 from .scripts import Script
 
 #: The most messages that one command reads.
@@ -51,7 +49,11 @@ for index = 1, #KEYS, 2 do
   local told = ''
   if count > 0 or (fields[1] and (timeout == 0 or now - used < timeout)) then
     local time, recent, oldest = tonumber(fields[3] or 0), 0, 0
-    if time >= tonumber(start) then
+    if limit == 0 or time < tonumber(start) then
+      -- No rate is wanted, or there is none.
+    elseif count == 1 and limit > 1 then
+      recent, oldest = 1, string.format('%d', time)
+    else
       local entries =
         redis.call('XREVRANGE', messages, '+', start, 'COUNT', limit)
       recent = #entries
@@ -67,6 +69,18 @@ return found
 """
 
 MEASURE = Script(_MEASURE)
+
+
+class _Names(NamedTuple):
+    """What the keys of a channel consist of.
+
+    Attributes:
+        prefix: The prefix of its shard.
+        id: Its id.
+    """
+
+    prefix: bytes
+    id: str
 
 
 class RedisFigures:
@@ -86,39 +100,47 @@ class RedisFigures:
         self._timeout = settings.channel_timeout
         self._window = RateWindow.of(settings)
 
-    async def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
+    async def scan(
+        self, matches: Matches, *, rates: bool = True
+    ) -> AsyncIterator[list[ChannelFigures]]:
         """Yield the figures of all channels whose ids match, some at a time.
 
         As with Redis's own SCAN, one may be yielded twice, and one that is created
         meanwhile may be missing.
+
+        Args:
+            matches: Returns whether an id matches.
+            rates: Whether their rates are wanted.
         """
         glob = f"{_escape(self._prefix)}{{??}}:channel:*"
         for connection in await self._connect_all():
-            cursor = b"0"
+            words = ("MATCH", glob, "COUNT", 2 * BATCH)
+            scanning = connection.send("SCAN", 0, *words)
             while True:
-                cursor, keys = await self._send(
-                    connection, "SCAN", cursor, "MATCH", glob, "COUNT", BATCH
-                )
-                ids = filter(matches, self._read_ids(keys))
-                if figures := await self.measure(list(dict.fromkeys(ids))):
-                    yield figures
+                cursor, keys = await _wait_for(scanning)
+                if cursor != b"0":  # Redis goes on while the figures are read.
+                    scanning = connection.send("SCAN", cursor, *words)
+                names = [each for each in self._read(keys) if matches(each.id)]
+                if found := await self._measure_all(connection, names, rates):
+                    yield found
                 if cursor == b"0":
                     break
 
     async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
         """Return the figures of those channels that exist."""
-        # Those of a shard at once: in a cluster a script has the keys of one.
-        shards: dict[Shard, list[ChannelKeys]] = {}
+        # By the connection to their server. (The cache of the keys is for channels that
+        # are published on.)
+        servers: dict[Connection, list[_Names]] = {}
         for channel_id in channel_ids:
-            channel = self._commands.find(channel_id)
-            shards.setdefault(channel.shard, []).append(channel)
-        pieces = [
-            (shard, some[start : start + BATCH])
-            for shard, some in shards.items()
-            for start in range(0, len(some), BATCH)
-        ]
-        found = await asyncio.gather(*(self._measure(*each) for each in pieces))
-        return [figures for some in found for figures in some]
+            shard = self._commands.find(channel_id).shard
+            connection = await self._network.connect(shard)
+            servers.setdefault(connection, []).append(
+                _Names(shard.prefix.encode(), channel_id)
+            )
+        found = []
+        for connection, names in servers.items():
+            found += await self._measure_all(connection, names, True)
+        return found
 
     async def newest(self, channel_id: str, limit: int) -> list[Message]:
         """Return the newest kept messages, oldest first, as :meth:`Store.newest`."""
@@ -128,9 +150,8 @@ class RedisFigures:
         end, size = b"+", 0
         while len(messages) < limit and size < PAGE_SIZE:
             count = min(limit - len(messages), _PIECE)
-            entries = await self._send(
-                connection, "XREVRANGE", channel.keys[0], end, "-", "COUNT", count
-            )
+            command = ("XREVRANGE", channel.keys[0], end, "-", "COUNT", count)
+            entries = await _wait_for(connection.send(*command))
             found = [read_entry(each) for each in entries]
             messages += found
             if len(found) < count:
@@ -145,50 +166,68 @@ class RedisFigures:
         found = [await self._network.connect(each) for each in shards]
         return list(dict.fromkeys(found))
 
-    async def _measure(
-        self, shard: Shard, channels: Sequence[ChannelKeys]
+    def _read(self, keys: Iterable[bytes]) -> Iterator[_Names]:
+        """Yield the names of the channels with some hashes."""
+        end = len(f"{self._prefix}{{00}}".encode())
+        start = end + len(b":channel:")
+        for key in dict.fromkeys(keys):
+            yield _Names(key[:end], key[start:].decode(errors="replace"))
+
+    async def _measure_all(
+        self, connection: Connection, names: Sequence[_Names], rates: bool
     ) -> list[ChannelFigures]:
-        connection = await self._network.connect(shard)
-        keys = [key for each in channels for key in each.keys[:2]]
-        packed = pack(len(keys), *keys)
-        clock = self._commands.fixed_time()
-        words = (clock, self._window.seconds, self._window.messages, self._timeout)
-        arguments = [str(each).encode() for each in words]
-        count = 1 + len(keys)
+        """Return the figures of those channels of a server that exist."""
+        # Those of a shard at once: in a cluster a script has the keys of one.
+        shards: dict[bytes, list[_Names]] = {}
+        for each in names:
+            shards.setdefault(each.prefix, []).append(each)
+        found = await asyncio.gather(
+            *(
+                self._measure(connection, some[start : start + BATCH], rates)
+                for some in shards.values()
+                for start in range(0, len(some), BATCH)
+            )
+        )
+        return [figures for some in found for figures in some]
+
+    async def _measure(
+        self, connection: Connection, names: Sequence[_Names], rates: bool
+    ) -> list[ChannelFigures]:
+        packed = [b"$%d\r\n%d\r\n" % (len(str(2 * len(names))), 2 * len(names))]
+        for each in names:
+            channel_id = each.id.encode()
+            for kind in (b":messages:", b":channel:"):
+                key = each.prefix + kind + channel_id
+                packed.append(b"$%d\r\n%b\r\n" % (len(key), key))
+        limit = self._window.messages if rates else 0
+        words = (self._commands.fixed_time(), self._window.seconds, limit)
+        arguments = [str(each).encode() for each in (*words, self._timeout)]
+        keys, count = b"".join(packed), len(packed)
         try:
-            try:
-                told = await connection.run(MEASURE, packed, count, *arguments)
-            except UnknownScript:
-                told = await connection.run(MEASURE, packed, count, *arguments)
+            told = await connection.run(MEASURE, keys, count, *arguments)
+        except UnknownScript:
+            told = await _wait_for(connection.run(MEASURE, keys, count, *arguments))
         except CommandError as error:
             raise StoreUnavailable from error
         *lines, now = told
         return [
-            self._read(channel.id, line, float(now))
-            for channel, line in zip(channels, lines, strict=True)
+            self._read_line(each.id, line, float(now))
+            for each, line in zip(names, lines, strict=True)
             if line
         ]
 
-    def _read(self, channel_id: str, line: bytes, now: float) -> ChannelFigures:
+    def _read_line(self, channel_id: str, line: bytes, now: float) -> ChannelFigures:
         messages, second, tag, recent, oldest = map(int, line.split(b" "))
-        return ChannelFigures(
-            channel_id,
-            messages,
-            MessageId(second, tag),
-            self._window.rate(now, recent, oldest or now),
-        )
+        rate = self._window.rate(now, recent, oldest or now) if recent else 0.0
+        return ChannelFigures(channel_id, messages, MessageId(second, tag), rate)
 
-    def _read_ids(self, keys: Iterable[bytes]) -> Iterable[str]:
-        """Yield the channel ids in the keys of hashes."""
-        start = len(f"{self._prefix}{{00}}:channel:".encode())
-        for key in keys:
-            yield key[start:].decode(errors="replace")
 
-    async def _send(self, connection: Connection, *command: str | bytes | int) -> Any:
-        try:
-            return await connection.send(*command)
-        except CommandError as error:
-            raise StoreUnavailable from error
+async def _wait_for(answer: Awaitable[Any]) -> Any:
+    """Return an answer of Redis. Raises :class:`StoreUnavailable`."""
+    try:
+        return await answer
+    except CommandError as error:
+        raise StoreUnavailable from error
 
 
 def _escape(text: str) -> str:

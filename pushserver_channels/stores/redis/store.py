@@ -273,8 +273,10 @@ class RedisStore(CommonStore):
             raise ChannelNotFound
         return reply.info
 
-    def scan(self, matches: Matches) -> AsyncIterator[list[ChannelFigures]]:
-        return self._figures.scan(matches)
+    def scan(
+        self, matches: Matches, *, rates: bool = True
+    ) -> AsyncIterator[list[ChannelFigures]]:
+        return self._figures.scan(matches, rates=rates)
 
     async def measure(self, channel_ids: Sequence[str]) -> list[ChannelFigures]:
         return await self._figures.measure(channel_ids)

@@ -75,6 +75,9 @@ def test_host_beside_a_url_is_refused() -> None:
         {"url": "redis://localhost:6379/1"},
         {"host": "localhost", "database": 1},
         {"url": "redis://localhost:6379/1", "max_messages": 3},
+        # Beside the first store are its revocations, and what the dashboard asks.
+        {"database": 1, "host": "localhost", "key_prefix": "pushserver:revocations:"},
+        {"database": 1, "host": "localhost", "key_prefix": "pushserver:dashboard:"},
     ],
 )
 def test_stores_that_share_channels_are_refused(other: dict[str, Any]) -> None:
