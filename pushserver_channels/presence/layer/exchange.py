@@ -170,7 +170,7 @@ class Exchange:
         for rooms in pack(self._list_members(self._view.own)):
             yield {"kind": "changes", "rooms": rooms}
         yield {"kind": "complete"}
-        if is_for_all and self._view.rank == 0:
+        if is_for_all and not self._view.has_older_with_members:
             for each in list(self._view.others.values()):
                 if each.silent or each.has_ended:
                     for rooms in pack(self._list_members(each)):

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import secrets
 import time
 from collections.abc import Sequence
 
 from pushserver.presence.names import PREFIX
-from pushserver.publishers.update import Update
 from pushserver_channels.exceptions import (
     ChannelNotFound,
-    PushError,
     StoreUnavailable,
 )
 from pushserver_channels.hub import Hub
-from pushserver_channels.messages import Message, MessageId
-from pushserver_channels.paced_log import PacedLog
+from pushserver_channels.messages import MessageId
 from pushserver_channels.presence.base import (
-    INTERVAL,
-    LIFETIME,
     NO_CHANGE,
     USER,
     Applied,
@@ -30,29 +23,19 @@ from pushserver_channels.presence.base import (
     PresenceStore,
     Snapshot,
 )
-from pushserver_channels.presence.bodies import CONTENT_TYPE
 from pushserver_channels.stores.layer import ChannelLayerStore
-from pushserver_channels.stores.layer_group import LayerGroup
 
-from .exchange import BEAT, Exchange
-from .room import PATIENCE, Room
+from .exchange import Exchange
+from .room import PATIENCE
+from .rooms import Rooms
 from .signals import Signals
 from .view import Entry, Process, View
-
-logger = logging.getLogger("pushserver.presence")
 
 #: Beats after which a process that starts does not wait for what does not arrive.
 MAX_BEATS = 5
 
 #: Seconds for which a read waits for that.
 TIMEOUT = 10.0
-
-#: The most messages that are published at the same time: the queues of a layer are
-#: short.
-CONCURRENCY = 16
-
-#: Seconds after which a message that could not be published is tried again.
-RETRY_DELAY = 5.0
 
 
 class LayerPresence(PresenceStore):
@@ -74,29 +57,25 @@ class LayerPresence(PresenceStore):
         assert isinstance(hub.store, ChannelLayerStore), "By the settings of the store."
         self._hub = hub
         self._store = hub.store
-        self._rooms: dict[str, Room] = {}
+        self._rooms = Rooms(hub, self)
         # The older of two processes has the smaller name.
         self.name = f"{time.time_ns() // 1000:014x}{secrets.token_hex(4)}"
         self._view = View(Process(self.name), self._change)
         self._exchange = Exchange(self._view, self)
         self._signals = Signals(self._view)
         self._owner: PresenceOwner | None = None
-        self._group: LayerGroup
         self._applying = ""
         self._beats = 0
         self._settled: asyncio.Future[None] = hub.loop.create_future()
         if is_alone:
             self._settled.set_result(None)
-        self._free = asyncio.Semaphore(CONCURRENCY)
-        self._failures = PacedLog(
-            logger, "%d changes of presence could not be published; the last one: %s"
-        )
 
     def start(self, owner: PresenceOwner) -> None:
         self._owner = owner
-        self._store.observe(PREFIX, self._hear)
-        self._group = self._store.open_group("presence", self._exchange)
-        self._exchange.start(self._group)
+        self._store.observe(PREFIX, self._rooms.hear)
+        group = self._store.open_group("presence", self._exchange)
+        self._rooms.start(group)
+        self._exchange.start(group)
 
     # Changes
 
@@ -120,20 +99,20 @@ class LayerPresence(PresenceStore):
                 self._view.set(own, channel_id, member, new)
                 self._exchange.tell(channel_id, member)
         self._applying = ""
-        self._tidy(channel_id)
+        self._rooms.tidy(channel_id)
         return Applied(self._signals.take(channel_id), None, -1)
 
     def _change(self, channel_id: str, member: str, info: str | None) -> None:
         """Note what is true about a member, over all processes, from now on."""
-        room = self._find_room(channel_id)
+        room = self._rooms.find(channel_id)
         is_own = channel_id == self._applying
         if not is_own and not self._settled.done():
             room.change(member, info, None)
-            self._tidy(channel_id)
+            self._rooms.tidy(channel_id)
             return
         now = self._hub.loop.time()
         transition = room.change(member, info, now)
-        self._schedule(channel_id, room, now + self._view.rank * PATIENCE)
+        self._rooms.schedule(channel_id, room, now + self.rank * PATIENCE)
         if (
             transition is not None
             and not self._exchange.has_ended
@@ -143,102 +122,25 @@ class LayerPresence(PresenceStore):
         ):
             self._owner.refresh(channel_id)
 
-    # Telling
+    # What the rooms and the exchange use
 
-    def _schedule(self, channel_id: str, room: Room, due: float) -> None:
-        """Publish what is due at a time of the event loop, at most once a second."""
-        due = max(due, room.told_at + INTERVAL)
-        if room.timer is not None:
-            if room.timer.when() <= due:
-                return
-            room.timer.cancel()
-        room.timer = self._hub.loop.call_at(due, self._flush, channel_id, room)
+    @property
+    def rank(self) -> int:
+        return self._view.rank
 
-    def _schedule_next(self, channel_id: str, room: Room) -> None:
-        """Publish the next message when it is due, or forget an empty channel."""
-        due = room.find_due(self._view.rank)
-        if due is not None:
-            self._schedule(channel_id, room, due)
-        elif not room.is_empty:
-            return
-        elif room.told_at + INTERVAL > self._hub.loop.time():
-            self._schedule(channel_id, room, room.told_at)
-        else:
-            self._tidy(channel_id)
-
-    def _flush(self, channel_id: str, room: Room) -> None:
-        """Publish what is due."""
-        room.timer = None
-        if self._group.is_closed or room.is_publishing:
-            return
-        now = self._hub.loop.time()
-        if not self._settled.done() or not self._exchange.is_hearing:
-            self._schedule(channel_id, room, now + BEAT)
-        elif (room.find_due(self._view.rank) or now + 1) <= now:
-            room.is_publishing = True
-            self._group.start_task(self._publish(channel_id, room))
-        else:
-            self._schedule_next(channel_id, room)
-
-    async def _publish(self, channel_id: str, room: Room) -> None:
-        """Publish what is due by the time at which it is sent."""
-        try:
-            async with self._free:
-                now = self._hub.loop.time()
-                body = room.build_message(now, self._view.rank)
-                if body is not None:
-                    room.told_at = now
-                    await self._hub.publish(
-                        Update(
-                            PREFIX + channel_id, body, CONTENT_TYPE, expires=LIFETIME
-                        )
-                    )
-        except PushError as error:  # For example there are too many channels.
-            room.told_at += RETRY_DELAY
-            self._failures.add(error)
-        finally:
-            room.is_publishing = False
-        self._schedule_next(channel_id, room)
-
-    def _hear(self, channel_id: str, message: Message) -> None:
-        """Note what a message has told, whichever process has published it."""
-        channel_id = channel_id[len(PREFIX) :]
-        room = self._find_room(channel_id)
-        try:
-            room.hear(json.loads(message.body), self._hub.loop.time())
-        except (ValueError, LookupError, TypeError, AttributeError):
-            logger.error("On %s was a message of somebody else", PREFIX + channel_id)
-        self._schedule_next(channel_id, room)
-
-    def _find_room(self, channel_id: str) -> Room:
-        room = self._rooms.get(channel_id)
-        if room is None:
-            room = self._rooms[channel_id] = Room()
-        return room
-
-    def _tidy(self, channel_id: str) -> None:
-        """Forget a channel on which nobody is, and of which nothing is to be told."""
-        room = self._rooms.get(channel_id)
-        if (
-            room is not None
-            and room.timer is None
-            and not room.is_publishing
-            and room.is_empty
-        ):
-            del self._rooms[channel_id]
-
-    # The exchange
+    @property
+    def may_publish(self) -> bool:
+        return self._settled.done() and self._exchange.is_hearing
 
     @property
     def is_stopping(self) -> bool:
         return self._hub.stopping
 
     def find_limit(self, channel_id: str) -> int:
-        room = self._rooms.get(channel_id)
-        return 0 if room is None else room.limit
+        return self._rooms.get(channel_id).limit
 
     def set_limit(self, channel_id: str, limit: int) -> None:
-        self._find_room(channel_id).limit = limit
+        self._rooms.find(channel_id).limit = limit
 
     def note_beat(self) -> None:
         self._beats += 1
@@ -258,10 +160,10 @@ class LayerPresence(PresenceStore):
     async def read(self, channel_id: str, *, for_page: bool) -> Snapshot:
         await self._learn()
         if not for_page:
-            return (self._rooms.get(channel_id) or Room()).describe()
+            return self._rooms.get(channel_id).describe()
         # The id is read before the members: what is told after it may be in both.
         newest = await self._find_newest(channel_id)
-        room = self._rooms.get(channel_id) or Room()
+        room = self._rooms.get(channel_id)
         return room.describe_for_page(newest, self._hub.loop.time())
 
     async def _learn(self) -> None:
@@ -281,10 +183,8 @@ class LayerPresence(PresenceStore):
 
     async def count(self, channel_id: str) -> int:
         await self._learn()
-        room = self._rooms.get(channel_id)
-        return 0 if room is None else sum(room.numbers)
+        return sum(self._rooms.get(channel_id).numbers)
 
     async def has(self, channel_id: str, member: str) -> bool:
         await self._learn()
-        room = self._rooms.get(channel_id)
-        return room is not None and member[len(USER) :] in room.members
+        return member[len(USER) :] in self._rooms.get(channel_id).members

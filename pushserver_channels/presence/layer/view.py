@@ -101,6 +101,17 @@ class View:
             each.name < self.own.name and each.is_alive for each in self.others.values()
         )
 
+    @property
+    def has_older_with_members(self) -> bool:
+        """Whether an older process has had members.
+
+        One that has just started, and whose clock was set back, has not.
+        """
+        return any(
+            each.name < self.own.name and each.is_alive and each.number
+            for each in self.others.values()
+        )
+
     def find_newest(self, channel_id: str, member: str) -> Entry | None:
         """Return what the process has of a member that has the newest info of it."""
         newest = self.own.find(channel_id, member)

@@ -10,6 +10,7 @@ from pushserver_channels.presence.layer import (
     exchange,
     learning,
     room,
+    rooms,
     signals,
     store,
     view,
@@ -20,7 +21,7 @@ from .processes import MakeProcess, Process
 
 _groups = (f"presence {number}" for number in count())
 
-#: Times of presence over a layer, in seconds: a twentieth of the real ones.
+#: Times of presence over a layer, in seconds, shorter than the real ones.
 TIMES = {
     "BEAT": 0.05,
     "TIMEOUT": 1,
@@ -35,7 +36,7 @@ TIMES = {
 @pytest.fixture
 async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeProcess]:
     """Make processes in one group."""
-    for module in (exchange, learning, room, signals, store, view):
+    for module in (exchange, learning, room, rooms, signals, store, view):
         for name, seconds in TIMES.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, seconds)

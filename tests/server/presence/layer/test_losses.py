@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pushserver_channels.exceptions import StoreUnavailable
@@ -135,6 +137,29 @@ async def test_processes_that_are_restarted_one_after_the_other(
         assert changed == {"brief"}
     sent = [each for process in (*old, *new) for each in process.signals.sent]
     assert sorted(sent) == sorted([*users, "brief", "-brief"])
+
+
+async def test_a_clock_that_was_set_back_does_not_matter(
+    make: MakeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that starts then counts as the oldest, and learns as another does."""
+    here, there = make(grace=2), make(grace=2)
+    page = await here.watch()
+    here.come("anna")
+    there.come("bob")
+    await until_told(page, "anna", "bob")
+    there.stop()
+    here.come("carl")
+    await until_told(page, "anna", "bob", "carl")
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time_ns", lambda: 0)
+        late = make(grace=2)
+    assert set(await late.members()) == {"anna", "bob", "carl"}
+    late.come("bob")
+    late.come("dora")
+    await until_told(page, "anna", "bob", "carl", "dora")
+    assert "bob" not in page.diffs[-1]["joins"]
+    await until(lambda: late.signals.sent == ["dora"])
 
 
 async def test_events_are_of_limited_size_and_number(make: MakeProcess) -> None:

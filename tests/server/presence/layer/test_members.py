@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.waiting import until
 
 from .lossy import lose, lose_nothing
@@ -39,12 +37,14 @@ async def test_a_user_at_both_processes_is_one_member(make: MakeProcess) -> None
     await until_told(page, "anna", others=1)
     await there.until_here("anna", others=1)
     here.leave(one, visits[0])
-    await asyncio.sleep(0.3)
-    await here.until_here("anna", others=1)
+    brief = here.come("brief")
+    await until_told(page, "anna", "brief", others=1)
+    here.leave(brief)  # It leaves after the others would have.
+    await until_told(page, "anna", others=1)
     there.leave(other, visits[1])
     await until_told(page)
-    assert here.signals.sent == ["anna", "-anna"]
-    assert sum(len(each["joins"]) for each in page.diffs) == 1, page.diffs
+    assert here.signals.sent == ["anna", "brief", "-brief", "-anna"]
+    assert sum(len(each["joins"]) for each in page.diffs) == 2, page.diffs
 
 
 async def test_a_process_that_starts_learns_who_is_there(make: MakeProcess) -> None:
