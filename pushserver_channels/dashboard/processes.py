@@ -97,5 +97,6 @@ def _read(snapshots: Mapping[str, bytes]) -> list[Summary]:
         try:
             found.append(Summary.load(data))
         except ValueError:
-            logger.warning("What %s tells dashboards cannot be read", process)
+            text = "What %s tells dashboards cannot be read"
+            logger.warning(text, process, extra={"reason": "invalid"})
     return found

@@ -120,7 +120,8 @@ class Responder(Cursor):
         try:
             inquiry = Inquiry.parse(message.body)
         except ValueError as error:
-            logger.warning("An inquiry of a dashboard cannot be read: %s", error)
+            text = "An inquiry of a dashboard cannot be read: %s"
+            logger.warning(text, error, extra={"reason": "invalid"})
             return Heard.TAKEN
         loop = asyncio.get_running_loop()
         self._recent.append((loop.time(), inquiry))
@@ -166,7 +167,8 @@ class Responder(Cursor):
         except StoreUnavailable:
             pass  # The store itself has logged it.
         except Exception:
-            logger.exception("A dashboard cannot be answered")
+            extra = {"reason": "failed"}
+            logger.exception("A dashboard cannot be answered", extra=extra)
 
     async def _find_state(self) -> _State:
         """Return how this process is, or was a moment ago."""

@@ -82,7 +82,8 @@ class LayerGroup:
             raise StoreUnavailable from error
         if self._is_refused:
             self._is_refused = False
-            logger.warning("The channel layer takes messages again")
+            extra = {"reason": StoreUnavailable.reason}
+            logger.warning("The channel layer takes messages again", extra=extra)
 
     async def join(self) -> None:
         """Return when this process has joined the group, or raise StoreUnavailable."""
@@ -138,7 +139,8 @@ class LayerGroup:
                 self._set_joined()
                 if self._has_failed:
                     self._has_failed = False
-                    logger.warning("The channel layer is back")
+                    extra = {"reason": StoreUnavailable.reason}
+                    logger.warning("The channel layer is back", extra=extra)
                 await self._receive_until_error()
             except Exception as error:
                 self.errors += 1

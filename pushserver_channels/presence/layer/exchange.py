@@ -112,7 +112,8 @@ class Exchange:
                     return
                 beat_at, state = now + BEAT, None  # Whoever misses it asks again.
             except Exception:
-                logger.exception("Presence cannot be told to the other processes")
+                text = "Presence cannot be told to the other processes"
+                logger.exception(text, extra={"reason": "failed"})
             ends = min(beat_at, changes_at) if self._changed else beat_at
             await self._sleep_until(ends if state is None else now + PART_INTERVAL)
         self.has_ended = True

@@ -141,7 +141,8 @@ class Rooms:
             await self._hub.publish(update)
         except PushError as error:  # For example there are too many channels.
             room.told_at += RETRY_DELAY
-            self._failures.add(error)
+            extra = {"channel_id": channel_id, "reason": error.reason}
+            self._failures.add(error, extra=extra)
 
     def hear(self, channel_id: str, message: Message) -> None:
         """Note what a message has told, whichever process has published it."""
@@ -150,7 +151,9 @@ class Rooms:
         try:
             room.hear(json.loads(message.body), self._hub.loop.time())
         except (ValueError, LookupError, TypeError, AttributeError):
-            logger.error("On %s was a message of somebody else", PREFIX + channel_id)
+            text = "On %s was a message of somebody else"
+            extra = {"channel_id": PREFIX + channel_id, "reason": "invalid"}
+            logger.error(text, PREFIX + channel_id, extra=extra)
         self._schedule_next(channel_id, room)
 
     def tidy(self, channel_id: str) -> None:

@@ -166,12 +166,9 @@ async def test_a_process_that_is_not_ready(serve: Serving) -> None:
     """A process that drains says so."""
     site = serve()
     await site.post("a")
-    hubs.is_draining = True
-    try:
-        text = await Browser().read()
-    finally:
-        hubs.is_draining = False
-    assert "Not ready" in text and "about to stop" in text
+    await hubs.draining.end_held()
+    text = await Browser().read()
+    assert "Not ready" in text and "is draining" in text
     assert "0 of 1 ready" in text
 
 

@@ -70,7 +70,7 @@ async def test_buckets_stay(monitored: Serve) -> None:
 
 def test_all_metrics_are_documented() -> None:
     """The documentation names each metric with its labels."""
-    text = (ROOT / "docs" / "monitoring.rst").read_text()
+    text = (ROOT / "docs" / "howto" / "monitoring.rst").read_text()
     for name, (_, *labels) in NAMES.items():
         assert f"``{name}{{{','.join(labels)}}}``" in text or (
             not labels and f"``{name}``" in text
