@@ -193,7 +193,7 @@ class Containers:
         text = (self.folder / "nginx.conf").read_text()
         for old, new in (
             ("listen 8080;", f"listen 127.0.0.1:{port};"),
-            ("user www-data;", f"user {getuser()};"),
+            ("user nginx;", f"user {getuser()};"),
             ("/tmp/nginx", f"{directory}/nginx"),
             ("/var/log/nginx/", f"{directory}/"),
         ):
