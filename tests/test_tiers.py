@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from . import tiers
 from .conformance import servers
 from .faults.faults import FAULTS
 from .scheduling import group
+from .servers import ROOT
 
 FAULT = "faults/test_faults.py::test_a_fault"
 
@@ -18,6 +23,32 @@ def test_the_default_tier_is_a_part_of_all() -> None:
     faults = {(fault.name, store) for fault in FAULTS for store in fault.stores}
     assert faults > tiers.FAULTS
     assert {store for _, store in tiers.FAULTS} == {store for _, store in faults}
+
+
+@pytest.mark.parametrize(
+    ("no_browser", "kept"),
+    [(False, ["browser", "live"]), (True, ["live"])],
+)
+def test_no_browser_leaves_out_their_folder(
+    no_browser: bool, kept: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --no-browser, only the tests in the folder browser are left out."""
+    monkeypatch.setattr(tiers, "_left", Counter())
+    config: Any = SimpleNamespace(
+        rootpath=ROOT,
+        getoption={"tier": "all", "no_browser": no_browser}.__getitem__,
+        hook=SimpleNamespace(pytest_deselected=lambda items: None),
+    )
+    items: list[Any] = [
+        SimpleNamespace(
+            path=ROOT / "tests" / folder / "test_a.py",
+            config=config,
+            get_closest_marker=lambda name: None,
+        )
+        for folder in ("browser", "live")
+    ]
+    tiers.pytest_collection_modifyitems(config, items)
+    assert [tiers.find_folder(item) for item in items] == kept
 
 
 @pytest.mark.parametrize(
