@@ -56,6 +56,23 @@ def find_reactor() -> Any:
     return reactor if reactor is not None and reactor.running else None
 
 
+def stop_listening() -> None:
+    """Let Daphne accept no further connections, so that its clients ask others.
+
+    Connections that wait are accepted first: a client may have sent its request. This
+    does nothing under other servers, which do it themselves when they stop.
+    """
+    reactor = find_reactor()
+    if reactor is None:
+        return
+    from twisted.internet.tcp import Port
+
+    ports: list[Any] = [each for each in reactor.getReaders() if isinstance(each, Port)]
+    for port in ports:
+        port.doRead()
+        port.stopListening()
+
+
 def _stop() -> Any:
     """Call the registered functions; return a Deferred that Twisted waits for."""
     from twisted.internet.defer import Deferred
