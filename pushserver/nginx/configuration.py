@@ -44,6 +44,8 @@ class Options:
         django: The address of the site, as nginx's ``server`` takes it.
         pushserver: The address at which Daphne serves the push locations, None for the
             default.
+        more_django: The addresses of further processes that serve the site.
+        more_pushserver: The same for the push locations.
         user: The user that nginx's workers run as.
         workers: The number of nginx's workers, or ``auto``.
         run_dir: The directory of nginx's process id and sockets.
@@ -53,6 +55,8 @@ class Options:
     listen: tuple[str, ...] = ()
     django: str = "127.0.0.1:8000"
     pushserver: str | None = None
+    more_django: tuple[str, ...] = ()
+    more_pushserver: tuple[str, ...] = ()
     user: str = "www-data"
     workers: str = "auto"
     run_dir: str = "/run"
@@ -143,12 +147,27 @@ class Configuration(ABC):
 
     def write_upstreams(self) -> None:
         """Write the servers behind nginx."""
-        self.write_upstream("django", self.options.django)
+        options = self.options
+        self.write_upstream("django", options.django, *options.more_django)
 
-    def write_upstream(self, name: str, server: str) -> None:
-        """Write an upstream of one server, with connections that are kept open."""
+    def write_upstream(self, name: str, *servers: str) -> None:
+        """Write an upstream, with connections that are kept open.
+
+        Args:
+            name: Its name.
+            servers: The addresses of its processes.
+        """
         with self.out.block(f"upstream {name}"):
-            self.out.line(f"server {literal(server)};", "keepalive 32;")
+            if len(servers) > 1:
+                self.out.comment(
+                    "A process that does not accept connections gets none for 10"
+                    " seconds; what was meant for it goes to the next one. All of"
+                    " nginx's workers know that."
+                )
+                self.out.line(f"zone {name} 64k;")
+            self.out.line(
+                *(f"server {literal(each)};" for each in servers), "keepalive 32;"
+            )
             # A POST on a connection that the server closes at this moment is a 502:
             # nginx does not repeat it.
             self.out.comment(
