@@ -158,15 +158,19 @@ class Configuration(ABC):
             servers: The addresses of its processes.
         """
         with self.out.block(f"upstream {name}"):
+            options = ""
             if len(servers) > 1:
+                # nginx uses a server that has failed again only when one request to it
+                # has ended, and held ones do not.
                 self.out.comment(
-                    "A process that does not accept connections gets none for 10"
-                    " seconds; what was meant for it goes to the next one. All of"
-                    " nginx's workers know that."
+                    "What a process does not accept goes to the next one. None is left"
+                    " out because of it: it would get one request in 10 seconds until"
+                    " one has ended, and those of subscribers are held."
                 )
-                self.out.line(f"zone {name} 64k;")
+                options = " max_fails=0"
             self.out.line(
-                *(f"server {literal(each)};" for each in servers), "keepalive 32;"
+                *(f"server {literal(each)}{options};" for each in servers),
+                "keepalive 32;",
             )
             # A POST on a connection that the server closes at this moment is a 502:
             # nginx does not repeat it.
