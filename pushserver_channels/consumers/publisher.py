@@ -110,6 +110,7 @@ class PublisherConsumer(PushConsumer):
         hubs.publishing += 1
 
     def release(self) -> None:
+        super().release()
         hubs.publishing -= 1
 
     def check_client(self) -> None:

@@ -169,7 +169,8 @@ class HubRegistry:
         if self.is_stopping:
             return
         self._listeners.forget()
-        stop_listening()
+        if not stop_listening():
+            return
         deadline = asyncio.get_running_loop().time() + PUBLISHING_TIMEOUT
         await asyncio.sleep(LAST_REQUESTS)
         while self.publishing and asyncio.get_running_loop().time() < deadline:
