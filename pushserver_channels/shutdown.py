@@ -56,6 +56,25 @@ def find_reactor() -> Any:
     return reactor if reactor is not None and reactor.running else None
 
 
+def stop_listening() -> bool:
+    """Let Daphne accept no further connections, so that its clients ask others.
+
+    Connections that wait are accepted first: a client may have sent its request. Return
+    False, and do nothing, under other servers: when they stop they do it themselves,
+    and answer the requests that they have.
+    """
+    reactor = find_reactor()
+    if reactor is None:
+        return False
+    from twisted.internet.tcp import Port
+
+    ports: list[Any] = [each for each in reactor.getReaders() if isinstance(each, Port)]
+    for port in ports:
+        port.doRead()
+        port.stopListening()
+    return True
+
+
 def _stop() -> Any:
     """Call the registered functions; return a Deferred that Twisted waits for."""
     from twisted.internet.defer import Deferred

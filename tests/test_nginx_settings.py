@@ -391,3 +391,24 @@ def test_locations_that_show_how_a_process_is() -> None:
     assert "location ~ ^(/metrics)$" not in text
     left_out = [each for each in warnings if "which Nchan does not have" in each]
     assert len(left_out) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_processes_share_an_upstream(kind: type[Configuration]) -> None:
+    """Each process of the site is a server of the upstream, whatever it has failed."""
+    options = Options(django="127.0.0.1:8001", more_django=("127.0.0.1:8002",))
+    text, _ = write(kind, options)
+    upstream = text.partition("upstream django {")[2].partition("}")[0]
+    lines = [each.strip() for each in upstream.splitlines()]
+    assert "server 127.0.0.1:8001 max_fails=0;" in lines
+    assert "server 127.0.0.1:8002 max_fails=0;" in lines
+
+
+def test_several_push_servers() -> None:
+    """The push locations have an upstream of all of their processes."""
+    options = Options(pushserver="a:1", more_pushserver=("b:2",))
+    text, _ = write(ProxyConfiguration, options)
+    upstream = text.partition("upstream pushserver {")[2].partition("}")[0]
+    assert "server a:1 max_fails=0;" in upstream
+    assert "server b:2 max_fails=0;" in upstream
+    assert "max_fails" not in text.partition("upstream django {")[2].partition("}")[0]

@@ -44,6 +44,8 @@ class Options:
         django: The address of the site, as nginx's ``server`` takes it.
         pushserver: The address at which Daphne serves the push locations, None for the
             default.
+        more_django: The addresses of further processes that serve the site.
+        more_pushserver: The same for the push locations.
         user: The user that nginx's workers run as.
         workers: The number of nginx's workers, or ``auto``.
         run_dir: The directory of nginx's process id and sockets.
@@ -53,6 +55,8 @@ class Options:
     listen: tuple[str, ...] = ()
     django: str = "127.0.0.1:8000"
     pushserver: str | None = None
+    more_django: tuple[str, ...] = ()
+    more_pushserver: tuple[str, ...] = ()
     user: str = "www-data"
     workers: str = "auto"
     run_dir: str = "/run"
@@ -143,12 +147,31 @@ class Configuration(ABC):
 
     def write_upstreams(self) -> None:
         """Write the servers behind nginx."""
-        self.write_upstream("django", self.options.django)
+        options = self.options
+        self.write_upstream("django", options.django, *options.more_django)
 
-    def write_upstream(self, name: str, server: str) -> None:
-        """Write an upstream of one server, with connections that are kept open."""
+    def write_upstream(self, name: str, *servers: str) -> None:
+        """Write an upstream, with connections that are kept open.
+
+        Args:
+            name: Its name.
+            servers: The addresses of its processes.
+        """
         with self.out.block(f"upstream {name}"):
-            self.out.line(f"server {literal(server)};", "keepalive 32;")
+            options = ""
+            if len(servers) > 1:
+                # nginx uses a server that has failed again only when one request to it
+                # has ended, and held ones do not.
+                self.out.comment(
+                    "What a process does not accept goes to the next one. None is left"
+                    " out because of it: it would get one request in 10 seconds until"
+                    " one has ended, and those of subscribers are held."
+                )
+                options = " max_fails=0"
+            self.out.line(
+                *(f"server {literal(each)}{options};" for each in servers),
+                "keepalive 32;",
+            )
             # A POST on a connection that the server closes at this moment is a 502:
             # nginx does not repeat it.
             self.out.comment(

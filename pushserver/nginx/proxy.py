@@ -20,7 +20,8 @@ class ProxyConfiguration(Configuration):
 
     def write_upstreams(self) -> None:
         if self.pushserver != self.options.django:
-            self.write_upstream("pushserver", self.pushserver)
+            more = self.options.more_pushserver
+            self.write_upstream("pushserver", self.pushserver, *more)
         super().write_upstreams()
 
     @property

@@ -286,7 +286,11 @@ class PushConsumer(BodyConsumer):
 
     def build_common_headers(self) -> Headers:
         """Return the headers of every answer to this request."""
-        return self.choose_headers(self.headers.get(b"origin"))
+        headers = self.choose_headers(self.headers.get(b"origin"))
+        if hubs.draining.is_active and self.can_send_connection_close():
+            # A proxy cannot repeat a POST on a connection that ends at this moment.
+            headers = [*headers, CLOSE]
+        return headers
 
     def check_client(self) -> None:
         """Raise :class:`PushError` if the client may not use the location."""

@@ -22,6 +22,7 @@ from pushserver_channels.exceptions import (
     ServerStopping,
     find_reason,
 )
+from pushserver_channels.hub import hubs
 from pushserver_channels.messages import ChannelInfo
 from pushserver_channels.protocol import (
     build_channel_info,
@@ -33,6 +34,7 @@ from pushserver_channels.protocol import (
     parse_lifetime,
 )
 from pushserver_channels.stores import AppendCancelled
+from pushserver_channels.types import Receive, Scope, Send
 
 from .base import (
     NO_CACHE,
@@ -102,6 +104,14 @@ class PublisherConsumer(PushConsumer):
         self.has_presence = has_presence
         self.channel_id = channel_id
         self.fault = fault
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().begin(scope, receive, send)
+        hubs.publishing += 1
+
+    def release(self) -> None:
+        super().release()
+        hubs.publishing -= 1
 
     def check_client(self) -> None:
         self.access.check(self.scope, self.headers, self.channel_id)

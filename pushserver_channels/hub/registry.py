@@ -14,11 +14,22 @@ from django.core.signals import setting_changed
 from pushserver.conf import Host, StoreSettings, get_settings
 from pushserver_channels.address_claims import AddressClaims
 from pushserver_channels.listeners import ListenerWatch
-from pushserver_channels.shutdown import TerminationDelay, call_before_shutdown
+from pushserver_channels.shutdown import (
+    TerminationDelay,
+    call_before_shutdown,
+    stop_listening,
+)
 from pushserver_channels.stores import make_store
 
 from .draining import Draining
 from .hub import Hub
+
+#: Seconds for which a server that has drained waits for publishers, at most.
+PUBLISHING_TIMEOUT = 5.0
+
+#: Seconds in which the last requests arrive: those of clients that have just connected,
+#: and those on connections that a proxy keeps, the printed nginx for one second.
+LAST_REQUESTS = 1.5
 
 
 class HubRegistry:
@@ -30,6 +41,7 @@ class HubRegistry:
 
     Attributes:
         draining: Ends what the process holds bit by bit.
+        publishing: How many requests of publishers are being answered.
     """
 
     def __init__(self) -> None:
@@ -43,7 +55,8 @@ class HubRegistry:
         self._claims = AddressClaims()
         self._listeners = ListenerWatch(self.stop)
         self.draining = Draining(self, lambda: self.is_stopping)
-        self._termination = TerminationDelay(self.draining.end_held)
+        self.publishing = 0
+        self._termination = TerminationDelay(self._prepare_stop)
 
     def __iter__(self) -> Iterator[Hub]:
         """Iterate over the hubs that were created."""
@@ -146,6 +159,23 @@ class HubRegistry:
         self._listeners.forget()
         await asyncio.gather(*(hub.stop() for hub in self))
 
+    async def _prepare_stop(self) -> None:
+        """End all that is held, then answer the publishers that are still there.
+
+        Daphne closes the connections of those that it has not answered when it stops,
+        and a proxy cannot know whether their messages were published.
+        """
+        await self.draining.end_held()
+        if self.is_stopping:
+            return
+        self._listeners.forget()
+        if not stop_listening():
+            return
+        deadline = asyncio.get_running_loop().time() + PUBLISHING_TIMEOUT
+        await asyncio.sleep(LAST_REQUESTS)
+        while self.publishing and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+
     def reset(self) -> None:
         """Close all stores in this process, and forget the hubs."""
         for hub in self:
@@ -179,7 +209,8 @@ class HubRegistry:
         # The timer of the old one belongs to the parent's event loop.
         self._listeners = ListenerWatch(self.stop)
         self.draining.reset()
-        self._termination = TerminationDelay(self.draining.end_held)
+        self.publishing = 0
+        self._termination = TerminationDelay(self._prepare_stop)
 
 
 hubs = HubRegistry()

@@ -16,6 +16,7 @@ from tests.waiting import until
 from .conftest import settings_on
 from .wire import Wire, request
 
+PATH = "/send-update/a"
 KEY = "Idempotency-Key: order-7"
 
 
@@ -30,11 +31,10 @@ async def test_a_message_that_redis_has_is_confirmed(headers: tuple[str, ...]) -
         conf["store"]["url"] = f"redis://127.0.0.1:{proxy.port}/0"
         with daphne(conf) as server, valkey.client() as client:
             async with await Wire.open(server.port) as wire:
-                assert (await wire.ask("PUT", "/send-update/a")).status == 200
+                assert (await wire.ask("PUT", PATH)).status == 200
                 proxy.lose_answers()
                 accept = "Accept: application/json"
-                path = "/send-update/a"
-                await wire.send(request("POST", path, accept, *headers, body=b"news"))
+                await wire.send(request("POST", PATH, accept, *headers, body=b"news"))
                 key = "pushserver:{%02x}:messages:a"
                 keys = [key % number for number in range(256)]
                 await until(lambda: any(client.exists(each) for each in keys))
@@ -47,3 +47,22 @@ async def test_a_message_that_redis_has_is_confirmed(headers: tuple[str, ...]) -
             assert "Traceback" not in server.log()
             [found] = [each for each in keys if client.exists(each)]
             assert client.xlen(found) == 1
+
+
+async def test_a_drained_server_answers_its_last_publishers() -> None:
+    """Before it stops it accepts no more connections, and answers those that it has."""
+    with Valkey() as valkey, Proxy(valkey.port) as proxy:
+        conf = settings_on(valkey)
+        conf["store"]["url"] = f"redis://127.0.0.1:{proxy.port}/0"
+        with daphne({**conf, "drain": 0.1}) as server:
+            async with await Wire.open(server.port) as wire:
+                assert (await wire.ask("PUT", PATH)).status == 200
+                proxy.lose_answers()
+                await wire.send(request("POST", PATH, body=b"news"))
+                server.process.send_signal(signal.SIGTERM)
+                await until(lambda: not server.listens())
+                await asyncio.to_thread(proxy.mend)
+                answer = await wire.answer()
+                assert answer.status == 202
+            assert await asyncio.to_thread(server.process.wait, 20) == 0
+            assert "Traceback" not in server.log()

@@ -38,16 +38,21 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--django",
-            default=Options.django,
+            action="append",
             metavar="ADDRESS",
-            help="Where the site is served. Defaults to %(default)s.",
+            help=(
+                "Where the site is served; repeat it for each of several processes."
+                f" Defaults to {Options.django}."
+            ),
         )
         parser.add_argument(
             "--pushserver",
+            action="append",
             metavar="ADDRESS",
             help=(
-                "With --proxy, where the push locations are served. Defaults to the"
-                " address in the settings, or to --django."
+                "With --proxy, where the push locations are served; repeat it for each"
+                " of several processes. Defaults to the address in the settings, or to"
+                " --django."
             ),
         )
         parser.add_argument(
@@ -75,10 +80,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        django, *more_django = options["django"] or [Options.django]
+        pushserver, *more_pushserver = options["pushserver"] or [None]
         chosen = Options(
             listen=tuple(options["listen"] or ()),
-            django=options["django"],
-            pushserver=options["pushserver"],
+            django=django,
+            pushserver=pushserver,
+            more_django=tuple(more_django),
+            more_pushserver=tuple(more_pushserver),
             user=options["user"],
             workers=options["workers"],
             run_dir=options["run_dir"],

@@ -63,3 +63,18 @@ async def test_revocations_are_read_on(monitored: Serve) -> None:
     await hubs.draining.end_held()
     assert (await held.answer()).status == 304
     await hubs.stop()
+
+
+@pytest.mark.parametrize(("version", "closes"), [("1.1", True), ("2", False)])
+async def test_connections_end_with_the_answers_of_a_drain(
+    monitored: Serve, version: str, closes: bool
+) -> None:
+    """A proxy keeps no connection on which it could send a message too late."""
+    site = monitored(drain=0.1)
+    answers = []
+    for _ in range(2):
+        for method, path in (("POST", "/send-update/a"), ("GET", "/updates/a")):
+            answers.append(await site.ask(method, path, http_version=version))
+        await hubs.draining.end_held()
+    wanted = [None, None, *(["close"] * 2 if closes else [None] * 2)]
+    assert [each["connection"] for each in answers] == wanted

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from pushserver_channels.presence import registry
+from pushserver_channels.presence import base, memory, registry
 from pushserver_channels.presence.telling import Teller
 from tests.server.exchanges import Site
 from tests.server.streams import serving
 from tests.tiers import in_tier
 
 from .visitors import Serving
+
+#: Seconds between two messages about a channel; the server has 1.
+INTERVAL = 0.2
 
 #: The stores of one process that can have presence.
 STORES = ("memory", "channel_layer")
@@ -45,3 +48,15 @@ def serve(request: pytest.FixtureRequest) -> Iterator[Serving]:
 def fresh_teller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send signals as a process does that has just started."""
     monkeypatch.setattr(registry, "teller", Teller())
+
+
+@pytest.fixture(autouse=True)
+def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tell changes more often, so that no test waits a second for each."""
+    monkeypatch.setattr(memory, "INTERVAL", INTERVAL)
+
+
+@pytest.fixture
+def real_interval(monkeypatch: pytest.MonkeyPatch, short_interval: None) -> None:
+    """Tell changes at most once a second, as the server does."""
+    monkeypatch.setattr(memory, "INTERVAL", base.INTERVAL)

@@ -27,6 +27,7 @@ async def until_change(after: int) -> int:
     return found
 
 
+@pytest.mark.usefixtures("real_interval")
 async def test_a_watcher_is_told_who_is_there_and_who_comes_and_goes(
     serve: Serving,
 ) -> None:
@@ -136,6 +137,7 @@ async def test_a_poll_is_given_the_first_change_and_not_the_state_again(
     await leave(anna)
 
 
+@pytest.mark.usefixtures("real_interval")
 async def test_a_poll_that_missed_the_first_change_is_given_the_state(
     serve: Serving,
 ) -> None:
