@@ -66,11 +66,14 @@ class Applied(NamedTuple):
         transitions: The members that have come or gone, over all processes.
         flush_in: Seconds after which changes that wait may be told, None if none wait.
         entries: How many members of the channel the store has of this process.
+        has_lost: Whether the store has lost data lately. Otherwise members of which it
+            does not know have been told to leave.
     """
 
     transitions: Sequence[Transition]
     flush_in: float | None
     entries: int
+    has_lost: bool = False
 
 
 class Snapshot(NamedTuple):

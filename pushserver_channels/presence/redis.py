@@ -135,10 +135,12 @@ class RedisPresence(PresenceStore):
         )
         reply = await self._run("presence", channel, words, *arguments)
         transitions, flush_in, entries, has_more = read_applied(reply)
+        has_lost = self._has_lost(slot, read_epoch(reply))
         if has_more and self._owner is not None:
             self._due.add(channel_id)
             self._owner.refresh(channel_id)
-        return Applied([Transition(*each) for each in transitions], flush_in, entries)
+        passed = [Transition(*each) for each in transitions]
+        return Applied(passed, flush_in, entries, has_lost)
 
     async def _run(
         self, script: str, channel: ChannelKeys, words: str, *arguments: bytes
@@ -160,23 +162,11 @@ class RedisPresence(PresenceStore):
         reply = await self._run("presence_state", channel, words)
         if for_page:
             slot = self._slots[self._number(channel_id)]
-            while self._is_incomplete(slot, read_epoch(reply)):
+            # Members whose process has not told them again would seem to leave.
+            while self._has_lost(slot, read_epoch(reply)) and not self._hub.stopping:
                 await asyncio.sleep(BEAT / 2)
                 reply = await self._run("presence_state", channel, words)
         return Snapshot(*read_snapshot(reply))
-
-    def _is_incomplete(self, slot: _Slot, epoch: str) -> bool:
-        """Return whether members may be missing, because Redis has lost its data.
-
-        Those whose process has not told them again would seem to leave.
-
-        Args:
-            slot: The slot of the channel.
-            epoch: The epoch in which the members were read.
-        """
-        if not slot.epoch or self._hub.stopping:
-            return False
-        return epoch != slot.epoch or self._hub.loop.time() - slot.lost_at < RECOVERY
 
     async def count(self, channel_id: str) -> int:
         channel = self._commands.find(PREFIX + channel_id)
@@ -186,6 +176,17 @@ class RedisPresence(PresenceStore):
         channel = self._commands.find(PREFIX + channel_id)
         reply = await self._run("presence_state", channel, "0", member.encode())
         return read_answer(reply)
+
+    def _has_lost(self, slot: _Slot, epoch: str) -> bool:
+        """Return whether Redis has lost its data in a slot lately.
+
+        Args:
+            slot: The slot.
+            epoch: Its epoch in an answer, which this process may not have noticed yet.
+        """
+        if not slot.epoch:
+            return False
+        return epoch != slot.epoch or self._hub.loop.time() - slot.lost_at < RECOVERY
 
     # Beats
 

@@ -151,6 +151,26 @@ async def test_one_process_that_is_away_alone_has_its_members_back(
     assert set(await members(first)) == {"anna", "bob"}
 
 
+async def test_a_process_that_was_forgotten_tells_that_all_have_come_again(
+    processes: Processes,
+) -> None:
+    """Also if it tells of somebody else before it says that it is alive."""
+    first, second = await processes.start(), await processes.start()
+    first.enter("anna")
+    second.enter("bob")
+    await processes.move(2)
+    second.is_running = False
+    await processes.move(60)
+    second.is_running = True
+    second.enter("carl")
+    await second.until_told()
+    await processes.move(3)
+    assert set(await members(first)) == {"anna", "bob", "carl"}
+    told = [(user, kind) for _, user, kind in processes.told]
+    assert told[2] == ("bob", "left")
+    assert sorted(told[3:]) == [("bob", "joined"), ("carl", "joined")]
+
+
 async def test_who_has_left_while_its_process_was_away_does_not_come_again(
     processes: Processes,
 ) -> None:
