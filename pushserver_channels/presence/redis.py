@@ -49,8 +49,9 @@ OTHERS = 2
 #: Seconds without an answer to a beat after which Redis counts as away.
 AWAY = 3.0
 
-#: Seconds in which all processes tell Redis again what it has lost.
-RECOVERY = 3.0
+#: Seconds in which all processes tell Redis again what it has lost. A busy process may
+#: need them to connect again; it is the HOLD of the scripts.
+RECOVERY = 6.0
 
 #: Seconds in which the keys of all channels are renewed.
 RENEWAL = 1200.0
@@ -63,6 +64,7 @@ class _Slot:
         keys: The keys of the slot's scripts.
         process: The name under which this process has members there. It takes another
             one when Redis may have forgotten some: those of the old one then expire.
+        is_new: Whether Redis cannot know that name before the next beat.
         epoch: The epoch of the slot, empty before the first beat.
         lost_at: When Redis was seen to have lost its data, by the event loop's clock.
         answered_at: When it last answered a beat.
@@ -73,10 +75,15 @@ class _Slot:
         prefix = shard.prefix
         keys = (f"{prefix}:messages:", f"{prefix}:channel:", shard.mark)
         self.keys = ChannelKeys("", shard, keys, f"{prefix}:bell::".encode())
-        self.process = secrets.token_hex(6)
+        self.take_name()
         self.epoch = ""
         self.lost_at = self.back_at = float("-inf")
         self.answered_at = now
+
+    def take_name(self) -> None:
+        """Take a name that no process had before."""
+        self.process = secrets.token_hex(6)
+        self.is_new = True
 
     def note_answer(self, now: float) -> None:
         """Note that Redis has answered a beat."""
@@ -235,9 +242,11 @@ class RedisPresence(PresenceStore):
         epoch, is_known, due = read_beat(reply)
         if slot.epoch not in ("", epoch):
             slot.lost_at = self._hub.loop.time()
+        is_known = is_known or slot.is_new
+        slot.is_new = False
         if slot.epoch and is_used and (epoch != slot.epoch or not is_known):
             # Redis has lost its data, or has taken this process for dead.
-            slot.process = secrets.token_hex(6)
+            slot.take_name()
             found = [
                 each for each in self._owner.channel_ids if self._number(each) == number
             ]

@@ -139,3 +139,11 @@ class Processes:
         for each in self.running:
             if each.is_running:
                 each.kill()
+
+
+async def members(process: Process) -> dict[str, str]:
+    """Return who is on the channel, as a process finds."""
+    snapshot = await process.store.read(ROOM, for_page=False)
+    assert snapshot.members is not None
+    assert snapshot.named == len(snapshot.members)
+    return snapshot.members
