@@ -207,7 +207,10 @@ class RedisPresence(PresenceStore):
             await asyncio.sleep(BEAT)
 
     async def beat(self) -> None:
-        """Say in all slots of this process that it is alive; in the others seldom."""
+        """Say in all slots of this process that it is alive; in the others seldom.
+
+        In a slot whose epoch is not known yet, a loss of data would not be noticed.
+        """
         assert self._owner is not None, "By start()."
         self._beats += 1
         used = {self._number(each) for each in self._owner.channel_ids}
@@ -215,7 +218,9 @@ class RedisPresence(PresenceStore):
             *(
                 self._beat_slot(number, is_used=number in used)
                 for number in range(len(self._slots))
-                if number in used or (number + self._beats) % OTHERS == 0
+                if number in used
+                or (number + self._beats) % OTHERS == 0
+                or not self._slots[number].epoch
             )
         )
         self._renew_some()

@@ -111,9 +111,14 @@ class Processes:
         self.running: list[Process] = []
 
     async def start(self) -> Process:
+        process = self.make()
+        await process.store.beat()
+        return process
+
+    def make(self) -> Process:
+        """Return a process that has not yet said that it is alive."""
         process = Process(self.settings, self.clock, self.told)
         self.running.append(process)
-        await process.store.beat()
         return process
 
     async def move(self, seconds: float) -> None:

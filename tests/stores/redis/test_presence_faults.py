@@ -130,6 +130,21 @@ async def test_what_redis_has_lost_it_is_told_again(
     assert set(await members(second)) == {"anna", "bob"}
 
 
+async def test_what_is_lost_of_a_process_that_has_just_started_is_told_again(
+    processes: Processes, valkey: Valkey
+) -> None:
+    first = processes.make()
+    assert await members(first) == {}  # Meanwhile it begins to say that it is alive.
+    first.enter("anna")
+    await first.until_told()
+    with valkey.client() as client:
+        for key in client.keys(f"{processes.settings.key_prefix}*"):
+            client.delete(key)
+    await processes.move(2)
+    assert set(await members(first)) == {"anna"}
+    assert processes.told == [(ROOM, "anna", "joined")]
+
+
 async def test_a_process_that_is_slow_to_tell_what_was_lost_tells_it_once(
     processes: Processes, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
