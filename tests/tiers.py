@@ -68,6 +68,7 @@ FAULTS = {
     ("fill-redis", "redis"),
     ("kill-connections", "redis"),
     ("cut", "redis"),
+    ("presence-kill-redis", "redis"),
 }
 
 #: The number of clients in a crowd, by tier.
