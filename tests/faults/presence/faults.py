@@ -42,6 +42,7 @@ class PresenceFault:
         stores: The stores with which it can happen.
         members: How many members there are.
         moves: Whether some members leave, and others come, during the fault.
+        is_silent: Whether the channel may tell nothing.
         world: Arguments for :class:`PresenceWorld`.
         may_flicker: Why members may be told to leave and to come again, with each
             store. If the store forgets them, signals may be sent again, or be missing.
@@ -53,6 +54,7 @@ class PresenceFault:
     stores: tuple[str, ...] = ALL
     members: int = 40
     moves: bool = True
+    is_silent: bool = False
     world: dict[str, Any] = field(default_factory=dict)
     may_flicker: dict[str, str] = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ class PresenceFault:
             "told again": outcome.repeated,
             "flickered": outcome.flickered and not may_flicker,
             "too many messages": outcome.busiest > BUSIEST,
+            "not silent": self.is_silent and outcome.told,
             "signals doubled": outcome.doubled and not forgets,
             "signals missed": outcome.missed > outcome.counted and not forgets,
         }
@@ -140,6 +143,7 @@ PRESENCE_FAULTS = (
         ("redis",),
         members=1000,
         moves=False,
+        is_silent=True,
         world={"servers": 3},
     ),
     PresenceFault(
@@ -204,5 +208,6 @@ PRESENCE_FAULTS = (
         reconnect,
         members=1000,
         moves=False,
+        is_silent=True,
     ),
 )
