@@ -11,6 +11,7 @@ import pytest
 from . import tiers
 from .conformance import servers
 from .faults.faults import FAULTS
+from .faults.presence.faults import PRESENCE_FAULTS
 from .scheduling import group
 from .servers import ROOT
 
@@ -20,7 +21,8 @@ FAULT = "faults/test_faults.py::test_a_fault"
 def test_the_default_tier_is_a_part_of_all() -> None:
     """The default tier is a part of all tests, and includes each store."""
     assert set(servers.ROWS) > tiers.ROWS
-    faults = {(fault.name, store) for fault in FAULTS for store in fault.stores}
+    measured = (*FAULTS, *PRESENCE_FAULTS)
+    faults = {(fault.name, store) for fault in measured for store in fault.stores}
     assert faults > tiers.FAULTS
     assert {store for _, store in tiers.FAULTS} == {store for _, store in faults}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from pushserver_channels.exceptions import ChannelNotFound
 from pushserver_channels.messages import MessageId
+from pushserver_channels.stores import Store
 
 #: The id of the state of a channel of which no change is known, at an unknown time.
 NO_CHANGE = MessageId(0, 1)
@@ -24,10 +27,22 @@ NAMED_AGAIN = 0.9
 #: The least number of seconds between two messages with changes.
 INTERVAL = 1.0
 
-
 #: Seconds for which a change is kept. A client that was away for longer is given the
 #: state. Visitors cause changes, which must not stay as long as a site's messages may.
 LIFETIME = 600.0
+
+
+async def find_newest(store: Store, channel_id: str) -> MessageId:
+    """Return the id of the newest change on a presence channel.
+
+    Without a change it is one of this second that is older than any message.
+    """
+    unchanged = MessageId(0, int(time.time()))
+    try:
+        info = await store.info(channel_id)
+    except ChannelNotFound:
+        return unchanged
+    return max(info.last_message_id, unchanged)
 
 
 class Change(NamedTuple):
@@ -66,11 +81,14 @@ class Applied(NamedTuple):
         transitions: The members that have come or gone, over all processes.
         flush_in: Seconds after which changes that wait may be told, None if none wait.
         entries: How many members of the channel the store has of this process.
+        has_lost: Whether the store has lost data lately. Otherwise members of which it
+            does not know have been told to leave.
     """
 
     transitions: Sequence[Transition]
     flush_in: float | None
     entries: int
+    has_lost: bool = False
 
 
 class Snapshot(NamedTuple):

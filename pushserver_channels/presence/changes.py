@@ -185,7 +185,7 @@ class Changes:
         if room is not None and applied.entries >= 0:
             expected = sum(each.told is not None for each in room.members.values())
             if applied.entries < expected and channel_id not in self._changed:
-                self.tell_again([channel_id], is_known=True)
+                self.tell_again([channel_id], is_known=applied.has_lost)
 
     def _retry_later(self) -> None:
         """Tell the store again after a while, because it could not be told."""

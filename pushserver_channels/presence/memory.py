@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
 from pushserver.presence.names import PREFIX
 from pushserver.publishers.update import Update
-from pushserver_channels.exceptions import ChannelNotFound, PushError, find_reason
+from pushserver_channels.exceptions import PushError, find_reason
 from pushserver_channels.hub import Hub
-from pushserver_channels.messages import MessageId
 
 from .base import (
     INTERVAL,
@@ -24,6 +22,7 @@ from .base import (
     PresenceStore,
     Snapshot,
     Transition,
+    find_newest,
 )
 from .bodies import CONTENT_TYPE, build_counts, build_diff, build_state
 
@@ -183,19 +182,13 @@ class MemoryPresence(PresenceStore):
 
     async def read(self, channel_id: str, *, for_page: bool) -> Snapshot:
         # The id is read before the members: what is told after it may be in both.
-        newest = await self._find_newest(channel_id) if for_page else NO_CHANGE
+        newest = NO_CHANGE
+        if for_page:
+            newest = await find_newest(self._hub.store, PREFIX + channel_id)
         room = self._rooms.get(channel_id) or _Room()
         hides = for_page and (room.is_counted or room.is_counted_now)
         members = None if hides else dict(room.members)
         return Snapshot(newest, members, *room.numbers)
-
-    async def _find_newest(self, channel_id: str) -> MessageId:
-        unchanged = MessageId(0, int(time.time()))
-        try:
-            info = await self._hub.store.info(PREFIX + channel_id)
-        except ChannelNotFound:
-            return unchanged
-        return max(info.last_message_id, unchanged)
 
     async def count(self, channel_id: str) -> int:
         room = self._rooms.get(channel_id)

@@ -49,8 +49,9 @@ OTHERS = 2
 #: Seconds without an answer to a beat after which Redis counts as away.
 AWAY = 3.0
 
-#: Seconds in which all processes tell Redis again what it has lost.
-RECOVERY = 3.0
+#: Seconds in which all processes tell Redis again what it has lost. A busy process may
+#: need them to connect again; it is the HOLD of the scripts.
+RECOVERY = 6.0
 
 #: Seconds in which the keys of all channels are renewed.
 RENEWAL = 1200.0
@@ -63,6 +64,7 @@ class _Slot:
         keys: The keys of the slot's scripts.
         process: The name under which this process has members there. It takes another
             one when Redis may have forgotten some: those of the old one then expire.
+        is_new: Whether Redis cannot know that name before the next beat.
         epoch: The epoch of the slot, empty before the first beat.
         lost_at: When Redis was seen to have lost its data, by the event loop's clock.
         answered_at: When it last answered a beat.
@@ -73,10 +75,15 @@ class _Slot:
         prefix = shard.prefix
         keys = (f"{prefix}:messages:", f"{prefix}:channel:", shard.mark)
         self.keys = ChannelKeys("", shard, keys, f"{prefix}:bell::".encode())
-        self.process = secrets.token_hex(6)
+        self.take_name()
         self.epoch = ""
         self.lost_at = self.back_at = float("-inf")
         self.answered_at = now
+
+    def take_name(self) -> None:
+        """Take a name that no process had before."""
+        self.process = secrets.token_hex(6)
+        self.is_new = True
 
     def note_answer(self, now: float) -> None:
         """Note that Redis has answered a beat."""
@@ -135,10 +142,12 @@ class RedisPresence(PresenceStore):
         )
         reply = await self._run("presence", channel, words, *arguments)
         transitions, flush_in, entries, has_more = read_applied(reply)
+        has_lost = self._has_lost(slot, read_epoch(reply))
         if has_more and self._owner is not None:
             self._due.add(channel_id)
             self._owner.refresh(channel_id)
-        return Applied([Transition(*each) for each in transitions], flush_in, entries)
+        passed = [Transition(*each) for each in transitions]
+        return Applied(passed, flush_in, entries, has_lost)
 
     async def _run(
         self, script: str, channel: ChannelKeys, words: str, *arguments: bytes
@@ -160,23 +169,11 @@ class RedisPresence(PresenceStore):
         reply = await self._run("presence_state", channel, words)
         if for_page:
             slot = self._slots[self._number(channel_id)]
-            while self._is_incomplete(slot, read_epoch(reply)):
+            # Members whose process has not told them again would seem to leave.
+            while self._has_lost(slot, read_epoch(reply)) and not self._hub.stopping:
                 await asyncio.sleep(BEAT / 2)
                 reply = await self._run("presence_state", channel, words)
         return Snapshot(*read_snapshot(reply))
-
-    def _is_incomplete(self, slot: _Slot, epoch: str) -> bool:
-        """Return whether members may be missing, because Redis has lost its data.
-
-        Those whose process has not told them again would seem to leave.
-
-        Args:
-            slot: The slot of the channel.
-            epoch: The epoch in which the members were read.
-        """
-        if not slot.epoch or self._hub.stopping:
-            return False
-        return epoch != slot.epoch or self._hub.loop.time() - slot.lost_at < RECOVERY
 
     async def count(self, channel_id: str) -> int:
         channel = self._commands.find(PREFIX + channel_id)
@@ -186,6 +183,17 @@ class RedisPresence(PresenceStore):
         channel = self._commands.find(PREFIX + channel_id)
         reply = await self._run("presence_state", channel, "0", member.encode())
         return read_answer(reply)
+
+    def _has_lost(self, slot: _Slot, epoch: str) -> bool:
+        """Return whether Redis has lost its data in a slot lately.
+
+        Args:
+            slot: The slot.
+            epoch: Its epoch in an answer, which this process may not have noticed yet.
+        """
+        if not slot.epoch:
+            return False
+        return epoch != slot.epoch or self._hub.loop.time() - slot.lost_at < RECOVERY
 
     # Beats
 
@@ -200,7 +208,10 @@ class RedisPresence(PresenceStore):
             await asyncio.sleep(BEAT)
 
     async def beat(self) -> None:
-        """Say in all slots of this process that it is alive; in the others seldom."""
+        """Say in all slots of this process that it is alive; in the others seldom.
+
+        In a slot whose epoch is not known yet, a loss of data would not be noticed.
+        """
         assert self._owner is not None, "By start()."
         self._beats += 1
         used = {self._number(each) for each in self._owner.channel_ids}
@@ -208,7 +219,9 @@ class RedisPresence(PresenceStore):
             *(
                 self._beat_slot(number, is_used=number in used)
                 for number in range(len(self._slots))
-                if number in used or (number + self._beats) % OTHERS == 0
+                if number in used
+                or (number + self._beats) % OTHERS == 0
+                or not self._slots[number].epoch
             )
         )
         self._renew_some()
@@ -235,9 +248,11 @@ class RedisPresence(PresenceStore):
         epoch, is_known, due = read_beat(reply)
         if slot.epoch not in ("", epoch):
             slot.lost_at = self._hub.loop.time()
+        is_known = is_known or slot.is_new
+        slot.is_new = False
         if slot.epoch and is_used and (epoch != slot.epoch or not is_known):
             # Redis has lost its data, or has taken this process for dead.
-            slot.process = secrets.token_hex(6)
+            slot.take_name()
             found = [
                 each for each in self._owner.channel_ids if self._number(each) == number
             ]

@@ -1,4 +1,4 @@
-"""Test each fault with each store, and write the table of the results.
+"""Test each fault with each store, and write the tables of the results.
 
 ``python -m tests.faults [--only NAME …] [--stores STORE …]``
 """
@@ -8,35 +8,49 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .faults import ALL, FAULTS
+from . import table
+from .faults import ALL, FAULTS, Fault
+from .presence import table as presence_table
+from .presence.faults import PRESENCE_FAULTS, PresenceFault
+from .presence.runs import run as run_with_presence
 from .runs import run
-from .table import describe, read_results, write_results
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
-    names = [fault.name for fault in FAULTS]
+    names = [fault.name for fault in (*FAULTS, *PRESENCE_FAULTS)]
     parser.add_argument("--only", nargs="+", choices=names, default=names)
     parser.add_argument("--stores", nargs="+", choices=ALL, default=ALL)
     options = parser.parse_args()
     broken = 0
-    for fault in FAULTS:
+    for fault in (*FAULTS, *PRESENCE_FAULTS):
         if fault.name not in options.only:
             continue
         for store in fault.stores:
-            if store not in options.stores:
-                continue
-            outcome = run(fault, store)
-            complaints = fault.complain(outcome, store)
-            if outcome.resumed > fault.budget:
-                complaints.append(f"goes on only after {outcome.resumed:.1f} s")
-            broken += bool(complaints)
-            print(f"{fault.name:20} {store:14} {describe(outcome)}", *complaints)
-            sys.stdout.flush()
-            results = read_results()
-            results.setdefault(fault.name, {})[store] = outcome
-            write_results(results)
+            if store in options.stores:
+                broken += measure(fault, store)
     return min(broken, 1)
+
+
+def measure(fault: Fault | PresenceFault, store: str) -> bool:
+    """Measure a fault, and write its outcome; return whether a guarantee is broken."""
+    if isinstance(fault, PresenceFault):
+        seen = run_with_presence(fault, store)
+        complaints, told = fault.complain(seen, store), presence_table.describe(seen)
+        known = presence_table.read_results()
+        known.setdefault(fault.name, {})[store] = seen
+        presence_table.write_results(known)
+    else:
+        outcome = run(fault, store)
+        complaints, told = fault.complain(outcome, store), table.describe(outcome)
+        if outcome.resumed > fault.budget:
+            complaints.append(f"goes on only after {outcome.resumed:.1f} s")
+        results = table.read_results()
+        results.setdefault(fault.name, {})[store] = outcome
+        table.write_results(results)
+    print(f"{fault.name:25} {store:14} {told}", *complaints)
+    sys.stdout.flush()
+    return bool(complaints)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from textwrap import wrap
-
-from tests.servers import ROOT
 
 from .faults import ALL, FAULTS, Fault
+from .tables import PAGE, build_row, write_table
 from .traffic import Outcome
 
-PAGE = ROOT / "docs" / "explanation" / "reliability.rst"
 BEGIN = ".. begin of the fault table, written by python -m tests.faults\n"
 END = ".. end of the fault table\n"
 
@@ -46,26 +43,17 @@ def write_results(results: Results) -> None:
         for fault, stores in results.items()
     }
     RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{build_table(results)}\n{END}{after}")
+    write_table(PAGE, BEGIN, build_table(results), END)
 
 
 def build_table(results: Results) -> str:
     """Return the table in reStructuredText."""
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 31 23 23 23", ""]
-    lines += _row("Fault", *(TITLES[store] for store in ALL))
+    lines += build_row("Fault", *(TITLES[store] for store in ALL))
     for fault in FAULTS:
         if fault.name in results:
-            lines += _row(_title(fault), *_cells(fault, results[fault.name]))
+            lines += build_row(_title(fault), *_cells(fault, results[fault.name]))
     return "\n".join(lines) + "\n"
-
-
-def _row(*cells: str) -> Iterator[str]:
-    for number, cell in enumerate(cells):
-        first, *more = wrap(cell, 76, break_on_hyphens=False) or [""]
-        yield f"   {' ' if number else '*'} - {first}"
-        yield from (f"       {line}" for line in more)
 
 
 def _title(fault: Fault) -> str:

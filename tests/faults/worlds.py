@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from operator import ge
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 from tests import http
 from tests.proxies import Proxy
@@ -42,11 +42,14 @@ class World:
         servers: The number of processes.
         persistent: Whether Valkey's data survive a restart.
         cuttable: Whether a proxy is between the processes and Valkey.
+        cuts_one: Whether it is only between the first process and Valkey.
         servers_of: ``sentinel`` or ``cluster``, for more than one Valkey.
         clock: Whether the clock can be set: Valkey's, or the process's own with a store
             in memory.
     """
 
+    locations: Sequence[dict[str, Any]] = LOCATIONS
+    application: ClassVar[str] = "tests.asgi:application"
     servers: list[ServerProcess]
     valkey: Valkey
     proxy: Proxy
@@ -63,13 +66,15 @@ class World:
         servers: int = 2,
         persistent: bool = False,
         cuttable: bool = False,
+        cuts_one: bool = False,
         servers_of: str = "",
         clock: bool = False,
     ) -> None:
         self.store = store
         self.count = 1 if store == "memory" else servers
         self.persistent = persistent
-        self.cuttable = cuttable
+        self.cuttable = cuttable or cuts_one
+        self.cuts_one = cuts_one
         self.servers_of = servers_of
         self.clock = clock
         if clock:
@@ -77,11 +82,14 @@ class World:
 
     def __enter__(self) -> World:
         with ExitStack() as stack:
-            directory = Path(stack.enter_context(TemporaryDirectory()))
-            self._clock_file = directory / "clock"
+            self.directory = Path(stack.enter_context(TemporaryDirectory()))
+            self._clock_file = self.directory / "clock"
             self.set_clock(0)
             url = "" if self.store == "memory" else self._start_redis(stack)
-            self.servers = [self._make_server(url) for _ in range(self.count)]
+            urls = [url] * self.count
+            if self.cuts_one:
+                urls[1:] = [self.valkey.url] * (self.count - 1)
+            self.servers = [self._make_server(each) for each in urls]
             with ThreadPoolExecutor() as threads:
                 # Each process takes a second to start.
                 list(threads.map(stack.enter_context, self.servers))
@@ -146,7 +154,12 @@ class World:
             env["TEST_TRANSIT_TIME"] = "3"
         elif self.clock:
             env |= self._clock_environment()
-        return daphne({"store": store, "locations": LOCATIONS}, **env)
+        conf = {"store": store, "locations": self.locations}
+        return daphne(conf, self.application, **env, **self.find_environment())
+
+    def find_environment(self) -> dict[str, str]:
+        """Return further environment variables of the servers."""
+        return {}
 
     def _clock_environment(self) -> dict[str, str]:
         return {

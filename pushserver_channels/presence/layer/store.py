@@ -8,20 +8,16 @@ import time
 from collections.abc import Sequence
 
 from pushserver.presence.names import PREFIX
-from pushserver_channels.exceptions import (
-    ChannelNotFound,
-    StoreUnavailable,
-)
+from pushserver_channels.exceptions import StoreUnavailable
 from pushserver_channels.hub import Hub
-from pushserver_channels.messages import MessageId
 from pushserver_channels.presence.base import (
-    NO_CHANGE,
     USER,
     Applied,
     Change,
     PresenceOwner,
     PresenceStore,
     Snapshot,
+    find_newest,
 )
 from pushserver_channels.stores.layer import ChannelLayerStore
 
@@ -162,7 +158,7 @@ class LayerPresence(PresenceStore):
         if not for_page:
             return self._rooms.get(channel_id).describe()
         # The id is read before the members: what is told after it may be in both.
-        newest = await self._find_newest(channel_id)
+        newest = await find_newest(self._store, PREFIX + channel_id)
         room = self._rooms.get(channel_id)
         return room.describe_for_page(newest, self._hub.loop.time())
 
@@ -173,13 +169,6 @@ class LayerPresence(PresenceStore):
                 await asyncio.wait_for(asyncio.shield(self._settled), TIMEOUT)
             except asyncio.TimeoutError as error:
                 raise StoreUnavailable from error
-
-    async def _find_newest(self, channel_id: str) -> MessageId:
-        try:
-            info = await self._store.info(PREFIX + channel_id)
-        except ChannelNotFound:
-            return NO_CHANGE
-        return max(info.last_message_id, NO_CHANGE)
 
     async def count(self, channel_id: str) -> int:
         await self._learn()

@@ -35,7 +35,7 @@ def read_applied(
         (member, sign == "+", info)
         for sign, member, info in zip(found[::3], found[1::3], found[2::3], strict=True)
     ]
-    wait, entries, has_more = reply.previous.decode().split(",")
+    wait, entries, has_more, _ = reply.previous.decode().split(",")
     flush_in = float(wait) if wait else None
     return transitions, flush_in, int(entries), has_more == "1"
 
@@ -58,8 +58,11 @@ def read_snapshot(reply: Reply) -> tuple[MessageId, dict[str, str] | None, int, 
 
 
 def read_epoch(reply: Reply) -> str:
-    """Return the epoch in which a snapshot was read, empty if there was none."""
-    return reply.previous.partition(b",")[2].decode()
+    """Return the epoch of the slot, empty if there was none.
+
+    It is that of an answer to changes, or with a snapshot.
+    """
+    return reply.previous.rpartition(b",")[2].decode()
 
 
 def read_count(reply: Reply) -> int:

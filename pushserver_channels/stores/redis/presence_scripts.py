@@ -341,7 +341,9 @@ if is_pending then
   redis.call('EXPIRE', changes, LIFETIME)
 end
 local has_more = next_end and next_end <= now and 1 or 0
-table.insert(transitions, 1, describe(0, wait .. ',' .. entries .. ',' .. has_more))
+local epoch = redis.call('HGET', slot, 'epoch') or ''
+local answer = wait .. ',' .. entries .. ',' .. has_more .. ',' .. epoch
+table.insert(transitions, 1, describe(0, answer))
 return transitions
 """
 

@@ -11,10 +11,11 @@ from pushserver.conf import RedisStoreSettings
 from pushserver_channels.hub import hubs
 from pushserver_channels.stores.redis import RedisStore
 from tests.proxies import Proxy
-from tests.stores.conftest import attach_audience
+from tests.stores.conftest import Clock, attach_audience
 from tests.valkey import Valkey
 
 from .actions import ROOM, MakeStore
+from .presence import Processes
 
 _prefixes = (f"redis {number}:" for number in count())
 
@@ -81,3 +82,14 @@ def push_server(valkey: Valkey, prefix: str) -> Iterator[None]:
     ):
         yield
     hubs.reset()
+
+
+@pytest.fixture
+async def processes(valkey: Valkey) -> AsyncIterator[Processes]:
+    """Return processes that share a store of their own."""
+    with valkey.client() as client:
+        prefix = f"presence{client.incr('presences')}:"
+    settings = RedisStoreSettings(type="redis", url=valkey.url, key_prefix=prefix)
+    processes = Processes(settings, Clock())
+    yield processes
+    processes.close()

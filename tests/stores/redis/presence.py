@@ -111,9 +111,14 @@ class Processes:
         self.running: list[Process] = []
 
     async def start(self) -> Process:
+        process = self.make()
+        await process.store.beat()
+        return process
+
+    def make(self) -> Process:
+        """Return a process that has not yet said that it is alive."""
         process = Process(self.settings, self.clock, self.told)
         self.running.append(process)
-        await process.store.beat()
         return process
 
     async def move(self, seconds: float) -> None:
@@ -139,3 +144,11 @@ class Processes:
         for each in self.running:
             if each.is_running:
                 each.kill()
+
+
+async def members(process: Process) -> dict[str, str]:
+    """Return who is on the channel, as a process finds."""
+    snapshot = await process.store.read(ROOM, for_page=False)
+    assert snapshot.members is not None
+    assert snapshot.named == len(snapshot.members)
+    return snapshot.members
