@@ -77,6 +77,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
     [
         "pushserver/py.typed",
         "pushserver_channels/py.typed",
+        "pushserver_channels/stores/redis/lua/append.lua",
         "pushserver/static/pushserver/updates.js",
     ],
 )
@@ -118,6 +119,7 @@ def test_source_archive_builds_the_same_wheel(built: Path) -> None:
         "setup.cfg",
         "pushserver/static/pushserver/updates.js",
         "pushserver_channels/py.typed",
+        "pushserver_channels/stores/redis/lua/append.lua",
     } <= names
 
 

@@ -1,0 +1,5 @@
+if state.made then
+  use()
+  set_expiry()
+end
+return 'ok ' .. clock
