@@ -72,8 +72,11 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def _hear_interrupts() -> None:
-    # A shell makes background processes ignore SIGINT, and children inherit that.
+def hear_interrupts() -> None:
+    """Let SIGINT end this process, as a terminal's foreground process.
+
+    A shell makes background processes ignore it, and children inherit that.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -139,7 +142,7 @@ class ServerProcess:
             env=self.env,
             stdout=self.output,
             stderr=subprocess.STDOUT,
-            preexec_fn=_hear_interrupts,
+            preexec_fn=hear_interrupts,
         )
 
     def listens(self) -> bool:

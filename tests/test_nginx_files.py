@@ -94,8 +94,11 @@ def test_nginx_accepts_it(
 
     def configure(port: int, directory: Path) -> str:
         options = Options(
-            *((f"127.0.0.1:{port}",), "127.0.0.1:8000", None, "root", "1"),
-            *(str(directory), str(directory)),
+            listen=(f"127.0.0.1:{port}",),
+            user="root",
+            workers="1",
+            run_dir=str(directory),
+            log_dir=str(directory),
         )
         return write(kind, options, locations=locations)[0]
 

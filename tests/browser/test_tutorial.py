@@ -32,6 +32,7 @@ async def until_shown(visit: Visit, *notes: str) -> None:
     await visit.until(f"(notes) => {shown}.join() === notes.join()", list(notes))
 
 
+@pytest.mark.left_to_all("the tutorial")
 async def test_tutorial_leads_to_a_live_and_private_page(
     tmp_path: Path, visit: Visitor
 ) -> None:

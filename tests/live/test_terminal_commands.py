@@ -5,9 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 
 from tests.conformance.servers import environment
-from tests.servers import ROOT, ServerProcess, daphne, wait_until_held
+from tests.servers import (
+    ROOT,
+    ServerProcess,
+    daphne,
+    hear_interrupts,
+    wait_until_held,
+)
 
 from .conftest import CONF
 
@@ -22,13 +29,17 @@ def start(server: ServerProcess, command: str, *words: str) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     )
 
 
 def test_what_one_terminal_publishes_another_one_shows() -> None:
     """A message is printed as it comes, and Ctrl-C ends without a traceback."""
-    with daphne(CONF) as server:
+    with ExitStack() as stack:
+        server = stack.enter_context(daphne(CONF))
         watching = start(server, "pushserver_watch", "a", "--url", server.url)
+        stack.enter_context(watching)
+        stack.callback(watching.kill)
         wait_until_held(f"{server.url}/send-update/a")
         publishing = start(server, "pushserver_publish", "a", '{"n": 1}')
         out, errors = publishing.communicate(timeout=30)
