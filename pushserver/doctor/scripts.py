@@ -27,7 +27,7 @@ TYPES = ("text/javascript", "application/javascript", "application/x-javascript"
 SERVE = (
     "Serve static files: get_application() does while DEBUG is on; else run 'manage.py"
     " collectstatic' and let WhiteNoise or the web server serve STATIC_ROOT (see"
-    " 'Static files' in docs/howto/deployment.rst)."
+    " https://django-pushserver.readthedocs.io/en/latest/howto/systemd.html)."
 )
 
 
