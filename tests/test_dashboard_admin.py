@@ -94,7 +94,9 @@ for user, may in ((boss, True), (reader, True), (other, False)):
 assert visit(reader).post("/push/delete/", {"channel": "a"}).status_code == 403
 assert visit(None).get("/push/")["Location"] == "/admin/login/?next=%2Fpush%2F"
 
-from pushserver.dashboard.records import DELETION, record
+from urllib.parse import urlencode
+
+from pushserver.dashboard.records import CHANGE, DELETION, record
 
 request = RequestFactory().get("/")
 request.user = boss
@@ -104,12 +106,33 @@ assert entry.user == boss and entry.is_deletion()
 assert (entry.object_id, entry.object_repr) == ("x" * 300, "x" * 200)
 assert entry.change_message == "Deleted the channel."
 assert b"x" * 200 in visit(boss).get("/admin/").content
+
+record(request, "Published a message.", "7", CHANGE)
+record(request, "Published a message.", "a/<b>", CHANGE)
+for channel_id in ("7", "a/<b>"):
+    url = LogEntry.objects.get(object_id=channel_id).get_admin_url()
+    assert url in visit(boss).get("/admin/").content.decode()
+    query = urlencode({"channel": channel_id})
+    assert visit(reader).get(url)["Location"] == f"/push/channel/?{query}"
+    assert visit(other).get(url).status_code == 403
+for page in ("add/", "7/history/", "7/delete/"):
+    answer = visit(boss).get(f"/admin/pushserver_dashboard/dashboard/{page}")
+    assert answer.status_code == 404, page
+
+forger = Client(enforce_csrf_checks=True)
+forger.force_login(boss)
+for page in ("publish", "revoke", "delete"):
+    form = {"channel": "a", "user": "1", "body": "b"}
+    assert forger.post(f"/push/{page}/", form).status_code == 403, page
 print("done")
 """
 
 
 def test_a_site_with_the_admin() -> None:
-    """The admin links to the dashboard, has its permissions, and logs what is done."""
+    """The admin links to the dashboard, has its permissions, and logs what is done.
+
+    The site has no middleware against forged requests; the pages need none.
+    """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SITE],
         cwd=ROOT,

@@ -15,6 +15,7 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_deny
+from django.views.decorators.csrf import csrf_protect
 
 from .policy import HEADER, build_policy
 
@@ -44,6 +45,7 @@ def for_staff(allows: Callable[[Any], bool]) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @never_cache
+        @csrf_protect  # As in Django's admin: the site may lack the middleware.
         @xframe_options_deny  # No other page may lead a click of the staff.
         @login_not_required  # It is checked here, and the staff may log in elsewhere.
         @wraps(view)

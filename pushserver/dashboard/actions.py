@@ -12,12 +12,18 @@ from pushserver.access import RevocationError, revoke
 from pushserver.publishers import PublishError
 
 from .access import for_staff, may_change
-from .asking import delete_channel
+from .asking import delete_channel, is_presence
 from .errors import DashboardError
 from .pages import build_context, build_link
 from .publishing import publish_text
 from .records import CHANGE, DELETION, record
 from .views import read_channel_id, read_store
+
+#: Why nothing can be done on a presence channel.
+RESERVED = (
+    "A presence channel tells who is on another one. Only the push server publishes"
+    " and deletes there, and who may listen to the other channel may listen to it."
+)
 
 
 @for_staff(may_change)
@@ -26,6 +32,8 @@ def publish(request: HttpRequest) -> HttpResponse:
     """Publish a message on a channel."""
     store = read_store(request.POST)
     channel_id = read_channel_id(request.POST)
+    if is_presence(store, channel_id):
+        return _refuse(request, RESERVED)
     try:
         receipt = publish_text(
             store,
@@ -72,6 +80,8 @@ def revoke_rights(request: HttpRequest) -> HttpResponse:
             " back.",
         ],
     }
+    if is_presence(store, channel_id):
+        return _refuse(request, RESERVED, {**context, "button": ""})
     if request.method != "POST":
         return render(request, "pushserver/dashboard/confirm.html", context)
     try:
@@ -104,6 +114,8 @@ def delete(request: HttpRequest) -> HttpResponse:
             " back by themselves.",
         ],
     }
+    if is_presence(store, channel_id):
+        return _refuse(request, RESERVED, {**context, "button": ""})
     if request.method != "POST":
         return render(request, "pushserver/dashboard/confirm.html", context)
     try:

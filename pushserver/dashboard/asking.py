@@ -8,6 +8,7 @@ from django.utils.module_loading import import_string
 
 from pushserver.conf import SubscriberLocation, get_settings
 from pushserver.presence import PresenceError
+from pushserver.presence.names import is_presence_channel
 from pushserver.test_environment import reaches_server
 
 from .errors import DashboardError
@@ -49,6 +50,14 @@ def find_channel(store: str, channel_id: str) -> dict[str, Any]:
 def delete_channel(store: str, channel_id: str) -> bool:
     """Delete a channel with its messages; return whether there was one."""
     return bool(_send(_DELETION, store, channel_id))
+
+
+def is_presence(store: str, channel_id: str) -> bool:
+    """Return whether a channel tells who is on another one.
+
+    Only the push server changes it, and the rights to it are those to the other one.
+    """
+    return store in get_settings().presence_stores and is_presence_channel(channel_id)
 
 
 def find_members(store: str, channel_id: str) -> dict[str, Any] | None:

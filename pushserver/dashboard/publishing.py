@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pushserver.channel_urls import check_channel_id
 from pushserver.conf import PublisherLocation, get_settings
-from pushserver.presence.names import is_presence_channel
 from pushserver.publishers import Publication, Receipt, Update
 from pushserver.sending import Options, Sending, check_event, send
 from pushserver.serializing import serialize
@@ -25,8 +24,6 @@ def publish_text(
 
     Raises ``ValueError`` if it cannot be published, and ``PublishError`` if it was not.
     """
-    if store in get_settings().presence_stores and is_presence_channel(channel_id):
-        raise ValueError("Only the push server publishes on a presence channel.")
     location = _find_location(store)
     # A browser ends the lines of a form by CR LF.
     data = text.replace("\r\n", "\n")

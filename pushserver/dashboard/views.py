@@ -11,7 +11,14 @@ from django.views.decorators.http import require_safe
 from pushserver.conf import get_settings
 
 from .access import for_staff, may_view
-from .asking import SORTS, can_revoke, find_channel, find_members, find_overview
+from .asking import (
+    SORTS,
+    can_revoke,
+    find_channel,
+    find_members,
+    find_overview,
+    is_presence,
+)
 from .errors import DashboardError
 from .pages import (
     build_columns,
@@ -103,6 +110,8 @@ def channel(request: HttpRequest) -> HttpResponse:
         "revoke_url": build_link("revoke", store=store, channel=channel_id),
         "delete_url": build_link("delete", store=store, channel=channel_id),
     }
+    if is_presence(store, channel_id):
+        context["may_change"] = False
     try:
         found = find_channel(store, channel_id)
         members = find_members(store, channel_id)

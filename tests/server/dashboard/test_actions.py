@@ -11,7 +11,7 @@ from django.test import override_settings
 from pushserver.dashboard import asking
 from tests.server.access.subscribing import ANNA, OLDEST, Serving, guarded
 from tests.server.exchanges import JSON
-from tests.server.streams import build_settings
+from tests.server.streams import build_settings, leave, open_stream
 
 from .site import Browser
 
@@ -138,6 +138,27 @@ async def test_who_is_here(serve: Serving, monkeypatch: pytest.MonkeyPatch) -> N
     assert '<p class="soft">1</p>' in text
     held.disconnect()
     await held.end()
+
+
+@pytest.mark.parametrize("page", ["publish/", "revoke/", "delete/"])
+async def test_presence_channels(serve: Serving, page: str) -> None:
+    """Only the push server changes them; deleted, those who watch would not come back.
+
+    A right to one cannot be revoked, because it is that to the other channel.
+    """
+    site = guarded(serve, presence=True)
+    watching = await open_stream(site, "/updates/presence:anna", ANNA)
+    form = {"channel": "presence:anna", "body": "b"}
+    answer = await Browser().post(page, **form)
+    assert answer.status_code == 400
+    assert "presence channel" in answer.content.decode()
+    if page != "publish/":
+        text = (await Browser().get(page, channel="presence:anna")).content.decode()
+        assert "presence channel" in text and 'method="post"' not in text
+    text = await Browser().read("channel/", channel="presence:anna")
+    assert "Publish</h2>" not in text and "Delete…" not in text
+    assert not watching.future.done()
+    await leave(watching)
 
 
 def test_a_store_that_is_not_reached() -> None:
