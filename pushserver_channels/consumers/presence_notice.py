@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from pushserver.conf import Location, SubscriberLocation
 from pushserver_channels.access import Guard
 from pushserver_channels.cors import CrossOrigin
+from pushserver_channels.exceptions import ChannelNotFound, StoreUnavailable
 from pushserver_channels.held import HeldLimits
 from pushserver_channels.hub import Observer
 from pushserver_channels.presence import LocationPresence
@@ -72,11 +74,20 @@ class PresenceNoticeConsumer(SubscriberConsumer):
         self._presence = presence
 
     async def get(self) -> Answer:
-        """Keep the subscriber on the channels for a while."""
+        """Keep the subscriber on the channels for a while.
+
+        On a channel that does not exist nobody is, so there is nobody to keep.
+        """
         await self.discard_body()
-        self.find_hub()
+        store, create = self.find_hub().store, self.location.create_on_get
         for index, channel_id in enumerate(self.channel_ids):
             permission = self.find_permission(index)
-            if not self.decisions or permission is not None:
-                self._presence.keep(channel_id, permission)
+            if self.decisions and permission is None:
+                continue
+            with suppress(StoreUnavailable):  # As who is held stays meanwhile.
+                try:
+                    await store.position(channel_id, 0, create=create)
+                except ChannelNotFound:
+                    continue
+            self._presence.keep(channel_id, permission)
         return self.build_answer(204, [])

@@ -12,6 +12,7 @@ from pushserver.conf import (
     RedisStoreSettings,
     get_settings,
 )
+from pushserver.presence.names import is_presence_channel
 from pushserver_channels.hub import Hub, hubs
 
 from .base import PresenceStore
@@ -61,6 +62,8 @@ def find_presence_of(hub: Hub, store: str) -> HubPresence:
             kept = LayerPresence(hub, is_alone=not settings.shared)
         else:
             kept = MemoryPresence(hub)
+        # Visitors cause them: publishers must not be refused because of these.
+        hub.store.exempt(is_presence_channel)
         presence = Presence(hub, kept, teller)
         known = HubPresence(presence, PresenceReads(hub.store, States(presence)))
         hub.presence = known

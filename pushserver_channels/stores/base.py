@@ -250,6 +250,14 @@ class Store(ABC):
         """How often the store has failed, because what it needs has not answered."""
         return 0
 
+    def exempt(self, matches: Matches) -> None:  # noqa: B027 (only memory has limits)
+        """Do not limit the number of some channels, nor count them for the limit.
+
+        Args:
+            matches: Returns whether a channel is one of them. The push server itself
+                publishes there.
+        """
+
     def count_kept(self) -> tuple[int, int] | None:
         """Return how many channels there are, and how many messages are kept.
 

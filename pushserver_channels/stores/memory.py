@@ -45,6 +45,10 @@ NO_MESSAGE = MessageId(0, 0)
 _by_id = attrgetter("id")
 
 
+def _is_never(channel_id: str) -> bool:
+    return False
+
+
 class MemoryStore(Store):
     """Keeps messages in a deque per channel.
 
@@ -89,6 +93,8 @@ class MemoryStore(Store):
         self._audience: Audience
         self.channels: dict[str, MemoryChannel] = {}
         self._listened: set[str] = set()
+        self._is_exempt: Matches = _is_never
+        self._exempt = 0  # How many of the channels do not count for max_channels.
         self.empty: EmptyChannels[MemoryChannel] = EmptyChannels(
             settings.max_empty_channels,
             settings.channel_timeout,
@@ -238,6 +244,10 @@ class MemoryStore(Store):
         elif self.empty:
             self.empty.use(channel_id, self._clock())
 
+    def exempt(self, matches: Matches) -> None:
+        self._is_exempt = matches
+        self._exempt = sum(map(matches, self.channels))
+
     def count_kept(self) -> tuple[int, int]:
         return len(self.channels) + len(self.empty), self.stored
 
@@ -261,12 +271,13 @@ class MemoryStore(Store):
             raise ChannelNotFound
         if channel_id not in self._listened:
             # (What subscribers wait for is always accepted.)
-            self._check_max_channels()
+            self._check_max_channels(channel_id)
         if channel is None:
             channel = MemoryChannel(channel_id, now, self._floor)
         else:
             self.empty.pop(channel_id)
         self.channels[channel_id] = channel
+        self._exempt += self._is_exempt(channel_id)
         if self._settings.channel_timeout:
             self._schedule(
                 now + self._settings.channel_timeout, self._check_idle, channel
@@ -293,7 +304,7 @@ class MemoryStore(Store):
             return channel
         if not create:
             raise ChannelNotFound
-        self._check_max_channels()  # Nobody could publish on it.
+        self._check_max_channels(channel_id)  # Nobody could publish on it.
         channel = MemoryChannel(channel_id, now, self._floor)
         removed = self.empty.add(channel_id, channel)
         if removed is not None:
@@ -302,15 +313,18 @@ class MemoryStore(Store):
             self._sweep_in(SWEEP_INTERVAL)
         return channel
 
-    def _check_max_channels(self) -> None:
+    def _check_max_channels(self, channel_id: str) -> None:
         limit = self._settings.max_channels
-        if 0 < limit <= len(self.channels):
+        counted = len(self.channels) - self._exempt
+        if 0 < limit <= counted and not self._is_exempt(channel_id):
             counters.limits["max_channels"] += 1
             raise TooManyChannels(limit)
 
     def _remove(self, channel: MemoryChannel) -> None:
         if self.channels.pop(channel.id, None) is None:
             self.empty.pop(channel.id)
+        else:
+            self._exempt -= self._is_exempt(channel.id)
         self._forget(channel)
         # Entries of removed channels are dropped when they are the majority.
         if len(self._due) > 4 * len(self.channels) + SWEEP_BATCH:

@@ -123,8 +123,12 @@ class Exchange:
     async def _sleep_until(self, when: float) -> None:
         """Sleep until a time of the event loop, or until something is to be sent."""
         self._wake.clear()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), when - self._loop.time())
+        # Not wait_for(), which may swallow that the task is cancelled.
+        timer = self._loop.call_at(when, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     async def _send(self, kind: str, **event: Any) -> None:
         event |= {"type": f"presence.{kind}", "sender": self._view.own.name}
