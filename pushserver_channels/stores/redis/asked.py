@@ -61,6 +61,9 @@ class AskedChannels:
     def __len__(self) -> int:
         return len(self._channels)
 
+    def __contains__(self, channel_id: str) -> bool:
+        return self._channels.get(channel_id) is not None
+
     def record(self, channel_id: str, info: ChannelInfo, now: float) -> None:
         """Record a subscriber's request, unless Redis has recorded it.
 
@@ -85,18 +88,31 @@ class AskedChannels:
             channel.requested_at = now
             self._channels.use(channel_id, now)
 
+    def ask(self, channel_id: str, now: float) -> bool:
+        """Return whether a channel exists, and if so record a request that begins."""
+        channel = self._find(channel_id, now)
+        if channel is None:
+            return False
+        channel.requested_at = now
+        return True
+
     def age(self, channel_id: str) -> str:
         """Return the seconds since a channel was asked for, as a word of a script.
 
         It is ``-`` if the channel does not exist in this process.
         """
-        channel = self._channels.get(channel_id)
         now = self._now()
-        if channel is None or not (
+        channel = self._find(channel_id, now)
+        return "-" if channel is None else f"{now - channel.requested_at:.6f}"
+
+    def _find(self, channel_id: str, now: float) -> _AskedChannel | None:
+        """Return a channel, None if it does not exist in this process."""
+        channel = self._channels.get(channel_id)
+        if channel is not None and (
             self._is_awaited(channel_id) or self._channels.is_current(channel, now)
         ):
-            return "-"
-        return f"{now - channel.requested_at:.6f}"
+            return channel
+        return None
 
     def use(self, channel_id: str) -> None:
         """Record that a channel is used, or that subscribers have left it."""

@@ -238,6 +238,7 @@ class RedisStore(CommonStore):
         now = self.commands.now()
         if now - listener.requested_at >= RECORD_INTERVAL:
             listener.requested_at = now
+            self.asked.ask(channel_id, now)
             self._network.start_task(self._record_request(listener, after))
         return True
 
@@ -389,8 +390,7 @@ class RedisStore(CommonStore):
     ) -> Reply:
         """Run a script for a subscriber, as :meth:`Commands.ask` does."""
         now = self.commands.now()
-        if not create:
-            create = self.asked.age(channel.id) != "-"
+        create = self.asked.ask(channel.id, now) or create
         words = f"{create:d} {words}"
         reply = await self.commands.ask(script, channel, words, on_reply)
         self.asked.record(channel.id, reply.info, now)

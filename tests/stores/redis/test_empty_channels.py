@@ -195,3 +195,28 @@ async def test_process_forgets_the_channels(make: MakeStore) -> None:
     now += 60
     store.asked.sweep()
     assert len(store.asked) == 0
+
+
+async def test_request_that_needs_no_lookup_is_recorded(make: MakeStore) -> None:
+    """Channel info shows a request that was answered from what the process knows."""
+    now = 1000.0
+    store = make(clock=lambda: now)
+    await store.next("a", START)
+    await wait(store)
+    now += 2
+    assert store.has_nothing("a", MessageId(0, 0))
+    assert (await store.info("a")).requested == 0
+
+
+async def test_process_does_not_go_on_listening(make: MakeStore) -> None:
+    """A channel that has ended is not taken for one without a message."""
+    now = 1000.0
+    store = make(clock=lambda: now)
+    await wait(store)
+    assert store.has_nothing("a", MessageId(0, 0))
+    audience_of(store).waiting.clear()
+    store.unlisten("a")
+    now += 60
+    assert not store.has_nothing("a", MessageId(0, 0))
+    with pytest.raises(ChannelNotFound):
+        await store.next("a", START, create=False)
