@@ -46,7 +46,7 @@ run: $(VENV)/installed
 test: $(VENV)/installed-tests lint
 	$(PYTEST)
 
-test-all: $(VENV)/installed-tests $(LIBRARIES) lint
+test-all: $(VENV)/installed-tests $(VENV)/installed-docs $(LIBRARIES) lint
 	$(PYTEST) --tier all
 
 test-fast: $(VENV)/installed-tests

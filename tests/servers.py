@@ -125,8 +125,10 @@ class ServerProcess:
     def _create(self) -> subprocess.Popen[bytes] | ForkedProcess:
         python, option, *arguments = self.command
         # Worker processes are started anew, as copies of a process that is not forked.
+        # And the process that forks has these tests, not those of another release.
         if (
             (python, option) == (sys.executable, "-m")
+            and self.cwd == ROOT
             and arguments[0] in FORKED
             and "--workers" not in arguments
         ):

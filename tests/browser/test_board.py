@@ -164,6 +164,8 @@ async def test_window_reloads_posts_after_a_gap(
     away = await visit(example.url)
     other = await visit(example.url)
     await until_state(away, "live")
+    await post(other, "seen")  # A page that has seen nothing has no id to go on from.
+    await until_posted(away, "seen")
     await away.page.goto("about:blank")
     await post(other, "missed")
     await until_posted(other, "missed")
