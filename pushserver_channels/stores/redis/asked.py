@@ -61,9 +61,6 @@ class AskedChannels:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def __contains__(self, channel_id: str) -> bool:
-        return self._channels.get(channel_id) is not None
-
     def record(self, channel_id: str, info: ChannelInfo, now: float) -> None:
         """Record a subscriber's request, unless Redis has recorded it.
 
@@ -95,6 +92,11 @@ class AskedChannels:
             return False
         channel.requested_at = now
         return True
+
+    def has_ended(self, channel_id: str, now: float) -> bool:
+        """Return whether the time of a channel is up that was asked for."""
+        known = self._channels.get(channel_id)
+        return known is not None and self._find(channel_id, now) is None
 
     def age(self, channel_id: str) -> str:
         """Return the seconds since a channel was asked for, as a word of a script.

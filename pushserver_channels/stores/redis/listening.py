@@ -91,9 +91,8 @@ class Listening:
         self._asked.use(channel.id)
         if self._commands.now() - listener.used_at > RECORD_INTERVAL:
             self._record_use(listener)
-        if not listener.is_live or listener.newest is None or channel.id in self._asked:
-            # (Without a lookup, to linger would tell others that a subscriber waits. A
-            # channel that was only asked for may end before that.)
+        if not listener.is_live or listener.newest is None:
+            # (Without a lookup, to linger would tell others that a subscriber waits.)
             self._unsubscribe(listener)
             return
         if self._unwanted is None:

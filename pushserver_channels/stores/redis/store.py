@@ -236,6 +236,8 @@ class RedisStore(CommonStore):
         if listener is None or after != listener.newest or not listener.is_live:
             return False
         now = self.commands.now()
+        if not listener.is_wanted and self.asked.has_ended(channel_id, now):
+            return False
         if now - listener.requested_at >= RECORD_INTERVAL:
             listener.requested_at = now
             self.asked.ask(channel_id, now)

@@ -208,7 +208,9 @@ async def test_request_that_needs_no_lookup_is_recorded(make: MakeStore) -> None
     assert (await store.info("a")).requested == 0
 
 
-async def test_process_does_not_go_on_listening(make: MakeStore) -> None:
+async def test_channel_that_has_ended_while_the_process_listens(
+    make: MakeStore,
+) -> None:
     """A channel that has ended is not taken for one without a message."""
     now = 1000.0
     store = make(clock=lambda: now)
