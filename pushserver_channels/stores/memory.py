@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
@@ -18,16 +15,13 @@ from pushserver.publishers.update import Update
 from pushserver_channels.counters import counters
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import ChannelInfo, Message, MessageId
-from pushserver_channels.paced_log import PacedLog
 
 from .base import PAGE_SIZE, Appended, Audience, Store
 from .empty import EmptyChannels
-from .expiring import drop_ended, find_end
+from .expiring import find_end
 from .figures import BATCH, ChannelFigures, Matches, RateWindow, measure
-from .memory_channel import CHANNEL_OVERHEAD, MESSAGE_OVERHEAD, MemoryChannel
-from .sizes import ChannelsBySize
-
-logger = logging.getLogger("pushserver.store")
+from .kept_messages import KeptMessages
+from .memory_channel import MemoryChannel
 
 #: Seconds between two sweeps. A message expires at the end of a whole second, so more
 #: frequent sweeps would free nothing earlier.
@@ -65,13 +59,6 @@ class MemoryStore(Store):
     The channels that only requests of subscribers created are in a structure of their
     own, with its own limit. They join the others when somebody publishes there.
 
-    If all kept messages take more than ``max_bytes``, the oldest messages of the
-    largest channels are dropped, also those that ``min_messages`` would keep. Sizes
-    that differ by less than a factor of two count as equal. Each message counts with
-    its body and :data:`MESSAGE_OVERHEAD`, and each channel that has messages with
-    :data:`CHANNEL_OVERHEAD`. A message that is larger than ``max_bytes`` by itself is
-    delivered and not kept.
-
     Args:
         settings: Its limits.
         clock: Returns seconds of Unix time, for tests; it may be set back. With it, it
@@ -81,7 +68,7 @@ class MemoryStore(Store):
         channels: The channels by their ids, but for those in ``empty``.
         empty: The channels on which nobody has published, and that no publisher has
             created.
-        stored: How many messages are kept.
+        kept: What counts the messages of all channels, and limits the memory for them.
     """
 
     def __init__(
@@ -100,18 +87,8 @@ class MemoryStore(Store):
             settings.channel_timeout,
             self._listened.__contains__,
         )
-        self.stored = 0
-        self._size = 0  # The bytes that all messages take.
+        self.kept = KeptMessages(settings)
         self._rate_window = RateWindow.of(settings)
-        self._max_messages = settings.max_messages or sys.maxsize
-        self._max_size = settings.max_bytes or sys.maxsize
-        self._max_body = self._max_size - CHANNEL_OVERHEAD - MESSAGE_OVERHEAD
-        self._by_size: ChannelsBySize[MemoryChannel] = ChannelsBySize()
-        self._evictions = PacedLog(
-            logger,
-            "%d messages were dropped, the oldest of the largest channels, because the"
-            f" kept ones take more than {settings.max_bytes} bytes (max_bytes).",
-        )
         self._second = 0  # The newest second in an id; the clock may be behind it.
         self._due: list[
             tuple[float, int, Callable[[MemoryChannel, float], None], MemoryChannel]
@@ -249,7 +226,7 @@ class MemoryStore(Store):
         self._exempt = sum(map(matches, self.channels))
 
     def count_kept(self) -> tuple[int, int]:
-        return len(self.channels) + len(self.empty), self.stored
+        return len(self.channels) + len(self.empty), self.kept.count
 
     def close(self) -> None:
         if self._timer is not None:
@@ -333,10 +310,7 @@ class MemoryStore(Store):
 
     def _forget(self, channel: MemoryChannel) -> None:
         """Free what is kept for a channel that was removed, but for its last id."""
-        self._size -= channel.size
-        self.stored -= len(channel.messages or ())
-        self._by_size.remove(channel)
-        channel.messages = None
+        self.kept.forget(channel)
         if channel.last_id is not None:
             self._floor = max(self._floor or channel.last_id, channel.last_id)
 
@@ -363,66 +337,12 @@ class MemoryStore(Store):
     # Messages
 
     def _keep(self, channel: MemoryChannel, message: Message) -> None:
-        size = len(message.body)
-        if size > self._max_body:
+        if not self.kept.add(channel, message):
             return
-        messages = channel.messages
-        if messages is None:
-            messages = channel.messages = deque()
-            size += CHANNEL_OVERHEAD
-        messages.append(message)
-        if len(messages) > self._max_messages:
-            size -= len(messages.popleft().body)
-        else:
-            size += MESSAGE_OVERHEAD
-            self.stored += 1
-        self._size = total = self._size + size
-        channel.size = size = channel.size + size
-        if size >> channel.size_class:
-            self._by_size.add(channel)
-        if total > self._max_size:
-            self._drop_excess(channel)
         if not channel.expiry_due:
             self._schedule_expiry(channel)
         if message.expires is not None:
             self._schedule_end(channel, find_end(message))
-
-    def _drop_excess(self, newest: MemoryChannel) -> None:
-        """Drop the oldest messages of the largest channels until the rest may be kept.
-
-        Args:
-            newest: The channel whose last message was just kept, which is not dropped.
-        """
-        dropped = 0
-        while self._size > self._max_size:
-            channel = self._by_size.find_largest()
-            assert channel is not None, "A single message is not larger than the limit."
-            assert channel.messages is not None, "Its size is not 0."
-            if channel is newest and len(channel.messages) == 1:
-                self._by_size.remove(channel)
-                continue
-            self._drop_oldest(channel)
-            dropped += 1
-        if newest.size >> newest.size_class:
-            self._by_size.add(newest)
-        counters.limits["max_bytes"] += dropped
-        self._evictions.add(count=dropped, extra={"reason": "limited"})
-
-    def _drop_oldest(self, channel: MemoryChannel) -> None:
-        """Drop the oldest message of a channel that has one."""
-        assert channel.messages is not None, "It has a message."
-        self.stored -= 1
-        self._count_removed(
-            channel, len(channel.messages.popleft().body) + MESSAGE_OVERHEAD
-        )
-
-    def _count_removed(self, channel: MemoryChannel, size: int) -> None:
-        """Subtract the bytes that messages took which were removed from a channel."""
-        if not channel.messages:
-            channel.messages = None
-            size += CHANNEL_OVERHEAD
-        self._size -= size
-        channel.size -= size
 
     def _expire(self, channel: MemoryChannel, now: float) -> None:
         """Drop expired messages.
@@ -439,7 +359,7 @@ class MemoryStore(Store):
             and len(messages) > self._settings.min_messages
             and int(now) > messages[0].id.time + timeout
         ):
-            self._drop_oldest(channel)
+            self.kept.drop_oldest(channel)
 
     # Expiry
 
@@ -462,13 +382,7 @@ class MemoryStore(Store):
     def _drop_ended(self, channel: MemoryChannel, now: float) -> None:
         """Drop the messages whose own time limit has passed."""
         channel.next_end = None
-        if channel.messages is not None:
-            dropped, next_end = drop_ended(channel.messages, now)
-            self._schedule_end(channel, next_end)
-            if dropped:
-                self.stored -= len(dropped)
-                size = sum(len(each.body) + MESSAGE_OVERHEAD for each in dropped)
-                self._count_removed(channel, size)
+        self._schedule_end(channel, self.kept.drop_ended(channel, now))
 
     def _check_ended(self, channel: MemoryChannel, now: float) -> None:
         self._expire(channel, now)

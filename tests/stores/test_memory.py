@@ -10,7 +10,7 @@ import pytest
 from pushserver.publishers import Update
 from pushserver_channels.exceptions import ChannelNotFound, TooManyChannels
 from pushserver_channels.messages import START
-from pushserver_channels.stores import memory
+from pushserver_channels.stores import memory, memory_channel
 from pushserver_channels.stores.empty import EmptyChannels
 from pushserver_channels.stores.memory import MemoryStore
 
@@ -330,8 +330,10 @@ async def test_sweep_frees_only_a_part_of_requested_channels(
 
 async def test_messages_beyond_max_bytes_are_freed(make: MakeSubject) -> None:
     """A message is freed at once when max_bytes removes it."""
-    size = 1000 + memory.MESSAGE_OVERHEAD
-    subject, _ = memory_store(make, max_bytes=memory.CHANNEL_OVERHEAD + 2 * size)
+    size = 1000 + memory_channel.MESSAGE_OVERHEAD
+    subject, _ = memory_store(
+        make, max_bytes=memory_channel.CHANNEL_OVERHEAD + 2 * size
+    )
     for freed in (0, 0, 1, 2):
         await publish_watched(subject)
         assert Body.freed == freed
