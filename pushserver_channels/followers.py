@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from dataclasses import replace
 from logging import Logger
 
 from pushserver.conf import StoreSettings, get_settings
 
 from .exceptions import PushError, ServerStopping, StoreUnavailable
-from .hub import Cursor, Heard, Hub, hubs
+from .hub import Heard, Hub, InternalCursor, hubs
 from .messages import START, Message, MessageId
 
 #: Seconds that messages are kept longer than tokens, for clocks that differ.
@@ -29,20 +28,8 @@ def find_store(name: str) -> StoreSettings:
     """Return the settings of the store beside another one."""
     settings = get_settings()
     store = settings.store[name]
-    names = {}
-    if store.namespace_setting:
-        names[store.namespace_setting] = store.revocations_namespace
-    return replace(
-        store,
-        **names,
-        min_messages=0,
-        max_messages=0,
-        message_timeout=settings.token_max_age + MARGIN,
-        channel_timeout=0,
-        max_channels=0,
-        max_empty_channels=0,
-        max_bytes=0,
-    )
+    kept = settings.token_max_age + MARGIN
+    return store.beside(store.revocations_namespace, message_timeout=kept)
 
 
 def find_hub(name: str) -> Hub:
@@ -50,7 +37,7 @@ def find_hub(name: str) -> Hub:
     return hubs.get(name, settings=find_store(name))
 
 
-class Follower(Cursor):
+class Follower(InternalCursor):
     """Reads all messages of a channel of the processes, one after the other.
 
     All methods are called on the event loop of the server.
@@ -77,17 +64,12 @@ class Follower(Cursor):
     )
 
     def __init__(self, store: str, channel_id: str, logger: Logger) -> None:
+        super().__init__(channel_id)
         self._store = store
         self._logger = logger
         self._reading: asyncio.Task[None] | None = None
         self._has_begun = self._is_behind = False
         self.hub: Hub | None = None
-        self.channel_id = channel_id
-        self.observers = ()
-        self.scope = {}
-        self.task = None
-        self.permission = None
-        self.seen = START
 
     @abstractmethod
     def apply(self, body: bytes) -> None:

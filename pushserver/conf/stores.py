@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 from urllib.parse import quote
@@ -84,6 +84,30 @@ class StoreSettings:
     def dashboard_namespace(self) -> str:
         """The same for the store by which dashboards ask its processes."""
         return f"{self.namespace}.dashboard"
+
+    def beside(
+        self, namespace: str, message_timeout: float, channel_timeout: float = 0
+    ) -> StoreSettings:
+        """Return the settings of a store beside this one, without its limits.
+
+        Args:
+            namespace: What separates the two, if anything has to.
+            message_timeout: Seconds for which a message is kept.
+            channel_timeout: Seconds after which a channel that is not used is removed,
+                0 for never.
+        """
+        names = {self.namespace_setting: namespace} if self.namespace_setting else {}
+        return replace(
+            self,
+            **names,
+            min_messages=0,
+            max_messages=0,
+            message_timeout=message_timeout,
+            channel_timeout=channel_timeout,
+            max_channels=0,
+            max_empty_channels=0,
+            max_bytes=0,
+        )
 
 
 @dataclass(frozen=True)

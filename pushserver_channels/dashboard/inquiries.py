@@ -7,7 +7,6 @@ about, and are not kept.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import NamedTuple
 
 from pushserver.conf import StoreSettings, get_settings
@@ -53,17 +52,4 @@ class Inquiry(NamedTuple):
 def find_store(name: str) -> StoreSettings:
     """Return the settings of the store by which the processes of another are asked."""
     store = get_settings().store[name]
-    names = {}
-    if store.namespace_setting:
-        names[store.namespace_setting] = store.dashboard_namespace
-    return replace(
-        store,
-        **names,
-        min_messages=0,
-        max_messages=0,
-        message_timeout=TIMEOUT,
-        channel_timeout=TIMEOUT,
-        max_channels=0,
-        max_empty_channels=0,
-        max_bytes=0,
-    )
+    return store.beside(store.dashboard_namespace, TIMEOUT, TIMEOUT)

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from pushserver_channels.exceptions import PushError, ServerStopping, StoreUnavailable
-from pushserver_channels.hub import Cursor, Heard, Hub, hubs
+from pushserver_channels.hub import Heard, Hub, InternalCursor, hubs
 from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.metrics.snapshot import Snapshot
 from pushserver_channels.process_names import name_process
@@ -51,7 +51,7 @@ class _State(NamedTuple):
     snapshot: Snapshot
 
 
-class Responder(Cursor):
+class Responder(InternalCursor):
     """Answers inquiries about this process and its subscribers on one store.
 
     Args:
@@ -82,6 +82,7 @@ class Responder(Cursor):
         find_faults: Callable[[], Awaitable[list[str]]],
         take: Callable[[], Awaitable[Snapshot]],
     ) -> None:
+        super().__init__(CHANNEL)
         self._store = store
         self._find_faults = find_faults
         self._take = take
@@ -92,12 +93,6 @@ class Responder(Cursor):
         self._state: _State | None = None
         self._tops: dict[str, tuple[float, dict[str, int]]] = {}
         self.rankings = Rankings()
-        self.channel_id = CHANNEL
-        self.observers = ()
-        self.scope = {}
-        self.task = None
-        self.permission = None
-        self.seen = START
 
     def start(self) -> None:
         """Hear the inquiries of all processes, if they share the store.

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from .cursor import Cursor, Heard, Observer
+from .cursor import Cursor, Heard, InternalCursor, Observer
 from .hub import Hub
 from .registry import HubRegistry, hubs
 
-__all__ = ["Cursor", "Heard", "Hub", "HubRegistry", "Observer", "hubs"]
+__all__ = [
+    "Cursor",
+    "Heard",
+    "Hub",
+    "HubRegistry",
+    "InternalCursor",
+    "Observer",
+    "hubs",
+]

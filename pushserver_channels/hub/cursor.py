@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pushserver.access.permissions import Permission
 from pushserver_channels.exceptions import PushError
-from pushserver_channels.messages import Message, MessageId
+from pushserver_channels.messages import START, Message, MessageId
 from pushserver_channels.types import Scope
 
 
@@ -64,6 +64,24 @@ class Cursor:
 
         It must not block and must not raise.
         """
+
+
+class InternalCursor(Cursor):
+    """A position of this process itself, which no request has and nobody is told of.
+
+    Args:
+        channel_id: The channel.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, channel_id: str) -> None:
+        self.channel_id = channel_id
+        self.seen = START
+        self.scope = {}
+        self.observers = ()
+        self.task = None
+        self.permission = None
 
 
 class Observer(Protocol):
