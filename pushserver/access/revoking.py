@@ -11,6 +11,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from pushserver.conf import SubscriberLocation, get_settings
+from pushserver.presence.names import find_subject
 from pushserver.test_environment import reaches_server
 
 from .grants import build_session_digest, find_user_key
@@ -40,7 +41,8 @@ def revoke(
         session: The key of a session.
 
     Raises:
-        ValueError: There is no argument, or no location restricts who may listen.
+        ValueError: There is no argument, no location restricts who may listen, or the
+            channel tells who is on another one: rights are those to the other one.
         RevocationError: The push server was not reached. With a store in memory it has
             to run in this process.
         SynchronousOnlyOperation: Called in the event loop of the push server. Await
@@ -117,6 +119,8 @@ def _build_record(
         ends_session: Whether the session itself ends, so that ``authorize`` is not
             asked about it until the session has certainly been deleted.
     """
+    if channel_id is not None:
+        _check_channel(str(channel_id))
     record = {
         "user": find_user_key(user),
         "channel": None if channel_id is None else str(channel_id),
@@ -130,6 +134,16 @@ def _build_record(
     if ends_session:
         content["ends_session"] = True
     return json.dumps(content).encode()
+
+
+def _check_channel(channel_id: str) -> None:
+    """Raise ``ValueError`` for a channel to which there are no rights of its own."""
+    subject = find_subject(channel_id)
+    if subject != channel_id and set(_list_stores()) <= get_settings().presence_stores:
+        raise ValueError(
+            f"The right to listen to {channel_id!r} is that to {subject!r}: revoke"
+            " this one."
+        )
 
 
 def _list_reached_stores() -> list[str]:

@@ -40,7 +40,10 @@ class Inquiry(NamedTuple):
     @classmethod
     def parse(cls, body: bytes) -> Inquiry:
         """Return an inquiry that was published. Raises ``ValueError``."""
-        content = json.loads(body)
+        try:
+            content = json.loads(body)
+        except RecursionError as error:
+            raise ValueError(f"This is no inquiry: {error}") from error
         if not isinstance(content, dict):
             raise ValueError("An inquiry is an object.")
         ids, search = content.get("channel_ids", []), content.get("search")

@@ -70,7 +70,7 @@ class Summary(NamedTuple):
                 {str(channel_id): int(count) for channel_id, count in held.items()},
                 MessageId(*map(int, answered)),
             )
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"This is no answer: {error}") from error
 
     def describe(self, is_answering: bool) -> dict[str, Any]:

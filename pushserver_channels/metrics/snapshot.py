@@ -54,7 +54,7 @@ class Snapshot(NamedTuple):
                     for name, (bounds, counts, total) in histograms.items()
                 },
             )
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, RecursionError) as error:
             raise ValueError(f"These are no metrics: {error}") from error
 
 

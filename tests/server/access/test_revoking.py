@@ -135,3 +135,15 @@ async def test_what_cannot_be_revoked(serve: Serving) -> None:
         await arevoke(user="anna")
     with override_settings(PUSH_SERVER={}), pytest.raises(ValueError, match="nothing"):
         await arevoke(user="anna")
+
+
+async def test_the_right_to_a_presence_channel_is_that_to_the_other_one(
+    serve: Serving,
+) -> None:
+    """It cannot be revoked by itself, unless it is an ordinary channel."""
+    signed(serve, presence=True)
+    with pytest.raises(ValueError, match="that to 'room': revoke"):
+        await arevoke(channel_id="presence:room")
+    signed(serve)
+    with pytest.raises(RevocationError, match="memory"):
+        await arevoke(channel_id="presence:room")

@@ -286,9 +286,14 @@ async def test_nonsense_is_not_answered(shared: Site) -> None:
     """An inquiry that cannot be read is logged, and the next one is answered."""
     hub = hubs.get("default", settings=find_store("default"))
     [own] = hub.waiting[CHANNEL]
-    for body in (b"nonsense", b"[]", b'{"channel_ids": 7}', b'{"search": 7}'):
+    nonsense = (b"nonsense", b"[]", b'{"channel_ids": 7}', b'{"search": 7}')
+    for body in (*nonsense, b"[" * 100_000):
         own.hear(Message(START, body, None, None))
-    await hub.store.write_snapshot("broken:1", b"[1]", 30)  # type: ignore[attr-defined]
+    for number, body in enumerate(
+        (b"[1]", b"[" * 100_000, b'["a", "1", [], [], {"b": 1e999}, [0, 0]]')
+    ):
+        name = f"broken:{number}"
+        await hub.store.write_snapshot(name, body, 30)  # type: ignore[attr-defined]
     found = await processes.ask_from_outside("default", Inquiry())
     assert [each.process for each in found.answers] == [name_process()]
 
