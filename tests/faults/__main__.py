@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import table
 from .faults import ALL, FAULTS, Fault
-from .presence import table as presence_table
 from .presence.faults import PRESENCE_FAULTS, PresenceFault
 from .presence.runs import run as run_with_presence
+from .presence.table import PRESENCE_TABLE
 from .runs import run
+from .table import TABLE
 
 
 def main() -> int:
@@ -36,18 +36,16 @@ def measure(fault: Fault | PresenceFault, store: str) -> bool:
     """Measure a fault, and write its outcome; return whether a guarantee is broken."""
     if isinstance(fault, PresenceFault):
         seen = run_with_presence(fault, store)
-        complaints, told = fault.complain(seen, store), presence_table.describe(seen)
-        known = presence_table.read_results()
-        known.setdefault(fault.name, {})[store] = seen
-        presence_table.write_results(known)
+        complaints = fault.complain(seen, store)
+        told = PRESENCE_TABLE.describe(fault, store, seen)
+        PRESENCE_TABLE.record(fault, store, seen)
     else:
         outcome = run(fault, store)
-        complaints, told = fault.complain(outcome, store), table.describe(outcome)
+        complaints = fault.complain(outcome, store)
         if outcome.resumed > fault.budget:
             complaints.append(f"goes on only after {outcome.resumed:.1f} s")
-        results = table.read_results()
-        results.setdefault(fault.name, {})[store] = outcome
-        table.write_results(results)
+        told = TABLE.describe(fault, store, outcome)
+        TABLE.record(fault, store, outcome)
     print(f"{fault.name:25} {store:14} {told}", *complaints)
     sys.stdout.flush()
     return bool(complaints)

@@ -17,7 +17,8 @@ from tests.tiers import in_tier
 
 from .faults import FAULTS, Fault
 from .runs import run, run_in
-from .table import BEGIN, END, PAGE, build_table, read_results
+from .table import TABLE
+from .tables import PAGE
 from .traffic import Outcome
 from .worlds import Missing, World
 
@@ -66,7 +67,7 @@ def test_a_fault(name: str, store: str, shared: Callable[[str], World]) -> None:
 
 def test_documented_table_is_current() -> None:
     """The table in the documentation has every fault and the latest outcomes."""
-    results = read_results()
+    results = TABLE.read()
     for fault in FAULTS:
         assert set(results[fault.name]) == set(fault.stores), fault.name
-    assert f"{BEGIN}\n{build_table(results)}\n{END}" in PAGE.read_text()
+    assert TABLE.build() in PAGE.read_text()

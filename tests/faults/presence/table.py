@@ -2,73 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.tables import PAGE, build_row, write_table
+from tests.faults.tables import Table
 
 from .faults import ALL, PRESENCE_FAULTS, PresenceFault
 from .outcomes import Outcome
 
-BEGIN = ".. begin of the presence fault table, written by python -m tests.faults\n"
-END = ".. end of the presence fault table\n"
 
-#: The latest outcomes, so that one row can be measured again.
-RESULTS = Path(__file__).with_name("results.json")
-
-TITLES = {"redis": "Redis", "memory": "Memory (one process)"}
-
-Results = dict[str, dict[str, Outcome]]
+def describe_title(fault: PresenceFault) -> str:
+    """Return the title of a fault."""
+    return f"{fault.title}."
 
 
-def read_results() -> Results:
-    """Return the latest outcomes by fault and store."""
-    if not RESULTS.exists():
-        return {}
-    return {
-        fault: {store: Outcome(**outcome) for store, outcome in stores.items()}
-        for fault, stores in json.loads(RESULTS.read_text()).items()
-    }
-
-
-def write_results(results: Results) -> None:
-    """Store the outcomes and write the table."""
-    content = {
-        fault: {store: asdict(outcome) for store, outcome in stores.items()}
-        for fault, stores in results.items()
-    }
-    RESULTS.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    write_table(PAGE, BEGIN, build_table(results), END)
-
-
-def build_table(results: Results) -> str:
-    """Return the table in reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 34 33 33", ""]
-    lines += build_row("Fault", *(TITLES[store] for store in ALL))
-    for fault in PRESENCE_FAULTS:
-        if fault.name in results:
-            lines += build_row(f"{fault.title}.", *_cells(fault, results[fault.name]))
-    return "\n".join(lines) + "\n"
-
-
-def _cells(fault: PresenceFault, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
-    for store in ALL:
-        if store in outcomes:
-            reason = fault.may_flicker.get(store, "")
-            yield describe(outcomes[store], reason)
-        else:
-            yield "not measured" if store in fault.stores else "\\-"
-
-
-def describe(outcome: Outcome, why_flickered: str = "") -> str:
-    """Describe the outcome of a fault in words.
-
-    Args:
-        outcome: The outcome.
-        why_flickered: Why members who stayed may have been told to leave.
-    """
+def describe(fault: PresenceFault, store: str, outcome: Outcome) -> str:
+    """Describe the outcome of a fault in words."""
     costs = [
         f"**{count} {what}**"
         for count, what in (
@@ -80,7 +28,8 @@ def describe(outcome: Outcome, why_flickered: str = "") -> str:
         )
         if count
     ]
-    reason = f" (*{why_flickered}*)" if outcome.flickered and why_flickered else ""
+    why = fault.may_flicker.get(store, "")
+    reason = f" (*{why}*)" if outcome.flickered and why else ""
     right = (", ".join(costs) or "nobody wrong") + reason
     signals = f"{outcome.signals} signals"
     if outcome.missed:
@@ -90,3 +39,15 @@ def describe(outcome: Outcome, why_flickered: str = "") -> str:
         f"{right}; {messages}, {outcome.busiest} in a second at most; {signals};"
         f" right after {max(outcome.settled, 0):.1f} s"
     )
+
+
+PRESENCE_TABLE = Table(
+    name="presence fault table",
+    results=Path(__file__).with_name("results.json"),
+    outcome=Outcome,
+    faults=PRESENCE_FAULTS,
+    stores=ALL,
+    widths="34 33 33",
+    title=describe_title,
+    describe=describe,
+)

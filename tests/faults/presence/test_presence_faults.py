@@ -17,7 +17,7 @@ from tests.tiers import in_tier
 
 from .faults import PRESENCE_FAULTS
 from .runs import run
-from .table import BEGIN, END, build_table, read_results
+from .table import PRESENCE_TABLE
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_fault(name: str, store: str, pytestconfig: pytest.Config) -> None:
 
 def test_documented_table_is_current() -> None:
     """The table in the documentation has every fault and the latest outcomes."""
-    results = read_results()
+    results = PRESENCE_TABLE.read()
     for fault in PRESENCE_FAULTS:
         assert set(results[fault.name]) == set(fault.stores), fault.name
-    assert f"{BEGIN}\n{build_table(results)}\n{END}" in PAGE.read_text()
+    assert PRESENCE_TABLE.build() in PAGE.read_text()
