@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from tests.proxies import Proxy
 from tests.servers import LOCATIONS, ServerProcess, wait_until
 from tests.stores.conftest import attach_audience, audience_of
 from tests.valkey import Cluster, Valkey
+from tests.waiting import until
 
 from .small_server import SmallServer, publish_to
 
@@ -331,10 +333,12 @@ class CountingLayer(InMemoryChannelLayer):
 
 
 class SlowLayer(CountingLayer):
-    """A layer that lets others publish before it has sent a message."""
+    """A layer that sends a message when all others publish as well."""
+
+    publishing = 0
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await asyncio.sleep(0.05)
+        await until(lambda: self.publishing == 4 * 3)
         await super().group_send(group, message)
 
 
@@ -357,9 +361,13 @@ def test_layer_without_a_server_at_the_same_time(settings: LazySettings) -> None
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
     settings.PUSH_SERVER = {"store": {"type": "channel_layer"}}
     CountingLayer.sent.clear()
+    SlowLayer.publishing = 0
+    lock = threading.Lock()
 
     async def publish_in_tasks() -> None:
         async def publish() -> None:
+            with lock:
+                SlowLayer.publishing += 1
             await asend_update("layer", 1, idempotency_key="order-8")
 
         await asyncio.gather(*(publish() for _ in range(3)))

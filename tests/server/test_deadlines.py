@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from pushserver_channels.deadlines import Deadlines
+from pushserver_channels.deadlines import PRECISION, Deadlines
 from tests.waiting import until
 
 
@@ -62,7 +62,9 @@ async def test_restarted_items_do_not_delay_others() -> None:
 
     deadlines: Deadlines[str] = Deadlines(0.05, expire)
     deadlines.add("first")
-    await asyncio.sleep(0.01)
+    loop = asyncio.get_running_loop()
+    later = loop.time() + PRECISION
+    await until(lambda: loop.time() >= later)  # Or both would expire in one run.
     deadlines.add("second")
     await until(lambda: expired == ["first", "second"])
     deadlines.discard("first")

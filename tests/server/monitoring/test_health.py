@@ -10,8 +10,10 @@ import pytest
 
 from pushserver_channels import health
 from pushserver_channels.exceptions import StoreUnavailable
+from pushserver_channels.health import Health
 from pushserver_channels.hub import hubs
 from tests.server.exchanges import Serve
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -76,17 +78,25 @@ async def test_requests_share_the_answer_of_a_store(
 ) -> None:
     """Many requests at a time ask the store once."""
     site = monitored()
-    asked = []
+    asked, checking = [], []
+    answering = asyncio.Event()
 
     async def answer() -> None:
         asked.append(1)
-        await asyncio.sleep(0.01)
+        await answering.wait()
+
+    check_stores = Health.check_stores
+
+    async def count(health: Health) -> dict[str, bool]:
+        checking.append(1)
+        return await check_stores(health)
 
     monkeypatch.setattr(hubs.get("default").store, "check_health", answer)
-    answers = await asyncio.gather(
-        *(site.ask("GET", "/health/ready") for _ in range(50))
-    )
-    assert {each.status for each in answers} == {200}
+    monkeypatch.setattr(Health, "check_stores", count)
+    asking = [site.exchange("GET", "/health/ready").start() for _ in range(50)]
+    await until(lambda: len(checking) == 50)
+    answering.set()
+    assert {(await each.answer()).status for each in asking} == {200}
     assert len(asked) == 1
 
 

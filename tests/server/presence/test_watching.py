@@ -128,8 +128,8 @@ async def test_a_poll_is_given_the_first_change_and_not_the_state_again(
 ) -> None:
     """Also if it was told when the poll had the state, and had not asked again.
 
-    A process that has just joined a channel layer cannot know that nothing was told
-    before the first message that it receives, so it gives the state.
+    Over a channel layer a process does not know whether others were told something
+    before the first message that it receives, so it gives the state, as documented.
     """
     first = "diff" if request.node.callspec.params["serve"] == "memory" else "state"
     site = serve()
